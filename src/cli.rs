@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Overrides};
+
+/// A sidecar that answers cross-repository mounts in front of a container registry.
+#[derive(Debug, Parser)]
+#[command(name = "crossmount", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stand in front of the registry.
+    Serve {
+        /// Where the settings are.
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Say whether serve would work here, and what to do where it would not.
+    Check {
+        /// Where the settings are.
+        #[command(flatten)]
+        settings: Settings,
+        /// Open only the configuration file: no registry, no store.
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
+/// Where the settings are. Flags win over environment, environment over the file.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The registry's port for clients (listen.address).
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Metrics and health (admin.address).
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// The registry behind (upstream.url).
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// The registry's rootdirectory (store.filesystem.rootdirectory).
+    #[arg(long, value_name = "DIR")]
+    root: Option<String>,
+}
+
+impl Settings {
+    /// Reads file, environment and flags into a valid configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn load(self) -> Result<Config, ConfigError> {
+        let flags = Overrides {
+            listen: self.listen,
+            admin: self.admin,
+            upstream: self.upstream,
+            root: self.root,
+        };
+        // A variable that is not text cannot be one of ours.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Config::load(self.config.as_deref(), environment, flags)
+    }
+}

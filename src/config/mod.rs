@@ -1,0 +1,244 @@
+//! Configuration: file, environment and flags become one valid [`Config`] or one clear error.
+//!
+//! `schema` is the file's shape, `environment` lays variables and flags over it,
+//! `values` holds the types of single settings, and `validate` turns the result
+//! into [`Config`], which cannot hold a contradiction. No port is bound and no
+//! folder opened here.
+
+mod environment;
+mod schema;
+mod validate;
+mod values;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use environment::Overrides;
+pub use values::{ListenAddress, UpstreamUrl};
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The registry's port for clients.
+    pub listen: ListenAddress,
+    /// Certificate and key where TLS ends at crossmount.
+    pub tls: Option<TlsFiles>,
+    /// Metrics and health.
+    pub admin: ListenAddress,
+    /// The registry behind.
+    pub upstream: Upstream,
+    /// Where its layer links are.
+    pub store: Store,
+    /// Who decides about access.
+    pub access: AccessMode,
+    /// How mounts are answered.
+    pub mount: Mount,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Findings that do not keep the process from starting; each is logged once.
+    pub warnings: Vec<String>,
+}
+
+/// PEM files of the listener.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
+}
+
+/// The registry behind and how it is told to speak.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Where it listens.
+    pub url: UpstreamUrl,
+    /// PEM file with the roots that sign an https upstream's certificate.
+    pub ca_certificate: Option<PathBuf>,
+    /// Like its `http.host`: scheme and authority of every Location, and a path.
+    pub external_url: Option<String>,
+    /// Like its `http.relativeurls`.
+    pub relative_urls: bool,
+    /// Like its `http.prefix`; starts and ends with `/`.
+    pub prefix: String,
+    /// Like its `http.headers`, in the file's order.
+    pub response_headers: Vec<(String, Vec<String>)>,
+    /// Limits on waiting for it.
+    pub timeouts: Timeouts,
+    /// Whose forwarding headers are believed; empty: they pass as they came.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+/// Limits on waiting for the upstream.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Until a connection stands, TLS included.
+    pub connect: Duration,
+    /// Between two reads; the registry hashes a large upload in silence.
+    pub read: Duration,
+    /// Between two writes; the registry's disk may be slow.
+    pub write: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+}
+
+/// The registry's filesystem store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// distribution's own `rootdirectory`.
+    pub root: PathBuf,
+    /// What is synced before a 201.
+    pub durability: Durability,
+}
+
+/// What is synced to disk before a mount is answered with 201.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The link and every folder made for it.
+    Full,
+    /// The link only.
+    File,
+    /// Nothing.
+    None,
+}
+
+/// Who decides whether a caller may mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    /// The registry, asked with the caller's own credentials.
+    Upstream,
+    /// Nobody: the registry has no access control.
+    None,
+}
+
+/// How mounts are answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Mount {
+    /// What a caller gets who may not pull the source.
+    pub source_denied: SourceDenied,
+    /// How long a mount may take before it is left to the upstream.
+    pub time_budget: Duration,
+    /// Decide and count, but link nothing.
+    pub dry_run: bool,
+}
+
+/// What a caller gets who may not pull the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceDenied {
+    /// The 202 of a plain upload.
+    Fallback,
+    /// The registry's own challenge.
+    Challenge,
+}
+
+/// How the process ends after a signal.
+#[derive(Debug, Clone, Copy)]
+pub struct Shutdown {
+    /// How long it goes on serving while it is already not ready.
+    pub drain_delay: Duration,
+    /// The end of everything, counted from the signal.
+    pub timeout: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// The least severe lines that are written.
+    pub level: tracing::Level,
+    /// Their form.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Why a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {cause}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The file is not YAML of the right shape; the text names key and line.
+    #[error("{path}: {cause}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, with the line.
+        cause: String,
+    },
+    /// A variable's value does not fit its setting.
+    #[error("{variable}: {cause}")]
+    Environment {
+        /// The variable's name.
+        variable: String,
+        /// What does not fit.
+        cause: String,
+    },
+    /// A setting's value cannot be used.
+    #[error("{setting}: {reason}")]
+    Invalid {
+        /// The setting's path, joined by dots.
+        setting: &'static str,
+        /// What is wrong with it and what would be right.
+        reason: String,
+    },
+    /// A setting that a later version will have.
+    #[error("{setting}: not supported in this version")]
+    Unsupported {
+        /// The setting's path, with its value where only that is not supported.
+        setting: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the file if there is one, lays environment and flags over it, and validates the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError`], whose text is one line that names the setting.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: Overrides,
+    ) -> Result<Self, ConfigError> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+                    path: path.to_owned(),
+                    cause,
+                })?
+            }
+        };
+        let malformed = |cause| ConfigError::Malformed {
+            path: file.unwrap_or(Path::new("configuration")).to_owned(),
+            cause: with_line(&cause),
+        };
+        let (file, warnings) = environment::overlay(&text, environment, flags, malformed)?;
+        validate::validate(file, warnings)
+    }
+}
+
+/// The parser leaves the place out where it is the very beginning of the file.
+fn with_line(error: &serde_yaml::Error) -> String {
+    let text = error.to_string();
+    if text.contains("unknown field") && !text.contains(" at line ") {
+        return format!("{text} at line 1");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+use super::*;
+
+const MINIMAL: &str = "
+upstream: {url: 'http://127.0.0.1:5010'}
+store: {filesystem: {rootdirectory: /srv/registry}}
+";
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    load_with(text, &[], Overrides::default())
+}
+
+fn load_with(text: &str, env: &[(&str, &str)], flags: Overrides) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crossmount.yaml");
+    std::fs::write(&path, text).unwrap();
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Some(&path), env, flags)
+}
+
+fn error(text: &str) -> String {
+    load(text).unwrap_err().to_string()
+}
+
+#[test]
+fn two_settings_are_enough() {
+    let config = load(MINIMAL).unwrap();
+    assert_eq!(config.access, AccessMode::Upstream);
+    assert_eq!(config.store.durability, Durability::Full);
+    assert_eq!(config.mount.source_denied, SourceDenied::Fallback);
+    assert_eq!(config.mount.time_budget, Duration::from_secs(2));
+    assert_eq!(config.listen.to_string(), "0.0.0.0:5000");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:9500");
+    assert_eq!(config.upstream.prefix, "/");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn no_file_is_needed_where_environment_and_flags_say_all() {
+    let env = [(
+        "CROSSMOUNT_UPSTREAM_URL".to_owned(),
+        "http://r:5000".to_owned(),
+    )];
+    let flags = Overrides {
+        root: Some("/srv/registry".to_owned()),
+        ..Overrides::default()
+    };
+    let config = Config::load(None, env, flags).unwrap();
+    assert_eq!(config.upstream.url.to_string(), "http://r:5000");
+    assert_eq!(config.store.root, Path::new("/srv/registry"));
+}
+
+#[test]
+fn flags_win_over_environment_and_environment_over_the_file() {
+    let env = [
+        ("CROSSMOUNT_UPSTREAM_URL", "http://env:1"),
+        ("CROSSMOUNT_MOUNT_DRY_RUN", "true"),
+        ("CROSSMOUNT_STORE_FILESYSTEM_ROOTDIRECTORY", "/env"),
+        ("CROSSMOUNT_UPSTREAM_VERSION", "3"),
+    ];
+    let flags = Overrides {
+        upstream: Some("http://flag:1".to_owned()),
+        ..Overrides::default()
+    };
+    let config = load_with(MINIMAL, &env, flags).unwrap();
+    assert_eq!(config.upstream.url.to_string(), "http://flag:1");
+    assert_eq!(config.store.root, Path::new("/env"));
+    assert!(config.mount.dry_run);
+}
+
+#[test]
+fn an_unknown_variable_is_one_warning_and_others_programs_variables_are_none() {
+    let env = [
+        ("CROSSMOUNT_PORT", "tcp://10.0.0.1:5000"),
+        ("REGISTRY_HTTP_ADDR", "x"),
+    ];
+    let config = load_with(MINIMAL, &env, Overrides::default()).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].contains("CROSSMOUNT_PORT"));
+}
+
+#[test]
+fn a_variable_of_the_wrong_kind_is_named() {
+    let env = [("CROSSMOUNT_MOUNT_DRY_RUN", "yes")];
+    let text = load_with(MINIMAL, &env, Overrides::default())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        text,
+        "CROSSMOUNT_MOUNT_DRY_RUN: \"yes\" is not true or false"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line() {
+    let text = error("listen:\n  address: :5000\n  addres: :5001\n");
+    assert!(
+        text.contains("`addres`") && text.contains("line 3"),
+        "{text}"
+    );
+    let text = error("listen: {}\nlog: {}\nlisten: {}\n");
+    assert!(text.contains("duplicate field `listen`"), "{text}");
+    let text = error("lisen: {}\n");
+    assert!(
+        text.contains("`lisen`") && text.contains("line 1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_by_name() {
+    for (addition, setting) in [
+        ("access: {mode: token}", "access.mode: token"),
+        ("access: {mode: htpasswd}", "access.mode: htpasswd"),
+        ("discovery: {enabled: true}", "discovery.enabled"),
+        ("mend: {statuses: [404]}", "mend.statuses"),
+        (
+            "token_endpoint: {cache: {enabled: true}}",
+            "token_endpoint.cache.enabled",
+        ),
+        (
+            "notifications: {endpoints: [{name: a}]}",
+            "notifications.endpoints",
+        ),
+    ] {
+        assert_eq!(
+            error(&format!("{MINIMAL}{addition}\n")),
+            format!("{setting}: not supported in this version")
+        );
+    }
+    assert!(load(&format!("{MINIMAL}discovery: {{enabled: false}}\n")).is_ok());
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
+    for (text, setting) in [
+        ("", "upstream.url"),
+        (
+            "upstream: {url: 'http://a'}",
+            "store.filesystem.rootdirectory",
+        ),
+        ("upstream: {url: nonsense}", "upstream.url"),
+        ("upstream: {url: 'http://a', kind: harbor}", "upstream.kind"),
+        (
+            "upstream: {url: 'http://a', version: 4}",
+            "upstream.version",
+        ),
+        (
+            "upstream: {url: 'http://a', prefix: pfx}",
+            "upstream.prefix",
+        ),
+        (
+            "upstream: {url: 'http://a', ca_certificate: /x}",
+            "upstream.ca_certificate",
+        ),
+        (
+            "upstream: {url: 'http://a', external_url: '/x'}",
+            "upstream.external_url",
+        ),
+        (
+            "upstream: {url: 'http://a', timeouts: {read: '0s'}}",
+            "upstream.timeouts.read",
+        ),
+        (
+            "upstream: {url: 'http://a', trusted_proxies: [x]}",
+            "upstream.trusted_proxies",
+        ),
+        (
+            "upstream: {url: 'http://a', response_headers: {Location: [x]}}",
+            "upstream.response_headers",
+        ),
+        ("mount: {time_budget: fast}", "mount.time_budget"),
+        ("mount: {source_denied: no}", "mount.source_denied"),
+        ("listen: {address: nowhere}", "listen.address"),
+        ("listen: {tls: {key: /k}}", "listen.tls"),
+        ("shutdown: {drain_delay: 30s}", "shutdown.timeout"),
+        ("log: {level: loud}", "log.level"),
+    ] {
+        let base = if text.starts_with("upstream") || text.is_empty() {
+            String::new()
+        } else {
+            MINIMAL.to_owned()
+        };
+        let message = error(&format!("{base}{text}\n"));
+        assert!(message.starts_with(setting), "{text}: {message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}

@@ -1,0 +1,123 @@
+//! What a request is: a mount that may be answered here, or something for the registry.
+//!
+//! A pure function of the request's head. It takes for a mount only what the registry and
+//! crossmount cannot read differently; whatever is odd in any way is the registry's.
+
+use http::request::Parts;
+use http::{Method, Version, header};
+
+use super::query::{Pair, pairs};
+use crate::mount::MountRequest;
+use crate::oci::{Digest, RepositoryName};
+
+/// What follows a repository's name in the path of a new upload.
+const UPLOADS: &str = "/blobs/uploads/";
+
+/// What a request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// A mount in the plain form.
+    Mount(MountRequest),
+    /// It names a mount, but not in the plain form.
+    OddMount,
+    /// A mount that names no source: the registry starts an upload.
+    SourcelessMount,
+    /// The start or the end of an upload into a repository.
+    Upload(RepositoryName),
+    /// Anything else.
+    Other,
+}
+
+/// Classifies a request by its head; `target` is the request line's target as it came, and
+/// `prefix` the registry's own, with slashes at both ends.
+pub(super) fn classify(prefix: &str, target: &[u8], head: &Parts) -> Route {
+    let Ok(target) = std::str::from_utf8(target) else {
+        return Route::Other;
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match head.method {
+        Method::PUT => completed_upload(prefix, path),
+        Method::POST if path.ends_with(UPLOADS) => new_upload(prefix, path, query, head),
+        _ => Route::Other,
+    }
+}
+
+fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
+    let repository = repository(prefix, path.strip_suffix(UPLOADS));
+    let is_key = |name: &'static str| {
+        move |pair: &Result<Pair<'_>, &str>| match pair {
+            Ok(pair) => pair.key == name,
+            Err(raw) => raw.contains(name),
+        }
+    };
+    if !pairs(query).any(|pair| is_key("mount")(&pair)) {
+        return repository.map_or(Route::Other, Route::Upload);
+    }
+    let Some(target) = repository.filter(|_| is_plain(head)) else {
+        return Route::OddMount;
+    };
+    let Ok(pairs) = pairs(query).collect::<Result<Vec<_>, _>>() else {
+        return Route::OddMount;
+    };
+    mount(target, &pairs).unwrap_or(Route::OddMount)
+}
+
+/// The mount that a query without oddities names.
+fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
+    let mut mount = None;
+    let mut from = None;
+    for pair in pairs {
+        let place = match &*pair.key {
+            "mount" => &mut mount,
+            "from" => &mut from,
+            "digest" => return None,
+            _ => continue,
+        };
+        if place.replace(&*pair.value).is_some() {
+            return None;
+        }
+    }
+    let digest = Digest::parse(mount?).ok()?;
+    let Some(from) = from else {
+        return Some(Route::SourcelessMount);
+    };
+    let source = RepositoryName::parse(from).ok()?;
+    Some(Route::Mount(MountRequest {
+        target,
+        source,
+        digest,
+    }))
+}
+
+/// No body, and nothing in the head that two readers could take differently.
+///
+/// A form in the body would override the query, in the registry's access check too.
+fn is_plain(head: &Parts) -> bool {
+    let count = |name| head.headers.get_all(name).iter().count();
+    let length = head.headers.get(header::CONTENT_LENGTH);
+    let host = head.headers.get(header::HOST);
+    head.version == Version::HTTP_11
+        && count(header::CONTENT_LENGTH) <= 1
+        && length.is_none_or(|length| length == "0")
+        && count(header::HOST) == 1
+        && host.is_some_and(|host| !host.is_empty())
+        && count(header::AUTHORIZATION) <= 1
+        && count(header::TRANSFER_ENCODING) == 0
+        && count(header::EXPECT) == 0
+}
+
+/// `PUT …/blobs/uploads/<identifier>` ends an upload.
+fn completed_upload(prefix: &str, path: &str) -> Route {
+    let folder = path.rfind('/').map(|slash| &path[..=slash]);
+    let name = folder.and_then(|folder| folder.strip_suffix(UPLOADS));
+    repository(prefix, name).map_or(Route::Other, Route::Upload)
+}
+
+/// The repository between the API's base and the rest of a path; no escape is decoded.
+fn repository(prefix: &str, path: Option<&str>) -> Option<RepositoryName> {
+    let name = path?.strip_prefix(prefix)?.strip_prefix("v2/")?;
+    RepositoryName::parse(name).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! What is known of one request while it is on its way.
+
+use std::time::Instant;
+
+use super::classify::Route;
+use crate::mount::{Forward, Outcome, Reason, Since};
+use crate::ops::InFlight;
+
+/// One request's state between Pingora's phases.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) started: Instant,
+    pub(super) route: Route,
+    /// Where a link of the registry's own is still to be seen.
+    pub(super) since: Option<Since>,
+    pub(super) mount: MountState,
+    pub(super) _in_flight: InFlight,
+}
+
+/// Where a mount stands.
+#[derive(Debug)]
+pub(super) enum MountState {
+    /// The request is no mount.
+    None,
+    /// Answered here.
+    Done(Outcome),
+    /// The registry answers.
+    Forwarded(Forward),
+}
+
+impl Context {
+    pub(super) fn new(in_flight: InFlight) -> Self {
+        Self {
+            started: Instant::now(),
+            route: Route::Other,
+            since: None,
+            mount: MountState::None,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// A mount that is the registry's from the beginning.
+    pub(super) fn forward_at_once(&mut self, reason: Reason) {
+        self.mount = MountState::Forwarded(Forward::as_it_came(reason));
+    }
+}

@@ -1,0 +1,28 @@
+//! Everything that knows HTTP and Pingora.
+//!
+//! In the order of a request: `listener` accepts, `tls` ends TLS, `proxy` holds the phases,
+//! `forwarding` says who stands behind whom, `classify` (with `query`) tells a mount from
+//! everything else, `location` and `respond` make the 201, `peer` connects upstream,
+//! `passing` learns from the registry's own answers, and `failure` words an answer that the
+//! registry could not give. Decisions about mounts are made in [`crate::mount`].
+
+mod classify;
+mod context;
+mod failure;
+mod forwarded;
+mod forwarding;
+mod listener;
+mod location;
+mod passing;
+mod peer;
+mod proxy;
+mod query;
+mod respond;
+mod tls;
+
+pub use forwarding::Forwarding;
+pub use listener::{Bound, ListenError, bind, serve};
+pub use location::Locations;
+pub use passing::Passing;
+pub use proxy::RegistryProxy;
+pub use tls::{TlsFault, load as load_tls};

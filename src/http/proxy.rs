@@ -1,0 +1,308 @@
+//! The phases of a request, in Pingora's order:
+//!
+//! ```text
+//! early_request_filter     timeouts of the client's connection
+//! request_filter           classify, authorise, locate, link, answer or forward
+//! upstream_peer            a connection to the registry
+//! upstream_request_filter  the form in which it goes there
+//! upstream_response_filter what the registry's answer shows
+//! fail_to_proxy            an answer of our own where the registry gave none
+//! logging                  counted once, whatever happened
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{StatusCode, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, Result};
+
+use super::classify::{Route, classify};
+use super::context::{Context, MountState};
+use super::passing::{Passing, linked_into};
+use super::peer::Peers;
+use super::{Forwarding, Locations, failure, peer, query, respond};
+use crate::access::Credentials;
+use crate::config::Timeouts;
+use crate::mount::{Decision, Form, MountRequest, Mounts, Outcome, Reason};
+use crate::oci::error_body;
+use crate::ops::{Drain, InFlight, Metrics};
+
+/// How long a client's idle connection is kept; the registry itself never closes one.
+const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
+
+/// The proxy in front of one registry.
+#[derive(Debug)]
+pub struct RegistryProxy {
+    prefix: String,
+    response_headers: Vec<(String, Vec<String>)>,
+    timeouts: Timeouts,
+    forwarding: Forwarding,
+    locations: Locations,
+    peers: Peers,
+    mounts: Arc<Mounts>,
+    passing: Passing,
+    drain: Arc<Drain>,
+    metrics: Arc<Metrics>,
+}
+
+impl RegistryProxy {
+    /// Joins the parts of the request's way.
+    #[must_use]
+    pub fn new(
+        upstream: &crate::config::Upstream,
+        forwarding: Forwarding,
+        mounts: Arc<Mounts>,
+        passing: Passing,
+        drain: Arc<Drain>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            prefix: upstream.prefix.clone(),
+            response_headers: upstream.response_headers.clone(),
+            timeouts: upstream.timeouts,
+            forwarding,
+            locations: Locations::new(upstream),
+            peers: Peers::new(upstream),
+            mounts,
+            passing,
+            drain,
+            metrics,
+        }
+    }
+
+    /// A mount from the request to its answer; `Ok(false)` leaves it to the registry.
+    async fn mount(
+        &self,
+        session: &mut Session,
+        request: &MountRequest,
+        context: &mut Context,
+    ) -> Result<bool> {
+        let head = session.req_header();
+        let Some(location) = self.locations.of(request, &head.headers) else {
+            context.forward_at_once(Reason::OddRequest);
+            return Ok(false);
+        };
+        let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
+        match self.mounts.attempt(request, &credentials).await {
+            Decision::Forward(forward) => {
+                context.mount = MountState::Forwarded(forward);
+                Ok(false)
+            }
+            Decision::Done { outcome, size } => {
+                context.mount = MountState::Done(outcome);
+                if outcome == Outcome::Mounted {
+                    self.metrics.mounted_bytes(size);
+                }
+                let head = respond::created(request, &location, &self.response_headers)?;
+                session.write_response_header(Box::new(head), true).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn count_mount(&self, context: &Context) {
+        let (outcome, reason) = match &context.mount {
+            MountState::None => return,
+            MountState::Done(outcome) => (*outcome, Reason::None),
+            MountState::Forwarded(forward) => (forward.outcome, forward.reason),
+        };
+        self.metrics
+            .mount(outcome, reason, context.started.elapsed());
+        if let MountState::Forwarded(forward) = &context.mount
+            && outcome == Outcome::WouldMount
+        {
+            self.metrics.dry_run_bytes(forward.dry_run_size);
+        }
+        let mount = match &context.route {
+            Route::Mount(mount) => Some(mount),
+            _ => None,
+        };
+        tracing::info!(
+            repository = mount.map(|mount| mount.target.as_str()),
+            source = mount.map(|mount| mount.source.as_str()),
+            digest = mount.map(|mount| mount.digest.as_str()),
+            outcome = outcome.as_str(),
+            reason = reason.as_str(),
+            seconds = context.started.elapsed().as_secs_f64(),
+            "mount"
+        );
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for RegistryProxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(InFlight::begin(&self.drain))
+    }
+
+    /// No module: nothing is compressed or otherwise changed on its way.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+        session.set_read_timeout(Some(self.timeouts.read));
+        session.set_write_timeout(Some(self.timeouts.write));
+        if session.get_keepalive().is_some() && !self.drain.has_begun() {
+            session.set_keepalive(Some(CLIENT_IDLE.as_secs()));
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let peer = session.client_addr().and_then(|peer| peer.as_inet());
+        let peer = peer.map(std::net::SocketAddr::ip);
+        self.forwarding.apply(peer, session.req_header_mut());
+
+        let head = session.req_header();
+        context.route = classify(&self.prefix, head.raw_path(), head);
+        if linked_into(&context.route).is_some() {
+            context.since = self.passing.begin();
+        }
+        match context.route.clone() {
+            Route::Mount(request) => self.mount(session, &request, context).await,
+            Route::OddMount => {
+                context.forward_at_once(Reason::OddRequest);
+                Ok(false)
+            }
+            Route::SourcelessMount => {
+                context.forward_at_once(Reason::SourceMissing);
+                Ok(false)
+            }
+            Route::Upload(_) | Route::Other => Ok(false),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
+        let peer = self.peers.peer(&session.req_header().method).await;
+        peer.map_err(|error| {
+            self.passing.registry_lost();
+            error.into_up()
+        })
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        head: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if !peer::is_repeatable(&head.method) {
+            head.insert_header(header::CONNECTION, "close")?;
+        }
+        if let MountState::Forwarded(forward) = &context.mount
+            && forward.form == Form::Plain
+        {
+            let plain = plain_upload(head.raw_path());
+            head.set_raw_path(&plain)?;
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if !head.status.is_informational() {
+            let method = &session.req_header().method;
+            self.passing.look(method, head, context).await;
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        _: &mut Context,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        self.passing.registry_lost();
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        _: &mut Context,
+        was_kept: bool,
+    ) -> Box<Error> {
+        if failure::is_lost(&error) {
+            self.passing.registry_lost();
+        }
+        let session = session.as_ref();
+        let is_repeatable = peer::is_repeatable(&session.req_header().method);
+        if is_repeatable && !session.retry_buffer_truncated() {
+            error.retry.decide_reuse(was_kept);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        if let MountState::Forwarded(forward) = &mut context.mount
+            && *error.esource() == ErrorSource::Upstream
+        {
+            forward.outcome = Outcome::Forwarded;
+            forward.reason = Reason::UpstreamUnavailable;
+        }
+        let status = failure::status(error);
+        if let Some(status) = status
+            && session.response_written().is_none()
+            && let Err(error) = answer_failure(session, status).await
+        {
+            tracing::debug!(%error, "the client went away before it could be told");
+        }
+        FailToProxy {
+            error_code: status.map_or(0, |status| status.as_u16()),
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
+        self.count_mount(context);
+        let status = session.response_written().map(|head| head.status);
+        let method = &session.req_header().method;
+        self.metrics
+            .request(method, status, context.started.elapsed());
+    }
+
+    /// Without the query, which may hold an upload's state.
+    fn request_summary(&self, session: &Session, _: &Context) -> String {
+        let head = session.req_header();
+        format!("{} {}", head.method, head.uri.path())
+    }
+}
+
+/// The request line's target without `mount` and `from`.
+fn plain_upload(target: &[u8]) -> Vec<u8> {
+    let target = String::from_utf8_lossy(target);
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    match query::without_mount(query) {
+        rest if rest.is_empty() => path.as_bytes().to_vec(),
+        rest => format!("{path}?{rest}").into_bytes(),
+    }
+}
+
+async fn answer_failure(session: &mut Session, status: StatusCode) -> Result<()> {
+    let body = error_body("UNAVAILABLE", failure::message(status));
+    session.set_keepalive(None);
+    let head = respond::unavailable(status, body.len())?;
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(body.into()), true).await
+}

@@ -1,0 +1,57 @@
+//! The program: arguments to configuration to run.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use crossmount::cli::{Cli, Command, Settings};
+use crossmount::config::Config;
+use crossmount::{check, ops, serve};
+use tokio::runtime::Runtime;
+
+/// The exit code for a configuration that cannot be used (`EX_USAGE`).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    // The whole binary uses one cryptography; a second call could only name the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match command {
+        Command::Serve { settings } => with(settings, |runtime, config| {
+            ops::init_log(config.log);
+            runtime
+                .block_on(serve::run(config))
+                .map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+        }),
+        Command::Check { settings, offline } => with(settings, |runtime, config| {
+            let findings = if offline {
+                check::offline(&config)
+            } else {
+                runtime.block_on(check::run(&config))
+            };
+            for line in findings.lines() {
+                println!("{line}");
+            }
+            ExitCode::from(u8::from(!findings.is_good()))
+        }),
+    }
+}
+
+fn with(settings: Settings, run: impl FnOnce(&Runtime, Config) -> ExitCode) -> ExitCode {
+    let config = match settings.load() {
+        Ok(config) => config,
+        Err(error) => return fail(&error, USAGE),
+    };
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    let code = run(&runtime, config);
+    // A job on a hung filesystem must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("crossmount: {error}");
+    ExitCode::from(code)
+}

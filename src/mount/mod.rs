@@ -1,0 +1,228 @@
+//! One mount from beginning to end: authorise, locate, link, or forward with a reason.
+//!
+//! The parts know nothing of each other; here they are joined. No HTTP type comes in: a
+//! [`MountRequest`] and the caller's [`Credentials`] go in, a [`Decision`] comes out.
+//! `sighting` looks whether the registry's own new links appear in our store.
+
+mod outcome;
+mod sighting;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+pub use outcome::{Decision, Form, Forward, Outcome, Reason};
+pub use sighting::{Sightings, Since};
+
+use crate::access::{Access, Credentials, Grant, Refusal, Verdict};
+use crate::config::{self, SourceDenied};
+use crate::oci::{Digest, RepositoryName};
+use crate::ops::Metrics;
+use crate::store::{Filesystem, Linked, Located, OpenStore, StoreError, Unfinished, Workers};
+use crate::upstream::Standing;
+
+/// A client's wish to have a layer of one repository in another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountRequest {
+    /// The repository to link into.
+    pub target: RepositoryName,
+    /// The repository that the client says holds the layer.
+    pub source: RepositoryName,
+    /// The layer.
+    pub digest: Digest,
+}
+
+/// Decides about mounts.
+#[derive(Debug)]
+pub struct Mounts {
+    access: Access,
+    store: Arc<Filesystem>,
+    workers: Arc<Workers>,
+    standing: Arc<Standing>,
+    settings: config::Mount,
+    metrics: Arc<Metrics>,
+}
+
+/// What the blocking part of a mount found or did.
+#[derive(Clone, Copy)]
+enum Done {
+    SourceMissing,
+    BlobMissing,
+    WouldMount(u64),
+    Linked(Linked, u64),
+}
+
+impl Mounts {
+    /// Joins the parts.
+    #[must_use]
+    pub fn new(
+        access: Access,
+        store: Arc<Filesystem>,
+        workers: Arc<Workers>,
+        standing: Arc<Standing>,
+        settings: config::Mount,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            access,
+            store,
+            workers,
+            standing,
+            settings,
+            metrics,
+        }
+    }
+
+    /// Mounts, or says how the request goes on and why.
+    pub async fn attempt(&self, request: &MountRequest, credentials: &Credentials) -> Decision {
+        if !self.standing.is_store_proved() {
+            return Decision::Forward(Forward::unproved());
+        }
+        let deadline = Instant::now() + self.settings.time_budget;
+        match self.authorise(request, credentials, deadline).await {
+            Ok(grant) => self.locate_and_link(grant, request, deadline).await,
+            Err(forward) => Decision::Forward(forward),
+        }
+    }
+
+    /// The caller of a forwarded mount got the registry's challenge.
+    pub fn was_challenged(&self, forward: &Forward) {
+        if let Some(key) = forward.challenge {
+            self.access.was_challenged(key);
+        }
+    }
+
+    async fn authorise(
+        &self,
+        request: &MountRequest,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Result<Grant, Forward> {
+        let MountRequest { target, source, .. } = request;
+        Err(
+            match self
+                .access
+                .decide(target, source, credentials, deadline)
+                .await
+            {
+                Verdict::Granted(grant) => return Ok(grant),
+                Verdict::NoCredentials => Forward::as_it_came(Reason::NoCredentials),
+                Verdict::Refused(Refusal::AsItCame(challenge)) => Forward {
+                    challenge,
+                    ..Forward::as_it_came(Reason::Denied)
+                },
+                Verdict::Refused(Refusal::SourceDenied) => match self.settings.source_denied {
+                    SourceDenied::Fallback => Forward::plain(Reason::Denied),
+                    SourceDenied::Challenge => Forward::as_it_came(Reason::Denied),
+                },
+                Verdict::ReadOnly => Forward::as_it_came(Reason::ReadOnly),
+                Verdict::Mismatch => Forward::as_it_came(Reason::AccessMismatch),
+                Verdict::Unavailable => Forward::as_it_came(Reason::UpstreamUnavailable),
+                Verdict::TimedOut => Forward::as_it_came(Reason::Timeout),
+            },
+        )
+    }
+
+    async fn locate_and_link(
+        &self,
+        grant: Grant,
+        request: &MountRequest,
+        deadline: Instant,
+    ) -> Decision {
+        let job = Job {
+            store: self.store.clone(),
+            standing: self.standing.clone(),
+            metrics: self.metrics.clone(),
+            digest: request.digest.clone(),
+            dry_run: self.settings.dry_run,
+            grant,
+            deadline,
+        };
+        match self.workers.run(deadline, move || job.run()).await {
+            Ok(Ok(done)) => self.decide(done, deadline),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store gave no answer; the mount goes upstream");
+                Decision::Forward(Forward::as_it_came(Reason::StoreError))
+            }
+            Err(Unfinished::Overload) => Decision::Forward(Forward::as_it_came(Reason::Overload)),
+            Err(Unfinished::Deadline) => Decision::Forward(Forward::as_it_came(Reason::Timeout)),
+            Err(Unfinished::Died) => Decision::Forward(Forward::as_it_came(Reason::StoreError)),
+        }
+    }
+
+    fn decide(&self, done: Done, deadline: Instant) -> Decision {
+        Decision::Forward(match done {
+            Done::Linked(Linked::Written, size) => return Decision::mounted(size),
+            Done::Linked(Linked::Already, size) => return Decision::already_linked(size),
+            // The disk says that there is nothing to mount, so the registry is not asked to
+            // mount either: its cache may still vouch for what is gone.
+            Done::SourceMissing => Forward::plain(Reason::SourceMissing),
+            Done::BlobMissing | Done::Linked(Linked::BlobGone, _) => {
+                Forward::plain(Reason::BlobMissing)
+            }
+            Done::Linked(Linked::Withdrawn, _) => Forward::as_it_came(self.why_withdrawn(deadline)),
+            Done::WouldMount(size) => Forward::would_mount(size),
+        })
+    }
+
+    fn why_withdrawn(&self, deadline: Instant) -> Reason {
+        if !self.standing.is_store_proved() {
+            Reason::UpstreamUnavailable
+        } else if Instant::now() >= deadline {
+            Reason::Timeout
+        } else {
+            Reason::ReadOnly
+        }
+    }
+}
+
+/// The part of a mount that may block.
+struct Job {
+    store: Arc<Filesystem>,
+    standing: Arc<Standing>,
+    metrics: Arc<Metrics>,
+    grant: Grant,
+    digest: Digest,
+    dry_run: bool,
+    deadline: Instant,
+}
+
+impl Job {
+    fn run(&self) -> Result<Done, StoreError> {
+        let done = self.store.on_open(|store| self.run_on(store))?;
+        Ok(done.unwrap_or(Done::SourceMissing))
+    }
+
+    fn run_on(&self, store: &OpenStore<'_>) -> Result<Done, StoreError> {
+        let timer = self.metrics.store_timer("locate");
+        let located = store.locate(self.grant.source(), &self.digest)?;
+        drop(timer);
+        let size = match located {
+            Located::SourceMissing => return Ok(Done::SourceMissing),
+            Located::BlobMissing => return Ok(Done::BlobMissing),
+            Located::Here { size } => size,
+        };
+        if self.dry_run {
+            return Ok(Done::WouldMount(size));
+        }
+        let _timer = self.metrics.store_timer("link");
+        let still_allowed = || Instant::now() < self.deadline && self.standing.is_writable();
+        let linked = store.link(&self.grant, &self.digest, &still_allowed)?;
+        if linked == Linked::Written {
+            self.audit(size);
+        }
+        Ok(Done::Linked(linked, size))
+    }
+
+    /// The registry's own log does not see these links.
+    fn audit(&self, size: u64) {
+        tracing::info!(
+            repository = %self.grant.target(),
+            source = %self.grant.source(),
+            digest = %self.digest,
+            bytes = size,
+            proof = ?self.grant.proof(),
+            "linked"
+        );
+    }
+}

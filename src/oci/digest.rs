@@ -1,0 +1,99 @@
+//! Content digests.
+
+use std::fmt;
+
+/// The prefix of every digest that crossmount serves.
+const PREFIX: &str = "sha256:";
+/// Hexadecimal digits of a SHA-256.
+const HEX_LENGTH: usize = 64;
+
+/// A digest `sha256:<64 lower-case hexadecimal digits>`.
+///
+/// Other algorithms of the specification are not represented on purpose: the
+/// registry stores a sha512 upload under its sha256, and mounting by sha512
+/// leaves a broken link (`registry/storage/linkedblobstore.go`), so those
+/// requests belong to the upstream.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Digest(Box<str>);
+
+/// Why a text is not a digest that crossmount serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// Another algorithm, or no algorithm at all.
+    #[error("not a sha256 digest")]
+    Algorithm,
+    /// Not exactly 64 lower-case hexadecimal digits.
+    #[error("not 64 lower-case hexadecimal digits")]
+    Hex,
+}
+
+impl Digest {
+    /// Parses the specification's text form.
+    ///
+    /// # Errors
+    /// [`DigestError`] says which part of the grammar is broken.
+    pub fn parse(text: &str) -> Result<Self, DigestError> {
+        let hex = text.strip_prefix(PREFIX).ok_or(DigestError::Algorithm)?;
+        let digits = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if hex.len() != HEX_LENGTH || !digits {
+            return Err(DigestError::Hex);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The whole text, 71 bytes: what a layer link holds.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The 64 hexadecimal digits.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.0[PREFIX.len()..]
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
+
+    #[test]
+    fn a_sha256_digest_is_seventy_one_bytes() {
+        let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
+        assert_eq!(digest.as_str().len(), 71);
+        assert_eq!(digest.hex(), HEX);
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let upper = HEX.to_uppercase();
+        for (text, why) in [
+            (format!("sha512:{HEX}{HEX}"), DigestError::Algorithm),
+            (format!("SHA256:{HEX}"), DigestError::Algorithm),
+            (HEX.to_owned(), DigestError::Algorithm),
+            (String::new(), DigestError::Algorithm),
+            (format!("sha256:{upper}"), DigestError::Hex),
+            (format!("sha256:{}", &HEX[1..]), DigestError::Hex),
+            (format!("sha256:{HEX}0"), DigestError::Hex),
+            (format!("sha256:{}\n", &HEX[1..]), DigestError::Hex),
+            (format!("sha256:../{}", &HEX[3..]), DigestError::Hex),
+        ] {
+            assert_eq!(Digest::parse(&text), Err(why), "{text:?}");
+        }
+    }
+}

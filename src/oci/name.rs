@@ -1,0 +1,168 @@
+//! Repository names.
+
+use std::fmt;
+
+/// The longest name that distribution takes, in bytes (`reference.NameTotalLengthMax`).
+const MAX_LENGTH: usize = 255;
+
+/// A repository name by distribution's grammar: components joined by `/`.
+///
+/// A component is lower-case letters and digits, with `.`, `_`, `__` or a run of
+/// `-` between them (`reference/regexp.go`). Such a name has no dot segment and
+/// no empty component, so it is safe as part of a path.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RepositoryName(Box<str>);
+
+/// Why a text is not a repository name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Longer than 255 bytes.
+    #[error("longer than 255 bytes")]
+    TooLong,
+    /// A component is outside the grammar.
+    #[error("a component is not lower-case letters and digits with single separators")]
+    Component,
+    /// 64 hexadecimal digits alone, which the registry takes for an image's identifier.
+    #[error("64 hexadecimal digits alone are no name")]
+    Identifier,
+}
+
+impl RepositoryName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule is broken.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.len() > MAX_LENGTH {
+            return Err(NameError::TooLong);
+        }
+        if !text.split('/').all(is_component) {
+            return Err(NameError::Component);
+        }
+        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(NameError::Identifier);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name as it was parsed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_component(text: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    is_word(first)
+        && is_word(last)
+        && bytes
+            .chunk_by(|&a, &b| is_word(a) == is_word(b))
+            .all(|run| is_word(run[0]) || is_separator(run))
+}
+
+fn is_separator(run: &[u8]) -> bool {
+    matches!(run, b"." | b"_" | b"__") || run.iter().all(|&b| b == b'-')
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_of_the_grammar_are_taken() {
+        for name in [
+            "a",
+            "a/b/c",
+            "manifests",
+            "blobs/uploads",
+            "a__b",
+            "a---b",
+            "a.b_c-d/0",
+            "uploads",
+        ] {
+            assert_eq!(RepositoryName::parse(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn names_outside_the_grammar_are_refused() {
+        for name in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "..",
+            "a/../b",
+            ".",
+            "a/.",
+            "_layers",
+            "a/_layers",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a._b",
+            "a-_b",
+            "A",
+            "aB",
+            "a b",
+            "a%2fb",
+            "a\\b",
+            "a\0",
+            "ä",
+            "a\n",
+        ] {
+            assert_eq!(
+                RepositoryName::parse(name),
+                Err(NameError::Component),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn length_and_identifiers_have_their_own_reasons() {
+        let longest = "a".repeat(MAX_LENGTH);
+        assert!(RepositoryName::parse(&longest).is_ok());
+        assert_eq!(
+            RepositoryName::parse(&format!("{longest}a")),
+            Err(NameError::TooLong)
+        );
+        let identifier = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            RepositoryName::parse(&identifier),
+            Err(NameError::Identifier)
+        );
+        assert!(RepositoryName::parse(&format!("x/{identifier}")).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_can_leave_its_folder(text in "[a-z0-9._/-]{0,40}") {
+            if let Ok(name) = RepositoryName::parse(&text) {
+                for part in name.as_str().split('/') {
+                    prop_assert!(!part.is_empty() && part != "." && part != ".." && !part.starts_with('_'));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Is it alive, and is it ready?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Drain;
+use crate::store::{Workers, check_owner};
+use crate::upstream::{Ask, BaseAnswer};
+
+/// How long a readiness check may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Knows what readiness needs.
+#[derive(Debug)]
+pub struct Health {
+    ask: Arc<Ask>,
+    workers: Arc<Workers>,
+    root: PathBuf,
+    drain: Arc<Drain>,
+}
+
+impl Health {
+    /// Ready where the registry answers, the store at `root` is usable and no drain has begun.
+    #[must_use]
+    pub fn new(ask: Arc<Ask>, workers: Arc<Workers>, root: PathBuf, drain: Arc<Drain>) -> Self {
+        Self {
+            ask,
+            workers,
+            root,
+            drain,
+        }
+    }
+
+    /// `Ok` where requests should be sent here, else the reason in words.
+    ///
+    /// # Errors
+    /// The reason.
+    pub async fn ready(&self) -> Result<(), String> {
+        if self.drain.has_begun() {
+            return Err("draining: the process is about to end".to_owned());
+        }
+        let deadline = Instant::now() + LIMIT;
+        match self.ask.base(deadline).await {
+            BaseAnswer::Open | BaseAnswer::Challenge => {}
+            BaseAnswer::Strange(status) => {
+                return Err(format!("the registry answers {status} at its base"));
+            }
+            BaseAnswer::Unreachable(reason) => {
+                return Err(format!("the registry cannot be reached: {reason}"));
+            }
+        }
+        let root = self.root.clone();
+        match self.workers.run(deadline, move || check_owner(&root)).await {
+            Ok(checked) => checked.map_err(|fault| fault.to_string()),
+            Err(_) => Err("the store does not answer".to_owned()),
+        }
+    }
+}

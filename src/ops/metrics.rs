@@ -1,0 +1,308 @@
+//! Every metric, declared once. No label ever holds a repository, a digest or a user.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
+};
+
+use crate::mount::{Outcome, Reason};
+
+/// Seconds; from a link in a warm cache to a registry that hashes a large upload.
+const SECONDS: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+    600.0,
+];
+/// Ways in which a layer can be found.
+const VIA: [&str; 3] = ["from", "discovery", "head"];
+/// Who can decide about access.
+const DECIDERS: [&str; 2] = ["upstream", "none"];
+
+/// The metrics of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    mounts: IntCounterVec,
+    mounted_bytes: IntCounterVec,
+    dry_run_bytes: IntCounterVec,
+    mount_duration: HistogramVec,
+    access_decisions: IntCounterVec,
+    store_duration: HistogramVec,
+    upstream_duration: Histogram,
+    requests: IntCounterVec,
+    request_duration: Histogram,
+    in_flight: IntGauge,
+    certificate_expiry: GaugeVec,
+}
+
+impl Metrics {
+    /// Declares all metrics; mounts and access decisions show every value from the start.
+    ///
+    /// # Errors
+    /// Only where two metrics have the same name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            mounts: counter(
+                &registry,
+                "crossmount_mounts_total",
+                "Requests to mount, by what became of them and why.",
+                &["outcome", "reason"],
+            )?,
+            mounted_bytes: counter(
+                &registry,
+                "crossmount_mounted_bytes_total",
+                "Bytes of layers mounted here that nobody had to send, by how the layer was found.",
+                &["via"],
+            )?,
+            dry_run_bytes: counter(
+                &registry,
+                "crossmount_dry_run_bytes_total",
+                "Bytes of layers that a dry run would have mounted, by how the layer was found.",
+                &["via"],
+            )?,
+            mount_duration: histogram(
+                &registry,
+                "crossmount_mount_duration_seconds",
+                "Time from a mount's request to its answer, by what became of it.",
+                &["outcome"],
+            )?,
+            access_decisions: counter(
+                &registry,
+                "crossmount_access_decisions_total",
+                "Decisions about access to a mount, by who decided.",
+                &["decision", "via"],
+            )?,
+            store_duration: histogram(
+                &registry,
+                "crossmount_store_operation_duration_seconds",
+                "Time of operations on the store.",
+                &["operation"],
+            )?,
+            upstream_duration: plain_histogram(
+                &registry,
+                "crossmount_upstream_request_duration_seconds",
+                "Time of crossmount's own questions to the registry.",
+            )?,
+            requests: counter(
+                &registry,
+                "crossmount_requests_total",
+                "Requests on the registry's port, by method and the answer's status.",
+                &["method", "code"],
+            )?,
+            request_duration: plain_histogram(
+                &registry,
+                "crossmount_request_duration_seconds",
+                "Time from a request's head to the end of its answer.",
+            )?,
+            in_flight: in_flight(&registry)?,
+            certificate_expiry: certificate_expiry(&registry)?,
+            registry,
+        };
+        metrics.show_every_value();
+        build_info(&metrics.registry)?;
+        Ok(metrics)
+    }
+
+    fn show_every_value(&self) {
+        for outcome in Outcome::ALL {
+            for reason in Reason::ALL {
+                let labels = [outcome.as_str(), reason.as_str()];
+                self.mounts.with_label_values(&labels);
+            }
+            self.mount_duration.with_label_values(&[outcome.as_str()]);
+        }
+        for via in VIA {
+            self.mounted_bytes.with_label_values(&[via]);
+            self.dry_run_bytes.with_label_values(&[via]);
+        }
+        for via in DECIDERS {
+            for decision in ["allowed", "denied", "unknown"] {
+                self.access_decisions.with_label_values(&[decision, via]);
+            }
+        }
+        for operation in ["locate", "link"] {
+            self.store_duration.with_label_values(&[operation]);
+        }
+    }
+
+    /// Counts a mount's end.
+    pub fn mount(&self, outcome: Outcome, reason: Reason, took: Duration) {
+        let labels = [outcome.as_str(), reason.as_str()];
+        self.mounts.with_label_values(&labels).inc();
+        self.mount_duration
+            .with_label_values(&labels[..1])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts the bytes of a layer that was linked here.
+    pub fn mounted_bytes(&self, bytes: u64) {
+        self.mounted_bytes
+            .with_label_values(&["from"])
+            .inc_by(bytes);
+    }
+
+    /// Counts the bytes of a layer that would have been linked.
+    pub fn dry_run_bytes(&self, bytes: u64) {
+        self.dry_run_bytes
+            .with_label_values(&["from"])
+            .inc_by(bytes);
+    }
+
+    /// Counts a decision about access.
+    pub fn access_decision(&self, decision: &str, via: &str) {
+        self.access_decisions
+            .with_label_values(&[decision, via])
+            .inc();
+    }
+
+    /// Measures an operation on the store until the timer is dropped.
+    pub fn store_timer(&self, operation: &str) -> HistogramTimer {
+        self.store_duration
+            .with_label_values(&[operation])
+            .start_timer()
+    }
+
+    /// Measures a question to the registry until the timer is dropped.
+    pub fn upstream_timer(&self) -> HistogramTimer {
+        self.upstream_duration.start_timer()
+    }
+
+    /// Counts a request; `code` is `None` where no answer was sent.
+    pub fn request(&self, method: &http::Method, code: Option<http::StatusCode>, took: Duration) {
+        let method = match method.as_str() {
+            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+            _ => "other",
+        };
+        let code = code.as_ref().map_or("none", http::StatusCode::as_str);
+        self.requests.with_label_values(&[method, code]).inc();
+        self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// The number of requests that are being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> &IntGauge {
+        &self.in_flight
+    }
+
+    /// Shows when a certificate ends, in seconds since 1970.
+    pub fn certificate_expiry(&self, place: &str, seconds: f64) {
+        self.certificate_expiry
+            .with_label_values(&[place])
+            .set(seconds);
+    }
+
+    /// All metrics in Prometheus' text form.
+    ///
+    /// # Errors
+    /// Where a metric cannot be written as text.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    let histogram = HistogramVec::new(options, labels)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+fn plain_histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> Result<Histogram, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    let histogram = Histogram::with_opts(options)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+fn in_flight(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(
+        "crossmount_requests_in_flight",
+        "Requests on the registry's port that are being answered.",
+    )?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn certificate_expiry(registry: &Registry) -> Result<GaugeVec, prometheus::Error> {
+    let options = Opts::new(
+        "crossmount_certificate_expiry_timestamp_seconds",
+        "When a certificate ends, in seconds since 1970, by where it is used.",
+    );
+    let gauge = GaugeVec::new(options, &["place"])?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
+    let options = Opts::new(
+        "crossmount_build_info",
+        "Always 1; the labels say what runs.",
+    )
+    .const_label("version", env!("CARGO_PKG_VERSION"));
+    let info = IntGauge::with_opts(options)?;
+    info.set(1);
+    registry.register(Box::new(info))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_outcome_with_every_reason_is_shown_from_the_start() {
+        let text = text(&Metrics::new().unwrap());
+        for outcome in Outcome::ALL {
+            for reason in Reason::ALL {
+                let line = format!(
+                    "crossmount_mounts_total{{outcome=\"{}\",reason=\"{}\"}} 0",
+                    outcome.as_str(),
+                    reason.as_str()
+                );
+                assert!(text.contains(&line), "{line}");
+            }
+        }
+        assert!(
+            text.contains("crossmount_access_decisions_total{decision=\"allowed\",via=\"none\"} 0")
+        );
+        assert!(text.contains("crossmount_build_info{version="));
+    }
+
+    #[test]
+    fn an_unusual_method_is_other() {
+        let metrics = Metrics::new().unwrap();
+        let method = http::Method::from_bytes(b"BREW").unwrap();
+        metrics.request(&method, Some(http::StatusCode::IM_A_TEAPOT), Duration::ZERO);
+        metrics.request(&http::Method::GET, None, Duration::ZERO);
+        let text = text(&metrics);
+        assert!(text.contains("crossmount_requests_total{code=\"418\",method=\"other\"} 1"));
+        assert!(text.contains("crossmount_requests_total{code=\"none\",method=\"GET\"} 1"));
+    }
+}

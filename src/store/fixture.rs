@@ -1,0 +1,69 @@
+//! A store for the unit tests of this folder.
+
+use std::path::PathBuf;
+
+use super::filesystem::Filesystem;
+use super::layout;
+use crate::access::Grant;
+use crate::config::Durability;
+use crate::oci::{Digest, RepositoryName};
+
+pub(super) struct Fixture {
+    folder: tempfile::TempDir,
+    pub store: Filesystem,
+}
+
+pub(super) fn digest() -> Digest {
+    Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()
+}
+
+pub(super) fn name(text: &str) -> RepositoryName {
+    RepositoryName::parse(text).unwrap()
+}
+
+pub(super) fn grant(target: &str) -> Grant {
+    Grant::for_test(name(target), name("src"))
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        Self::with(Durability::Full)
+    }
+
+    pub fn with(durability: Durability) -> Self {
+        let mut fixture = Self::empty();
+        fixture.store = Filesystem::new(fixture.folder.path(), durability);
+        std::fs::create_dir_all(fixture.path("repositories")).unwrap();
+        fixture
+    }
+
+    /// A volume on which the registry has not yet run.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Filesystem::new(folder.path(), Durability::Full);
+        Self { folder, store }
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder
+            .path()
+            .join(layout::VERSION_FOLDER)
+            .join(relative)
+    }
+
+    pub fn link_path(&self, repository: &str) -> PathBuf {
+        self.path(&layout::layer_link(&name(repository), &digest()))
+    }
+
+    pub fn write_link(&self, repository: &str, content: &str) {
+        let path = self.link_path(repository);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn write_blob(&self, data: &[u8]) {
+        let path = self.path(&layout::blob_data(&digest()));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, data).unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! Paths within the store, relative to [`VERSION_FOLDER`] (`registry/storage/paths.go`).
+
+use crate::oci::{Digest, RepositoryName};
+
+/// The store's folder below the registry's `rootdirectory`.
+pub(super) const VERSION_FOLDER: &str = "docker/registry/v2";
+
+/// The folder that holds one layer link.
+pub(super) fn link_folder(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("repositories/{repository}/_layers/sha256/{}", digest.hex())
+}
+
+/// The layer link: its 71 bytes say that the repository holds the digest.
+pub(super) fn layer_link(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("{}/link", link_folder(repository, digest))
+}
+
+/// The blob's bytes.
+pub(super) fn blob_data(digest: &Digest) -> String {
+    let hex = digest.hex();
+    format!("blobs/sha256/{}/{hex}/data", &hex[..2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_registry() {
+        let hex = "ab".repeat(32);
+        let digest = Digest::parse(&format!("sha256:{hex}")).unwrap();
+        let name = RepositoryName::parse("org/image").unwrap();
+        assert_eq!(
+            layer_link(&name, &digest),
+            format!("repositories/org/image/_layers/sha256/{hex}/link")
+        );
+        assert_eq!(blob_data(&digest), format!("blobs/sha256/ab/{hex}/data"));
+    }
+}

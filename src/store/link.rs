@@ -1,0 +1,243 @@
+//! Writing a layer link: whole, durable as configured, never visible half-written.
+
+use std::fs::File;
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use uuid::Uuid;
+
+use super::filesystem::{Link, OpenStore, StoreError};
+use super::layout;
+use crate::access::Grant;
+use crate::config::Durability;
+use crate::oci::Digest;
+
+/// A link older than this has reached the disk by the kernel's own writeback.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// What became of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    /// It was written.
+    Written,
+    /// It was there already and was left as it is.
+    Already,
+    /// It is in place, but the blob's data went away meanwhile: no promise can be made.
+    BlobGone,
+    /// Nothing was written, because it was no longer allowed when the link was ready.
+    Withdrawn,
+}
+
+impl OpenStore<'_> {
+    /// Links `digest` into the grant's target.
+    ///
+    /// `still_allowed` is asked just before the link becomes visible. The blob's data is
+    /// looked at again once the link is in place; a link is never removed again.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is left behind but folders.
+    pub fn link(
+        &self,
+        grant: &Grant,
+        digest: &Digest,
+        still_allowed: &dyn Fn() -> bool,
+    ) -> Result<Linked, StoreError> {
+        let folder = layout::link_folder(grant.target(), digest);
+        let path = layout::layer_link(grant.target(), digest);
+        let linked = match self.read_link(&path)? {
+            Some(link) if link.content == digest.as_str().as_bytes() => {
+                self.settle(&folder, &link)?;
+                Linked::Already
+            }
+            // An empty or torn link of a crashed writer is replaced like a missing one.
+            _ => self.write(&folder, &path, digest, still_allowed)?,
+        };
+        match linked {
+            Linked::Written | Linked::Already if self.data_size(digest)?.is_none() => {
+                Ok(Linked::BlobGone)
+            }
+            linked => Ok(linked),
+        }
+    }
+
+    fn write(
+        &self,
+        folder: &str,
+        path: &str,
+        digest: &Digest,
+        still_allowed: &dyn Fn() -> bool,
+    ) -> Result<Linked, StoreError> {
+        let durability = self.filesystem.durability;
+        let made = self.make_folders(folder)?;
+        let temporary = format!("{folder}/link.crossmount.{}.tmp", Uuid::new_v4());
+        let written = self.write_temporary(&temporary, digest).and_then(|()| {
+            if !still_allowed() {
+                return Ok(Linked::Withdrawn);
+            }
+            self.rename(&temporary, path, digest)?;
+            Ok(Linked::Written)
+        });
+        if !matches!(written, Ok(Linked::Written)) {
+            self.remove(&temporary);
+        }
+        if durability == Durability::Full && matches!(written, Ok(Linked::Written)) {
+            self.sync_folder(folder)?;
+            self.sync_made(folder, &made)?;
+        } else {
+            self.leave_unsynced(&made);
+        }
+        written
+    }
+
+    /// Writes the link's bytes beside the link; `blobs/` may be on another filesystem.
+    fn write_temporary(&self, path: &str, digest: &Digest) -> Result<(), StoreError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let open = || rustix::fs::openat(&self.folder, path, flags, mode);
+        let mut file = File::from(retry_on_intr(open).map_err(StoreError::call("open", path))?);
+        file.write_all(digest.as_str().as_bytes())
+            .map_err(|cause| Errno::from_io_error(&cause).unwrap_or(Errno::IO))
+            .map_err(StoreError::call("write", path))?;
+        if self.filesystem.durability != Durability::None {
+            retry_on_intr(|| rustix::fs::fsync(&file)).map_err(StoreError::call("fsync", path))?;
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str, digest: &Digest) -> Result<(), StoreError> {
+        let rename = || rustix::fs::renameat(&self.folder, from, &self.folder, to);
+        match retry_on_intr(rename) {
+            Ok(()) => Ok(()),
+            // A rename that NFS sent twice was done by the first: look before failing.
+            Err(Errno::NOENT) if self.holds(to, digest)? => Ok(()),
+            Err(errno) => Err(StoreError::call("rename", to)(errno)),
+        }
+    }
+
+    fn holds(&self, path: &str, digest: &Digest) -> Result<bool, StoreError> {
+        let link = self.read_link(path)?;
+        Ok(link.is_some_and(|link| link.content == digest.as_str().as_bytes()))
+    }
+
+    /// Makes an existing link as durable as one of our own before it is vouched for.
+    ///
+    /// Its writer may be another mount that has not synced yet, or one that died.
+    fn settle(&self, folder: &str, link: &Link) -> Result<(), StoreError> {
+        let age = link
+            .written
+            .and_then(|written| SystemTime::now().duration_since(written).ok());
+        let durability = self.filesystem.durability;
+        if durability == Durability::None || age.is_some_and(|age| age > SETTLED) {
+            return Ok(());
+        }
+        retry_on_intr(|| rustix::fs::fsync(&link.file))
+            .map_err(StoreError::call("fsync", folder))?;
+        match durability {
+            Durability::Full => self.sync_ancestry(folder),
+            Durability::File | Durability::None => Ok(()),
+        }
+    }
+
+    /// Removes our own temporary file; what stays behind after a fault is taken by the walk.
+    fn remove(&self, path: &str) {
+        let unlink = || rustix::fs::unlinkat(&self.folder, path, AtFlags::empty());
+        if let Err(errno) = retry_on_intr(unlink) {
+            tracing::debug!(path, %errno, "a temporary file was left behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, digest, grant};
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    const TARGET: &str = "org/target";
+
+    fn link(fixture: &Fixture, allowed: bool) -> Linked {
+        fixture
+            .store
+            .on_open(|store| store.link(&grant(TARGET), &digest(), &|| allowed))
+            .unwrap()
+            .unwrap()
+    }
+
+    fn entries(fixture: &Fixture) -> Vec<String> {
+        std::fs::read_dir(fixture.link_path(TARGET).parent().unwrap())
+            .map(|entries| {
+                entries
+                    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_link_holds_seventy_one_bytes_and_nothing_stays_beside_it() {
+        for durability in [Durability::Full, Durability::File, Durability::None] {
+            let fixture = Fixture::with(durability);
+            fixture.write_blob(b"layer");
+            assert_eq!(link(&fixture, true), Linked::Written);
+            let content = std::fs::read(fixture.link_path(TARGET)).unwrap();
+            assert_eq!(content, digest().as_str().as_bytes());
+            assert_eq!(entries(&fixture), ["link"]);
+        }
+    }
+
+    #[test]
+    fn an_existing_link_is_left_as_it_is() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        fixture.write_link(TARGET, digest().as_str());
+        let before = std::fs::metadata(fixture.link_path(TARGET)).unwrap();
+        assert_eq!(link(&fixture, true), Linked::Already);
+        let after = std::fs::metadata(fixture.link_path(TARGET)).unwrap();
+        assert_eq!(before.ino(), after.ino());
+        assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+    }
+
+    #[test]
+    fn an_empty_link_of_a_crashed_writer_is_replaced() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        fixture.write_link(TARGET, "");
+        assert_eq!(link(&fixture, true), Linked::Written);
+        let content = std::fs::read(fixture.link_path(TARGET)).unwrap();
+        assert_eq!(content, digest().as_str().as_bytes());
+    }
+
+    #[test]
+    fn what_is_no_longer_allowed_becomes_no_link() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        assert_eq!(link(&fixture, false), Linked::Withdrawn);
+        assert!(entries(&fixture).is_empty());
+    }
+
+    #[test]
+    fn data_that_went_away_is_said_and_the_link_stays() {
+        let fixture = Fixture::new();
+        assert_eq!(link(&fixture, true), Linked::BlobGone);
+        assert_eq!(entries(&fixture), ["link"]);
+    }
+
+    #[test]
+    fn many_writers_of_one_link_all_succeed() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    assert!(matches!(
+                        link(&fixture, true),
+                        Linked::Written | Linked::Already
+                    ))
+                });
+            }
+        });
+        assert_eq!(entries(&fixture), ["link"]);
+    }
+}

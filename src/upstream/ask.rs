@@ -1,0 +1,169 @@
+//! The one client for questions of our own.
+//!
+//! A question carries the caller's Authorization and nothing else of the caller's: Host,
+//! User-Agent and path are ours. No redirect is followed and no proxy of the environment used.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode, header};
+use tokio::time::Instant;
+
+use crate::config::{Upstream, UpstreamUrl};
+use crate::ops::Metrics;
+
+/// Answers to questions are short; more than this is not read.
+const MAX_BODY: usize = 64 * 1024;
+/// How a question names itself.
+const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
+
+/// The client and the registry's address.
+#[derive(Debug)]
+pub struct Ask {
+    client: reqwest::Client,
+    /// Scheme, authority and prefix; ends with `/`.
+    base: String,
+    metrics: Arc<Metrics>,
+}
+
+/// Why the client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The roots cannot be read.
+    #[error("upstream.ca_certificate: {path}: {reason}")]
+    Roots {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The client could not be made.
+    #[error("no client for the upstream: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// What the registry answers at its base, `/v2/`, to a request without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseAnswer {
+    /// It serves the API to everybody.
+    Open,
+    /// It asks for credentials.
+    Challenge,
+    /// It answers something else.
+    Strange(StatusCode),
+    /// It gave no answer.
+    Unreachable(String),
+}
+
+/// An answer to a question.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+}
+
+/// Why a question has no answer.
+pub(super) enum NoAnswer {
+    TimedOut,
+    Broken(String),
+}
+
+impl Ask {
+    /// Builds the client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub fn new(upstream: &Upstream, metrics: Arc<Metrics>) -> Result<Self, AskError> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .connect_timeout(upstream.timeouts.connect)
+            .pool_idle_timeout(upstream.timeouts.idle);
+        if let Some(path) = &upstream.ca_certificate {
+            let wrong = |reason: String| AskError::Roots {
+                path: path.display().to_string(),
+                reason,
+            };
+            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| wrong(error.to_string()))?;
+            if roots.is_empty() {
+                return Err(wrong("holds no certificate".to_owned()));
+            }
+            builder = builder.tls_certs_only(roots);
+        }
+        let authority = match &upstream.url {
+            UpstreamUrl::Unix(path) => {
+                builder = builder.unix_socket(path.as_path());
+                "http://localhost".to_owned()
+            }
+            tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
+        };
+        Ok(Self {
+            client: builder.build()?,
+            base: format!("{authority}{}", upstream.prefix),
+            metrics,
+        })
+    }
+
+    /// Asks the registry's base without credentials.
+    pub async fn base(&self, deadline: Instant) -> BaseAnswer {
+        match self.ask(Method::GET, "v2/", None, deadline).await {
+            Ok(answer) if answer.status == StatusCode::OK => BaseAnswer::Open,
+            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => BaseAnswer::Challenge,
+            Ok(answer) => BaseAnswer::Strange(answer.status),
+            Err(NoAnswer::TimedOut) => BaseAnswer::Unreachable("no answer in time".to_owned()),
+            Err(NoAnswer::Broken(reason)) => BaseAnswer::Unreachable(reason),
+        }
+    }
+
+    /// Asks one question; `path` is made from parsed names and relative to the prefix.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        authorization: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<Answer, NoAnswer> {
+        let _timer = self.metrics.upstream_timer();
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value.clone());
+        }
+        let exchange = async {
+            let response = request.send().await?;
+            let status = response.status();
+            let body = read_start(response).await?;
+            Ok(Answer { status, body })
+        };
+        match tokio::time::timeout_at(deadline, exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(broken(&error)),
+            Err(_) => Err(NoAnswer::TimedOut),
+        }
+    }
+}
+
+async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_BODY {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+fn broken(error: &reqwest::Error) -> NoAnswer {
+    if error.is_timeout() {
+        return NoAnswer::TimedOut;
+    }
+    let mut reason = String::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        reason = error.to_string();
+        cause = error.source();
+    }
+    NoAnswer::Broken(reason)
+}

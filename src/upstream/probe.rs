@@ -1,0 +1,98 @@
+//! The question about a mount's rights that leaves no trace in the registry.
+//!
+//! `PATCH …/blobs/uploads/?from=<source>` without an upload's identifier asks
+//! `registry/handlers` for push and pull on the target and pull on the source, and then finds
+//! that there is no such upload: no file is touched and no repository made.
+
+use http::{HeaderValue, Method, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::Instant;
+
+use super::ask::{Answer, Ask, NoAnswer};
+use crate::oci::{RepositoryName, has_error_code};
+
+/// What the registry says about a mount's rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// Allowed, and the registry takes writes.
+    Writable,
+    /// Not allowed to these credentials.
+    Refused,
+    /// The registry takes no writes.
+    ReadOnly,
+    /// No connection, or it broke.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// An answer that says nothing about rights, such as a missed route or a 5xx.
+    Strange,
+}
+
+impl Ask {
+    /// Asks for pull and push on `target` and pull on `source`.
+    pub async fn probe(
+        &self,
+        target: &RepositoryName,
+        source: &RepositoryName,
+        authorization: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> ProbeAnswer {
+        let source = utf8_percent_encode(source.as_str(), NON_ALPHANUMERIC);
+        let path = format!("v2/{target}/blobs/uploads/?from={source}");
+        match self
+            .ask(Method::PATCH, &path, authorization, deadline)
+            .await
+        {
+            Ok(answer) => read(&answer),
+            Err(NoAnswer::TimedOut) => ProbeAnswer::TimedOut,
+            Err(NoAnswer::Broken(reason)) => {
+                tracing::warn!(reason, "the registry could not be asked");
+                ProbeAnswer::Unreachable
+            }
+        }
+    }
+}
+
+/// Goes by the error code: a missed route is a 404 too, but as text.
+fn read(answer: &Answer) -> ProbeAnswer {
+    match answer.status {
+        StatusCode::NOT_FOUND if has_error_code(&answer.body, "BLOB_UPLOAD_UNKNOWN") => {
+            ProbeAnswer::Writable
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ProbeAnswer::Refused,
+        StatusCode::METHOD_NOT_ALLOWED => ProbeAnswer::ReadOnly,
+        status => {
+            tracing::debug!(%status, "the probe's answer says nothing about rights");
+            ProbeAnswer::Strange
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_error_code_of_an_unknown_upload_allows() {
+        let unknown = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"m"}]}"#;
+        let invalid = r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"m"}]}"#;
+        for (status, body, expected) in [
+            (404, unknown, ProbeAnswer::Writable),
+            (404, invalid, ProbeAnswer::Strange),
+            (404, "404 page not found", ProbeAnswer::Strange),
+            (200, unknown, ProbeAnswer::Strange),
+            (202, "", ProbeAnswer::Strange),
+            (401, "", ProbeAnswer::Refused),
+            (403, "", ProbeAnswer::Refused),
+            (405, "", ProbeAnswer::ReadOnly),
+            (429, "", ProbeAnswer::Strange),
+            (503, unknown, ProbeAnswer::Strange),
+        ] {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                body: body.as_bytes().to_vec(),
+            };
+            assert_eq!(read(&answer), expected, "{status} {body}");
+        }
+    }
+}
