@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::config::{AccessMode, Config};
 use crate::http;
-use crate::ops::Metrics;
+use crate::metrics::Metrics;
 use crate::store::{check_owner, prove_writable};
 use crate::upstream::{Ask, BaseAnswer};
 

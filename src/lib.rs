@@ -23,17 +23,19 @@
 //! [`mount`] joins these steps and knows why a mount is left to the registry. [`upstream`]
 //! asks the registry and knows whether it may be written beside; [`http`] `passing` tells it
 //! what the registry's own answers show. [`oci`] has names and digests that only parsing can
-//! make, [`config`] a configuration that cannot contradict itself, [`ops`] metrics, health,
-//! logs and the end of the process. [`serve`] and [`check`] are the two commands.
+//! make, [`config`] a configuration that cannot contradict itself, [`outcome`] the words for how
+//! a mount ends, [`metrics`] every metric, [`ops`] health, logs and the end of the process. [`serve`] and [`check`] are the two commands.
 
 pub mod access;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod metrics;
 pub mod mount;
 pub mod oci;
 pub mod ops;
+pub mod outcome;
 pub mod serve;
 pub mod store;
 pub mod upstream;

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use crate::access::Access;
 use crate::config::{AccessMode, Config, Shutdown, Upstream};
 use crate::http::{self, Bound, Forwarding, ListenError, Passing, RegistryProxy, TlsFault};
+use crate::metrics::Metrics;
 use crate::mount::{Mounts, Sightings};
-use crate::ops::{Admin, Drain, Health, Metrics};
+use crate::ops::{Admin, Drain, Health};
 use crate::store::{Filesystem, StoreFault, Workers, check_owner};
 use crate::upstream::{Ask, AskError, BaseAnswer, Standing};
 

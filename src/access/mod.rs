@@ -23,8 +23,8 @@ pub use grant::{Grant, Proof};
 pub use refusal::Refusal;
 
 use crate::config::AccessMode;
+use crate::metrics::Metrics;
 use crate::oci::RepositoryName;
-use crate::ops::Metrics;
 use crate::upstream::{Ask, Standing};
 use challenged::Challenged;
 use open::OpenAccess;

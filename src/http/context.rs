@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::classify::Route;
-use crate::mount::{Forward, Outcome, Reason, Since};
+use crate::mount::{Forward, Since};
 use crate::ops::InFlight;
+use crate::outcome::{Outcome, Reason};
 
 /// One request's state between Pingora's phases.
 #[derive(Debug)]

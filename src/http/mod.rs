@@ -3,9 +3,10 @@
 //! In the order of a request: `listener` accepts, `tls` ends TLS, `proxy` holds the phases,
 //! `forwarding` says who stands behind whom, `classify` (with `query`) tells a mount from
 //! everything else, `location` and `respond` make the 201, `peer` connects upstream,
-//! `passing` learns from the registry's own answers, and `failure` words an answer that the
-//! registry could not give. Decisions about mounts are made in [`crate::mount`].
+//! `passing` learns from the registry's own answers, `failure` words an answer that the
+//! registry could not give, and `account` counts what was done. Decisions about mounts are made in [`crate::mount`].
 
+mod account;
 mod classify;
 mod context;
 mod failure;

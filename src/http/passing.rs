@@ -7,8 +7,9 @@ use pingora::http::ResponseHeader;
 
 use super::classify::Route;
 use super::context::{Context, MountState};
-use crate::mount::{Forward, MountRequest, Mounts, Outcome, Reason, Sightings, Since};
+use crate::mount::{Forward, MountRequest, Mounts, Sightings, Since};
 use crate::oci::{Digest, RepositoryName};
+use crate::outcome::{Outcome, Reason};
 use crate::upstream::Standing;
 
 /// Learns from answers that pass by.

@@ -25,12 +25,14 @@ use super::classify::{Route, classify};
 use super::context::{Context, MountState};
 use super::passing::{Passing, linked_into};
 use super::peer::Peers;
-use super::{Forwarding, Locations, failure, peer, query, respond};
+use super::{Forwarding, Locations, account, failure, peer, query, respond};
 use crate::access::Credentials;
 use crate::config::Timeouts;
-use crate::mount::{Decision, Form, MountRequest, Mounts, Outcome, Reason};
+use crate::metrics::Metrics;
+use crate::mount::{Decision, Form, MountRequest, Mounts};
 use crate::oci::error_body;
-use crate::ops::{Drain, InFlight, Metrics};
+use crate::ops::{Drain, InFlight};
+use crate::outcome::{Outcome, Reason};
 
 /// How long a client's idle connection is kept; the registry itself never closes one.
 const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
@@ -103,34 +105,6 @@ impl RegistryProxy {
                 Ok(true)
             }
         }
-    }
-
-    fn count_mount(&self, context: &Context) {
-        let (outcome, reason) = match &context.mount {
-            MountState::None => return,
-            MountState::Done(outcome) => (*outcome, Reason::None),
-            MountState::Forwarded(forward) => (forward.outcome, forward.reason),
-        };
-        self.metrics
-            .mount(outcome, reason, context.started.elapsed());
-        if let MountState::Forwarded(forward) = &context.mount
-            && outcome == Outcome::WouldMount
-        {
-            self.metrics.dry_run_bytes(forward.dry_run_size);
-        }
-        let mount = match &context.route {
-            Route::Mount(mount) => Some(mount),
-            _ => None,
-        };
-        tracing::info!(
-            repository = mount.map(|mount| mount.target.as_str()),
-            source = mount.map(|mount| mount.source.as_str()),
-            digest = mount.map(|mount| mount.digest.as_str()),
-            outcome = outcome.as_str(),
-            reason = reason.as_str(),
-            seconds = context.started.elapsed().as_secs_f64(),
-            "mount"
-        );
     }
 }
 
@@ -275,11 +249,8 @@ impl ProxyHttp for RegistryProxy {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
-        self.count_mount(context);
         let status = session.response_written().map(|head| head.status);
-        let method = &session.req_header().method;
-        self.metrics
-            .request(method, status, context.started.elapsed());
+        account::request(&self.metrics, &session.req_header().method, status, context);
     }
 
     /// Without the query, which may hold an upload's state.

@@ -2,24 +2,28 @@
 //!
 //! The parts know nothing of each other; here they are joined. No HTTP type comes in: a
 //! [`MountRequest`] and the caller's [`Credentials`] go in, a [`Decision`] comes out.
+//! `decision` has its words, `job` is the part that may block, and
 //! `sighting` looks whether the registry's own new links appear in our store.
 
-mod outcome;
+mod decision;
+mod job;
 mod sighting;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub use outcome::{Decision, Form, Forward, Outcome, Reason};
+pub use decision::{Decision, Form, Forward};
 pub use sighting::{Sightings, Since};
 
 use crate::access::{Access, Credentials, Grant, Refusal, Verdict};
 use crate::config::{self, SourceDenied};
+use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
-use crate::ops::Metrics;
-use crate::store::{Filesystem, Linked, Located, OpenStore, StoreError, Unfinished, Workers};
+use crate::outcome::Reason;
+use crate::store::{Filesystem, Linked, Unfinished, Workers};
 use crate::upstream::Standing;
+use job::{Done, Job};
 
 /// A client's wish to have a layer of one repository in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +45,6 @@ pub struct Mounts {
     standing: Arc<Standing>,
     settings: config::Mount,
     metrics: Arc<Metrics>,
-}
-
-/// What the blocking part of a mount found or did.
-#[derive(Clone, Copy)]
-enum Done {
-    SourceMissing,
-    BlobMissing,
-    WouldMount(u64),
-    Linked(Linked, u64),
 }
 
 impl Mounts {
@@ -160,6 +155,7 @@ impl Mounts {
             Done::BlobMissing | Done::Linked(Linked::BlobGone, _) => {
                 Forward::plain(Reason::BlobMissing)
             }
+            Done::NoStore => Forward::as_it_came(Reason::StoreError),
             Done::Linked(Linked::Withdrawn, _) => Forward::as_it_came(self.why_withdrawn(deadline)),
             Done::WouldMount(size) => Forward::would_mount(size),
         })
@@ -173,56 +169,5 @@ impl Mounts {
         } else {
             Reason::ReadOnly
         }
-    }
-}
-
-/// The part of a mount that may block.
-struct Job {
-    store: Arc<Filesystem>,
-    standing: Arc<Standing>,
-    metrics: Arc<Metrics>,
-    grant: Grant,
-    digest: Digest,
-    dry_run: bool,
-    deadline: Instant,
-}
-
-impl Job {
-    fn run(&self) -> Result<Done, StoreError> {
-        let done = self.store.on_open(|store| self.run_on(store))?;
-        Ok(done.unwrap_or(Done::SourceMissing))
-    }
-
-    fn run_on(&self, store: &OpenStore<'_>) -> Result<Done, StoreError> {
-        let timer = self.metrics.store_timer("locate");
-        let located = store.locate(self.grant.source(), &self.digest)?;
-        drop(timer);
-        let size = match located {
-            Located::SourceMissing => return Ok(Done::SourceMissing),
-            Located::BlobMissing => return Ok(Done::BlobMissing),
-            Located::Here { size } => size,
-        };
-        if self.dry_run {
-            return Ok(Done::WouldMount(size));
-        }
-        let _timer = self.metrics.store_timer("link");
-        let still_allowed = || Instant::now() < self.deadline && self.standing.is_writable();
-        let linked = store.link(&self.grant, &self.digest, &still_allowed)?;
-        if linked == Linked::Written {
-            self.audit(size);
-        }
-        Ok(Done::Linked(linked, size))
-    }
-
-    /// The registry's own log does not see these links.
-    fn audit(&self, size: u64) {
-        tracing::info!(
-            repository = %self.grant.target(),
-            source = %self.grant.source(),
-            digest = %self.digest,
-            bytes = size,
-            proof = ?self.grant.proof(),
-            "linked"
-        );
     }
 }

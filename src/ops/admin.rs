@@ -7,7 +7,8 @@ use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
-use super::{Health, Metrics};
+use super::Health;
+use crate::metrics::Metrics;
 
 /// Answers on the admin port.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::folders::Unsynced;
 use super::layout;
+use super::unsynced::Unsynced;
 use crate::config::Durability;
 
 /// Bytes of a layer link: `sha256:` and 64 digits, no newline.

@@ -1,6 +1,5 @@
 //! The folders above a link: made where they are missing, synced before a link is vouched for.
 
-use dashmap::DashMap;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
@@ -8,31 +7,6 @@ use super::filesystem::{OpenStore, StoreError};
 
 /// The folder above all repositories. It is the registry's own: never made here.
 const REPOSITORIES: &str = "repositories";
-
-/// Folders that this process has made and not yet synced into their parents.
-///
-/// A mount that finds a folder there did not make it, but its link is durable only once
-/// that folder's own entry is. A folder is marked before it is made, so whoever finds it
-/// finds the mark too.
-#[derive(Debug, Default)]
-pub(super) struct Unsynced(DashMap<Box<str>, usize>);
-
-impl Unsynced {
-    fn mark(&self, path: &str) {
-        *self.0.entry(path.into()).or_default() += 1;
-    }
-
-    fn unmark(&self, path: &str) {
-        if let Some(mut count) = self.0.get_mut(path) {
-            *count -= 1;
-        }
-        self.0.remove_if(path, |_, count| *count == 0);
-    }
-
-    fn is_marked(&self, path: &str) -> bool {
-        self.0.contains_key(path)
-    }
-}
 
 impl OpenStore<'_> {
     /// Makes a folder and those above it that are missing; returns what was made, deepest last.
@@ -148,9 +122,9 @@ mod tests {
                 assert_eq!(made, ["repositories/new", "repositories/new/_layers"]);
                 assert!(store.filesystem.unsynced.is_marked("repositories/new"));
                 store.sync_made(leaf, &made)?;
-                assert!(store.filesystem.unsynced.0.is_empty());
+                assert!(store.filesystem.unsynced.is_empty());
                 assert_eq!(store.make_folders(leaf)?, Vec::<String>::new());
-                assert!(store.filesystem.unsynced.0.is_empty());
+                assert!(store.filesystem.unsynced.is_empty());
                 Ok(())
             })
             .unwrap();

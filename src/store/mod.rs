@@ -14,6 +14,7 @@ mod layout;
 mod link;
 mod locate;
 mod ownership;
+mod unsynced;
 mod workers;
 
 pub use filesystem::{Filesystem, OpenStore, StoreError};

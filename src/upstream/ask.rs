@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::config::{Upstream, UpstreamUrl};
-use crate::ops::Metrics;
+use crate::metrics::Metrics;
 
 /// Answers to questions are short; more than this is not read.
 const MAX_BODY: usize = 64 * 1024;

@@ -1,7 +1,5 @@
 //! How a mount ends, in the words that metrics and logs use.
 
-use crate::access::ChallengeKey;
-
 /// What became of a request to mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -110,99 +108,6 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Overload => "overload",
             Self::Mended => "mended",
-        }
-    }
-}
-
-/// How a mount goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// It is done: answer 201.
-    Done {
-        /// Written or already there.
-        outcome: Outcome,
-        /// Bytes of the blob.
-        size: u64,
-    },
-    /// The registry answers.
-    Forward(Forward),
-}
-
-/// In which form a request goes to the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Unchanged.
-    AsItCame,
-    /// Without `mount` and `from`: a plain upload.
-    Plain,
-}
-
-/// A mount that the registry answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
-    /// In which form it goes there.
-    pub form: Form,
-    /// How it is counted, unless the registry mounts it.
-    pub outcome: Outcome,
-    /// Why it goes there.
-    pub reason: Reason,
-    /// What to remember if the registry answers with its challenge.
-    pub challenge: Option<ChallengeKey>,
-    /// Bytes that a dry run would have mounted.
-    pub dry_run_size: u64,
-}
-
-impl Decision {
-    pub(super) fn mounted(size: u64) -> Self {
-        Self::Done {
-            outcome: Outcome::Mounted,
-            size,
-        }
-    }
-
-    pub(super) fn already_linked(size: u64) -> Self {
-        Self::Done {
-            outcome: Outcome::AlreadyLinked,
-            size,
-        }
-    }
-}
-
-impl Forward {
-    /// Unchanged, for a reason.
-    #[must_use]
-    pub fn as_it_came(reason: Reason) -> Self {
-        Self {
-            form: Form::AsItCame,
-            outcome: Outcome::Forwarded,
-            reason,
-            challenge: None,
-            dry_run_size: 0,
-        }
-    }
-
-    /// As a plain upload, for a reason.
-    pub(super) fn plain(reason: Reason) -> Self {
-        Self {
-            form: Form::Plain,
-            ..Self::as_it_came(reason)
-        }
-    }
-
-    /// Unchanged, because it is not known yet whether the store is the registry's.
-    pub(super) fn unproved() -> Self {
-        Self {
-            outcome: Outcome::Native,
-            ..Self::as_it_came(Reason::None)
-        }
-    }
-
-    /// Unchanged, because nothing is to be linked.
-    pub(super) fn would_mount(size: u64) -> Self {
-        Self {
-            outcome: Outcome::WouldMount,
-            dry_run_size: size,
-            ..Self::as_it_came(Reason::None)
         }
     }
 }

@@ -7,7 +7,7 @@ use prometheus::{
     IntGauge, Opts, Registry, TextEncoder,
 };
 
-use crate::mount::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason};
 
 /// Seconds; from a link in a warm cache to a registry that hashes a large upload.
 const SECONDS: &[f64] = &[

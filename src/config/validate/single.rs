@@ -1,0 +1,55 @@
+//! Single settings: a word of a few, a duration, and what is said where one cannot be used.
+
+use std::time::Duration;
+
+use crate::config::ConfigError;
+use crate::config::values::duration;
+
+/// One of a few words, or the default.
+pub(super) fn choice<T: Copy>(
+    setting: &'static str,
+    text: Option<&str>,
+    words: &[(&str, T)],
+    default: T,
+) -> Result<T, ConfigError> {
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        invalid(
+            setting,
+            format!("{text:?} is not one of: {}", known.join(", ")),
+        )
+    })
+}
+
+pub(super) fn span(
+    setting: &'static str,
+    text: Option<&str>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    match text {
+        None => Ok(default),
+        Some(text) => duration(text).map_err(|reason| invalid(setting, reason)),
+    }
+}
+
+pub(super) fn positive(
+    setting: &'static str,
+    text: Option<&str>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    match span(setting, text, default)? {
+        Duration::ZERO => Err(invalid(setting, "must be longer than nothing")),
+        span => Ok(span),
+    }
+}
+
+pub(super) fn invalid(setting: &'static str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        setting,
+        reason: reason.into(),
+    }
+}

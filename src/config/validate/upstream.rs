@@ -1,0 +1,129 @@
+//! The registry behind.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::single::{choice, invalid, positive};
+use crate::config::values::UpstreamUrl;
+use crate::config::{ConfigError, Timeouts, Upstream, schema};
+
+/// Headers that crossmount or the HTTP layer sets itself in an answer.
+const RESERVED_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "date",
+    "docker-content-digest",
+    "docker-distribution-api-version",
+    "location",
+    "transfer-encoding",
+];
+
+pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> {
+    choice(
+        "upstream.kind",
+        file.kind.as_deref(),
+        &[("distribution", ())],
+        (),
+    )?;
+    if !matches!(file.version, None | Some(2 | 3)) {
+        return Err(invalid("upstream.version", "must be 2 or 3"));
+    }
+    let text = file.url.ok_or_else(|| {
+        invalid(
+            "upstream.url",
+            "is missing: where does the registry listen?",
+        )
+    })?;
+    let url = UpstreamUrl::parse(&text).map_err(|reason| invalid("upstream.url", reason))?;
+    if file.ca_certificate.is_some() && !url.is_tls() {
+        return Err(invalid(
+            "upstream.ca_certificate",
+            "is of use only with an https upstream",
+        ));
+    }
+    let timeouts = file.timeouts;
+    let seconds = |setting, text, default| positive(setting, text, Duration::from_secs(default));
+    Ok(Upstream {
+        url,
+        ca_certificate: file.ca_certificate.map(PathBuf::from),
+        external_url: file.external_url.map(external_url).transpose()?,
+        relative_urls: file.relative_urls.unwrap_or(false),
+        prefix: prefix(file.prefix)?,
+        response_headers: response_headers(file.response_headers)?,
+        timeouts: Timeouts {
+            connect: seconds("upstream.timeouts.connect", timeouts.connect.as_deref(), 5)?,
+            read: seconds("upstream.timeouts.read", timeouts.read.as_deref(), 3600)?,
+            write: seconds("upstream.timeouts.write", timeouts.write.as_deref(), 3600)?,
+            idle: seconds("upstream.timeouts.idle", timeouts.idle.as_deref(), 30)?,
+        },
+        trusted_proxies: trusted_proxies(&file.trusted_proxies)?,
+    })
+}
+
+fn external_url(text: String) -> Result<String, ConfigError> {
+    let setting = "upstream.external_url";
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|_| invalid(setting, format!("{text:?} is not a URL")))?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !is_web || uri.authority().is_none() || uri.query().is_some() {
+        return Err(invalid(
+            setting,
+            format!("{text:?} is not a URL such as https://registry.example"),
+        ));
+    }
+    Ok(text)
+}
+
+fn prefix(text: Option<String>) -> Result<String, ConfigError> {
+    let Some(text) = text else {
+        return Ok("/".to_owned());
+    };
+    let is_plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~');
+    let is_framed = text.starts_with('/') && text.ends_with('/');
+    if !is_framed || !text.bytes().all(is_plain) || text.contains("//") || text.contains("/.") {
+        return Err(invalid(
+            "upstream.prefix",
+            format!(
+                "{text:?} must be a plain path that starts and ends with a slash, such as /registry/"
+            ),
+        ));
+    }
+    Ok(text)
+}
+
+fn response_headers(
+    headers: std::collections::BTreeMap<String, Vec<String>>,
+) -> Result<Vec<(String, Vec<String>)>, ConfigError> {
+    let setting = "upstream.response_headers";
+    for (name, values) in &headers {
+        let reserved = RESERVED_HEADERS.contains(&name.to_lowercase().as_str());
+        if reserved || http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(invalid(setting, format!("{name:?} cannot be set")));
+        }
+        if let Some(value) = values
+            .iter()
+            .find(|value| http::HeaderValue::from_str(value).is_err())
+        {
+            return Err(invalid(setting, format!("{value:?} is no header value")));
+        }
+    }
+    Ok(headers.into_iter().collect())
+}
+
+fn trusted_proxies(texts: &[String]) -> Result<Vec<ipnet::IpNet>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| {
+            text.parse::<ipnet::IpNet>()
+                .or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from))
+                .map_err(|_| {
+                    invalid(
+                        "upstream.trusted_proxies",
+                        format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"),
+                    )
+                })
+        })
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! The part of a mount that may block: locate and link, on a thread of its own.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::access::Grant;
+use crate::metrics::Metrics;
+use crate::oci::Digest;
+use crate::store::{Filesystem, Linked, Located, OpenStore, StoreError};
+use crate::upstream::Standing;
+
+/// What was found or done.
+#[derive(Clone, Copy)]
+pub(super) enum Done {
+    /// A store that was seen before is not there: nothing can be said about any blob.
+    NoStore,
+    SourceMissing,
+    BlobMissing,
+    WouldMount(u64),
+    Linked(Linked, u64),
+}
+
+/// What a job needs.
+pub(super) struct Job {
+    pub store: Arc<Filesystem>,
+    pub standing: Arc<Standing>,
+    pub metrics: Arc<Metrics>,
+    pub grant: Grant,
+    pub digest: Digest,
+    pub dry_run: bool,
+    pub deadline: Instant,
+}
+
+impl Job {
+    pub fn run(&self) -> Result<Done, StoreError> {
+        let done = self.store.on_open(|store| self.run_on(store))?;
+        Ok(done.unwrap_or(Done::NoStore))
+    }
+
+    fn run_on(&self, store: &OpenStore<'_>) -> Result<Done, StoreError> {
+        let timer = self.metrics.store_timer("locate");
+        let located = store.locate(self.grant.source(), &self.digest)?;
+        drop(timer);
+        let size = match located {
+            Located::SourceMissing => return Ok(Done::SourceMissing),
+            Located::BlobMissing => return Ok(Done::BlobMissing),
+            Located::Here { size } => size,
+        };
+        if self.dry_run {
+            return Ok(Done::WouldMount(size));
+        }
+        let _timer = self.metrics.store_timer("link");
+        let still_allowed = || Instant::now() < self.deadline && self.standing.is_writable();
+        let linked = store.link(&self.grant, &self.digest, &still_allowed)?;
+        if linked == Linked::Written {
+            self.audit(size);
+        }
+        Ok(Done::Linked(linked, size))
+    }
+
+    /// The registry's own log does not see these links.
+    fn audit(&self, size: u64) {
+        tracing::info!(
+            repository = %self.grant.target(),
+            source = %self.grant.source(),
+            digest = %self.digest,
+            bytes = size,
+            proof = ?self.grant.proof(),
+            "linked"
+        );
+    }
+}
