@@ -7,6 +7,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::access::Access;
@@ -95,8 +96,16 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let admin = tokio::spawn(http::serve(admin_port, None, admin, never));
     tokio::select! {
         () = end(signals, &drain, config.shutdown, stop) => Ok(()),
-        _ = registry => Err(StartError::ListenerEnded),
+        () = ended_early(registry, &drain) => Err(StartError::ListenerEnded),
         _ = admin => Err(StartError::ListenerEnded),
+    }
+}
+
+/// The registry's port is no longer served, though nobody told the process to end.
+async fn ended_early(listener: JoinHandle<()>, drain: &Drain) {
+    let _ = listener.await;
+    if drain.has_begun() {
+        std::future::pending().await
     }
 }
 

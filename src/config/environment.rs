@@ -77,20 +77,15 @@ const SCALARS: &[(&str, Kind)] = &[
 
 /// Parses the file's text and lays environment and flags over it.
 ///
-/// The text is parsed on its own first, because only then do errors name its lines.
+/// The text is parsed straight into the file's shape, because only then do errors name lines.
 pub(super) fn overlay(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
     flags: Overrides,
     malformed: impl Fn(serde_yaml::Error) -> ConfigError + Copy,
 ) -> Result<(File, Vec<String>), ConfigError> {
-    let mut tree = Value::Mapping(Mapping::new());
-    if serde_yaml::from_str::<Option<File>>(text)
-        .map_err(malformed)?
-        .is_some()
-    {
-        tree = serde_yaml::from_str(text).map_err(malformed)?;
-    }
+    let file: Option<File> = serde_yaml::from_str(text).map_err(malformed)?;
+    let mut tree = serde_yaml::to_value(file.unwrap_or_default()).map_err(malformed)?;
     let mut warnings = Vec::new();
     let mut variables: Vec<_> = environment
         .into_iter()

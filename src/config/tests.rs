@@ -171,6 +171,7 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
             "upstream.response_headers",
         ),
         ("mount: {time_budget: fast}", "mount.time_budget"),
+        ("mount: {time_budget: 5}", "mount.time_budget"),
         ("mount: {source_denied: no}", "mount.source_denied"),
         ("listen: {address: nowhere}", "listen.address"),
         ("listen: {tls: {key: /k}}", "listen.tls"),
