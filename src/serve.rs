@@ -105,7 +105,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 async fn ended_early(listener: JoinHandle<()>, drain: &Drain) {
     let _ = listener.await;
     if drain.has_begun() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -49,7 +49,7 @@ impl Grant {
     }
 
     #[cfg(test)]
-    pub(crate) fn for_test(target: RepositoryName, source: RepositoryName) -> Self {
-        Self::new(&target, &source, Proof::NoAccessControl)
+    pub(crate) fn for_test(target: &RepositoryName, source: &RepositoryName) -> Self {
+        Self::new(target, source, Proof::NoAccessControl)
     }
 }

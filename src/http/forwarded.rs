@@ -73,22 +73,25 @@ mod tests {
         parse(text).map(|found| (found.proto, found.host))
     }
 
-    fn some(proto: Option<&str>, host: Option<&str>) -> Option<(Option<String>, Option<String>)> {
-        Some((proto.map(str::to_owned), host.map(str::to_owned)))
+    fn said(proto: Option<&str>, host: Option<&str>) -> (Option<String>, Option<String>) {
+        (proto.map(str::to_owned), host.map(str::to_owned))
     }
 
     #[test]
     fn the_first_element_counts() {
         assert_eq!(
             both("For=192.0.2.43; Proto=https,For=\"[2001:db8::17]\";proto=http"),
-            some(Some("https"), None)
+            Some(said(Some("https"), None))
         );
         assert_eq!(
             both("for=\"192.0.2.43:443\"; host=\"registry.example.org\", host=other"),
-            some(None, Some("registry.example.org"))
+            Some(said(None, Some("registry.example.org")))
         );
-        assert_eq!(both("host=a;proto=b;by=c"), some(Some("b"), Some("a")));
-        assert_eq!(both("host=\"a\\\"b\""), some(None, Some("a\"b")));
+        assert_eq!(
+            both("host=a;proto=b;by=c"),
+            Some(said(Some("b"), Some("a")))
+        );
+        assert_eq!(both("host=\"a\\\"b\""), Some(said(None, Some("a\"b"))));
     }
 
     #[test]
@@ -104,6 +107,6 @@ mod tests {
         ] {
             assert_eq!(both(text), None, "{text}");
         }
-        assert_eq!(both(""), some(None, None));
+        assert_eq!(both(""), Some(said(None, None)));
     }
 }

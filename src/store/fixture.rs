@@ -22,7 +22,7 @@ pub(super) fn name(text: &str) -> RepositoryName {
 }
 
 pub(super) fn grant(target: &str) -> Grant {
-    Grant::for_test(name(target), name("src"))
+    Grant::for_test(&name(target), &name("src"))
 }
 
 impl Fixture {

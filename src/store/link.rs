@@ -234,7 +234,7 @@ mod tests {
                     assert!(matches!(
                         link(&fixture, true),
                         Linked::Written | Linked::Already
-                    ))
+                    ));
                 });
             }
         });

@@ -130,7 +130,7 @@ mod tests {
         let old = standing
             .state()
             .asked_writable
-            .map(|at| at - PROBE_COUNTS_FOR);
+            .and_then(|at| at.checked_sub(PROBE_COUNTS_FOR));
         standing.state().asked_writable = old;
         assert!(!standing.is_writable());
     }
