@@ -21,6 +21,8 @@ use crate::upstream::{Ask, AskError, BaseAnswer, Standing};
 
 /// A request on a kept connection that has just died is sent once more, not oftener.
 const ATTEMPTS: usize = 2;
+/// A file of roots that holds none.
+const NO_ROOTS: &str = "/dev/null";
 /// Between two questions at the start whether the registry has access control.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -146,10 +148,16 @@ fn proxy(
 }
 
 fn pingora_settings(upstream: &Upstream) -> Arc<ServerConf> {
-    let roots = upstream.ca_certificate.as_ref();
+    let roots = match &upstream.ca_certificate {
+        Some(path) => Some(path.display().to_string()),
+        None if upstream.url.is_tls() => None,
+        // Without TLS no root is needed: the system's cost memory and time, and one that
+        // cannot be parsed would end the process.
+        None => Some(NO_ROOTS.to_owned()),
+    };
     Arc::new(ServerConf {
         max_retries: ATTEMPTS,
-        ca_file: roots.map(|path| path.display().to_string()),
+        ca_file: roots,
         ..ServerConf::default()
     })
 }

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Every check of this project, in the order below; a part that fails does not keep the next from
+# running. Ends with the seconds of each part, and with an error if one failed.
+#
+#   ./tests/run.sh                all parts
+#   ./tests/run.sh lint unit      only these
+#   ./tests/run.sh --full         the long form; today it has no further parts
+#
+# Where CI is set, a tool that is missing is a failure; elsewhere the tests that need it say so
+# and are skipped.
+# shellcheck disable=SC2317,SC2329 # the parts are called by their names
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+all_parts=(tools lint build unit integration examples)
+
+# Installs what is not there. Integration tests decide themselves what a missing tool means.
+tools() {
+  local command package missing=()
+  while read -r command package; do
+    command -v "$command" >/dev/null && continue
+    [[ " ${missing[*]} " = *" $package "* ]] || missing+=("$package")
+  done <<'TEXT'
+cc build-essential
+make build-essential
+cmake cmake
+docker-registry docker-registry
+skopeo skopeo
+podman podman
+buildah buildah
+htpasswd apache2-utils
+openssl openssl
+strace strace
+curl curl
+shellcheck shellcheck
+TEXT
+  if ((${#missing[@]} == 0)); then
+    echo 'nothing is missing'
+    return
+  fi
+  echo "missing: ${missing[*]}"
+  if ((EUID != 0)); then
+    echo 'Not root: install them with apt-get install.'
+    [[ -z ${CI-} ]]
+    return
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+}
+
+lint() {
+  cargo fmt --check
+  cargo clippy --release --all-targets --locked -- -D warnings
+  if command -v shellcheck >/dev/null || [[ -n ${CI-} ]]; then
+    shellcheck .ci/run tests/run.sh examples/*.sh
+  else
+    echo 'SKIPPED: shellcheck is not installed'
+  fi
+}
+
+build() {
+  cargo build --release --locked
+}
+
+unit() {
+  cargo test --release --locked --no-fail-fast --lib
+  cargo test --release --locked --doc
+}
+
+integration() {
+  cargo test --release --locked --no-fail-fast --test '*'
+}
+
+examples() {
+  local file
+  for file in examples/*.yaml; do
+    echo "$file"
+    "${CARGO_TARGET_DIR:-target}/release/crossmount" check --offline --config "$file"
+  done
+  ./examples/quickstart.sh
+}
+
+chosen=()
+for argument in "$@"; do
+  case " ${all_parts[*]} --full " in
+    *" $argument "*) ;;
+    *)
+      echo "run.sh: no part is called $argument; there are: ${all_parts[*]}" >&2
+      exit 64
+      ;;
+  esac
+  if [[ $argument = --full ]]; then
+    echo '--full: there are no further parts yet, so the same ones run'
+  else
+    chosen+=("$argument")
+  fi
+done
+((${#chosen[@]} > 0)) || chosen=("${all_parts[@]}")
+
+failed=0
+table=
+for part in "${chosen[@]}"; do
+  printf '\n=== %s\n' "$part"
+  began=$SECONDS
+  # Not as the condition of an if: there bash ignores a part's set -e.
+  set +e
+  (
+    set -e
+    "$part"
+  )
+  status=$?
+  set -e
+  verdict=passed
+  if ((status != 0)); then
+    verdict=FAILED
+    failed=1
+  fi
+  table+=$(printf '%-12s %7d  %s' "$part" $((SECONDS - began)) "$verdict")$'\n'
+done
+
+printf '\n%-12s %7s\n%s' part seconds "$table"
+exit "$failed"
