@@ -1,0 +1,267 @@
+//! The real binary, started from a configuration file.
+
+use super::push::Client;
+use super::registry::Registry;
+use super::{PATIENCE, bytes_from, wait_until, wire};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_crossmount");
+
+pub struct Sidecar {
+    pub port: u16,
+    pub admin: u16,
+    process: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Holds the configuration file, if there is one.
+    home: Option<TempDir>,
+}
+
+/// The configuration in front of a registry without access control.
+pub fn config(upstream: &str, root: &Path) -> Value {
+    json!({
+        "listen": {"address": "127.0.0.1:0"},
+        "admin": {"address": "127.0.0.1:0"},
+        "upstream": {
+            "url": upstream,
+            "response_headers": {"X-Content-Type-Options": ["nosniff"]},
+        },
+        "store": {"filesystem": {"rootdirectory": root}},
+        "access": {"mode": "none"},
+    })
+}
+
+/// The binary without the settings that the tests' own environment may hold.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CROSSMOUNT_") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+impl Sidecar {
+    /// In front of this registry and its store, with `access.mode: none`.
+    pub fn start(registry: &Registry) -> Self {
+        Self::with(registry, |_| ())
+    }
+
+    /// `change` edits the configuration before the start.
+    pub fn with(registry: &Registry, change: impl FnOnce(&mut Value)) -> Self {
+        let mut config = config(&registry.url(), &registry.store.root);
+        fs::create_dir_all(&registry.store.root).unwrap();
+        change(&mut config);
+        Self::from(&config)
+    }
+
+    /// As [`Sidecar::start`], and the store is proved already: the next mount is its own.
+    pub fn proved(registry: &Registry) -> Self {
+        let sidecar = Self::start(registry);
+        sidecar.prove();
+        sidecar
+    }
+
+    pub fn from(config: &Value) -> Self {
+        Self::launch(command(BINARY), config)
+    }
+
+    /// `command` is the binary, or a program that runs it in its own process.
+    pub fn launch(mut command: Command, config: &Value) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("crossmount.yml");
+        // JSON is YAML too.
+        fs::write(&file, config.to_string()).unwrap();
+        command.args(["serve", "--config"]).arg(&file);
+        let mut sidecar = Self::run(command);
+        sidecar.home = Some(home);
+        sidecar
+    }
+
+    /// `command` has all of its arguments already.
+    pub fn run(mut command: Command) -> Self {
+        let mut process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let mut sidecar = Self {
+            port: 0,
+            admin: 0,
+            process,
+            log,
+            home: None,
+        };
+        wait_until("the sidecar listens", || {
+            if let Some(status) = sidecar.process.try_wait().unwrap() {
+                panic!("the sidecar ended with {status}");
+            }
+            sidecar.port = sidecar.listening("registry");
+            sidecar.admin = sidecar.listening("admin");
+            sidecar.port != 0 && sidecar.admin != 0
+        });
+        sidecar
+    }
+
+    fn listening(&self, whom: &str) -> u16 {
+        let log = self.log.lock().unwrap();
+        log.iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|line| line["message"] == "listening" && line["for"] == whom)
+            .and_then(|line| line["address"].as_str()?.rsplit(':').next()?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.port)
+    }
+
+    /// Lets the registry write a link through the sidecar, which may write its own from then on.
+    #[track_caller]
+    pub fn prove(&self) {
+        self.prove_as(&self.client());
+    }
+
+    #[track_caller]
+    pub fn prove_as(&self, client: &Client) {
+        let seed = format!("{} at {:?}", self.port, Instant::now());
+        client
+            .at(self.port)
+            .upload("proof/of-store", &bytes_from(&seed, 64));
+    }
+
+    /// /metrics, once every request has been counted: that comes after its answer.
+    #[track_caller]
+    fn scrape(&self) -> String {
+        let start = Instant::now();
+        loop {
+            let text = wire::get(self.admin, "/metrics").expect(200).text();
+            let quiet = text.contains("\ncrossmount_requests_in_flight 0\n");
+            if quiet || start.elapsed() > Duration::from_secs(10) {
+                return text;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The sum of all samples of `name` that carry these labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let wanted: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}=\"{value}\""))
+            .collect();
+        let text = self.scrape();
+        let samples: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|line| line.starts_with([' ', '{']))
+            .filter(|line| wanted.iter().all(|label| line.contains(label)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+            .collect();
+        assert!(!samples.is_empty(), "no {name} {labels:?} in:\n{text}");
+        samples.iter().sum()
+    }
+
+    /// How many mounts ended this way.
+    #[track_caller]
+    pub fn mounts(&self, outcome: &str, reason: &str) -> u64 {
+        let labels = [("outcome", outcome), ("reason", reason)];
+        whole(self.metric("crossmount_mounts_total", &labels))
+    }
+
+    /// How many mounts went to the registry for this reason, whatever it made of them.
+    #[track_caller]
+    pub fn because(&self, reason: &str) -> u64 {
+        whole(self.metric("crossmount_mounts_total", &[("reason", reason)]))
+    }
+
+    /// How many mounts the sidecar answered by a link of its own.
+    #[track_caller]
+    pub fn mounted(&self) -> u64 {
+        whole(self.metric("crossmount_mounts_total", &[("outcome", "mounted")]))
+    }
+
+    /// Mounts of every outcome, by outcome and reason, without those that never happened.
+    pub fn all_mounts(&self) -> Vec<String> {
+        self.scrape()
+            .lines()
+            .filter(|line| line.starts_with("crossmount_mounts_total{") && !line.ends_with(" 0"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// A line of /proc/PID/status in kB: `VmRSS`, or its peak `VmHWM`.
+    pub fn memory(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        status
+            .lines()
+            .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))
+            .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok())
+            .unwrap_or_else(|| panic!("no {line} in:\n{status}"))
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the sidecar does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counters of a test are small and whole"
+)]
+pub fn whole(value: f64) -> u64 {
+    value as u64
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the sidecar's log:\n{}", self.log());
+        }
+    }
+}

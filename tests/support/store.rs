@@ -1,0 +1,119 @@
+//! Paths in distribution's filesystem store, and what lies there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The folder that a registry calls its root directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub root: PathBuf,
+}
+
+/// What may not change in a file that nobody touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    pub inode: u64,
+    pub size: u64,
+    pub mtime: (i64, i64),
+    pub mode: u32,
+}
+
+fn split(digest: &str) -> (&str, &str) {
+    digest.split_once(':').expect("algorithm:hex")
+}
+
+impl Store {
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    pub fn top(&self) -> PathBuf {
+        self.root.join("docker/registry/v2")
+    }
+
+    pub fn repository(&self, name: &str) -> PathBuf {
+        self.top().join("repositories").join(name)
+    }
+
+    pub fn link(&self, name: &str, digest: &str) -> PathBuf {
+        let (algorithm, hex) = split(digest);
+        self.repository(name)
+            .join("_layers")
+            .join(algorithm)
+            .join(hex)
+            .join("link")
+    }
+
+    pub fn data(&self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = split(digest);
+        self.top()
+            .join("blobs")
+            .join(algorithm)
+            .join(&hex[..2])
+            .join(hex)
+            .join("data")
+    }
+
+    /// Writes a link behind everybody's back.
+    pub fn plant_link(&self, name: &str, digest: &str, content: &str) {
+        let link = self.link(name, digest);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        fs::write(link, content).unwrap();
+    }
+
+    /// Every file below the root, by its path from there.
+    pub fn files(&self) -> Vec<String> {
+        listing(&self.root)
+            .into_iter()
+            .filter(|(_, trace)| trace.mode & 0o170_000 == 0o100_000)
+            .map(|(path, _)| path)
+            .collect()
+    }
+
+    /// The temporary files that a link may leave behind.
+    pub fn stray_files(&self) -> Vec<String> {
+        let mut files = self.files();
+        files.retain(|file| file.contains("/_layers/") && !file.ends_with("/link"));
+        files
+    }
+}
+
+/// All that lies below `folder`, for a comparison of before and after.
+pub fn listing(folder: &Path) -> BTreeMap<String, Trace> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        let Ok(entries) = fs::read_dir(&next) else {
+            continue;
+        };
+        for entry in entries.map(Result::unwrap) {
+            let path = entry.path();
+            let Ok(about) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            if about.is_dir() {
+                open.push(path.clone());
+            }
+            let name = path.strip_prefix(folder).unwrap();
+            found.insert(name.to_string_lossy().into_owned(), trace(&about));
+        }
+    }
+    found
+}
+
+pub fn trace_of(path: &Path) -> Trace {
+    trace(&fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+fn trace(about: &fs::Metadata) -> Trace {
+    Trace {
+        inode: about.ino(),
+        size: about.size(),
+        mtime: (about.mtime(), about.mtime_nsec()),
+        mode: about.mode(),
+    }
+}

@@ -1,0 +1,181 @@
+//! The sidecar under strace: what it does to files.
+
+use super::registry::Registry;
+use super::sidecar::{self, Sidecar};
+use super::wait_until;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Calls that change what lies under a name, or could do so unseen.
+const WRITES: &[&str] = &[
+    "mkdir",
+    "mkdirat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "mknod",
+    "mknodat",
+    "creat",
+    "truncate",
+    "ftruncate",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "chown",
+    "fchown",
+    "lchown",
+    "fchownat",
+    "utime",
+    "utimes",
+    "utimensat",
+    "setxattr",
+    "fallocate",
+    "io_uring_setup",
+];
+
+/// One system call that names files.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub name: String,
+    pub paths: Vec<PathBuf>,
+    pub line: String,
+}
+
+impl Call {
+    pub fn writes(&self) -> bool {
+        let flags = [
+            "O_WRONLY",
+            "O_RDWR",
+            "O_CREAT",
+            "O_TRUNC",
+            "O_APPEND",
+            "O_TMPFILE",
+        ];
+        let opens = self.name.starts_with("open");
+        WRITES.contains(&&*self.name) || opens && flags.iter().any(|flag| self.line.contains(flag))
+    }
+}
+
+/// The sidecar's command under strace, which breaks system calls by rules such as
+/// `fsync:error=EIO`; `log` is where it notes them.
+pub fn with_faults(faults: &[&str], log: &Path) -> Command {
+    let mut command = sidecar::command("strace");
+    // With -D the child is the sidecar itself, and strace ends with it.
+    command.args(["-D", "-f", "-o"]).arg(log);
+    for fault in faults {
+        command.args(["-e", &format!("inject={fault}")]);
+    }
+    let calls: Vec<_> = faults
+        .iter()
+        .map(|fault| fault.split(':').next().unwrap())
+        .collect();
+    command.args(["-e", &format!("trace={}", calls.join(","))]);
+    command.arg(sidecar::BINARY);
+    command
+}
+
+pub struct Traced {
+    pub sidecar: Sidecar,
+    home: TempDir,
+}
+
+impl Traced {
+    pub fn start(registry: &Registry, change: impl FnOnce(&mut Value)) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = sidecar::config(&registry.url(), &registry.store.root);
+        fs::create_dir_all(&registry.store.root).unwrap();
+        change(&mut config);
+        let mut command = sidecar::command("strace");
+        // With -D the child is the sidecar itself, and strace ends with it.
+        command
+            .args(["-D", "-f", "-y", "-s", "4096", "-o"])
+            .arg(home.path().join("trace"))
+            .args([
+                "-e",
+                "trace=%file,ftruncate,fchmod,fchown,fallocate,io_uring_setup",
+            ])
+            .arg(sidecar::BINARY);
+        Self {
+            sidecar: Sidecar::launch(command, &config),
+            home,
+        }
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.home.path().join("trace")).unwrap_or_default()
+    }
+
+    /// The calls so far, once none has been added for a while.
+    pub fn calls(&self) -> Vec<Call> {
+        let (mut seen, mut since) = (usize::MAX, Instant::now());
+        wait_until("the trace is quiet", || {
+            let length = self.text().len();
+            if length != seen {
+                (seen, since) = (length, Instant::now());
+            }
+            since.elapsed() > Duration::from_millis(300)
+        });
+        self.text().lines().filter_map(call).collect()
+    }
+}
+
+/// `PID name(AT_FDCWD</folder>, "path", 3</open/file>, …) = …`
+fn call(line: &str) -> Option<Call> {
+    let (_, rest) = line.split_once(' ')?;
+    let (name, arguments) = rest.trim_start().split_once('(')?;
+    if !name
+        .chars()
+        .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    {
+        return None;
+    }
+    Some(Call {
+        name: name.to_owned(),
+        paths: paths(arguments),
+        line: line.to_owned(),
+    })
+}
+
+/// Quoted names are joined to the folder whose descriptor stands before them.
+fn paths(arguments: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut folder: Option<PathBuf> = None;
+    let mut rest = arguments;
+    while let Some(at) = rest.find(['"', '<', '=']) {
+        let opener = rest.as_bytes()[at];
+        if opener == b'=' && !rest[..at].ends_with(") ") {
+            rest = &rest[at + 1..];
+            continue;
+        }
+        let closer = match opener {
+            b'"' => '"',
+            b'<' => '>',
+            _ => break,
+        };
+        let Some((inner, after)) = rest[at + 1..].split_once(closer) else {
+            break;
+        };
+        if opener == b'"' {
+            let base = folder.take().unwrap_or_default();
+            found.push(base.join(inner));
+        } else if inner.starts_with('/')
+            && let Some(folder) = folder.replace(Path::new(inner).to_owned())
+        {
+            found.push(folder);
+        }
+        rest = after;
+    }
+    found.extend(folder);
+    found
+}
