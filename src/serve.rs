@@ -19,8 +19,8 @@ use crate::ops::{Admin, Drain, Health};
 use crate::store::{Filesystem, StoreFault, Workers, check_owner};
 use crate::upstream::{Ask, AskError, BaseAnswer, Standing};
 
-/// A request on a kept connection that has just died is sent once more, not oftener.
-const ATTEMPTS: usize = 2;
+/// A GET or HEAD on a kept connection that has just died is sent twice more, not oftener.
+const ATTEMPTS: usize = 3;
 /// A file of roots that holds none.
 const NO_ROOTS: &str = "/dev/null";
 /// Between two questions at the start whether the registry has access control.

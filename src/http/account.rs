@@ -1,4 +1,4 @@
-//! Each request is counted once, at its end, and a mount is logged.
+//! A mount is counted before its answer goes out, a request at its end; each once.
 
 use http::{Method, StatusCode};
 
@@ -7,27 +7,38 @@ use super::context::{Context, MountState};
 use crate::metrics::Metrics;
 use crate::outcome::{Outcome, Reason};
 
+/// Counts and logs a mount whose end is known. Whoever has the answer finds it in the metrics.
+pub(super) fn mount(metrics: &Metrics, context: &mut Context) {
+    let (outcome, reason) = match &context.mount {
+        MountState::None => return,
+        MountState::Done { outcome, .. } => (*outcome, Reason::None),
+        MountState::Forwarded(forward) => (forward.outcome, forward.reason),
+    };
+    if std::mem::replace(&mut context.is_counted, true) {
+        return;
+    }
+    metrics.mount(outcome, reason, context.started.elapsed());
+    match &context.mount {
+        MountState::Done { size, .. } if outcome == Outcome::Mounted => {
+            metrics.mounted_bytes(*size);
+        }
+        MountState::Forwarded(forward) if outcome == Outcome::WouldMount => {
+            metrics.dry_run_bytes(forward.dry_run_size);
+        }
+        _ => {}
+    }
+    log_mount(outcome, reason, context);
+}
+
 /// Counts a request; `status` is `None` where no answer was sent.
 pub(super) fn request(
     metrics: &Metrics,
     method: &Method,
     status: Option<StatusCode>,
-    context: &Context,
+    context: &mut Context,
 ) {
-    let took = context.started.elapsed();
-    metrics.request(method, status, took);
-    let (outcome, reason) = match &context.mount {
-        MountState::None => return,
-        MountState::Done(outcome) => (*outcome, Reason::None),
-        MountState::Forwarded(forward) => (forward.outcome, forward.reason),
-    };
-    metrics.mount(outcome, reason, took);
-    if let MountState::Forwarded(forward) = &context.mount
-        && outcome == Outcome::WouldMount
-    {
-        metrics.dry_run_bytes(forward.dry_run_size);
-    }
-    log_mount(outcome, reason, context);
+    mount(metrics, context);
+    metrics.request(method, status, context.started.elapsed());
 }
 
 fn log_mount(outcome: Outcome, reason: Reason, context: &Context) {

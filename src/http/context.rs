@@ -15,6 +15,8 @@ pub struct Context {
     /// Where a link of the registry's own is still to be seen.
     pub(super) since: Option<Since>,
     pub(super) mount: MountState,
+    /// Whether the mount was counted already.
+    pub(super) is_counted: bool,
     pub(super) _in_flight: InFlight,
 }
 
@@ -24,7 +26,12 @@ pub(super) enum MountState {
     /// The request is no mount.
     None,
     /// Answered here.
-    Done(Outcome),
+    Done {
+        /// Written or already there.
+        outcome: Outcome,
+        /// Bytes of the blob.
+        size: u64,
+    },
     /// The registry answers.
     Forwarded(Forward),
 }
@@ -36,6 +43,7 @@ impl Context {
             route: Route::Other,
             since: None,
             mount: MountState::None,
+            is_counted: false,
             _in_flight: in_flight,
         }
     }

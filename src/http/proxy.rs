@@ -96,10 +96,8 @@ impl RegistryProxy {
                 Ok(false)
             }
             Decision::Done { outcome, size } => {
-                context.mount = MountState::Done(outcome);
-                if outcome == Outcome::Mounted {
-                    self.metrics.mounted_bytes(size);
-                }
+                context.mount = MountState::Done { outcome, size };
+                account::mount(&self.metrics, context);
                 let head = respond::created(request, &location, &self.response_headers)?;
                 session.write_response_header(Box::new(head), true).await?;
                 Ok(true)
@@ -187,6 +185,7 @@ impl ProxyHttp for RegistryProxy {
         if !head.status.is_informational() {
             let method = &session.req_header().method;
             self.passing.look(method, head, context).await;
+            account::mount(&self.metrics, context);
         }
         Ok(())
     }
@@ -251,6 +250,11 @@ impl ProxyHttp for RegistryProxy {
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
         let status = session.response_written().map(|head| head.status);
         account::request(&self.metrics, &session.req_header().method, status, context);
+    }
+
+    /// Clients come and go; only what the registry does is worth an error.
+    fn suppress_error_log(&self, _: &Session, _: &Context, error: &Error) -> bool {
+        *error.esource() == ErrorSource::Downstream
     }
 
     /// Without the query, which may hold an upload's state.
