@@ -67,9 +67,10 @@ impl Settings {
             upstream: self.upstream,
             root: self.root,
         };
-        // A variable that is not text cannot be one of ours.
+        // A value that is not text is shown with replacement characters, and so names nothing.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+            let name = name.into_string().ok()?;
+            Some((name, value.to_string_lossy().into_owned()))
         });
         Config::load(self.config.as_deref(), environment, flags)
     }

@@ -19,8 +19,8 @@ use crate::ops::{Admin, Drain, Health};
 use crate::store::{Filesystem, StoreFault, Workers, check_owner};
 use crate::upstream::{Ask, AskError, BaseAnswer, Standing};
 
-/// A GET or HEAD on a kept connection that has just died is sent twice more, not oftener.
-const ATTEMPTS: usize = 3;
+/// More than any request tries: how often one is sent again is decided for each.
+const ATTEMPTS: usize = 16;
 /// A file of roots that holds none.
 const NO_ROOTS: &str = "/dev/null";
 /// Between two questions at the start whether the registry has access control.
@@ -78,12 +78,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     }
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let workers = Arc::new(Workers::default());
-    let health = Health::new(
-        ask.clone(),
-        workers.clone(),
-        config.store.root.clone(),
-        drain.clone(),
-    );
+    let health = Health::new(ask.clone(), config.store.root.clone(), drain.clone());
     let proxy = proxy(&config, &ask, workers, &drain, &metrics);
     let proxy = Arc::new(http_proxy(&pingora_settings(&config.upstream), proxy));
     let admin = Arc::new(Admin::new(metrics, health));

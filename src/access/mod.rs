@@ -114,6 +114,17 @@ impl Access {
         verdict
     }
 
+    /// The registry refused somebody; returns whether it is said to refuse nobody.
+    pub fn registry_refused(&self) -> bool {
+        match &self.mode {
+            Mode::Upstream(_) => false,
+            Mode::Open(access) => {
+                access.registry_refused();
+                true
+            }
+        }
+    }
+
     /// Remembers that a caller got the registry's own challenge for a pair of repositories.
     pub fn was_challenged(&self, key: ChallengeKey) {
         self.challenged.remember(key);

@@ -1,66 +1,82 @@
 //! A registry without access control: everybody may, as long as it says so itself.
 //!
 //! The registry is asked without any credentials, at most once in the few seconds that its
-//! answer counts. A registry that refuses such a request has access control after all;
-//! from then on it decides about every mount, until it allows one without credentials.
+//! answer counts. A registry that refuses anybody anything has access control after all: from
+//! then on it decides about every mount, until it has refused nobody for a while and allows a
+//! mount without credentials.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Mutex as Lock, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use super::upstream::UpstreamAccess;
 use super::{Grant, Proof, Verdict, Wish};
-use crate::upstream::{PROBE_COUNTS_FOR, ProbeAnswer};
+use crate::upstream::ProbeAnswer;
+
+/// How long the registry must have refused nobody before it is believed to be open again.
+const AGREES_AFTER: Duration = Duration::from_secs(60);
+/// How long a question without a useful answer is not asked again.
+const FAILED_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct OpenAccess {
     upstream: UpstreamAccess,
-    /// The registry refused a request that this mode takes for allowed.
-    disagrees: AtomicBool,
-    /// Held while asking, so that equal questions at once are one; when it was asked last.
-    asked: Mutex<Option<Instant>>,
+    /// When the registry last refused what this mode takes for allowed.
+    refused: Lock<Option<Instant>>,
+    /// Held while asking, so that equal questions at once are one; the last useless answer.
+    failed: Mutex<Option<(Instant, ProbeAnswer)>>,
 }
 
 impl OpenAccess {
     pub fn new(upstream: UpstreamAccess) -> Self {
         Self {
             upstream,
-            disagrees: AtomicBool::new(false),
-            asked: Mutex::new(None),
+            refused: Lock::new(None),
+            failed: Mutex::new(None),
+        }
+    }
+
+    /// The registry refused somebody something: grants that are on their way are withdrawn.
+    pub fn registry_refused(&self) {
+        self.upstream.standing().refused_write();
+        if self.refused().replace(Instant::now()).is_none() {
+            tracing::error!(
+                "access.mode is none, but the registry refuses a request: it is asked about \
+                 every mount now; set access.mode to upstream"
+            );
         }
     }
 
     pub async fn decide(&self, wish: &Wish<'_>) -> Verdict {
+        if self.disagrees() {
+            return self.upstream.decide(wish).await;
+        }
         if self.is_proved_open() {
             return grant(wish);
         }
-        let Ok(mut asked) = tokio::time::timeout_at(wish.deadline, self.asked.lock()).await else {
+        let Ok(mut failed) = tokio::time::timeout_at(wish.deadline, self.failed.lock()).await
+        else {
             return Verdict::TimedOut;
         };
         if self.is_proved_open() {
             return grant(wish);
         }
-        let just_asked = asked.is_some_and(|at| at.elapsed() < PROBE_COUNTS_FOR);
-        if self.disagrees.load(Ordering::Acquire) && just_asked {
-            drop(asked);
-            return self.upstream.decide(wish).await;
-        }
-        *asked = Some(Instant::now());
-        match self.upstream.probe(wish, false).await {
+        let answer = match *failed {
+            Some((at, answer)) if at.elapsed() < FAILED_COUNTS_FOR => answer,
+            _ => {
+                let answer = self.upstream.probe(wish, false).await;
+                *failed = is_useless(answer).then(|| (Instant::now(), answer));
+                answer
+            }
+        };
+        match answer {
             ProbeAnswer::Writable => {
-                if self.disagrees.swap(false, Ordering::AcqRel) {
-                    tracing::info!("the registry allows requests without credentials again");
-                }
+                self.agree();
                 grant(wish)
             }
             ProbeAnswer::Refused => {
-                if !self.disagrees.swap(true, Ordering::AcqRel) {
-                    tracing::error!(
-                        "access.mode is none, but the registry refuses requests without credentials: \
-                         it is asked about every mount now; set access.mode to upstream"
-                    );
-                }
+                self.registry_refused();
                 Verdict::Mismatch
             }
             ProbeAnswer::ReadOnly => Verdict::ReadOnly,
@@ -69,9 +85,33 @@ impl OpenAccess {
         }
     }
 
-    fn is_proved_open(&self) -> bool {
-        !self.disagrees.load(Ordering::Acquire) && self.upstream.standing().is_writable()
+    fn disagrees(&self) -> bool {
+        self.refused().is_some_and(|at| at.elapsed() < AGREES_AFTER)
     }
+
+    /// Whether the registry's word counts still, and it has refused nobody since the start.
+    fn is_proved_open(&self) -> bool {
+        self.refused().is_none() && self.upstream.standing().is_writable()
+    }
+
+    fn agree(&self) {
+        if self.refused().take().is_some() {
+            tracing::info!("the registry allows mounts without credentials again");
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
+        // No code panics while it holds this lock, and each change is whole in itself.
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an answer says nothing, and asking again at once would say no more.
+fn is_useless(answer: ProbeAnswer) -> bool {
+    matches!(
+        answer,
+        ProbeAnswer::Unreachable | ProbeAnswer::TimedOut | ProbeAnswer::Strange
+    )
 }
 
 fn grant(wish: &Wish<'_>) -> Verdict {

@@ -89,7 +89,8 @@ pub(super) fn overlay(
     let mut warnings = Vec::new();
     let mut variables: Vec<_> = environment
         .into_iter()
-        .filter(|(name, _)| name.starts_with(PREFIX))
+        // Charts set variables to nothing where a value is left out.
+        .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
         .collect();
     variables.sort();
     for (name, text) in variables {

@@ -81,6 +81,24 @@ fn an_unknown_variable_is_one_warning_and_others_programs_variables_are_none() {
 }
 
 #[test]
+fn a_variable_without_a_value_is_as_if_it_were_not_there() {
+    let env = [("CROSSMOUNT_LOG_LEVEL", ""), ("CROSSMOUNT_NO_SETTING", "")];
+    let config = load_with(MINIMAL, &env, Overrides::default()).unwrap();
+    assert_eq!(config.log.level, tracing::Level::INFO);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn the_folder_below_the_root_is_not_taken_for_the_root() {
+    let text = MINIMAL.replace("/srv/registry", "/srv/registry/docker/registry/v2/");
+    let message = error(&text);
+    assert!(
+        message.starts_with("store.filesystem.rootdirectory"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_variable_of_the_wrong_kind_is_named() {
     let env = [("CROSSMOUNT_MOUNT_DRY_RUN", "yes")];
     let text = load_with(MINIMAL, &env, Overrides::default())
@@ -172,6 +190,19 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
         ),
         ("mount: {time_budget: fast}", "mount.time_budget"),
         ("mount: {time_budget: 5}", "mount.time_budget"),
+        ("mount: {time_budget: 25h}", "mount.time_budget"),
+        (
+            "upstream: {url: 'http://a', external_url: 'https://u:p@h'}",
+            "upstream.external_url",
+        ),
+        (
+            "upstream: {url: 'http://a', external_url: 'https://h/#f'}",
+            "upstream.external_url",
+        ),
+        (
+            "upstream: {url: 'https://a', ca_certificate: ''}",
+            "upstream.ca_certificate",
+        ),
         ("mount: {source_denied: no}", "mount.source_denied"),
         ("listen: {address: nowhere}", "listen.address"),
         ("listen: {tls: {key: /k}}", "listen.tls"),

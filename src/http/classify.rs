@@ -104,6 +104,21 @@ fn is_plain(head: &Parts) -> bool {
         && count(header::AUTHORIZATION) <= 1
         && count(header::TRANSFER_ENCODING) == 0
         && count(header::EXPECT) == 0
+        && nominates_nothing(head)
+}
+
+/// Whether no header is one for the next hop alone: it would not reach the registry, though
+/// crossmount has read it.
+fn nominates_nothing(head: &Parts) -> bool {
+    let options = head.headers.get_all(header::CONNECTION).iter();
+    options
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+        .map(<[u8]>::trim_ascii)
+        .all(|option| {
+            option.is_empty()
+                || option.eq_ignore_ascii_case(b"keep-alive")
+                || option.eq_ignore_ascii_case(b"close")
+        })
 }
 
 /// `PUT …/blobs/uploads/<identifier>` ends an upload.

@@ -17,6 +17,10 @@ pub struct Context {
     pub(super) mount: MountState,
     /// Whether the mount was counted already.
     pub(super) is_counted: bool,
+    /// How many connections could not be made for it.
+    pub(super) unconnected: usize,
+    /// How often it was sent again.
+    pub(super) resent: usize,
     pub(super) _in_flight: InFlight,
 }
 
@@ -44,6 +48,8 @@ impl Context {
             since: None,
             mount: MountState::None,
             is_counted: false,
+            unconnected: 0,
+            resent: 0,
             _in_flight: in_flight,
         }
     }

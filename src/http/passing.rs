@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
-use pingora::http::ResponseHeader;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::classify::Route;
 use super::context::{Context, MountState};
@@ -42,16 +42,19 @@ impl Passing {
     }
 
     /// Looks at an answer's head before the client gets it.
-    pub(super) async fn look(&self, method: &Method, head: &ResponseHeader, context: &mut Context) {
+    pub(super) async fn look(
+        &self,
+        request: &RequestHeader,
+        head: &ResponseHeader,
+        context: &mut Context,
+    ) {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
-            StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(method, &context.route),
+            StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head, context),
+            StatusCode::UNAUTHORIZED => self.note_challenge(head, context),
             _ => {}
         }
         if let MountState::Forwarded(forward) = &mut context.mount {
-            if head.status == StatusCode::UNAUTHORIZED {
-                self.mounts.was_challenged(forward);
-            }
             settle(forward, head.status);
         }
     }
@@ -70,13 +73,46 @@ impl Passing {
         }
     }
 
-    fn note_refused_write(&self, method: &Method, route: &Route) {
-        match *method {
-            Method::POST if *route != Route::Other => self.standing.refused_upload(),
-            Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+    /// A 405 to a write ends everything that rests on the registry being writable.
+    ///
+    /// Two of them say nothing: to a path that takes no writes at all, and to a DELETE where
+    /// deleting is switched off, which unlike read-only names no method that is allowed.
+    fn note_refused_write(
+        &self,
+        request: &RequestHeader,
+        head: &ResponseHeader,
+        context: &Context,
+    ) {
+        let path = request.uri.path();
+        let takes_writes = path.contains("/blobs/") || path.contains("/manifests/");
+        match request.method {
+            Method::POST if context.route != Route::Other => self.standing.refused_upload(),
+            Method::POST | Method::PUT | Method::PATCH if takes_writes => {
+                self.standing.refused_write();
+            }
+            Method::DELETE if head.headers.contains_key(header::ALLOW) => {
                 self.standing.refused_write();
             }
             _ => {}
+        }
+    }
+
+    fn note_challenge(&self, head: &ResponseHeader, context: &mut Context) {
+        let was_open = self.mounts.registry_refused();
+        if let MountState::Forwarded(forward) = &mut context.mount {
+            if was_open {
+                forward.reason = Reason::AccessMismatch;
+            }
+            // Only to a token that it has verified does the registry say that a scope is missing.
+            let challenges = head.headers.get_all(header::WWW_AUTHENTICATE);
+            let lacks_scope = |value: &HeaderValue| {
+                value
+                    .to_str()
+                    .is_ok_and(|text| text.contains("error=\"insufficient_scope\""))
+            };
+            if challenges.iter().any(lacks_scope) {
+                self.mounts.was_challenged(forward);
+            }
         }
     }
 }
@@ -90,15 +126,13 @@ pub(super) fn linked_into(route: &Route) -> Option<&RepositoryName> {
     }
 }
 
-/// Counts a forwarded mount by what the registry made of it.
+/// Counts a mount from before the store was proved by what the registry made of it.
 fn settle(forward: &mut Forward, status: StatusCode) {
-    if status == StatusCode::CREATED {
-        forward.outcome = match forward.outcome {
-            Outcome::WouldMount => Outcome::WouldMount,
-            _ => Outcome::Native,
-        };
-    } else if forward.outcome == Outcome::Native {
-        forward.outcome = Outcome::Forwarded;
+    if forward.outcome != Outcome::Native || status == StatusCode::CREATED {
+        return;
+    }
+    forward.outcome = Outcome::Forwarded;
+    if forward.reason == Reason::None {
         forward.reason = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Denied,
             StatusCode::METHOD_NOT_ALLOWED => Reason::ReadOnly,

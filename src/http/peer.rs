@@ -1,18 +1,15 @@
 //! Connections to the registry for clients' own requests.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use http::Method;
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora::{Error, ErrorType, Result};
-use tokio::sync::Mutex;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
+use pingora::{ErrorType, OrErr, Result};
 
 use crate::config::{Timeouts, Upstream, UpstreamUrl};
+use crate::upstream::Addresses;
 
-/// How long a host's address is used before its name is looked up again.
-const ADDRESS_COUNTS_FOR: Duration = Duration::from_secs(5);
 /// Requests that must not be sent twice share no connection with others.
 const UNSHARED: u64 = 1;
 
@@ -27,10 +24,9 @@ pub(super) struct Peers {
 enum Place {
     Unix(PathBuf),
     Tcp {
+        addresses: Arc<Addresses>,
         host: String,
-        port: u16,
         tls: bool,
-        known: Mutex<Option<(SocketAddr, Instant)>>,
     },
 }
 
@@ -41,10 +37,9 @@ impl Peers {
         let place = match &upstream.url {
             UpstreamUrl::Unix(path) => Place::Unix(path.clone()),
             UpstreamUrl::Tcp { tls, host, port } => Place::Tcp {
+                addresses: Arc::new(Addresses::new(host, *port)),
                 host: host.clone(),
-                port: *port,
                 tls: *tls,
-                known: Mutex::new(None),
             },
         };
         Self {
@@ -61,8 +56,14 @@ impl Peers {
     pub(super) async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
         let mut peer = match &self.place {
             Place::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
-            Place::Tcp { host, tls, .. } => {
-                HttpPeer::new(self.address().await?, *tls, host.clone())
+            Place::Tcp {
+                addresses,
+                host,
+                tls,
+            } => {
+                let address = addresses.current(self.timeouts.connect).await;
+                let address = address.or_err(ErrorType::ConnectError, "looking the registry up")?;
+                HttpPeer::new(address, *tls, host.clone())
             }
         };
         if !is_repeatable(method) {
@@ -78,43 +79,12 @@ impl Peers {
         Ok(Box::new(peer))
     }
 
-    /// The registry's address; a name is looked up anew every few seconds, and the last answer
-    /// is used where the look-up fails.
-    async fn address(&self) -> Result<SocketAddr> {
-        let Place::Tcp {
-            host, port, known, ..
-        } = &self.place
-        else {
-            return Err(Error::explain(
-                ErrorType::ConnectError,
-                "no host to look up",
-            ));
-        };
-        if let Ok(ip) = host.parse() {
-            return Ok(SocketAddr::new(ip, *port));
+    /// No connection came about; returns how many addresses there are to try.
+    pub(super) fn failed(&self, peer: &HttpPeer) -> usize {
+        match (&self.place, peer.address().as_inet()) {
+            (Place::Tcp { addresses, .. }, Some(address)) => addresses.failed(*address),
+            _ => 1,
         }
-        let mut known = known.lock().await;
-        if let Some((address, since)) = *known
-            && since.elapsed() < ADDRESS_COUNTS_FOR
-        {
-            return Ok(address);
-        }
-        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-        let address = match (found.map(|mut all| all.next()), *known) {
-            (Ok(Some(address)), _) | (_, Some((address, _))) => address,
-            (Ok(None), None) => {
-                return Err(Error::explain(
-                    ErrorType::ConnectError,
-                    "the host has no address",
-                ));
-            }
-            (Err(cause), None) => {
-                let context = "looking up the registry's address";
-                return Err(Error::because(ErrorType::ConnectError, context, cause));
-            }
-        };
-        *known = Some((address, Instant::now()));
-        Ok(address)
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{StatusCode, header};
+use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -36,6 +36,11 @@ use crate::outcome::{Outcome, Reason};
 
 /// How long a client's idle connection is kept; the registry itself never closes one.
 const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
+
+/// How often a GET or HEAD is sent again after kept connections that had just died.
+const RESENT_AT_MOST: usize = 2;
+/// How long a client may go on being silent in a body that the registry no longer wants.
+const AFTER_ANSWER: Duration = Duration::from_secs(5);
 
 /// The proxy in front of one registry.
 #[derive(Debug)]
@@ -160,12 +165,17 @@ impl ProxyHttp for RegistryProxy {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         head: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
         if !peer::is_repeatable(&head.method) {
             head.insert_header(header::CONNECTION, "close")?;
+        }
+        let is_old = session.req_header().version == Version::HTTP_10;
+        if is_old && !head.headers.contains_key(header::HOST) {
+            // It goes upstream as HTTP/1.1, where a request without Host is malformed.
+            head.insert_header(header::HOST, "")?;
         }
         if let MountState::Forwarded(forward) = &context.mount
             && forward.form == Form::Plain
@@ -183,8 +193,10 @@ impl ProxyHttp for RegistryProxy {
         context: &mut Context,
     ) -> Result<()> {
         if !head.status.is_informational() {
-            let method = &session.req_header().method;
-            self.passing.look(method, head, context).await;
+            if !session.is_body_done() {
+                session.set_read_timeout(Some(AFTER_ANSWER));
+            }
+            self.passing.look(session.req_header(), head, context).await;
             account::mount(&self.metrics, context);
         }
         Ok(())
@@ -193,11 +205,14 @@ impl ProxyHttp for RegistryProxy {
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        _: &HttpPeer,
-        _: &mut Context,
-        error: Box<Error>,
+        peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
     ) -> Box<Error> {
         self.passing.registry_lost();
+        context.unconnected += 1;
+        // Nothing was sent, so any request may try the host's next address.
+        error.set_retry(context.unconnected < self.peers.failed(peer));
         error
     }
 
@@ -206,7 +221,7 @@ impl ProxyHttp for RegistryProxy {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        _: &mut Context,
+        context: &mut Context,
         was_kept: bool,
     ) -> Box<Error> {
         if failure::is_lost(&error) {
@@ -214,7 +229,8 @@ impl ProxyHttp for RegistryProxy {
         }
         let session = session.as_ref();
         let is_repeatable = peer::is_repeatable(&session.req_header().method);
-        if is_repeatable && !session.retry_buffer_truncated() {
+        if is_repeatable && context.resent < RESENT_AT_MOST && !session.retry_buffer_truncated() {
+            context.resent += 1;
             error.retry.decide_reuse(was_kept);
         } else {
             error.set_retry(false);

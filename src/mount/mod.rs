@@ -80,6 +80,13 @@ impl Mounts {
         }
     }
 
+    /// The registry answered a request with 401; returns whether that contradicts the
+    /// configuration, which calls it open.
+    #[must_use]
+    pub fn registry_refused(&self) -> bool {
+        self.access.registry_refused()
+    }
+
     /// The caller of a forwarded mount got the registry's challenge.
     pub fn was_challenged(&self, forward: &Forward) {
         if let Some(key) = forward.challenge {

@@ -10,14 +10,15 @@ use super::Drain;
 use crate::store::{Workers, check_owner};
 use crate::upstream::{Ask, BaseAnswer};
 
-/// How long a readiness check may take.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long a readiness check may take: less than a kubelet waits by default.
+const LIMIT: Duration = Duration::from_millis(900);
 
 /// Knows what readiness needs.
 #[derive(Debug)]
 pub struct Health {
     ask: Arc<Ask>,
-    workers: Arc<Workers>,
+    /// A thread of its own: mounts that wait for the disk do not make a sidecar unready.
+    worker: Workers,
     root: PathBuf,
     drain: Arc<Drain>,
 }
@@ -25,10 +26,10 @@ pub struct Health {
 impl Health {
     /// Ready where the registry answers, the store at `root` is usable and no drain has begun.
     #[must_use]
-    pub fn new(ask: Arc<Ask>, workers: Arc<Workers>, root: PathBuf, drain: Arc<Drain>) -> Self {
+    pub fn new(ask: Arc<Ask>, root: PathBuf, drain: Arc<Drain>) -> Self {
         Self {
             ask,
-            workers,
+            worker: Workers::new(1),
             root,
             drain,
         }
@@ -53,7 +54,7 @@ impl Health {
             }
         }
         let root = self.root.clone();
-        match self.workers.run(deadline, move || check_owner(&root)).await {
+        match self.worker.run(deadline, move || check_owner(&root)).await {
             Ok(checked) => checked.map_err(|fault| fault.to_string()),
             Err(_) => Err("the store does not answer".to_owned()),
         }

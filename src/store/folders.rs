@@ -4,68 +4,52 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::filesystem::{OpenStore, StoreError};
+use crate::config::Durability;
 
 /// The folder above all repositories. It is the registry's own: never made here.
 const REPOSITORIES: &str = "repositories";
 
 impl OpenStore<'_> {
-    /// Makes a folder and those above it that are missing; returns what was made, deepest last.
+    /// Makes a folder and those above it that are missing.
     ///
     /// The deepest is tried first: in an existing repository that is the only call. The mode
     /// is the registry's own, 0777 less the process's umask (`driver/filesystem/driver.go`).
-    pub(super) fn make_folders(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        let mut made = Vec::new();
-        self.make_folder(path, &mut made)?;
-        Ok(made)
-    }
-
-    fn make_folder(&self, path: &str, made: &mut Vec<String>) -> Result<(), StoreError> {
-        match self.mkdir(path) {
+    pub(super) fn make_folders(&self, path: &str) -> Result<(), StoreError> {
+        let made = match self.mkdir(path) {
             Err(Errno::NOENT) if parent(path) != REPOSITORIES => {
-                self.make_folder(parent(path), made)?;
-                match self.mkdir(path) {
-                    Ok(()) => made.push(path.to_owned()),
-                    Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(StoreError::call("mkdir", path)(errno)),
-                }
+                self.make_folders(parent(path))?;
+                self.mkdir(path)
             }
-            Ok(()) => made.push(path.to_owned()),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(StoreError::call("mkdir", path)(errno)),
+            done => done,
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(StoreError::call("mkdir", path)(errno)),
         }
-        Ok(())
     }
 
     fn mkdir(&self, path: &str) -> Result<(), Errno> {
         let unsynced = &self.filesystem.unsynced;
-        unsynced.mark(path);
+        let is_promised = self.filesystem.durability == Durability::Full;
+        let mark = is_promised.then(|| unsynced.mark(path)).flatten();
         let mode = Mode::from_raw_mode(0o777);
         let done = retry_on_intr(|| rustix::fs::mkdirat(&self.folder, path, mode));
-        if done.is_err() {
-            unsynced.unmark(path);
+        if let (Err(_), Some(mark)) = (&done, mark) {
+            unsynced.clear(path, mark);
         }
         done
     }
 
-    /// Syncs the entries of the folders that were made for a link, by this mount or another one.
-    pub(super) fn sync_made(&self, leaf: &str, made: &[String]) -> Result<(), StoreError> {
+    /// Syncs the entries of those folders above a link that are not synced yet, whoever made them.
+    pub(super) fn sync_made(&self, leaf: &str) -> Result<(), StoreError> {
         let unsynced = &self.filesystem.unsynced;
         for folder in ancestry(leaf) {
-            if made.iter().any(|path| path == folder) {
+            if let Some(mark) = unsynced.get(folder) {
                 self.sync_folder(parent(folder))?;
-                unsynced.unmark(folder);
-            } else if unsynced.is_marked(folder) {
-                self.sync_folder(parent(folder))?;
+                unsynced.clear(folder, mark);
             }
         }
         Ok(())
-    }
-
-    /// Forgets folders whose entries nobody promised to sync.
-    pub(super) fn leave_unsynced(&self, made: &[String]) {
-        for path in made {
-            self.filesystem.unsynced.unmark(path);
-        }
     }
 
     /// Syncs the entries of every folder from a link's own up to the repositories.
@@ -96,6 +80,7 @@ fn parent(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
+    use super::super::unsynced::Unsynced;
     use super::*;
 
     #[test]
@@ -112,22 +97,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_stays_marked_until_it_is_synced() {
+    fn what_is_made_stays_marked_until_somebody_syncs_it() {
         let fixture = Fixture::new();
-        let leaf = "repositories/new/_layers";
-        fixture
-            .store
-            .on_open(|store| {
-                let made = store.make_folders(leaf)?;
-                assert_eq!(made, ["repositories/new", "repositories/new/_layers"]);
-                assert!(store.filesystem.unsynced.is_marked("repositories/new"));
-                store.sync_made(leaf, &made)?;
-                assert!(store.filesystem.unsynced.is_empty());
-                assert_eq!(store.make_folders(leaf)?, Vec::<String>::new());
-                assert!(store.filesystem.unsynced.is_empty());
-                Ok(())
-            })
-            .unwrap();
+        let (one, other) = (
+            "repositories/new/_layers/one",
+            "repositories/new/_layers/other",
+        );
+        let unsynced = &fixture.store.unsynced;
+        let done = fixture.store.on_open(|store| {
+            store.make_folders(one)?;
+            assert!(unsynced.get("repositories/new").is_some());
+            store.make_folders(other)?;
+            store.sync_made(other)?;
+            assert!(unsynced.get("repositories/new").is_none());
+            assert!(unsynced.get(one).is_some());
+            store.sync_made(one)?;
+            assert!(unsynced.is_empty());
+            store.make_folders(one)
+        });
+        assert!(done.is_ok());
+        assert!(unsynced.is_empty());
+    }
+
+    #[test]
+    fn a_folder_made_anew_keeps_its_own_mark() {
+        let unsynced = Unsynced::default();
+        let first = unsynced.mark("a").unwrap();
+        assert_eq!(unsynced.mark("a"), None);
+        unsynced.clear("a", first);
+        let second = unsynced.mark("a").unwrap();
+        unsynced.clear("a", first);
+        assert_eq!(unsynced.get("a"), Some(second));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl OpenStore<'_> {
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<Linked, StoreError> {
         let durability = self.filesystem.durability;
-        let made = self.make_folders(folder)?;
+        self.make_folders(folder)?;
         let temporary = format!("{folder}/link.crossmount.{}.tmp", Uuid::new_v4());
         let written = self.write_temporary(&temporary, digest).and_then(|()| {
             if !still_allowed() {
@@ -84,9 +84,7 @@ impl OpenStore<'_> {
         }
         if durability == Durability::Full && matches!(written, Ok(Linked::Written)) {
             self.sync_folder(folder)?;
-            self.sync_made(folder, &made)?;
-        } else {
-            self.leave_unsynced(&made);
+            self.sync_made(folder)?;
         }
         written
     }
@@ -140,7 +138,7 @@ impl OpenStore<'_> {
         }
     }
 
-    /// Removes our own temporary file; what stays behind after a fault is taken by the walk.
+    /// Removes our own temporary file; one that stays behind is ignored by the registry.
     fn remove(&self, path: &str) {
         let unlink = || rustix::fs::unlinkat(&self.folder, path, AtFlags::empty());
         if let Err(errno) = retry_on_intr(unlink) {

@@ -1,33 +1,51 @@
 //! Which folders are not synced yet.
 
-use dashmap::DashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Folders that this process has made and not yet synced into their parents.
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+/// Folders that this process has made and that nobody has synced into their parents yet.
 ///
 /// A mount that finds a folder there did not make it, but its link is durable only once
 /// that folder's own entry is. A folder is marked before it is made, so whoever finds it
-/// finds the mark too.
+/// finds the mark too, and only a sync takes the mark away, whoever does it: a mount that
+/// fails or gives up leaves its marks to the next one.
 #[derive(Debug, Default)]
-pub(super) struct Unsynced(DashMap<Box<str>, usize>);
+pub(super) struct Unsynced {
+    marks: DashMap<Box<str>, u64>,
+    made: AtomicU64,
+}
+
+/// One making of one folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(u64);
 
 impl Unsynced {
-    pub fn mark(&self, path: &str) {
-        *self.0.entry(path.into()).or_default() += 1;
-    }
-
-    pub fn unmark(&self, path: &str) {
-        if let Some(mut count) = self.0.get_mut(path) {
-            *count -= 1;
+    /// Marks a folder that is about to be made; `None` where it is marked already.
+    pub fn mark(&self, path: &str) -> Option<Mark> {
+        match self.marks.entry(path.into()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => {
+                let number = self.made.fetch_add(1, Ordering::Relaxed);
+                place.insert(number);
+                Some(Mark(number))
+            }
         }
-        self.0.remove_if(path, |_, count| *count == 0);
     }
 
-    pub fn is_marked(&self, path: &str) -> bool {
-        self.0.contains_key(path)
+    /// The mark of a folder that is to be synced.
+    pub fn get(&self, path: &str) -> Option<Mark> {
+        self.marks.get(path).map(|number| Mark(*number))
+    }
+
+    /// Takes a mark away; a folder that was made anew meanwhile keeps its own.
+    pub fn clear(&self, path: &str, mark: Mark) {
+        self.marks.remove_if(path, |_, number| *number == mark.0);
     }
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.marks.is_empty()
     }
 }

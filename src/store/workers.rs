@@ -14,7 +14,7 @@ const WAITING: usize = 1024;
 /// Runs jobs on blocking threads under a deadline.
 ///
 /// A call on a hung filesystem cannot be cancelled: it keeps its place until it returns, so
-/// a hung store costs at most [`RUNNING`] threads while everybody else goes upstream.
+/// a hung store costs a bounded number of threads while everybody else goes upstream.
 #[derive(Debug)]
 pub struct Workers {
     running: Arc<Semaphore>,
@@ -34,14 +34,20 @@ pub enum Unfinished {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self {
-            running: Arc::new(Semaphore::new(RUNNING)),
-            queue: Semaphore::new(WAITING),
-        }
+        Self::new(RUNNING)
     }
 }
 
 impl Workers {
+    /// At most `threads` jobs at once.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self {
+            running: Arc::new(Semaphore::new(threads)),
+            queue: Semaphore::new(WAITING),
+        }
+    }
+
     /// Runs a job, or says why there is no result by the deadline.
     ///
     /// # Errors

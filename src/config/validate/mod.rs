@@ -113,6 +113,12 @@ fn store(file: schema::Store) -> Result<Store, ConfigError> {
     if !root.is_absolute() {
         return Err(invalid(setting, "must be an absolute path"));
     }
+    if root.ends_with("docker/registry/v2") {
+        return Err(invalid(
+            setting,
+            "ends with docker/registry/v2, which the registry makes below its rootdirectory: leave that part out",
+        ));
+    }
     let durability = choice(
         "store.durability",
         file.durability.as_deref(),

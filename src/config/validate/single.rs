@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::config::ConfigError;
 use crate::config::values::duration;
 
+/// Longer spans are mistakes, and could not be added to the time of day.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// One of a few words, or the default.
 pub(super) fn choice<T: Copy>(
     setting: &'static str,
@@ -30,9 +33,12 @@ pub(super) fn span(
     text: Option<&str>,
     default: Duration,
 ) -> Result<Duration, ConfigError> {
-    match text {
-        None => Ok(default),
-        Some(text) => duration(text).map_err(|reason| invalid(setting, reason)),
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    match duration(text) {
+        Ok(span) if span > LONGEST => Err(invalid(setting, "must not be longer than a day")),
+        span => span.map_err(|reason| invalid(setting, reason)),
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> 
             "is of use only with an https upstream",
         ));
     }
+    if file.ca_certificate.as_deref() == Some("") {
+        return Err(invalid("upstream.ca_certificate", "is empty"));
+    }
     let timeouts = file.timeouts;
     let seconds = |setting, text, default| positive(setting, text, Duration::from_secs(default));
     Ok(Upstream {
@@ -66,7 +69,10 @@ fn external_url(text: String) -> Result<String, ConfigError> {
         .parse()
         .map_err(|_| invalid(setting, format!("{text:?} is not a URL")))?;
     let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-    if !is_web || uri.authority().is_none() || uri.query().is_some() {
+    let is_plain = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
+    if !is_web || !is_plain || text.contains(['?', '#']) {
         return Err(invalid(
             setting,
             format!("{text:?} is not a URL such as https://registry.example"),

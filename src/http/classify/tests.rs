@@ -52,6 +52,7 @@ fn headers_of_a_request_without_a_body_do_no_harm() {
             ("Content-Length", "0"),
         ],
         &[("Authorization", "Basic x")],
+        &[("Connection", "Keep-Alive")],
     ] {
         assert_eq!(post(&target, headers), mount("dst", "src"), "{headers:?}");
     }
@@ -85,6 +86,7 @@ fn odd_heads_are_the_registrys() {
         &[("Transfer-Encoding", "chunked")],
         &[("Expect", "100-continue")],
         &[("Host", "second")],
+        &[("Connection", "close, Authorization")],
         &[("Authorization", "Basic x"), ("Authorization", "Basic y")],
     ] {
         assert_eq!(post(&target, headers), Route::OddMount, "{headers:?}");

@@ -1,0 +1,146 @@
+//! The addresses of the registry's host.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long addresses are used before the name is looked up again.
+const COUNT_FOR: Duration = Duration::from_secs(5);
+
+/// Looks a host up, and remembers which of its addresses answers.
+#[derive(Debug)]
+pub struct Addresses {
+    host: String,
+    port: u16,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    all: Vec<SocketAddr>,
+    /// The one that is tried first.
+    preferred: usize,
+    since: Option<Instant>,
+}
+
+impl Addresses {
+    /// Of a name or an IP address; nothing is looked up yet.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The address to try now.
+    ///
+    /// Old addresses are used while the name is looked up again, and go on being used where
+    /// the look-up fails: a slow resolver delays nobody but the first request.
+    ///
+    /// # Errors
+    /// Where no address is known yet and the look-up fails, or takes longer than `limit`.
+    pub async fn current(self: &Arc<Self>, limit: Duration) -> std::io::Result<SocketAddr> {
+        if let Ok(ip) = self.host.parse() {
+            return Ok(SocketAddr::new(ip, self.port));
+        }
+        if let Some(address) = self.remembered(limit) {
+            return Ok(address);
+        }
+        self.look_up(limit).await?;
+        let known = self.known();
+        let address = known.all.get(known.preferred).copied();
+        address.ok_or_else(|| std::io::Error::other("the host has no address"))
+    }
+
+    /// An address did not answer: the next one is tried first from now on.
+    ///
+    /// Returns how many addresses there are.
+    pub fn failed(&self, address: SocketAddr) -> usize {
+        let mut known = self.known();
+        if known.all.get(known.preferred) == Some(&address) {
+            known.preferred = (known.preferred + 1) % known.all.len();
+        }
+        known.all.len().max(1)
+    }
+
+    fn remembered(self: &Arc<Self>, limit: Duration) -> Option<SocketAddr> {
+        let mut known = self.known();
+        let address = known.all.get(known.preferred).copied()?;
+        if known.since.is_none_or(|since| since.elapsed() >= COUNT_FOR) {
+            known.since = Some(Instant::now());
+            let addresses = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = addresses.look_up(limit).await {
+                    tracing::warn!(%error, host = addresses.host, "the host was not looked up");
+                }
+            });
+        }
+        Some(address)
+    }
+
+    async fn look_up(&self, limit: Duration) -> std::io::Result<()> {
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port));
+        let all: Vec<_> = tokio::time::timeout(limit, found).await??.collect();
+        if !all.is_empty() {
+            self.learn(all);
+        }
+        Ok(())
+    }
+
+    /// Takes new addresses; the preferred one stays so while it is among them.
+    fn learn(&self, all: Vec<SocketAddr>) {
+        let mut known = self.known();
+        let preferred = known.all.get(known.preferred).copied();
+        let place = all.iter().position(|address| Some(*address) == preferred);
+        *known = Known {
+            preferred: place.unwrap_or_default(),
+            all,
+            since: Some(Instant::now()),
+        };
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // No code panics while it holds this lock, and each change is whole in itself.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_ip_address_is_not_looked_up() {
+        let addresses = Arc::new(Addresses::new("::1", 5000));
+        assert_eq!(
+            addresses.current(LIMIT).await.unwrap(),
+            address("[::1]:5000")
+        );
+        assert_eq!(addresses.failed(address("[::1]:5000")), 1);
+    }
+
+    #[tokio::test]
+    async fn every_address_gets_its_turn_and_the_one_that_answers_stays() {
+        let addresses = Arc::new(Addresses::new("registry", 5000));
+        let both = vec![address("[::1]:5000"), address("127.0.0.1:5000")];
+        addresses.learn(both.clone());
+        assert_eq!(addresses.current(LIMIT).await.unwrap(), both[0]);
+        assert_eq!(addresses.failed(both[0]), 2);
+        assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
+        // Somebody else found the same address dead a moment later.
+        addresses.failed(both[0]);
+        assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
+        addresses.learn(vec![address("127.0.0.2:5000"), both[1], both[0]]);
+        assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
+        addresses.learn(vec![both[0]]);
+        assert_eq!(addresses.current(LIMIT).await.unwrap(), both[0]);
+    }
+}
