@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounterVec,
-    IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::outcome::{Outcome, Reason};
@@ -33,7 +33,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_duration: Histogram,
     in_flight: IntGauge,
-    certificate_expiry: GaugeVec,
+    certificate_expiry: IntGaugeVec,
 }
 
 impl Metrics {
@@ -187,7 +187,7 @@ impl Metrics {
     }
 
     /// Shows when a certificate ends, in seconds since 1970.
-    pub fn certificate_expiry(&self, place: &str, seconds: f64) {
+    pub fn certificate_expiry(&self, place: &str, seconds: i64) {
         self.certificate_expiry
             .with_label_values(&[place])
             .set(seconds);
@@ -247,12 +247,12 @@ fn in_flight(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     Ok(gauge)
 }
 
-fn certificate_expiry(registry: &Registry) -> Result<GaugeVec, prometheus::Error> {
+fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
     let options = Opts::new(
         "crossmount_certificate_expiry_timestamp_seconds",
         "When a certificate ends, in seconds since 1970, by where it is used.",
     );
-    let gauge = GaugeVec::new(options, &["place"])?;
+    let gauge = IntGaugeVec::new(options, &["place"])?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
 }

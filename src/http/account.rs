@@ -27,7 +27,10 @@ pub(super) fn mount(metrics: &Metrics, context: &mut Context) {
         }
         _ => {}
     }
-    log_mount(outcome, reason, context);
+    // A link that was written has its own line already, with the proof.
+    if outcome != Outcome::Mounted {
+        log_mount(outcome, reason, context);
+    }
 }
 
 /// Counts a request; `status` is `None` where no answer was sent.

@@ -1,0 +1,71 @@
+//! The parts of a request's way, joined.
+
+use std::sync::Arc;
+
+use pingora::server::configuration::ServerConf;
+
+use crate::access::Access;
+use crate::config::{Config, Upstream};
+use crate::http::{Forwarding, Passing, RegistryProxy};
+use crate::metrics::Metrics;
+use crate::mount::{Mounts, Sightings};
+use crate::ops::Drain;
+use crate::store::{Filesystem, Workers};
+use crate::upstream::{Ask, Standing};
+
+/// More than any request tries: how often one is sent again is decided for each.
+const ATTEMPTS: usize = 16;
+/// A file of roots that holds none.
+const NO_ROOTS: &str = "/dev/null";
+
+/// Joins the parts of the request's way.
+pub(super) fn proxy(
+    config: &Config,
+    ask: &Arc<Ask>,
+    drain: &Arc<Drain>,
+    metrics: &Arc<Metrics>,
+) -> RegistryProxy {
+    let standing = Arc::new(Standing::default());
+    let workers = Arc::new(Workers::default());
+    let store = Arc::new(Filesystem::new(&config.store.root, config.store.durability));
+    let access = Access::new(
+        config.access,
+        ask.clone(),
+        standing.clone(),
+        metrics.clone(),
+    );
+    let sightings = Sightings::new(store.clone(), workers.clone(), standing.clone());
+    let mounts = Arc::new(Mounts::new(
+        access,
+        store,
+        workers,
+        standing.clone(),
+        config.mount,
+        metrics.clone(),
+    ));
+    let trusted = config.upstream.trusted_proxies.clone();
+    RegistryProxy::new(
+        &config.upstream,
+        Forwarding::new(trusted, config.tls.is_some()),
+        mounts.clone(),
+        Passing::new(mounts, sightings, standing),
+        drain.clone(),
+        metrics.clone(),
+    )
+}
+
+/// What Pingora itself is told; the rest is decided for each request.
+pub(super) fn pingora_settings(upstream: &Upstream) -> Arc<ServerConf> {
+    let roots = match &upstream.ca_certificate {
+        Some(path) => Some(path.display().to_string()),
+        None if upstream.url.is_tls() => None,
+        // Without TLS no root is needed: the system's cost memory and time, and one that
+        // cannot be parsed would end the process.
+        None => Some(NO_ROOTS.to_owned()),
+    };
+    Arc::new(ServerConf {
+        max_retries: ATTEMPTS,
+        ca_file: roots,
+        ..ServerConf::default()
+    })
+}

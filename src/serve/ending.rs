@@ -1,0 +1,65 @@
+//! How the process ends: by a signal and a drain, or because a port is lost.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::config::Shutdown;
+use crate::ops::Drain;
+
+/// The registry's port is no longer served, though nobody told the process to end.
+pub(super) async fn ended_early(listener: JoinHandle<()>, drain: &Drain) {
+    let _ = listener.await;
+    if drain.has_begun() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// SIGTERM and SIGINT.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits for a signal and drains; a second signal ends it at once.
+pub(super) async fn end(
+    mut signals: Signals,
+    drain: &Drain,
+    settings: Shutdown,
+    stop: watch::Sender<bool>,
+) {
+    signals.next().await;
+    let until = Instant::now() + settings.timeout;
+    drain.begin();
+    tracing::info!("ending: no longer ready, still serving");
+    let drained = async {
+        tokio::time::sleep(settings.drain_delay).await;
+        stop.send_replace(true);
+        let finished = tokio::time::timeout_at(until, drain.finished()).await;
+        if finished.is_err() {
+            let requests = drain.in_flight();
+            tracing::warn!(requests, "ending with requests in flight: the time is up");
+        }
+    };
+    tokio::select! {
+        () = drained => tracing::info!("ended"),
+        () = signals.next() => tracing::warn!("a second signal: ending at once"),
+    }
+}

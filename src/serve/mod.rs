@@ -1,0 +1,134 @@
+//! `crossmount serve`: everything that can fail is tried before the first request is taken.
+//!
+//! `assemble` joins the parts of the request's way, `ending` waits for signals and drains.
+
+mod assemble;
+mod ending;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ending::Signals;
+use pingora::listeners::tls::Acceptor;
+use pingora::proxy::http_proxy;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::{AccessMode, Config};
+use crate::http::{self, Bound, ListenError, TlsFault};
+use crate::metrics::Metrics;
+use crate::ops::{Admin, Drain, Health};
+use crate::store::{StoreFault, check_owner};
+use crate::upstream::{Ask, AskError, BaseAnswer};
+
+/// Between two questions at the start whether the registry has access control.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why the process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// A port cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// TLS cannot be ended.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// The registry cannot be asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The metrics contradict each other.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Signals cannot be caught.
+    #[error("signals: {0}")]
+    Signals(std::io::Error),
+    /// A port is no longer served.
+    #[error("a listener ended by itself")]
+    ListenerEnded,
+}
+
+/// Everything that can fail, done.
+struct Started {
+    registry_port: Bound,
+    admin_port: Bound,
+    tls: Option<Arc<Acceptor>>,
+    ask: Arc<Ask>,
+    metrics: Arc<Metrics>,
+    signals: Signals,
+}
+
+/// Serves until a signal ends the process.
+///
+/// # Errors
+/// [`StartError`]; nothing is left half-started.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let started = start(&config).await?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if config.access == AccessMode::None {
+        tokio::spawn(warn_of_access_control(started.ask.clone()));
+    }
+    let drain = Arc::new(Drain::new(started.metrics.in_flight().clone()));
+    let proxy = assemble::proxy(&config, &started.ask, &drain, &started.metrics);
+    let proxy = http_proxy(&assemble::pingora_settings(&config.upstream), proxy);
+    let health = Health::new(started.ask, config.store.root, drain.clone());
+    let admin = Arc::new(Admin::new(started.metrics, health));
+    announce("registry", &started.registry_port);
+    announce("admin", &started.admin_port);
+    let (stop, stopped) = watch::channel(false);
+    let registry = http::serve(started.registry_port, started.tls, Arc::new(proxy), stopped);
+    let registry = tokio::spawn(registry);
+    // The admin port tells of the drain, so it is served until the process ends.
+    let (_keep_admin, never) = watch::channel(false);
+    let admin = tokio::spawn(http::serve(started.admin_port, None, admin, never));
+    tokio::select! {
+        () = ending::end(started.signals, &drain, config.shutdown, stop) => Ok(()),
+        () = ending::ended_early(registry, &drain) => Err(StartError::ListenerEnded),
+        _ = admin => Err(StartError::ListenerEnded),
+    }
+}
+
+/// Tries all that can fail; ports come last, so that nobody is accepted in vain.
+async fn start(config: &Config) -> Result<Started, StartError> {
+    let signals = Signals::catch().map_err(StartError::Signals)?;
+    check_owner(&config.store.root)?;
+    let metrics = Arc::new(Metrics::new()?);
+    let tls = config.tls.as_ref().map(http::load_tls).transpose()?;
+    let tls = tls.map(|(acceptor, ends)| {
+        metrics.certificate_expiry("listener", ends);
+        acceptor
+    });
+    let ask = Arc::new(Ask::new(&config.upstream, metrics.clone())?);
+    Ok(Started {
+        registry_port: http::bind("listen.address", &config.listen).await?,
+        admin_port: http::bind("admin.address", &config.admin).await?,
+        tls,
+        ask,
+        metrics,
+        signals,
+    })
+}
+
+fn announce(port: &str, bound: &Bound) {
+    tracing::info!(r#for = port, address = %bound.address, "listening");
+}
+
+/// Says loudly where the configuration calls a registry open that is not.
+async fn warn_of_access_control(ask: Arc<Ask>) {
+    loop {
+        match ask.base(Instant::now() + ASK_AGAIN).await {
+            BaseAnswer::Unreachable(_) => tokio::time::sleep(ASK_AGAIN).await,
+            BaseAnswer::Challenge => {
+                tracing::error!(
+                    "access.mode is none, but the registry has access control: set access.mode to upstream"
+                );
+                return;
+            }
+            BaseAnswer::Open | BaseAnswer::Strange(_) => return,
+        }
+    }
+}
