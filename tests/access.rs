@@ -11,7 +11,9 @@ mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use support::faulty::{Heard, Verdict};
 use support::pair::{Differences, essence};
+use support::played::{Played, refused};
 use support::push::Client;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
@@ -335,6 +337,40 @@ fn a_token_that_does_not_mention_the_source_gets_the_challenge_and_then_the_uplo
 }
 
 #[test]
+fn a_token_that_nobody_signed_changes_nothing_for_its_subject() {
+    needs!("docker-registry", "openssl");
+    let tokens = Tokens::new();
+    let (_registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
+    let own: &[Access] = &[("target", &["pull", "push"])];
+    let ask = |token: &str| {
+        let client = sidecar.client().bearer(token);
+        client.mount("target", &digest, "source")
+    };
+    let token = tokens.token("alice", own);
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    for garbage in [
+        Tokens::new().token("alice", own),
+        format!("{signed}."),
+        format!("{signed}.{}", signature.to_lowercase()),
+        tokens.expired("alice", own),
+    ] {
+        let refused = challenge(&ask(&garbage));
+        assert!(
+            refused.rest.contains("error=\"invalid_token"),
+            "{refused:?}"
+        );
+    }
+    let first = challenge(&ask(&token));
+    assert_eq!(first.scopes.len(), 2);
+    assert!(
+        first.rest.contains("error=\"insufficient_scope"),
+        "{first:?}"
+    );
+    ask(&tokens.token("alice", own)).expect(202);
+    assert_eq!(sidecar.mounts("forwarded", "denied"), 6);
+}
+
+#[test]
 fn a_token_that_lists_the_source_without_pull_gets_the_upload_at_once() {
     needs!("docker-registry", "openssl");
     let tokens = Tokens::new();
@@ -521,4 +557,75 @@ fn where_no_access_control_was_said_wrongly_a_token_counts_for_its_bearer_alone(
     }
     assert!(!registry.store.repository("wrong").exists());
     assert!(sidecar.because("access_mismatch") >= 1);
+}
+
+/// A registry that is open but for what it keeps for itself, with a sidecar in front of it that
+/// takes it for open and has linked already.
+fn mostly_open() -> (Played, Sidecar, String) {
+    let registry = Played::start(|heard| {
+        let is_kept = !heard.is_the_sidecars() && heard.target.starts_with("/v2/secret/");
+        is_kept.then(|| Verdict::Answer(refused()))
+    });
+    let sidecar = registry.sidecar(|_| ());
+    let digest = registry.plant("source", BLOB);
+    registry.plant("secret/source", BLOB);
+    let client = sidecar.client();
+    client.mount("before", &digest, "source").expect(201);
+    assert_eq!(sidecar.mounted(), 1);
+    (registry, sidecar, digest)
+}
+
+/// Nobody without credentials is linked for, and others by their own credentials alone.
+#[track_caller]
+fn is_asked_about_everybody(registry: &Played, sidecar: &Sidecar, digest: &str) {
+    let asked = registry.heard("PATCH").len();
+    let nobody = sidecar.client();
+    for (target, source, status) in [
+        ("after", "source", 202),
+        ("after", "secret/source", 202),
+        ("secret/after", "source", 401),
+        ("secret/after", "secret/source", 401),
+        // Linked already.
+        ("before", "source", 202),
+    ] {
+        let answer = nobody.mount(target, digest, source);
+        assert_eq!(answer.status, status, "{target} from {source}");
+    }
+    assert_eq!(registry.heard("PATCH").len(), asked);
+    for target in ["after", "secret/after"] {
+        assert!(!registry.store.repository(target).exists(), "{target}");
+    }
+    assert_eq!(sidecar.mounted(), 1);
+    assert_eq!(sidecar.mounts("already_linked", "none"), 0);
+
+    let alice = nobody.basic("alice", "right");
+    alice.mount("of-alice", digest, "source").expect(201);
+    assert_eq!(sidecar.mounted(), 2);
+    let probes = registry.heard("PATCH").split_off(asked);
+    let shown: Vec<_> = probes
+        .iter()
+        .map(|probe: &Heard| probe.header("Authorization"))
+        .collect();
+    assert_eq!(shown, [Some("Basic YWxpY2U6cmlnaHQ=")]);
+}
+
+#[test]
+fn where_no_access_control_was_said_wrongly_a_forwarded_mount_that_is_refused_shows_it() {
+    let (registry, sidecar, digest) = mostly_open();
+    let missing = support::digest_of(b"in no repository");
+    let answer = sidecar.client().mount("secret/target", &missing, "source");
+    answer.expect(401);
+    assert_eq!(sidecar.mounts("forwarded", "access_mismatch"), 1);
+    is_asked_about_everybody(&registry, &sidecar, &digest);
+}
+
+#[test]
+fn where_no_access_control_was_said_wrongly_any_request_that_is_refused_shows_it() {
+    for method in ["GET", "PUT", "POST"] {
+        let (registry, sidecar, digest) = mostly_open();
+        let client = sidecar.client();
+        let request = client.request(method, "/v2/secret/manifests/latest");
+        request.send(client.port).expect(401);
+        is_asked_about_everybody(&registry, &sidecar, &digest);
+    }
 }

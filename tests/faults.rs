@@ -12,12 +12,13 @@ mod support;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use support::played::Played;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::traced::with_faults;
-use support::wait_until;
+use support::{wait_until, wire};
 
 const BLOB: &[u8] = b"a blob on a bad disk";
 const SYNC: &str = "fsync,fdatasync";
@@ -172,4 +173,43 @@ fn other_requests_do_not_wait_for_a_slow_disk() {
         }
     });
     assert_eq!(sidecar.mounted(), 4);
+}
+
+#[test]
+fn mounts_that_wait_for_a_slow_disk_do_not_make_it_unready() {
+    needs!("strace");
+    let registry = Played::start(|_| None);
+    let log = tempfile::tempdir().unwrap();
+    let slow = format!("{SYNC}:delay_enter=3000000");
+    let command = with_faults(&[&slow], &log.path().join("trace"));
+    let sidecar = registry.sidecar_by(command, |config| {
+        config["store"]["durability"] = "file".into();
+        config["mount"] = json!({"time_budget": "60s"});
+    });
+    let digest = registry.plant("source", BLOB);
+    let client = sidecar.client();
+    std::thread::scope(|scope| {
+        let mounts: Vec<_> = (0..24)
+            .map(|at| {
+                let (client, digest) = (&client, &digest);
+                scope.spawn(move || client.mount(&format!("target{at}"), digest, "source"))
+            })
+            .collect();
+        wait_until("many links wait for the disk", || {
+            registry.store.stray_files().len() >= 8
+        });
+        let mut asked = 0;
+        while !mounts.iter().any(ScopedJoinHandle::is_finished) {
+            let ready = wire::get(sidecar.admin, "/readyz");
+            assert_eq!(ready.status, 200, "{}", ready.text());
+            client.get("/v2/").expect(200);
+            asked += 1;
+        }
+        assert!(asked > 3, "asked only {asked} times beside slow mounts");
+        // Those that wait until the registry's word is too old are left to the registry.
+        let done = mounts.into_iter().map(|mount| mount.join().unwrap().status);
+        let done = done.filter(|status| *status == 201).count() as u64;
+        assert!(done > 0, "{:?}", sidecar.all_mounts());
+        assert_eq!(sidecar.mounted(), done);
+    });
 }

@@ -372,3 +372,32 @@ fn every_outcome_is_shown_from_the_start() {
         assert_eq!(sidecar.mounts("forwarded", reason), 0);
     }
 }
+
+/// The count as it is now, whatever is still in flight.
+fn counted(sidecar: &Sidecar, outcome: &str, reason: &str) -> u64 {
+    let metrics = support::wire::get(sidecar.admin, "/metrics").text();
+    let sample = format!("crossmount_mounts_total{{outcome=\"{outcome}\",reason=\"{reason}\"}} ");
+    let count = metrics.lines().find_map(|line| line.strip_prefix(&sample));
+    count
+        .unwrap_or_else(|| panic!("{metrics}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn whoever_has_the_answer_to_a_mount_finds_it_counted() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::proved(&registry);
+    let client = sidecar.client();
+    let digest = client.upload("a", b"counted at once");
+    for turn in 1..=50 {
+        let target = format!("b{turn}");
+        client.mount(&target, &digest, "a").expect(201);
+        assert_eq!(counted(&sidecar, "mounted", "none"), turn);
+        client.mount(&target, &digest, "a").expect(201);
+        assert_eq!(counted(&sidecar, "already_linked", "none"), turn);
+        client.mount(&target, &digest, "not/there").expect(202);
+        assert_eq!(counted(&sidecar, "forwarded", "source_missing"), turn);
+    }
+}

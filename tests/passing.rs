@@ -9,8 +9,12 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use support::faulty::{Faulty, Verdict, answer, ok};
+use support::pair::{essence, exchange};
+use support::played::Played;
+use support::registry::Registry;
 use support::sidecar::{self, Sidecar};
 use support::wire::Request;
 
@@ -233,4 +237,85 @@ fn requests_are_counted_by_method_and_code() {
         .map(|line| serde_json::from_str(line).expect("JSON lines only"))
         .collect();
     assert!(!log.is_empty());
+}
+
+#[test]
+fn an_old_request_without_a_host_is_answered_as_by_the_registry() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::start(&registry);
+    for request in [
+        "GET /v2/ HTTP/1.0\r\n\r\n",
+        "HEAD /v2/ HTTP/1.0\r\n\r\n",
+        "GET /v2/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET /v2/_catalog HTTP/1.0\r\nUser-Agent: an old health check\r\n\r\n",
+    ] {
+        let ask = |port| exchange(port, request.as_bytes()).expect(200);
+        let (theirs, ours) = (ask(registry.port), ask(sidecar.port));
+        assert_eq!(essence(&theirs), essence(&ours), "{request:?}");
+    }
+}
+
+#[test]
+fn a_mount_whose_credentials_are_for_the_next_hop_alone_is_the_registrys() {
+    let registry = Played::start(|_| None);
+    let sidecar = registry.sidecar(|config| {
+        config["access"] = json!({"mode": "upstream"});
+    });
+    let digest = registry.plant("source", b"a blob");
+    let mount = |options: &str, target: &str| {
+        let client = sidecar.client().basic("alice", "right");
+        let client = client.header("Connection", options);
+        client.mount(target, &digest, "source").status
+    };
+    for (at, options) in ["keep-alive", "close", "Keep-Alive, Close", ""]
+        .iter()
+        .enumerate()
+    {
+        assert_eq!(mount(options, &format!("plain{at}")), 201, "{options}");
+        assert_eq!(sidecar.mounted(), at as u64 + 1, "{options}");
+    }
+    let probes = registry.heard("PATCH").len();
+    for (at, options) in [
+        "Authorization",
+        "authorization",
+        "close, Authorization",
+        "keep-alive,authorization ,close",
+        "X-Other",
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert_eq!(mount(options, &format!("odd{at}")), 202, "{options}");
+        assert_eq!(sidecar.because("odd_request"), at as u64 + 1, "{options}");
+        let target = registry.store.repository(&format!("odd{at}"));
+        assert!(!target.exists(), "{options}");
+    }
+    assert_eq!(sidecar.mounted(), 4);
+    assert_eq!(registry.heard("PATCH").len(), probes);
+}
+
+#[test]
+fn a_client_that_was_refused_early_and_sends_no_more_is_let_go() {
+    needs!("docker-registry", "htpasswd");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let sidecar = Sidecar::start(&registry);
+    let client = sidecar.client();
+    let head = client
+        .request("PATCH", "/v2/a/blobs/uploads/some-session")
+        .header("Content-Length", "5000000")
+        .bytes(client.port);
+    let mut connection = client.connect();
+    connection.write(&head).unwrap();
+    connection.write(b"abc").unwrap();
+    connection.answer("PATCH").unwrap().expect(401);
+    let start = Instant::now();
+    support::wait_until("it is in flight no more", || {
+        let metrics = support::wire::get(sidecar.admin, "/metrics").text();
+        metrics.contains("\ncrossmount_requests_in_flight 0\n")
+    });
+    assert!(start.elapsed() < Duration::from_secs(30));
+    // Nothing more comes, and the next answer of a connection that is closed is none.
+    assert!(connection.head().is_err());
+    drop(connection);
 }

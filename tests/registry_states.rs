@@ -15,8 +15,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use support::faulty::{Verdict, answer};
 use support::image::Image;
 use support::pair::{Differences, essence, exchange};
+use support::played::Played;
 use support::registry::Registry;
 use support::sidecar::{self, Sidecar};
 use support::store::{Store, listing};
@@ -154,6 +156,111 @@ fn a_write_that_is_refused_in_passing_ends_linking_at_once() {
     }
     assert_eq!(listing(&registry.store.root), before);
     assert_eq!(sidecar.mounted(), 1);
+}
+
+/// How many questions the sidecar has asked the registry on its own account.
+fn questions(sidecar: &Sidecar) -> u64 {
+    let name = "crossmount_upstream_request_duration_seconds_count";
+    sidecar::whole(sidecar.metric(name, &[]))
+}
+
+#[test]
+fn a_delete_where_deleting_is_off_does_not_make_the_registry_read_only() {
+    needs!("docker-registry");
+    let registry = Registry::with(|config| {
+        config["storage"]["delete"]["enabled"] = false.into();
+    });
+    let sidecar = Sidecar::proved(&registry);
+    let client = sidecar.client();
+    let image = Image::of(&["one"], 1000);
+    image.push(&client, "a", "v1");
+    let layer = &image.layers[0].digest;
+    let start = Instant::now();
+    client.mount("before", layer, "a").expect(201);
+    let asked = questions(&sidecar);
+    for turn in 0..3 {
+        for target in [
+            format!("/v2/a/blobs/{layer}"),
+            format!("/v2/a/manifests/{}", image.manifest.digest),
+        ] {
+            let refused = client.request("DELETE", &target).send(client.port);
+            assert_eq!(refused.expect(405).header("Allow"), None, "{target}");
+        }
+        let target = format!("after{turn}");
+        client.mount(&target, layer, "a").expect(201);
+        // The registry's word counts for five seconds, and the machine may be slow.
+        let due = start.elapsed().as_secs() / 5;
+        assert!(questions(&sidecar) <= asked + due, "turn {turn}");
+    }
+    assert_eq!(sidecar.mounts("mounted", "none"), 4);
+    assert_eq!(sidecar.mounts("native", "none"), 0);
+}
+
+/// Answers as a registry does while it is read-only, but only to requests that ask for it.
+fn read_only_on_request() -> Played {
+    Played::start(|heard| {
+        heard.header("X-Read-Only")?;
+        let body = r#"{"errors":[{"code":"UNSUPPORTED"}]}"#;
+        let answer = String::from_utf8(answer("405 Method Not Allowed", body)).unwrap();
+        let (status, rest) = answer.split_once("\r\n").unwrap();
+        let answer = format!("{status}\r\nAllow: GET, HEAD\r\n{rest}");
+        Some(Verdict::Answer(answer.into_bytes()))
+    })
+}
+
+#[test]
+fn the_start_of_an_upload_that_is_refused_takes_the_registrys_word_and_the_stores_proof_away() {
+    let registry = read_only_on_request();
+    let sidecar = registry.sidecar(|_| ());
+    let digest = registry.plant("a", BLOB);
+    let client = sidecar.client();
+    client.mount("b", &digest, "a").expect(201);
+    assert_eq!(sidecar.mounted(), 1);
+    let refused = client.clone().header("X-Read-Only", "1").begin("a");
+    refused.expect(405);
+    for target in ["c", "b"] {
+        client.mount(target, &digest, "a").expect(202);
+    }
+    assert_eq!(sidecar.mounted(), 1);
+    assert_eq!(sidecar.mounts("already_linked", "none"), 0);
+    assert!(!registry.store.repository("c").exists());
+    assert_eq!(registry.heard("PATCH").len(), 1);
+
+    registry.prove(&client);
+    client.mount("c", &digest, "a").expect(201);
+    assert_eq!(sidecar.mounted(), 2);
+    assert_eq!(registry.heard("PATCH").len(), 2);
+}
+
+#[test]
+fn any_other_write_that_is_refused_takes_the_registrys_word_away() {
+    let registry = read_only_on_request();
+    let sidecar = registry.sidecar(|_| ());
+    let digest = registry.plant("a", BLOB);
+    let client = sidecar.client();
+    client.mount("b", &digest, "a").expect(201);
+    let asked = || {
+        let mut asked = registry.heard("PATCH");
+        asked.retain(support::faulty::Heard::is_the_sidecars);
+        asked.len()
+    };
+    for (at, (method, target)) in [
+        ("PATCH", "/v2/a/blobs/uploads/some-session"),
+        ("PUT", "/v2/a/blobs/uploads/some-session?digest=x"),
+        ("PUT", "/v2/a/manifests/latest"),
+        ("DELETE", "/v2/a/manifests/latest"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let before = asked();
+        let client = client.clone().header("X-Read-Only", "1");
+        client.request(method, target).send(client.port).expect(405);
+        let client = sidecar.client();
+        client.mount(&format!("c{at}"), &digest, "a").expect(201);
+        assert_eq!(asked(), before + 1, "{method} {target}");
+    }
+    assert_eq!(sidecar.mounted(), 5);
 }
 
 #[test]

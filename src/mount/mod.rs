@@ -171,10 +171,11 @@ impl Mounts {
     fn why_withdrawn(&self, deadline: Instant) -> Reason {
         if !self.standing.is_store_proved() {
             Reason::UpstreamUnavailable
-        } else if Instant::now() >= deadline {
-            Reason::Timeout
-        } else {
+        } else if self.standing.is_word_withdrawn() && Instant::now() < deadline {
             Reason::ReadOnly
+        } else {
+            // The budget was used up, or the registry's word grew too old while the disk worked.
+            Reason::Timeout
         }
     }
 }

@@ -55,6 +55,12 @@ impl Standing {
         state.store_is_its && state.asked_writable.is_some_and(fresh)
     }
 
+    /// Whether the registry has taken its word back, or never given it; an old word is no such.
+    #[must_use]
+    pub fn is_word_withdrawn(&self) -> bool {
+        self.state().asked_writable.is_none()
+    }
+
     /// A link that the registry has just written was seen in the store.
     ///
     /// Returns whether this was news.
@@ -133,6 +139,9 @@ mod tests {
             .and_then(|at| at.checked_sub(PROBE_COUNTS_FOR));
         standing.state().asked_writable = old;
         assert!(!standing.is_writable());
+        assert!(!standing.is_word_withdrawn());
+        standing.refused_write();
+        assert!(standing.is_word_withdrawn());
     }
 
     #[test]

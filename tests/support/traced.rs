@@ -70,19 +70,32 @@ impl Call {
 /// The sidecar's command under strace, which breaks system calls by rules such as
 /// `fsync:error=EIO`; `log` is where it notes them.
 pub fn with_faults(faults: &[&str], log: &Path) -> Command {
-    let mut command = sidecar::command("strace");
-    // With -D the child is the sidecar itself, and strace ends with it.
-    command.args(["-D", "-f", "-o"]).arg(log);
-    for fault in faults {
-        command.args(["-e", &format!("inject={fault}")]);
-    }
     let calls: Vec<_> = faults
         .iter()
         .map(|fault| fault.split(':').next().unwrap())
         .collect();
-    command.args(["-e", &format!("trace={}", calls.join(","))]);
+    noting(&calls.join(","), faults, log)
+}
+
+/// The sidecar's command under strace, which notes these calls in `log` and breaks some of them.
+pub fn noting(calls: &str, faults: &[&str], log: &Path) -> Command {
+    let mut command = sidecar::command("strace");
+    // With -D the child is the sidecar itself, and strace ends with it.
+    command
+        .args(["-D", "-f", "-y", "-s", "4096", "-o"])
+        .arg(log);
+    for fault in faults {
+        command.args(["-e", &format!("inject={fault}")]);
+    }
+    command.args(["-e", &format!("trace={calls}")]);
     command.arg(sidecar::BINARY);
     command
+}
+
+/// The calls that strace has noted so far. It lets a thread go on only when its call is noted.
+pub fn noted(log: &Path) -> Vec<Call> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines().filter_map(call).collect()
 }
 
 pub struct Traced {
@@ -96,16 +109,12 @@ impl Traced {
         let mut config = sidecar::config(&registry.url(), &registry.store.root);
         fs::create_dir_all(&registry.store.root).unwrap();
         change(&mut config);
-        let mut command = sidecar::command("strace");
-        // With -D the child is the sidecar itself, and strace ends with it.
-        command
-            .args(["-D", "-f", "-y", "-s", "4096", "-o"])
-            .arg(home.path().join("trace"))
-            .args([
-                "-e",
-                "trace=%file,ftruncate,fchmod,fchown,fallocate,io_uring_setup",
-            ])
-            .arg(sidecar::BINARY);
+        let log = home.path().join("trace");
+        let command = noting(
+            "%file,ftruncate,fchmod,fchown,fallocate,io_uring_setup",
+            &[],
+            &log,
+        );
         Self {
             sidecar: Sidecar::launch(command, &config),
             home,
