@@ -1,4 +1,4 @@
-//! Registries that go away, come back, turn read-only, or are not this store's at all.
+//! Registries that go away, come back, or turn read-only.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,19 +11,15 @@ mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use support::faulty::{Verdict, answer};
 use support::image::Image;
-use support::pair::{Differences, essence, exchange};
 use support::played::Played;
 use support::registry::Registry;
 use support::sidecar::{self, Sidecar};
-use support::store::{Store, listing};
+use support::store::listing;
+use support::wait_until;
 use support::wire::{self, Request};
-use support::{tools, wait_until};
 
 const BLOB: &[u8] = b"a blob in a registry that comes and goes";
 
@@ -287,99 +283,6 @@ fn a_registry_turned_read_only_in_silence_is_noticed_within_seconds() {
     assert_eq!(listing(&registry.store.root), before);
 }
 
-/// Pushes and mounts, and wants the sidecar to have written nothing below `wrong`.
-fn never_writes(registry: &Registry, wrong: &Path) {
-    let digest = registry.client().upload("a", BLOB);
-    let before = listing(wrong);
-    let sidecar = Sidecar::from(&sidecar::config(&registry.url(), wrong));
-    let client = sidecar.client();
-    let mut native = 0;
-    for turn in 0..3 {
-        sidecar.prove();
-        client.upload("a", BLOB);
-        client.upload("a", format!("turn {turn}").as_bytes());
-        for target in ["b", "a", "new"] {
-            client.mount(target, &digest, "a").expect(201);
-            client
-                .mount(&format!("{target}{turn}"), &digest, "a")
-                .expect(201);
-            native += 2;
-        }
-    }
-    assert_eq!(sidecar.mounted(), 0);
-    assert_eq!(sidecar.mounts("already_linked", "none"), 0);
-    assert_eq!(sidecar.mounts("native", "none"), native);
-    assert_eq!(listing(wrong), before);
-    assert_eq!(registry.client().pull("new2", &digest), BLOB);
-}
-
-#[test]
-fn an_empty_folder_that_is_not_the_registrys_stays_empty() {
-    needs!("docker-registry");
-    let wrong = tempfile::tempdir().unwrap();
-    never_writes(&Registry::start(), wrong.path());
-    assert_eq!(listing(wrong.path()), BTreeMap::new());
-}
-
-#[test]
-fn a_copy_of_the_store_is_not_the_store() {
-    needs!("docker-registry");
-    let registry = Registry::start();
-    registry.client().upload("a", BLOB);
-    registry.client().upload("proof/of-store", BLOB);
-    for turn in 0..3 {
-        registry
-            .client()
-            .upload("a", format!("turn {turn}").as_bytes());
-    }
-    let wrong = registry.home().join("copy");
-    let mut copy = Command::new("cp");
-    copy.arg("-r").arg(&registry.store.root).arg(&wrong);
-    tools::run(&mut copy);
-    never_writes(&registry, &wrong);
-}
-
-#[test]
-fn another_registrys_store_is_not_the_store() {
-    needs!("docker-registry");
-    let other = Registry::start();
-    other.client().upload("a", BLOB);
-    never_writes(&Registry::start(), &other.store.root);
-}
-
-#[test]
-fn in_front_of_a_pull_through_registry_nothing_is_written() {
-    needs!("docker-registry");
-    let remote = Registry::start();
-    let image = Image::of(&["remote"], 5000);
-    image.push(&remote.client(), "library/app", "v1");
-    let registry = Registry::with(|config| {
-        config["proxy"] = json!({"remoteurl": remote.url()});
-    });
-    let sidecar = Sidecar::start(&registry);
-    let client = sidecar.client();
-    for _ in 0..2 {
-        image.pull(&client, "library/app", "v1");
-        for blob in image.blobs() {
-            let answer = client.mount("library/copy", &blob.digest, "library/app");
-            answer.expect(405);
-            client
-                .mount("library/app", &blob.digest, "library/app")
-                .expect(405);
-        }
-        client.begin("library/copy").expect(405);
-        wait_until("the registry has kept what it pulled", || {
-            registry
-                .store
-                .link("library/app", &image.layers[0].digest)
-                .exists()
-        });
-    }
-    assert!(!registry.store.repository("library/copy").exists());
-    assert_eq!(sidecar.mounted(), 0);
-    assert_eq!(sidecar.mounts("already_linked", "none"), 0);
-}
-
 #[test]
 fn it_starts_on_an_empty_volume_before_its_registry() {
     needs!("docker-registry");
@@ -415,176 +318,4 @@ fn it_starts_on_an_empty_volume_before_its_registry() {
         .put_manifest("second/image", "v1", &image.manifest.bytes)
         .expect(201);
     image.pull(&registry.client(), "second/image", "v1");
-}
-
-#[test]
-fn all_other_requests_are_answered_as_by_the_registry() {
-    needs!("docker-registry");
-    let registry = Registry::start();
-    let image = Image::of(&["one", "two"], 100_000);
-    image.push(&registry.client(), "some/image", "v1");
-    image.push(&registry.client(), "some/image", "v2");
-    image.push(&registry.client(), "other", "latest");
-    let sidecar = Sidecar::start(&registry);
-    let layer = &image.layers[0].digest;
-    let manifest = &image.manifest.digest;
-    let accept = format!("Accept: {}", support::image::MANIFEST_TYPE);
-    let mut differences = Differences::default();
-    for (method, target, header) in [
-        ("GET", "/v2/", ""),
-        ("HEAD", "/v2/", ""),
-        ("GET", "/", ""),
-        ("GET", "/v2", ""),
-        ("GET", "/nothing/here?x=%zz&y=1", ""),
-        ("GET", "/v2/_catalog", ""),
-        ("GET", "/v2/_catalog?n=1", ""),
-        ("GET", "/v2/_catalog?n=1&last=other", ""),
-        ("GET", "/v2/some/image/tags/list", ""),
-        ("GET", "/v2/some/image/tags/list?n=1", ""),
-        ("GET", "/v2/no/such/tags/list", ""),
-        ("GET", "/v2/some/image/manifests/v1", &accept),
-        ("HEAD", "/v2/some/image/manifests/v1", &accept),
-        ("GET", "/v2/some/image/manifests/v1", ""),
-        ("GET", "/v2/some/image/manifests/nope", &accept),
-        (
-            "GET",
-            &format!("/v2/some/image/manifests/{manifest}"),
-            &accept,
-        ),
-        (
-            "GET",
-            "/v2/some/image/manifests/v1",
-            &format!("If-None-Match: \"{manifest}\""),
-        ),
-        ("GET", &format!("/v2/some/image/blobs/{layer}"), ""),
-        (
-            "GET",
-            &format!("/v2/some/image/blobs/{layer}"),
-            "Accept-Encoding: gzip",
-        ),
-        ("HEAD", &format!("/v2/some/image/blobs/{layer}"), ""),
-        ("GET", &format!("/v2/no/such/blobs/{layer}"), ""),
-        (
-            "GET",
-            &format!("/v2/some/image/blobs/{layer}"),
-            "Range: bytes=10-99",
-        ),
-        (
-            "GET",
-            &format!("/v2/some/image/blobs/{layer}"),
-            "Range: bytes=-7",
-        ),
-        (
-            "GET",
-            &format!("/v2/some/image/blobs/{layer}"),
-            "Range: bytes=50000-",
-        ),
-        (
-            "GET",
-            &format!("/v2/some/image/blobs/{layer}"),
-            &format!("If-None-Match: \"{layer}\""),
-        ),
-        ("OPTIONS", "/v2/", ""),
-        ("DELETE", "/v2/some/image/manifests/nope", ""),
-        ("DELETE", &format!("/v2/no/such/blobs/{layer}"), ""),
-        ("GET", "/v2/some/image/blobs/uploads/nope", ""),
-        ("DELETE", "/v2/some/image/blobs/uploads/nope", ""),
-    ] {
-        let header = if header.is_empty() {
-            String::new()
-        } else {
-            format!("{header}\r\n")
-        };
-        let request =
-            format!("{method} {target} HTTP/1.1\r\nHost: registry.test:5000\r\n{header}\r\n");
-        let ask = |port| exchange(port, request.as_bytes());
-        let (theirs, ours) = (ask(registry.port), ask(sidecar.port));
-        differences.compare(&request, &essence(&theirs), &essence(&ours));
-        differences.compare(&request, &theirs.body.len(), &ours.body.len());
-    }
-    differences.none();
-}
-
-#[test]
-fn a_range_outside_the_blob_is_refused_as_by_the_registry() {
-    needs!("docker-registry");
-    let registry = Registry::start();
-    let digest = registry.client().upload("a", BLOB);
-    let sidecar = Sidecar::start(&registry);
-    // The registry promises the whole blob's length here and sends less: only heads compare.
-    let ask = |port| {
-        let request = Request::new("GET", &format!("/v2/a/blobs/{digest}"))
-            .header("Host", "registry.test")
-            .header("Range", "bytes=99999999-");
-        let mut connection = wire::Connection::to(port).unwrap();
-        connection.write(&request.bytes(port)).unwrap();
-        connection.head().unwrap()
-    };
-    let theirs = ask(registry.port);
-    assert_eq!(theirs.status, 416);
-    assert_eq!(essence(&theirs), essence(&ask(sidecar.port)));
-}
-
-#[test]
-fn writes_and_deletes_are_answered_as_by_the_registry() {
-    needs!("docker-registry");
-    let (alone, behind) = (Registry::start(), Registry::start());
-    let sidecar = Sidecar::start(&behind);
-    let image = Image::of(&["one"], 1000);
-    let (layer, manifest) = (&image.layers[0].digest, &image.manifest.digest);
-    let mut differences = Differences::default();
-    for port in [alone.port, sidecar.port] {
-        for blob in image.blobs() {
-            support::push::Client::new(port).upload("some/image", &blob.bytes);
-        }
-    }
-    let put = |target: &str, body: &[u8]| {
-        Request::new("PUT", target)
-            .header("Content-Type", support::image::MANIFEST_TYPE)
-            .body(body)
-    };
-    let delete = |target: &str| Request::new("DELETE", target);
-    for request in [
-        put("/v2/some/image/manifests/v1", &image.manifest.bytes),
-        put("/v2/some/image/manifests/v1", b"{}"),
-        put("/v2/some/image/manifests/v1", b"no JSON"),
-        put("/v2/other/manifests/v1", &image.manifest.bytes),
-        put("/v2/some/image/blobs/uploads/nope?digest=x", b""),
-        Request::new("GET", "/v2/some/image/tags/list"),
-        delete("/v2/some/image/manifests/v1"),
-        delete(&format!("/v2/some/image/manifests/{manifest}")),
-        delete(&format!("/v2/some/image/manifests/{manifest}")),
-        delete(&format!("/v2/some/image/blobs/{layer}")),
-        delete(&format!("/v2/some/image/blobs/{layer}")),
-        Request::new("GET", &format!("/v2/some/image/blobs/{layer}")),
-        Request::new("GET", "/v2/some/image/tags/list"),
-        Request::new("GET", "/v2/_catalog"),
-    ] {
-        let request = request.header("Host", "registry.test");
-        let (theirs, ours) = (request.send(alone.port), request.send(sidecar.port));
-        differences.compare(&format!("{request:?}"), &essence(&theirs), &essence(&ours));
-    }
-    differences.none();
-    assert_eq!(
-        fs::metadata(Store::new(&alone.store.root).data(layer))
-            .unwrap()
-            .len(),
-        fs::metadata(behind.store.data(layer)).unwrap().len()
-    );
-}
-
-#[test]
-fn what_the_registry_deleted_is_not_mounted() {
-    needs!("docker-registry");
-    let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
-    let client = sidecar.client();
-    let digest = client.upload("a", BLOB);
-    client.mount("b", &digest, "a").expect(201);
-    let deletion = client.request("DELETE", &format!("/v2/a/blobs/{digest}"));
-    deletion.send(client.port).expect(202);
-    client.mount("c", &digest, "a").expect(202);
-    assert_eq!(sidecar.mounts("forwarded", "source_missing"), 1);
-    client.mount("c", &digest, "b").expect(201);
-    assert_eq!(sidecar.mounted(), 2);
 }

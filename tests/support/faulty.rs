@@ -1,5 +1,7 @@
 //! An upstream that misbehaves as it is told, and remembers what it was asked.
 
+use super::sidecar::{self, Sidecar};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -181,4 +183,15 @@ fn body(reader: &mut impl BufRead, heard: &Heard) -> Option<()> {
     let length = length.parse().ok()?;
     std::io::copy(&mut reader.take(length), &mut std::io::sink()).ok()?;
     Some(())
+}
+
+/// The sidecar in front of such an upstream, over an empty store.
+pub fn in_front_of(
+    upstream: &Faulty,
+    change: impl FnOnce(&mut Value),
+) -> (Sidecar, tempfile::TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = sidecar::config(&upstream.url(), root.path());
+    change(&mut config);
+    (Sidecar::from(&config), root)
 }

@@ -6,10 +6,14 @@
 
 pub mod faulty;
 pub mod image;
+pub mod odd;
 pub mod pair;
+pub mod pieces;
 pub mod played;
+pub mod program;
 pub mod push;
 pub mod registry;
+pub mod secured;
 pub mod sidecar;
 pub mod store;
 pub mod tokens;

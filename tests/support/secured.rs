@@ -1,0 +1,73 @@
+//! Registries with access control, and the sidecar in front of them.
+
+use super::registry::Registry;
+use super::sidecar::Sidecar;
+use super::tokens::Tokens;
+use super::wire::Answer;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+pub const BLOB: &[u8] = b"a blob behind access control";
+
+pub fn upstream_mode(config: &mut Value) {
+    config["access"] = json!({"mode": "upstream"});
+}
+
+pub fn challenging(config: &mut Value) {
+    upstream_mode(config);
+    config["mount"] = json!({"source_denied": "challenge"});
+}
+
+/// A registry with passwords, and a sidecar in front of it whose store is proved.
+pub fn behind_passwords(change: impl FnOnce(&mut Value)) -> (Registry, Sidecar, String) {
+    let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "also right")]);
+    let alice = registry.client().basic("alice", "right");
+    let digest = alice.upload("source", BLOB);
+    let sidecar = Sidecar::with(&registry, change);
+    sidecar.prove_as(&alice);
+    (registry, sidecar, digest)
+}
+
+/// A registry that believes tokens, and a sidecar in front of it whose store is proved.
+pub fn behind_tokens(
+    tokens: &Tokens,
+    change: impl FnOnce(&mut Value),
+) -> (Registry, Sidecar, String) {
+    let registry = tokens.registry();
+    let all: &[&str] = &["pull", "push"];
+    let token = tokens.token("the owner", &[("source", all), ("proof/of-store", all)]);
+    let owner = registry.client().bearer(&token);
+    let digest = owner.upload("source", BLOB);
+    let sidecar = Sidecar::with(&registry, change);
+    sidecar.prove_as(&owner);
+    (registry, sidecar, digest)
+}
+
+/// What a Bearer challenge demands; its scopes and their actions come in any order.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Challenge {
+    pub rest: BTreeSet<String>,
+    pub scopes: BTreeSet<(String, BTreeSet<String>)>,
+}
+
+#[track_caller]
+pub fn challenge(answer: &Answer) -> Challenge {
+    assert_eq!(answer.status, 401, "{answer:?}");
+    let header = answer.header("Www-Authenticate").expect("a challenge");
+    let header = header.strip_prefix("Bearer ").expect("a Bearer challenge");
+    let (mut rest, mut scopes) = (BTreeSet::new(), BTreeSet::new());
+    for part in header.split("\",") {
+        let part = part.trim_end_matches('"');
+        match part.strip_prefix("scope=\"") {
+            Some(list) => scopes.extend(list.split(' ').map(|scope| {
+                let (name, actions) = scope.rsplit_once(':').unwrap();
+                (
+                    name.to_owned(),
+                    actions.split(',').map(str::to_owned).collect(),
+                )
+            })),
+            None => assert!(rest.insert(part.to_owned())),
+        }
+    }
+    Challenge { rest, scopes }
+}
