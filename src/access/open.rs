@@ -71,10 +71,9 @@ impl OpenAccess {
             }
         };
         match answer {
-            ProbeAnswer::Writable => {
-                self.agree();
-                grant(wish)
-            }
+            ProbeAnswer::Writable if self.agrees() => grant(wish),
+            // It refused somebody while it was asked.
+            ProbeAnswer::Writable => Verdict::Mismatch,
             ProbeAnswer::Refused => {
                 self.registry_refused();
                 Verdict::Mismatch
@@ -94,10 +93,16 @@ impl OpenAccess {
         self.refused().is_none() && self.upstream.standing().is_writable()
     }
 
-    fn agree(&self) {
-        if self.refused().take().is_some() {
+    /// Whether the registry, which has just allowed a mount without credentials, is believed.
+    fn agrees(&self) -> bool {
+        let mut refused = self.refused();
+        if refused.is_some_and(|at| at.elapsed() < AGREES_AFTER) {
+            return false;
+        }
+        if refused.take().is_some() {
             tracing::info!("the registry allows mounts without credentials again");
         }
+        true
     }
 
     fn refused(&self) -> MutexGuard<'_, Option<Instant>> {

@@ -252,7 +252,9 @@ impl ProxyHttp for RegistryProxy {
         }
         let status = failure::status(error);
         if let Some(status) = status
-            && session.response_written().is_none()
+            && session
+                .response_written()
+                .is_none_or(|head| head.status.is_informational())
             && let Err(error) = answer_failure(session, status).await
         {
             tracing::debug!(%error, "the client went away before it could be told");

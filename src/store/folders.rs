@@ -31,11 +31,13 @@ impl OpenStore<'_> {
     fn mkdir(&self, path: &str) -> Result<(), Errno> {
         let unsynced = &self.filesystem.unsynced;
         let is_promised = self.filesystem.durability == Durability::Full;
-        let mark = is_promised.then(|| unsynced.mark(path)).flatten();
+        if is_promised {
+            unsynced.begin(path);
+        }
         let mode = Mode::from_raw_mode(0o777);
         let done = retry_on_intr(|| rustix::fs::mkdirat(&self.folder, path, mode));
-        if let (Err(_), Some(mark)) = (&done, mark) {
-            unsynced.clear(path, mark);
+        if is_promised {
+            unsynced.end(path, done.is_ok());
         }
         done
     }
@@ -46,7 +48,7 @@ impl OpenStore<'_> {
         for folder in ancestry(leaf) {
             if let Some(mark) = unsynced.get(folder) {
                 self.sync_folder(parent(folder))?;
-                unsynced.clear(folder, mark);
+                unsynced.synced(folder, mark);
             }
         }
         Ok(())
@@ -80,7 +82,6 @@ fn parent(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
-    use super::super::unsynced::Unsynced;
     use super::*;
 
     #[test]
@@ -117,17 +118,6 @@ mod tests {
         });
         assert!(done.is_ok());
         assert!(unsynced.is_empty());
-    }
-
-    #[test]
-    fn a_folder_made_anew_keeps_its_own_mark() {
-        let unsynced = Unsynced::default();
-        let first = unsynced.mark("a").unwrap();
-        assert_eq!(unsynced.mark("a"), None);
-        unsynced.clear("a", first);
-        let second = unsynced.mark("a").unwrap();
-        unsynced.clear("a", first);
-        assert_eq!(unsynced.get("a"), Some(second));
     }
 
     #[test]

@@ -3,49 +3,117 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 
 /// Folders that this process has made and that nobody has synced into their parents yet.
 ///
 /// A mount that finds a folder there did not make it, but its link is durable only once
-/// that folder's own entry is. A folder is marked before it is made, so whoever finds it
-/// finds the mark too, and only a sync takes the mark away, whoever does it: a mount that
-/// fails or gives up leaves its marks to the next one.
+/// that folder's own entry is. Making is announced before the call and ends after it, so
+/// whoever finds the folder finds it here too, even where several try to make it at once and
+/// only one succeeds. Only a sync takes a folder away, whoever does it: a mount that fails or
+/// gives up leaves its folders to the next one.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
-    marks: DashMap<Box<str>, u64>,
+    folders: DashMap<Box<str>, Folder>,
     made: AtomicU64,
 }
 
-/// One making of one folder.
+#[derive(Debug, Default)]
+struct Folder {
+    /// How many calls that may make it are under way.
+    attempts: usize,
+    /// Which making of any folder is not synced.
+    made: Option<u64>,
+}
+
+/// What has to be synced of one folder, as it was before the sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark(u64);
+pub(super) struct Mark(Option<u64>);
+
+impl Folder {
+    fn is_settled(&self) -> bool {
+        self.attempts == 0 && self.made.is_none()
+    }
+}
 
 impl Unsynced {
-    /// Marks a folder that is about to be made; `None` where it is marked already.
-    pub fn mark(&self, path: &str) -> Option<Mark> {
-        match self.marks.entry(path.into()) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(place) => {
-                let number = self.made.fetch_add(1, Ordering::Relaxed);
-                place.insert(number);
-                Some(Mark(number))
+    /// A call that may make the folder begins.
+    pub fn begin(&self, path: &str) {
+        self.folders.entry(path.into()).or_default().attempts += 1;
+    }
+
+    /// The call has ended.
+    pub fn end(&self, path: &str, was_made: bool) {
+        if let Some(mut folder) = self.folders.get_mut(path) {
+            folder.attempts -= 1;
+            if was_made {
+                folder.made = Some(self.made.fetch_add(1, Ordering::Relaxed));
             }
         }
+        self.forget_settled(path);
     }
 
-    /// The mark of a folder that is to be synced.
+    /// What is to be synced of a folder; `None` where there is nothing.
     pub fn get(&self, path: &str) -> Option<Mark> {
-        self.marks.get(path).map(|number| Mark(*number))
+        self.folders.get(path).map(|folder| Mark(folder.made))
     }
 
-    /// Takes a mark away; a folder that was made anew meanwhile keeps its own.
-    pub fn clear(&self, path: &str, mark: Mark) {
-        self.marks.remove_if(path, |_, number| *number == mark.0);
+    /// The folder was synced after `mark` was taken; what was made since then stays.
+    pub fn synced(&self, path: &str, mark: Mark) {
+        if let Some(mut folder) = self.folders.get_mut(path)
+            && folder.made == mark.0
+        {
+            folder.made = None;
+        }
+        self.forget_settled(path);
     }
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.marks.is_empty()
+        self.folders.is_empty()
+    }
+
+    fn forget_settled(&self, path: &str) {
+        self.folders
+            .remove_if(path, |_, folder| folder.is_settled());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_attempt_does_not_take_away_what_another_one_made() {
+        let unsynced = Unsynced::default();
+        unsynced.begin("a");
+        unsynced.begin("a");
+        assert!(unsynced.get("a").is_some());
+        unsynced.end("a", true);
+        unsynced.end("a", false);
+        let mark = unsynced.get("a").unwrap();
+        unsynced.synced("a", mark);
+        assert!(unsynced.is_empty());
+    }
+
+    #[test]
+    fn what_was_made_after_the_sync_began_is_still_to_be_synced() {
+        let unsynced = Unsynced::default();
+        unsynced.begin("a");
+        let early = unsynced.get("a").unwrap();
+        unsynced.end("a", true);
+        unsynced.synced("a", early);
+        let first = unsynced.get("a").unwrap();
+        unsynced.begin("a");
+        unsynced.end("a", true);
+        unsynced.synced("a", first);
+        assert!(unsynced.get("a").is_some());
+    }
+
+    #[test]
+    fn an_attempt_that_made_nothing_leaves_nothing() {
+        let unsynced = Unsynced::default();
+        unsynced.begin("a");
+        unsynced.end("a", false);
+        assert!(unsynced.is_empty());
     }
 }
