@@ -24,7 +24,8 @@
 //! asks the registry and knows whether it may be written beside; [`http`] `passing` tells it
 //! what the registry's own answers show. [`oci`] has names and digests that only parsing can
 //! make, [`config`] a configuration that cannot contradict itself, [`outcome`] the words for how
-//! a mount ends, [`metrics`] every metric, [`ops`] health, logs and the end of the process. [`serve`] and [`check`] are the two commands.
+//! a mount ends, [`metrics`] every metric, [`ops`] health, logs and the end of the process,
+//! [`workers`] the threads for calls that block. [`serve`] and [`check`] are the two commands.
 
 pub mod access;
 pub mod check;
@@ -39,3 +40,4 @@ pub mod outcome;
 pub mod serve;
 pub mod store;
 pub mod upstream;
+pub mod workers;

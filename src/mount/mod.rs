@@ -21,8 +21,9 @@ use crate::config::{self, SourceDenied};
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
 use crate::outcome::Reason;
-use crate::store::{Filesystem, Linked, Unfinished, Workers};
+use crate::store::{Filesystem, Linked};
 use crate::upstream::Standing;
+use crate::workers::{Unfinished, Workers};
 use job::{Done, Job};
 
 /// A client's wish to have a layer of one repository in another one.

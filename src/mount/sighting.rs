@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::oci::{Digest, RepositoryName};
-use crate::store::{Filesystem, Workers};
+use crate::store::Filesystem;
 use crate::upstream::{Standing, Ticket};
+use crate::workers::Workers;
 
 /// Files are stamped by a clock that is some milliseconds coarser than the one we read.
 const COARSE: Duration = Duration::from_millis(20);

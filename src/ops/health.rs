@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Drain;
-use crate::store::{Workers, check_owner};
+use crate::store::check_owner;
 use crate::upstream::{Ask, BaseAnswer};
+use crate::workers::Workers;
 
 /// How long a readiness check may take: less than a kubelet waits by default.
 const LIMIT: Duration = Duration::from_millis(900);
@@ -29,7 +30,7 @@ impl Health {
     pub fn new(ask: Arc<Ask>, root: PathBuf, drain: Arc<Drain>) -> Self {
         Self {
             ask,
-            worker: Workers::new(1),
+            worker: Workers::new(1, 1024),
             root,
             drain,
         }

@@ -10,11 +10,16 @@ use crate::http::{Forwarding, Passing, RegistryProxy};
 use crate::metrics::Metrics;
 use crate::mount::{Mounts, Sightings};
 use crate::ops::Drain;
-use crate::store::{Filesystem, Workers};
+use crate::store::Filesystem;
 use crate::upstream::{Ask, Standing};
+use crate::workers::Workers;
 
 /// More than any request tries: how often one is sent again is decided for each.
 const ATTEMPTS: usize = 16;
+/// Jobs on the disk at once. With syncs, sixteen threads reach most of what a disk gives.
+const DISK_JOBS: usize = 16;
+/// Jobs that wait for the disk before more are turned away.
+const DISK_QUEUE: usize = 1024;
 /// A file of roots that holds none.
 const NO_ROOTS: &str = "/dev/null";
 
@@ -26,7 +31,7 @@ pub(super) fn proxy(
     metrics: &Arc<Metrics>,
 ) -> RegistryProxy {
     let standing = Arc::new(Standing::default());
-    let workers = Arc::new(Workers::default());
+    let workers = Arc::new(Workers::new(DISK_JOBS, DISK_QUEUE));
     let store = Arc::new(Filesystem::new(&config.store.root, config.store.durability));
     let access = Access::new(
         config.access,

@@ -1,10 +1,10 @@
 //! The registry's filesystem store: where links and data are, and how a link is written.
 //!
 //! `layout` knows the paths, `filesystem` opens the store, `locate` reads it, `link`
-//! writes it, `folders` makes and syncs the folders of a link, `ownership` says
-//! whether this user may write here, and `workers` keeps all of it off the async
-//! threads. Nothing here decides who may do what, and nothing knows HTTP:
-//! [`OpenStore::link`] takes a [`Grant`](crate::access::Grant) as the proof of that.
+//! writes it, `folders` makes and syncs the folders of a link, and `ownership` says
+//! whether this user may write here. Everything blocks: it is called on
+//! [`Workers`](crate::workers::Workers). Nothing here decides who may do what, and nothing
+//! knows HTTP: [`OpenStore::link`] takes a [`Grant`](crate::access::Grant) as the proof of that.
 
 mod filesystem;
 #[cfg(test)]
@@ -15,10 +15,8 @@ mod link;
 mod locate;
 mod ownership;
 mod unsynced;
-mod workers;
 
 pub use filesystem::{Filesystem, OpenStore, StoreError};
 pub use link::Linked;
 pub use locate::Located;
 pub use ownership::{StoreFault, check_owner, prove_writable};
-pub use workers::{Unfinished, Workers};

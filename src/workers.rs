@@ -6,11 +6,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Jobs that touch the disk at once. With syncs, sixteen threads reach most of what a disk gives.
-const RUNNING: usize = 16;
-/// Jobs that wait for a thread before more are turned away.
-const WAITING: usize = 1024;
-
 /// Runs jobs on blocking threads under a deadline.
 ///
 /// A call on a hung filesystem cannot be cancelled: it keeps its place until it returns, so
@@ -18,7 +13,8 @@ const WAITING: usize = 1024;
 #[derive(Debug)]
 pub struct Workers {
     running: Arc<Semaphore>,
-    queue: Semaphore,
+    /// One for each job that runs or waits.
+    places: Semaphore,
 }
 
 /// Why a job has no result.
@@ -32,19 +28,13 @@ pub enum Unfinished {
     Died,
 }
 
-impl Default for Workers {
-    fn default() -> Self {
-        Self::new(RUNNING)
-    }
-}
-
 impl Workers {
-    /// At most `threads` jobs at once.
+    /// At most `running` jobs at once, and `waiting` more that wait for their turn.
     #[must_use]
-    pub fn new(threads: usize) -> Self {
+    pub fn new(running: usize, waiting: usize) -> Self {
         Self {
-            running: Arc::new(Semaphore::new(threads)),
-            queue: Semaphore::new(WAITING),
+            running: Arc::new(Semaphore::new(running)),
+            places: Semaphore::new(running + waiting),
         }
     }
 
@@ -57,7 +47,10 @@ impl Workers {
         deadline: Instant,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unfinished> {
-        let _place = self.queue.try_acquire().map_err(|_| Unfinished::Overload)?;
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| Unfinished::Overload)?;
         let permit = tokio::time::timeout_at(deadline, self.running.clone().acquire_owned())
             .await
             .map_err(|_| Unfinished::Deadline)?
@@ -94,9 +87,11 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
+    const RUNNING: usize = 4;
+
     #[tokio::test]
     async fn a_hung_disk_costs_a_bounded_number_of_threads() {
-        let workers = Workers::default();
+        let workers = Workers::new(RUNNING, 16);
         let (release, hung) = mpsc::channel::<()>();
         let hung = Arc::new(std::sync::Mutex::new(hung));
         let soon = || Instant::now() + Duration::from_millis(50);
@@ -114,8 +109,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn beyond_the_queue_jobs_are_turned_away() {
+        let workers = Workers::new(1, 1);
+        let (release, hung) = mpsc::channel::<()>();
+        let later = Instant::now() + Duration::from_secs(30);
+        let job = move || hung.recv().is_err();
+        let (first, second, third) = tokio::join!(
+            workers.run(later, job),
+            workers.run(later, || true),
+            async {
+                let third = workers.run(later, || true).await;
+                drop(release);
+                third
+            }
+        );
+        assert_eq!((first, second), (Ok(true), Ok(true)));
+        assert_eq!(third, Err(Unfinished::Overload));
+    }
+
+    #[tokio::test]
     async fn a_job_that_dies_is_no_result() {
-        let workers = Workers::default();
+        let workers = Workers::new(1, 0);
         let later = Instant::now() + Duration::from_secs(30);
         let died = workers.run(later, || panic!("on purpose")).await;
         assert_eq!(died, Err::<(), _>(Unfinished::Died));
