@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::access::check_files;
 use crate::config::{AccessMode, Config};
 use crate::http;
 use crate::metrics::Metrics;
@@ -64,6 +65,7 @@ pub fn offline(config: &Config) -> Findings {
 pub async fn run(config: &Config) -> Findings {
     let mut findings = offline(config);
     check_tls(config, &mut findings);
+    check_access(config, &mut findings);
     check_upstream(config, &mut findings).await;
     check_store(&config.store.root, &mut findings);
     findings
@@ -77,6 +79,18 @@ fn check_tls(config: &Config, findings: &mut Findings) {
     }
 }
 
+fn check_access(config: &Config, findings: &mut Findings) {
+    let what = match &config.access.mode {
+        AccessMode::Token(_) => "the keys that tokens are signed with",
+        AccessMode::Htpasswd(_) => "the password file",
+        AccessMode::Upstream | AccessMode::None => return,
+    };
+    match check_files(&config.access) {
+        Ok(()) => findings.good(format!("{what} can be read")),
+        Err(error) => findings.fault(error.to_string()),
+    }
+}
+
 async fn check_upstream(config: &Config, findings: &mut Findings) {
     let url = &config.upstream.url;
     let metrics = match Metrics::new() {
@@ -87,15 +101,22 @@ async fn check_upstream(config: &Config, findings: &mut Findings) {
         Ok(ask) => ask,
         Err(error) => return findings.fault(error.to_string()),
     };
-    match (ask.base(Instant::now() + LIMIT).await, config.access) {
+    match (ask.base(Instant::now() + LIMIT).await, &config.access.mode) {
         (BaseAnswer::Open, AccessMode::None) => {
             findings.good(format!("the registry at {url} answers and has no access control"));
         }
+        (BaseAnswer::Open, AccessMode::Token(_) | AccessMode::Htpasswd(_)) => findings.fault(format!(
+            "the registry at {url} answers everybody, but access.mode says that it has access control: \
+             if it has none, set access.mode to none"
+        )),
         (BaseAnswer::Open, AccessMode::Upstream) => findings.note(format!(
             "the registry at {url} answers everybody: mounts without credentials are left to it; \
              if it has no access control at all, set access.mode to none"
         )),
-        (BaseAnswer::Challenge, AccessMode::Upstream) => findings.good(format!(
+        (
+            BaseAnswer::Challenge,
+            AccessMode::Upstream | AccessMode::Token(_) | AccessMode::Htpasswd(_),
+        ) => findings.good(format!(
             "the registry at {url} answers and asks for credentials"
         )),
         (BaseAnswer::Challenge, AccessMode::None) => findings.fault(format!(

@@ -17,7 +17,7 @@ const SECONDS: &[f64] = &[
 /// Ways in which a layer can be found.
 const VIA: [&str; 3] = ["from", "discovery", "head"];
 /// Who can decide about access.
-const DECIDERS: [&str; 2] = ["upstream", "none"];
+const DECIDERS: [&str; 5] = ["upstream", "memory", "token", "htpasswd", "none"];
 
 /// The metrics of one process.
 #[derive(Debug)]

@@ -99,8 +99,6 @@ fn a_setting_that_is_not_built_yet_is_said_to_be_so() {
         );
     }
     for (from, to) in [
-        ("mode: none", "mode: token"),
-        ("mode: none", "mode: htpasswd"),
         ("upstream: {", "upstream: {kind: pulp, "),
         ("upstream: {", "upstream: {kind: generic, "),
         ("store: {", "store: {verify: sha256, "),

@@ -2,7 +2,13 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
+use zeroize::Zeroizing;
+
+use super::unverified::Unverified;
 
 /// The value of a request's Authorization header, which no log ever shows.
 #[derive(Clone, Default)]
@@ -13,11 +19,25 @@ pub struct Credentials(Option<HeaderValue>);
 pub(super) enum Scheme<'a> {
     /// None at all.
     None,
-    /// A bearer token.
+    /// A bearer token, with whatever else stands behind the scheme's one space.
     Bearer(&'a str),
-    /// A user's name and password, or a scheme that is not known here.
+    /// A user's name and password, still encoded.
+    Basic(&'a str),
+    /// A scheme that is not known here.
     Other,
 }
+
+/// A user's name and password.
+pub(super) struct Login {
+    pub user: Vec<u8>,
+    pub password: Zeroizing<Vec<u8>>,
+}
+
+/// As Go decodes it: padded, and without regard to bits that do not count.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 impl Credentials {
     /// Takes the header's value, if there is one.
@@ -46,11 +66,33 @@ impl Credentials {
         };
         let text = value.to_str().unwrap_or_default();
         match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                Scheme::Bearer(token.trim())
-            }
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Scheme::Bearer(token),
+            Some((scheme, login)) if scheme.eq_ignore_ascii_case("basic") => Scheme::Basic(login),
             _ => Scheme::Other,
         }
+    }
+
+    /// The name that they give to the caller, unverified.
+    pub(super) fn claimed_user(&self) -> Option<String> {
+        match self.scheme() {
+            Scheme::Bearer(token) => Unverified::read(token).subject,
+            Scheme::Basic(login) => {
+                let login = Login::read(login)?;
+                Some(String::from_utf8_lossy(&login.user).into_owned())
+            }
+            Scheme::None | Scheme::Other => None,
+        }
+    }
+}
+
+impl Login {
+    /// Go's `net/http`, `BasicAuth`; `None` for what it does not take.
+    pub fn read(encoded: &str) -> Option<Self> {
+        let mut user = BASE64.decode(encoded).ok()?;
+        let colon = user.iter().position(|byte| *byte == b':')?;
+        let password = Zeroizing::new(user.split_off(colon + 1));
+        user.pop();
+        Some(Self { user, password })
     }
 }
 
@@ -59,7 +101,7 @@ impl fmt::Debug for Credentials {
         f.write_str(match self.scheme() {
             Scheme::None => "no credentials",
             Scheme::Bearer(_) => "a bearer token",
-            Scheme::Other => "credentials",
+            Scheme::Basic(_) | Scheme::Other => "credentials",
         })
     }
 }
@@ -74,7 +116,9 @@ mod tests {
             ("", Scheme::None, "no credentials"),
             ("Bearer abc", Scheme::Bearer("abc"), "a bearer token"),
             ("bearer abc", Scheme::Bearer("abc"), "a bearer token"),
-            ("Basic YWJj", Scheme::Other, "credentials"),
+            ("Bearer  abc", Scheme::Bearer(" abc"), "a bearer token"),
+            ("Basic YWJj", Scheme::Basic("YWJj"), "credentials"),
+            ("Negotiate YWJj", Scheme::Other, "credentials"),
             ("Bearerabc", Scheme::Other, "credentials"),
         ] {
             let credentials = Credentials::new(Some(&HeaderValue::from_static(text)));
@@ -82,5 +126,19 @@ mod tests {
             assert_eq!(format!("{credentials:?}"), shown);
         }
         assert_eq!(Credentials::new(None).scheme(), Scheme::None);
+    }
+
+    #[test]
+    fn a_login_is_read_as_go_reads_it() {
+        let read =
+            |text: &str| Login::read(text).map(|login| (login.user, login.password.to_vec()));
+        let pair = |user: &str, password: &str| Some((user.into(), password.into()));
+        assert_eq!(read("YWxpY2U6c2VjcmV0"), pair("alice", "secret"));
+        assert_eq!(read("YTpiOmM="), pair("a", "b:c"));
+        assert_eq!(read("YTpiOmN="), pair("a", "b:c"));
+        assert_eq!(read("Og=="), pair("", ""));
+        for wrong in ["YTpiOmM", "YWxpY2U=", "YTpi OmM=", " YTpiOmM=", "!!!", ""] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }

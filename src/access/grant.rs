@@ -1,6 +1,10 @@
 //! The right to write one kind of link.
 
+use super::fingerprint::Fingerprint;
 use crate::oci::RepositoryName;
+
+/// The longest name of a user that the log shows, in characters.
+const LONGEST_NAME: usize = 128;
 
 /// Says that this very request's caller may pull and push `target` and pull `source`.
 ///
@@ -9,24 +13,45 @@ use crate::oci::RepositoryName;
 pub struct Grant {
     target: RepositoryName,
     source: RepositoryName,
-    proof: Proof,
+    user: Option<String>,
+    basis: Basis,
 }
 
 /// What a grant rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Basis {
+    pub(super) proof: Proof,
+    /// By which the decision is remembered.
+    pub(super) question: Option<Fingerprint>,
+}
+
+/// How it was shown that the caller may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
     /// The registry allowed exactly these rights to the caller's own credentials.
     UpstreamProbe,
+    /// It did so a few seconds ago.
+    RememberedProbe,
+    /// The caller's bearer token gives them, by the registry's rules and keys.
+    Token,
+    /// The caller's password is that of a user in the registry's own file.
+    Htpasswd,
     /// The registry has no access control: it allowed them to a request without credentials.
     NoAccessControl,
 }
 
 impl Grant {
-    pub(super) fn new(target: &RepositoryName, source: &RepositoryName, proof: Proof) -> Self {
+    pub(super) fn new(
+        target: &RepositoryName,
+        source: &RepositoryName,
+        user: Option<String>,
+        basis: Basis,
+    ) -> Self {
         Self {
             target: target.clone(),
             source: source.clone(),
-            proof,
+            user,
+            basis,
         }
     }
 
@@ -42,14 +67,72 @@ impl Grant {
         &self.source
     }
 
+    /// The caller's name for the log: on one line, and not too long.
+    #[must_use]
+    pub fn user(&self) -> Option<String> {
+        let user = self.user.as_deref()?;
+        Some(user.escape_debug().take(LONGEST_NAME).collect())
+    }
+
     /// What the grant rests on.
     #[must_use]
-    pub fn proof(&self) -> Proof {
-        self.proof
+    pub fn basis(&self) -> Basis {
+        self.basis
     }
 
     #[cfg(test)]
     pub(crate) fn for_test(target: &RepositoryName, source: &RepositoryName) -> Self {
-        Self::new(target, source, Proof::NoAccessControl)
+        Self::new(
+            target,
+            source,
+            None,
+            Basis::new(Proof::NoAccessControl, None),
+        )
+    }
+}
+
+impl Basis {
+    pub(super) fn new(proof: Proof, question: Option<Fingerprint>) -> Self {
+        Self { proof, question }
+    }
+
+    /// How it was shown that the caller may.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.proof
+    }
+}
+
+impl Proof {
+    /// The word that the log uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UpstreamProbe => "registry asked",
+            Self::RememberedProbe => "registry asked before",
+            Self::Token => "token verified",
+            Self::Htpasswd => "password verified",
+            Self::NoAccessControl => "no access control",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_name_cannot_begin_a_line_of_its_own_in_the_log() {
+        let name = RepositoryName::parse("a").unwrap();
+        let shown = |user: &str| {
+            let basis = Basis::new(Proof::Token, None);
+            Grant::new(&name, &name, Some(user.to_owned()), basis).user()
+        };
+        assert_eq!(shown("alice").as_deref(), Some("alice"));
+        assert_eq!(
+            shown("a\nlinked\u{1b}").as_deref(),
+            Some("a\\nlinked\\u{1b}")
+        );
+        assert_eq!(shown(&"x".repeat(1000)).unwrap().len(), LONGEST_NAME);
     }
 }

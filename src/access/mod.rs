@@ -1,33 +1,50 @@
 //! Who may: the only maker of a [`Grant`].
 //!
-//! `upstream` asks the registry with the caller's own credentials, `open` stands for a
-//! registry without access control, and `refusal` says what a refused caller gets, for
-//! which alone `claims` reads a token without verifying it. Nothing here touches the
-//! store: access is decided before the disk is looked at.
+//! `upstream` asks the registry with the caller's own credentials and remembers for seconds;
+//! `local` decides here, by the bearer `token` or the `htpasswd` file, beside a registry that
+//! agrees; `open` stands for a registry without access control. `asking` puts the questions,
+//! `agreement` knows whether the registry contradicts, `refusal` says what a refused caller gets,
+//! for which `unverified` reads a token without verifying it. Memories are kept by `fingerprint`,
+//! and `watched` files are read again when they change. Nothing here touches the store: access
+//! is decided before the disk is looked at.
 
+mod agreement;
+mod asking;
 mod challenged;
-mod claims;
 mod credentials;
+mod fingerprint;
 mod grant;
+mod htpasswd;
+mod local;
+mod memory;
 mod open;
 mod refusal;
+mod token;
+mod unverified;
 mod upstream;
+mod watched;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub use challenged::ChallengeKey;
 pub use credentials::Credentials;
-pub use grant::{Grant, Proof};
+pub use fingerprint::{Fingerprint, NoRandomness};
+pub use grant::{Basis, Grant, Proof};
 pub use refusal::Refusal;
+pub use watched::FileFault;
 
-use crate::config::AccessMode;
+use crate::config::{self, AccessMode};
 use crate::metrics::Metrics;
 use crate::oci::RepositoryName;
 use crate::upstream::{Ask, Standing};
+use asking::Asking;
 use challenged::Challenged;
+use fingerprint::Fingerprints;
+use htpasswd::HtpasswdJudge;
+use local::{Judge, LocalAccess};
 use open::OpenAccess;
+use token::TokenJudge;
 use upstream::UpstreamAccess;
 
 /// What is known about one caller's right to one mount.
@@ -41,12 +58,28 @@ pub enum Verdict {
     Refused(Refusal),
     /// The registry takes no writes.
     ReadOnly,
-    /// The registry refused where the configuration says that it refuses nobody.
+    /// The registry refused what is allowed here.
     Mismatch,
     /// The registry gave no answer, or none that says anything about rights.
     Unavailable,
-    /// The registry gave no answer in time.
+    /// There was no answer in time.
     TimedOut,
+    /// Too many passwords wait to be checked.
+    Overloaded,
+}
+
+/// Why nothing can be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Memories have no key.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The keys cannot be read.
+    #[error("access.token: {0}")]
+    Keys(FileFault),
+    /// The passwords cannot be read.
+    #[error("access.htpasswd.path: {0}")]
+    Passwords(FileFault),
 }
 
 /// Decides about mounts as the configuration says.
@@ -54,34 +87,48 @@ pub enum Verdict {
 pub struct Access {
     mode: Mode,
     challenged: Challenged,
+    fingerprints: Arc<Fingerprints>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
 enum Mode {
     Upstream(UpstreamAccess),
+    Local(Box<LocalAccess>),
     Open(OpenAccess),
 }
 
 impl Access {
-    /// Decides by `mode`; questions go through `ask`, and what they show about the
-    /// registry is told to `standing`.
-    #[must_use]
+    /// Decides by `settings`; questions go through `ask`, and what they show about the registry
+    /// is told to `standing`. Reads the operator's files, and so blocks.
+    ///
+    /// # Errors
+    /// [`AccessError`]
     pub fn new(
-        mode: AccessMode,
+        settings: &config::Access,
         ask: Arc<Ask>,
         standing: Arc<Standing>,
         metrics: Arc<Metrics>,
-    ) -> Self {
-        let upstream = UpstreamAccess::new(ask, standing);
-        Self {
-            mode: match mode {
-                AccessMode::Upstream => Mode::Upstream(upstream),
-                AccessMode::None => Mode::Open(OpenAccess::new(upstream)),
-            },
+    ) -> Result<Self, AccessError> {
+        let fingerprints = Arc::new(Fingerprints::new()?);
+        let asking = Arc::new(Asking::new(ask, standing));
+        let upstream = UpstreamAccess::new(asking.clone(), settings.decision_ttl);
+        let mode = match judge(settings, &fingerprints)? {
+            Some(judge) => {
+                let local = LocalAccess::new(judge, asking, upstream, metrics.clone());
+                Mode::Local(Box::new(local))
+            }
+            None if matches!(settings.mode, AccessMode::None) => {
+                Mode::Open(OpenAccess::new(asking, upstream))
+            }
+            None => Mode::Upstream(upstream),
+        };
+        Ok(Self {
+            mode,
             challenged: Challenged::default(),
+            fingerprints,
             metrics,
-        }
+        })
     }
 
     /// Whether the caller may push to and pull from `target` and pull from `source`, now.
@@ -97,28 +144,41 @@ impl Access {
             source,
             credentials,
             challenged: &self.challenged,
+            fingerprints: &self.fingerprints,
             deadline,
         };
         let (verdict, via) = match &self.mode {
-            Mode::Upstream(access) => (access.decide(&wish).await, "upstream"),
-            Mode::Open(access) => (access.decide(&wish).await, "none"),
+            Mode::Upstream(access) => access.decide(&wish).await,
+            Mode::Local(access) => access.decide(&wish).await,
+            Mode::Open(access) => access.decide(&wish).await,
         };
         let decision = match &verdict {
             Verdict::Granted(_) => "allowed",
             Verdict::NoCredentials | Verdict::Refused(_) => "denied",
-            Verdict::ReadOnly | Verdict::Mismatch | Verdict::Unavailable | Verdict::TimedOut => {
-                "unknown"
-            }
+            Verdict::ReadOnly
+            | Verdict::Mismatch
+            | Verdict::Unavailable
+            | Verdict::TimedOut
+            | Verdict::Overloaded => "unknown",
         };
         self.metrics.access_decision(decision, via);
         verdict
     }
 
-    /// The registry refused somebody; returns whether it is said to refuse nobody.
-    pub fn registry_refused(&self) -> bool {
-        match &self.mode {
-            Mode::Upstream(_) => false,
-            Mode::Open(access) => {
+    /// The registry answered a request with 401; `basis` is what its caller had been granted a
+    /// mount for, if so. Returns whether that contradicts what is decided here.
+    pub async fn registry_refused(&self, basis: Option<&Basis>) -> bool {
+        match (&self.mode, basis) {
+            (Mode::Upstream(access), Some(basis)) => {
+                access.forget(basis).await;
+                false
+            }
+            (Mode::Local(access), Some(basis)) => access.registry_refused(basis).await,
+            (Mode::Upstream(_) | Mode::Local(_), None) => false,
+            (Mode::Open(access), basis) => {
+                if let Some(basis) = basis {
+                    access.forget(basis).await;
+                }
                 access.registry_refused();
                 true
             }
@@ -126,8 +186,34 @@ impl Access {
     }
 
     /// Remembers that a caller got the registry's own challenge for a pair of repositories.
-    pub fn was_challenged(&self, key: ChallengeKey) {
-        self.challenged.remember(key);
+    pub fn was_challenged(&self, challenge: Fingerprint) {
+        self.challenged.remember(challenge);
+    }
+}
+
+/// Reads the operator's files as the process would at its start. Blocks.
+///
+/// # Errors
+/// [`AccessError`]
+pub fn check_files(settings: &config::Access) -> Result<(), AccessError> {
+    let fingerprints = Arc::new(Fingerprints::new()?);
+    judge(settings, &fingerprints).map(drop)
+}
+
+/// Who judges here, if anybody does.
+fn judge(
+    settings: &config::Access,
+    fingerprints: &Arc<Fingerprints>,
+) -> Result<Option<Judge>, AccessError> {
+    let (prints, ttl) = (fingerprints.clone(), settings.decision_ttl);
+    match &settings.mode {
+        AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints, ttl)
+            .map(|judge| Some(Judge::Token(judge)))
+            .map_err(AccessError::Keys),
+        AccessMode::Htpasswd(path) => HtpasswdJudge::load(path.clone(), prints, ttl)
+            .map(|judge| Some(Judge::Htpasswd(judge)))
+            .map_err(AccessError::Passwords),
+        AccessMode::Upstream | AccessMode::None => Ok(None),
     }
 }
 
@@ -137,5 +223,22 @@ struct Wish<'a> {
     source: &'a RepositoryName,
     credentials: &'a Credentials,
     challenged: &'a Challenged,
+    fingerprints: &'a Fingerprints,
     deadline: Instant,
+}
+
+impl Wish<'_> {
+    /// By which an answer to this wish is remembered, for somebody and some purpose.
+    fn question(&self, purpose: &str, who: &[u8]) -> Fingerprint {
+        let repositories = [
+            self.target.as_str().as_bytes(),
+            self.source.as_str().as_bytes(),
+        ];
+        self.fingerprints
+            .of(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
+    }
+
+    fn grant(&self, user: Option<String>, basis: Basis) -> Grant {
+        Grant::new(self.target, self.source, user, basis)
+    }
 }

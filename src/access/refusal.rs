@@ -1,16 +1,16 @@
 //! What a refused caller gets.
 
 use super::Wish;
-use super::challenged::ChallengeKey;
-use super::claims::{Claims, Mention};
 use super::credentials::Scheme;
+use super::fingerprint::Fingerprint;
+use super::unverified::{Mention, Unverified};
 
 /// How a refusal goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The registry's own answer tells the client what it lacks; where a key is given,
-    /// the client may be missing no more than a scope, and the challenge is remembered.
-    AsItCame(Option<ChallengeKey>),
+    /// The registry's own answer tells the client what it lacks; where a fingerprint is given,
+    /// the client may be missing no more than a scope, and the challenge is remembered by it.
+    AsItCame(Option<Fingerprint>),
     /// Asking again will not help: `mount.source_denied` applies.
     SourceDenied,
 }
@@ -19,10 +19,10 @@ pub enum Refusal {
 pub(super) fn word(wish: &Wish<'_>) -> Refusal {
     let token = match wish.credentials.scheme() {
         Scheme::None => return Refusal::AsItCame(None),
-        Scheme::Other => return Refusal::SourceDenied,
+        Scheme::Basic(_) | Scheme::Other => return Refusal::SourceDenied,
         Scheme::Bearer(token) => token,
     };
-    let claims = Claims::read(token);
+    let claims = Unverified::read(token);
     match claims.mention(wish.source) {
         Mention::WithoutPull => Refusal::SourceDenied,
         // Pull is there, so something else is wrong: expired, or no push on the target.
@@ -30,11 +30,11 @@ pub(super) fn word(wish: &Wish<'_>) -> Refusal {
         Mention::Absent => {
             let subject = claims.subject.filter(|subject| !subject.is_empty());
             let subject = subject.as_deref().unwrap_or(token);
-            let key = ChallengeKey::new(subject, wish.target, wish.source);
-            if wish.challenged.contains(&key) {
+            let challenge = wish.question("challenge", subject.as_bytes());
+            if wish.challenged.contains(&challenge) {
                 Refusal::SourceDenied
             } else {
-                Refusal::AsItCame(Some(key))
+                Refusal::AsItCame(Some(challenge))
             }
         }
     }

@@ -1,55 +1,119 @@
-//! The registry decides, asked with the caller's own credentials.
+//! The registry decides, asked with the caller's own credentials, and remembered for seconds.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::asking::Asking;
 use super::credentials::Scheme;
-use super::{Grant, Proof, Verdict, Wish, refusal};
-use crate::upstream::{Ask, ProbeAnswer, Standing};
+use super::memory::{Kept, Memory};
+use super::unverified::Unverified;
+use super::{Basis, Proof, Verdict, Wish, refusal};
+use crate::upstream::ProbeAnswer;
+
+/// Decisions that are remembered.
+const REMEMBERED: u64 = 16 * 1024;
+/// How long a refusal is remembered.
+const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct UpstreamAccess {
-    ask: Arc<Ask>,
-    standing: Arc<Standing>,
+    asking: Arc<Asking>,
+    decisions: Memory<Decision>,
+    remembered_for: Duration,
+}
+
+/// What the registry decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    Allowed,
+    Refused,
 }
 
 impl UpstreamAccess {
-    pub fn new(ask: Arc<Ask>, standing: Arc<Standing>) -> Self {
-        Self { ask, standing }
+    /// Remembers a decision in a caller's favour for `remembered_for`.
+    pub fn new(asking: Arc<Asking>, remembered_for: Duration) -> Self {
+        Self {
+            asking,
+            decisions: Memory::new(REMEMBERED),
+            remembered_for,
+        }
     }
 
-    pub async fn decide(&self, wish: &Wish<'_>) -> Verdict {
-        if wish.credentials.scheme() == Scheme::None {
-            return Verdict::NoCredentials;
-        }
-        match self.probe(wish, true).await {
-            ProbeAnswer::Writable => {
-                Verdict::Granted(Grant::new(wish.target, wish.source, Proof::UpstreamProbe))
+    pub async fn decide(&self, wish: &Wish<'_>) -> (Verdict, &'static str) {
+        let Some(header) = wish.credentials.header() else {
+            return (Verdict::NoCredentials, "upstream");
+        };
+        let question = wish.question("decision", header.as_bytes());
+        match self.decisions.get(&question).await {
+            Some(Decision::Refused) => return (refused(wish), "memory"),
+            // A decision says nothing about the registry being writable.
+            Some(Decision::Allowed) if self.asking.standing().is_writable() => {
+                let basis = Basis::new(Proof::RememberedProbe, Some(question));
+                return (grant(wish, basis), "memory");
             }
-            ProbeAnswer::Refused => Verdict::Refused(refusal::word(wish)),
-            ProbeAnswer::ReadOnly => Verdict::ReadOnly,
-            ProbeAnswer::Unreachable | ProbeAnswer::Strange => Verdict::Unavailable,
-            ProbeAnswer::TimedOut => Verdict::TimedOut,
+            Some(Decision::Allowed) => self.decisions.forget(&question).await,
+            None => {}
+        }
+        let asked = self.decisions.get_or_ask(question, self.ask(wish));
+        let verdict = match tokio::time::timeout_at(wish.deadline, asked).await {
+            Ok(Ok(Decision::Allowed)) => {
+                grant(wish, Basis::new(Proof::UpstreamProbe, Some(question)))
+            }
+            Ok(Ok(Decision::Refused)) => refused(wish),
+            Ok(Err(answer)) => no_decision(*answer),
+            Err(_) => Verdict::TimedOut,
+        };
+        (verdict, "upstream")
+    }
+
+    /// The registry refused what it had allowed.
+    pub async fn forget(&self, basis: &Basis) {
+        if let Some(question) = basis.question {
+            self.decisions.forget(&question).await;
         }
     }
 
-    /// Asks, and tells the standing what the answer shows.
-    pub async fn probe(&self, wish: &Wish<'_>, with_credentials: bool) -> ProbeAnswer {
-        let ticket = self.standing.ticket();
-        let authorization = wish.credentials.header().filter(|_| with_credentials);
-        let answer = self
-            .ask
-            .probe(wish.target, wish.source, authorization, wish.deadline)
-            .await;
-        match answer {
-            ProbeAnswer::Writable => self.standing.answered_writable(&ticket),
-            ProbeAnswer::ReadOnly => self.standing.refused_write(),
-            ProbeAnswer::Unreachable => self.standing.unreachable(),
-            ProbeAnswer::Refused | ProbeAnswer::TimedOut | ProbeAnswer::Strange => {}
+    async fn ask(&self, wish: &Wish<'_>) -> Result<Kept<Decision>, ProbeAnswer> {
+        // It counts from the question on: the registry may have answered at once.
+        let asked = Instant::now();
+        match self.asking.probe(wish).await {
+            ProbeAnswer::Writable => Ok(Kept {
+                answer: Decision::Allowed,
+                lifetime: self.lifetime(wish).saturating_sub(asked.elapsed()),
+            }),
+            ProbeAnswer::Refused => Ok(Kept {
+                answer: Decision::Refused,
+                lifetime: REFUSAL_COUNTS_FOR,
+            }),
+            answer => Err(answer),
         }
-        answer
     }
 
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    fn lifetime(&self, wish: &Wish<'_>) -> Duration {
+        let token = match wish.credentials.scheme() {
+            Scheme::Bearer(token) => Unverified::read(token).lifetime(),
+            Scheme::None | Scheme::Basic(_) | Scheme::Other => None,
+        };
+        token.map_or(self.remembered_for, |left| left.min(self.remembered_for))
+    }
+}
+
+fn grant(wish: &Wish<'_>, basis: Basis) -> Verdict {
+    Verdict::Granted(wish.grant(wish.credentials.claimed_user(), basis))
+}
+
+fn refused(wish: &Wish<'_>) -> Verdict {
+    Verdict::Refused(refusal::word(wish))
+}
+
+/// What a probe's answer means that decides nothing about rights.
+pub(super) fn no_decision(answer: ProbeAnswer) -> Verdict {
+    match answer {
+        ProbeAnswer::ReadOnly => Verdict::ReadOnly,
+        ProbeAnswer::TimedOut => Verdict::TimedOut,
+        ProbeAnswer::Writable
+        | ProbeAnswer::Refused
+        | ProbeAnswer::Unreachable
+        | ProbeAnswer::Strange => Verdict::Unavailable,
     }
 }

@@ -29,8 +29,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// Where its layer links are.
     pub store: Store,
-    /// Who decides about access.
-    pub access: AccessMode,
+    /// Who decides about access, and for how long.
+    pub access: Access,
     /// How mounts are answered.
     pub mount: Mount,
     /// How the process ends.
@@ -104,13 +104,52 @@ pub enum Durability {
     None,
 }
 
+/// Who decides whether a caller may mount, and for how long.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Who decides.
+    pub mode: AccessMode,
+    /// How long a decision in a caller's favour is remembered, for exactly these credentials.
+    pub decision_ttl: Duration,
+}
+
 /// Who decides whether a caller may mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum AccessMode {
     /// The registry, asked with the caller's own credentials.
     Upstream,
+    /// crossmount, by the bearer token.
+    Token(TokenRules),
+    /// crossmount, by the password file at this path.
+    Htpasswd(PathBuf),
     /// Nobody: the registry has no access control.
     None,
+}
+
+/// The registry's own `auth.token`.
+#[derive(Debug, Clone)]
+pub struct TokenRules {
+    /// Whose tokens are believed.
+    pub issuer: String,
+    /// Whom they must be meant for.
+    pub service: String,
+    /// PEM file with the certificates that are believed.
+    pub root_certificates: Option<PathBuf>,
+    /// JSON file with the keys that are believed.
+    pub jwks: Option<PathBuf>,
+    /// Names of the algorithms that are taken; empty: all that distribution takes.
+    pub algorithms: Vec<String>,
+    /// Whose rules count.
+    pub version: DistributionVersion,
+}
+
+/// distribution's major version, where its rules differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DistributionVersion {
+    /// 2.8
+    Two,
+    /// 3.x
+    Three,
 }
 
 /// How mounts are answered.

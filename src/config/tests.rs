@@ -26,7 +26,8 @@ fn error(text: &str) -> String {
 #[test]
 fn two_settings_are_enough() {
     let config = load(MINIMAL).unwrap();
-    assert_eq!(config.access, AccessMode::Upstream);
+    assert!(matches!(config.access.mode, AccessMode::Upstream));
+    assert_eq!(config.access.decision_ttl, Duration::from_secs(10));
     assert_eq!(config.store.durability, Durability::Full);
     assert_eq!(config.mount.source_denied, SourceDenied::Fallback);
     assert_eq!(config.mount.time_budget, Duration::from_secs(2));
@@ -129,8 +130,6 @@ fn an_unknown_key_is_named_with_its_line() {
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
     for (addition, setting) in [
-        ("access: {mode: token}", "access.mode: token"),
-        ("access: {mode: htpasswd}", "access.mode: htpasswd"),
         ("discovery: {enabled: true}", "discovery.enabled"),
         ("mend: {statuses: [404]}", "mend.statuses"),
         (
@@ -208,6 +207,31 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
         ("listen: {tls: {key: /k}}", "listen.tls"),
         ("shutdown: {drain_delay: 30s}", "shutdown.timeout"),
         ("log: {level: loud}", "log.level"),
+        ("access: {mode: ldap}", "access.mode"),
+        ("access: {decision_ttl: 2m}", "access.decision_ttl"),
+        ("access: {token: {issuer: a}}", "access.token"),
+        (
+            "access: {mode: none, htpasswd: {path: /p}}",
+            "access.htpasswd",
+        ),
+        ("access: {mode: htpasswd}", "access.htpasswd.path"),
+        ("access: {mode: token}", "access.token.issuer"),
+        (
+            "access: {mode: token, token: {issuer: a}}",
+            "access.token.service",
+        ),
+        (
+            "access: {mode: token, token: {issuer: a, service: b}}",
+            "access.token.rootcertbundle",
+        ),
+        (
+            "access: {mode: token, token: {issuer: a, service: b, jwks: /j}}",
+            "access.token.jwks",
+        ),
+        (
+            "access: {mode: token, token: {issuer: a, service: b, rootcertbundle: /c, signingalgorithms: [none]}}",
+            "access.token.signingalgorithms",
+        ),
     ] {
         let base = if text.starts_with("upstream") || text.is_empty() {
             String::new()
@@ -218,4 +242,20 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
         assert!(message.starts_with(setting), "{text}: {message}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn a_registry_of_version_3_may_have_a_key_set() {
+    let text = "upstream: {url: 'http://a', version: 3}\n\
+                store: {filesystem: {rootdirectory: /r}}\n\
+                access: {mode: token, token: {issuer: i, service: s, jwks: /j, \
+                signingalgorithms: [RS256, HS256]}}\n";
+    let config = load(text).unwrap();
+    let AccessMode::Token(rules) = config.access.mode else {
+        panic!("{:?}", config.access.mode);
+    };
+    assert_eq!(rules.version, DistributionVersion::Three);
+    assert_eq!(rules.jwks.as_deref(), Some(Path::new("/j")));
+    assert_eq!(rules.algorithms, ["RS256", "HS256"]);
+    assert!(config.warnings[0].contains("shared secret"));
 }

@@ -51,7 +51,7 @@ impl Passing {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
             StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head, context),
-            StatusCode::UNAUTHORIZED => self.note_challenge(head, context),
+            StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
             _ => {}
         }
         if let MountState::Forwarded(forward) = &mut context.mount {
@@ -97,10 +97,14 @@ impl Passing {
         }
     }
 
-    fn note_challenge(&self, head: &ResponseHeader, context: &mut Context) {
-        let was_open = self.mounts.registry_refused();
+    async fn note_challenge(&self, head: &ResponseHeader, context: &mut Context) {
+        let forward = match &context.mount {
+            MountState::Forwarded(forward) => Some(forward),
+            MountState::None | MountState::Done { .. } => None,
+        };
+        let is_mismatch = self.mounts.registry_refused(forward).await;
         if let MountState::Forwarded(forward) = &mut context.mount {
-            if was_open {
+            if is_mismatch {
                 forward.reason = Reason::AccessMismatch;
             }
             // Only to a token that it has verified does the registry say that a scope is missing.

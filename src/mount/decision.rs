@@ -1,6 +1,6 @@
 //! What is decided about a mount.
 
-use crate::access::ChallengeKey;
+use crate::access::{Basis, Fingerprint};
 use crate::outcome::{Outcome, Reason};
 
 /// How a mount goes on.
@@ -36,7 +36,9 @@ pub struct Forward {
     /// Why it goes there.
     pub reason: Reason,
     /// What to remember if the registry answers with its challenge.
-    pub challenge: Option<ChallengeKey>,
+    pub challenge: Option<Fingerprint>,
+    /// What the caller had been granted the mount for, if so.
+    pub granted: Option<Basis>,
     /// Bytes that a dry run would have mounted.
     pub dry_run_size: u64,
 }
@@ -66,6 +68,7 @@ impl Forward {
             outcome: Outcome::Forwarded,
             reason,
             challenge: None,
+            granted: None,
             dry_run_size: 0,
         }
     }

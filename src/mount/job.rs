@@ -62,11 +62,12 @@ impl Job {
     /// The registry's own log does not see these links.
     fn audit(&self, size: u64) {
         tracing::info!(
-            repository = %self.grant.target(),
+            user = self.grant.user(),
+            target = %self.grant.target(),
             source = %self.grant.source(),
             digest = %self.digest,
             bytes = size,
-            proof = ?self.grant.proof(),
+            proof = self.grant.basis().proof().as_str(),
             "linked"
         );
     }

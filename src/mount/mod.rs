@@ -76,16 +76,22 @@ impl Mounts {
         }
         let deadline = Instant::now() + self.settings.time_budget;
         match self.authorise(request, credentials, deadline).await {
-            Ok(grant) => self.locate_and_link(grant, request, deadline).await,
             Err(forward) => Decision::Forward(forward),
+            Ok(grant) => {
+                let granted = Some(grant.basis());
+                match self.locate_and_link(grant, request, deadline).await {
+                    Decision::Forward(forward) => Decision::Forward(Forward { granted, ..forward }),
+                    done @ Decision::Done { .. } => done,
+                }
+            }
         }
     }
 
-    /// The registry answered a request with 401; returns whether that contradicts the
-    /// configuration, which calls it open.
-    #[must_use]
-    pub fn registry_refused(&self) -> bool {
-        self.access.registry_refused()
+    /// The registry answered a request with 401; `forward` says so if it was a mount. Returns
+    /// whether that contradicts what is decided here.
+    pub async fn registry_refused(&self, forward: Option<&Forward>) -> bool {
+        let granted = forward.and_then(|forward| forward.granted.as_ref());
+        self.access.registry_refused(granted).await
     }
 
     /// The caller of a forwarded mount got the registry's challenge.
@@ -122,6 +128,7 @@ impl Mounts {
                 Verdict::Mismatch => Forward::as_it_came(Reason::AccessMismatch),
                 Verdict::Unavailable => Forward::as_it_came(Reason::UpstreamUnavailable),
                 Verdict::TimedOut => Forward::as_it_came(Reason::Timeout),
+                Verdict::Overloaded => Forward::as_it_came(Reason::Overload),
             },
         )
     }

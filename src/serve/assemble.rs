@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pingora::server::configuration::ServerConf;
 
-use crate::access::Access;
+use crate::access::{Access, AccessError};
 use crate::config::{Config, Upstream};
 use crate::http::{Forwarding, Passing, RegistryProxy};
 use crate::metrics::Metrics;
@@ -29,16 +29,16 @@ pub(super) fn proxy(
     ask: &Arc<Ask>,
     drain: &Arc<Drain>,
     metrics: &Arc<Metrics>,
-) -> RegistryProxy {
+) -> Result<RegistryProxy, AccessError> {
     let standing = Arc::new(Standing::default());
     let workers = Arc::new(Workers::new(DISK_JOBS, DISK_QUEUE));
     let store = Arc::new(Filesystem::new(&config.store.root, config.store.durability));
     let access = Access::new(
-        config.access,
+        &config.access,
         ask.clone(),
         standing.clone(),
         metrics.clone(),
-    );
+    )?;
     let sightings = Sightings::new(store.clone(), workers.clone(), standing.clone());
     let mounts = Arc::new(Mounts::new(
         access,
@@ -49,14 +49,14 @@ pub(super) fn proxy(
         metrics.clone(),
     ));
     let trusted = config.upstream.trusted_proxies.clone();
-    RegistryProxy::new(
+    Ok(RegistryProxy::new(
         &config.upstream,
         Forwarding::new(trusted, config.tls.is_some()),
         mounts.clone(),
         Passing::new(mounts, sightings, standing),
         drain.clone(),
         metrics.clone(),
-    )
+    ))
 }
 
 /// What Pingora itself is told; the rest is decided for each request.

@@ -14,8 +14,9 @@ use pingora::proxy::http_proxy;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::access::AccessError;
 use crate::config::{AccessMode, Config};
-use crate::http::{self, Bound, ListenError, TlsFault};
+use crate::http::{self, Bound, ListenError, RegistryProxy, TlsFault};
 use crate::metrics::Metrics;
 use crate::ops::{Admin, Drain, Health};
 use crate::store::{StoreFault, check_owner};
@@ -39,6 +40,9 @@ pub enum StartError {
     /// The registry cannot be asked.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// Nothing can be decided about access.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -56,6 +60,8 @@ struct Started {
     admin_port: Bound,
     tls: Option<Arc<Acceptor>>,
     ask: Arc<Ask>,
+    proxy: RegistryProxy,
+    drain: Arc<Drain>,
     metrics: Arc<Metrics>,
     signals: Signals,
 }
@@ -69,12 +75,12 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if config.access == AccessMode::None {
+    if matches!(config.access.mode, AccessMode::None) {
         tokio::spawn(warn_of_access_control(started.ask.clone()));
     }
-    let drain = Arc::new(Drain::new(started.metrics.in_flight().clone()));
-    let proxy = assemble::proxy(&config, &started.ask, &drain, &started.metrics);
-    let proxy = http_proxy(&assemble::pingora_settings(&config.upstream), proxy);
+    let drain = started.drain;
+    let settings = assemble::pingora_settings(&config.upstream);
+    let proxy = http_proxy(&settings, started.proxy);
     let health = Health::new(started.ask, config.store.root, drain.clone());
     let admin = Arc::new(Admin::new(started.metrics, health));
     announce("registry", &started.registry_port);
@@ -103,11 +109,15 @@ async fn start(config: &Config) -> Result<Started, StartError> {
         acceptor
     });
     let ask = Arc::new(Ask::new(&config.upstream, metrics.clone())?);
+    let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
+    let proxy = assemble::proxy(config, &ask, &drain, &metrics)?;
     Ok(Started {
         registry_port: http::bind("listen.address", &config.listen).await?,
         admin_port: http::bind("admin.address", &config.admin).await?,
         tls,
         ask,
+        proxy,
+        drain,
         metrics,
         signals,
     })

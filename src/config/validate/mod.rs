@@ -1,7 +1,9 @@
 //! From the file's shape to a configuration without contradictions.
 //!
-//! `upstream` has the section about the registry behind, `single` what all sections share.
+//! `upstream` has the section about the registry behind, `access` the one about who may,
+//! `single` what all sections share.
 
+mod access;
 mod single;
 mod upstream;
 
@@ -13,13 +15,14 @@ use single::{choice, invalid, positive, span};
 use super::schema::{self, File};
 use super::values::ListenAddress;
 use super::{
-    AccessMode, Config, ConfigError, Durability, Log, LogFormat, Mount, Shutdown, SourceDenied,
-    Store, TlsFiles,
+    Config, ConfigError, Durability, Log, LogFormat, Mount, Shutdown, SourceDenied, Store, TlsFiles,
 };
 
-pub(super) fn validate(file: File, warnings: Vec<String>) -> Result<Config, ConfigError> {
+pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
     refuse_unsupported(&file)?;
     let mount = mount(&file.mount)?;
+    let version = upstream::version(file.upstream.version)?;
+    let access = access::validate(file.access, version, &mut warnings)?;
     Ok(Config {
         listen: address(
             "listen.address",
@@ -34,7 +37,7 @@ pub(super) fn validate(file: File, warnings: Vec<String>) -> Result<Config, Conf
         )?,
         upstream: upstream::validate(file.upstream)?,
         store: store(file.store)?,
-        access: access(&file.access)?,
+        access,
         mount,
         shutdown: shutdown(&file.shutdown)?,
         log: log(&file.log)?,
@@ -46,7 +49,6 @@ pub(super) fn validate(file: File, warnings: Vec<String>) -> Result<Config, Conf
 fn refuse_unsupported(file: &File) -> Result<(), ConfigError> {
     let discovery = &file.discovery;
     let upstream = &file.upstream;
-    let access = &file.access;
     let is_other =
         |value: &Option<String>, known: &str| value.as_deref().is_some_and(|v| v == known);
     let later = [
@@ -60,11 +62,6 @@ fn refuse_unsupported(file: &File) -> Result<(), ConfigError> {
             "store.verify: sha256",
             is_other(&file.store.verify, "sha256"),
         ),
-        ("access.mode: token", is_other(&access.mode, "token")),
-        ("access.mode: htpasswd", is_other(&access.mode, "htpasswd")),
-        ("access.decision_ttl", access.decision_ttl.is_some()),
-        ("access.token", access.token.is_some()),
-        ("access.htpasswd", access.htpasswd.is_some()),
         ("mend.statuses", !file.mend.statuses.is_empty()),
         ("discovery.enabled", discovery.enabled == Some(true)),
         ("discovery.on_head", discovery.on_head == Some(true)),
@@ -144,18 +141,6 @@ fn tls(file: Option<schema::Tls>) -> Result<Option<TlsFiles>, ConfigError> {
         })),
         Some(_) => Err(invalid("listen.tls", "needs both certificate and key")),
     }
-}
-
-fn access(file: &schema::Access) -> Result<AccessMode, ConfigError> {
-    choice(
-        "access.mode",
-        file.mode.as_deref(),
-        &[
-            ("upstream", AccessMode::Upstream),
-            ("none", AccessMode::None),
-        ],
-        AccessMode::Upstream,
-    )
 }
 
 fn mount(file: &schema::Mount) -> Result<Mount, ConfigError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::single::{choice, invalid, positive};
 use crate::config::values::UpstreamUrl;
-use crate::config::{ConfigError, Timeouts, Upstream, schema};
+use crate::config::{ConfigError, DistributionVersion, Timeouts, Upstream, schema};
 
 /// Headers that crossmount or the HTTP layer sets itself in an answer.
 const RESERVED_HEADERS: &[&str] = &[
@@ -25,9 +25,6 @@ pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> 
         &[("distribution", ())],
         (),
     )?;
-    if !matches!(file.version, None | Some(2 | 3)) {
-        return Err(invalid("upstream.version", "must be 2 or 3"));
-    }
     let text = file.url.ok_or_else(|| {
         invalid(
             "upstream.url",
@@ -61,6 +58,15 @@ pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> 
         },
         trusted_proxies: trusted_proxies(&file.trusted_proxies)?,
     })
+}
+
+/// Whose rules count where distribution's differ.
+pub(super) fn version(number: Option<u8>) -> Result<DistributionVersion, ConfigError> {
+    match number {
+        None | Some(2) => Ok(DistributionVersion::Two),
+        Some(3) => Ok(DistributionVersion::Three),
+        Some(_) => Err(invalid("upstream.version", "must be 2 or 3")),
+    }
 }
 
 fn external_url(text: String) -> Result<String, ConfigError> {

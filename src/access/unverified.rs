@@ -1,6 +1,9 @@
 //! A token's claims, read without verifying anything.
 //!
-//! They decide only how a refusal is worded, never whether somebody may.
+//! They decide how a refusal is worded, how the log calls a caller whom the registry allowed
+//! something, and how soon that is forgotten; never whether somebody may.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,11 +14,14 @@ use crate::oci::RepositoryName;
 /// Longer tokens are not looked into.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// The claims that matter for the wording of a refusal.
+/// The claims that matter here.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Claims {
+pub(super) struct Unverified {
     #[serde(default, rename = "sub")]
     pub subject: Option<String>,
+    /// Seconds since 1970.
+    #[serde(default, rename = "exp")]
+    expires: Option<f64>,
     #[serde(default)]
     access: Option<Vec<Entry>>,
 }
@@ -41,10 +47,10 @@ pub(super) enum Mention {
     WithPull,
 }
 
-impl Claims {
+impl Unverified {
     /// Reads what can be read; what cannot is as if it were not there.
     pub fn read(token: &str) -> Self {
-        let payload = token.split('.').nth(1).unwrap_or_default();
+        let payload = token.trim().split('.').nth(1).unwrap_or_default();
         if token.len() > MAX_LENGTH {
             return Self::default();
         }
@@ -53,6 +59,13 @@ impl Claims {
             .ok()
             .and_then(|json| serde_json::from_slice(&json).ok())
             .unwrap_or_default()
+    }
+
+    /// Until the token runs out, if it says when.
+    pub fn lifetime(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let left = self.expires? - now.as_secs_f64();
+        Some(Duration::try_from_secs_f64(left).unwrap_or_default())
     }
 
     pub fn mention(&self, repository: &RepositoryName) -> Mention {
@@ -117,10 +130,23 @@ mod tests {
                 Mention::WithPull,
             ),
         ] {
-            let claims = Claims::read(&token(&format!(r#"{{"sub":"a","access":{access}}}"#)));
+            let claims = Unverified::read(&token(&format!(r#"{{"sub":"a","access":{access}}}"#)));
             assert_eq!(claims.mention(&source), mention, "{access}");
             assert_eq!(claims.subject.as_deref(), Some("a"));
         }
+    }
+
+    #[test]
+    fn a_token_lives_until_its_end() {
+        let lifetime = |exp: &str| {
+            let token = token(&format!(r#"{{"sub":"a","exp":{exp}}}"#));
+            Unverified::read(&token).lifetime()
+        };
+        assert_eq!(lifetime("null"), None);
+        assert_eq!(lifetime("1000000000"), Some(Duration::ZERO));
+        let long = lifetime("253402300799").unwrap();
+        assert!(long > Duration::from_secs(200_000_000_000), "{long:?}");
+        assert_eq!(lifetime("1e300"), Some(Duration::ZERO));
     }
 
     #[test]
@@ -134,7 +160,7 @@ mod tests {
             &token("not json"),
             &token("[]"),
         ] {
-            let claims = Claims::read(text);
+            let claims = Unverified::read(text);
             assert_eq!(claims.mention(&source), Mention::Absent);
             assert_eq!(claims.subject, None);
         }

@@ -1,0 +1,70 @@
+//! Keys of memories: nothing of a credential can be read from one.
+
+use std::fmt;
+
+use ring::{hmac, rand::SystemRandom};
+
+/// Makes fingerprints that mean something in this process alone.
+pub(super) struct Fingerprints(hmac::Key);
+
+/// HMAC-SHA-256 of a credential and what was asked with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+/// The system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random bytes")]
+pub struct NoRandomness;
+
+impl Fingerprints {
+    /// Takes a new random key.
+    pub fn new() -> Result<Self, NoRandomness> {
+        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map(Self)
+            .map_err(|_| NoRandomness)
+    }
+
+    /// Of parts in their order; where one ends and the next begins counts too.
+    pub fn of(&self, parts: &[&[u8]]) -> Fingerprint {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.sign().as_ref());
+        Fingerprint(bytes)
+    }
+}
+
+impl fmt::Debug for Fingerprints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprints")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_parts_have_one_fingerprint_in_one_process_only() {
+        let (one, other) = (Fingerprints::new().unwrap(), Fingerprints::new().unwrap());
+        assert_eq!(one.of(&[b"a", b"b"]), one.of(&[b"a", b"b"]));
+        assert_ne!(one.of(&[b"a", b"b"]), other.of(&[b"a", b"b"]));
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let prints = Fingerprints::new().unwrap();
+        let whole = prints.of(&[b"ab", b"c"]);
+        for parts in [
+            &[&b"a"[..], b"bc"][..],
+            &[b"abc"],
+            &[b"ab", b"c", b""],
+            &[b"c", b"ab"],
+        ] {
+            assert_ne!(prints.of(parts), whole);
+        }
+    }
+}

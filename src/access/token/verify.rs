@@ -1,0 +1,146 @@
+//! What is looked at in a token before what it allows.
+
+use std::time::Duration;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation};
+use serde::de::IgnoredAny;
+
+use super::chain::Window;
+use super::compact::{Audience, Claims, Compact, Named};
+use super::keys::TrustedKeys;
+use super::public_key::PublicKey;
+use super::signer::{Signer, signer};
+use crate::access::local::Judgement;
+use crate::config::{DistributionVersion, TokenRules};
+
+/// How far clocks may differ (`Leeway`), in seconds.
+const LEEWAY: i64 = 60;
+/// So long before its end only the registry tells whether a token is still good, in seconds: it
+/// may be asked, and its clock read, a moment later.
+const LAST_MOMENTS: i64 = 5;
+
+/// A token whose signature, issuer and audience are good.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub claims: Claims,
+    /// When its key is good.
+    window: Window,
+}
+
+/// Verifies everything but what the token allows; `now` is in seconds since 1970.
+///
+/// # Errors
+/// What is to be said of a token that is not verified.
+pub(super) fn verify(
+    token: &str,
+    rules: &TokenRules,
+    keys: &TrustedKeys,
+    now: i64,
+) -> Result<Verified, Judgement> {
+    let Compact { header, claims } = Compact::read(token).ok_or(Judgement::Unknown)?;
+    let algorithm = taken(header.algorithm, rules)?;
+    if claims.issuer.as_deref() != Some(&rules.issuer) || !is_meant(&claims.audience, rules) {
+        return Err(Judgement::Denied);
+    }
+    claims.are_timely(now)?;
+    match signer(&header.key, keys, rules.version, now) {
+        Signer::Believed(key, window) => {
+            check(token, &key, algorithm)?;
+            Ok(Verified { claims, window })
+        }
+        Signer::Nobody => Err(Judgement::Denied),
+        Signer::Unclear => Err(Judgement::Unknown),
+    }
+}
+
+/// The algorithm, if the registry takes it and the library can judge it.
+fn taken(named: Named, rules: &TokenRules) -> Result<Algorithm, Judgement> {
+    let narrowed = &rules.algorithms;
+    let is_listed =
+        |name: &str| narrowed.is_empty() || narrowed.iter().any(|listed| listed == name);
+    let algorithm = match named {
+        Named::Known(algorithm) => algorithm,
+        Named::Unjudged if is_listed("ES512") => return Err(Judgement::Unknown),
+        Named::Unjudged | Named::Unknown => return Err(Judgement::Denied),
+    };
+    let is_taken = match algorithm {
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::ES256
+        | Algorithm::ES384 => true,
+        Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 | Algorithm::EdDSA => {
+            rules.version == DistributionVersion::Three
+        }
+        _ => false,
+    };
+    if is_taken && is_listed(&format!("{algorithm:?}")) {
+        Ok(algorithm)
+    } else {
+        Err(Judgement::Denied)
+    }
+}
+
+fn is_meant(audience: &Audience, rules: &TokenRules) -> bool {
+    let service = &rules.service;
+    match (audience, rules.version) {
+        (Audience::One(one), _) => one == service,
+        (Audience::Many(all), DistributionVersion::Three) => all.contains(service),
+        (Audience::Many(_), DistributionVersion::Two) | (Audience::Nobody, _) => false,
+    }
+}
+
+impl Claims {
+    fn are_timely(&self, now: i64) -> Result<(), Judgement> {
+        let Some(expires) = self.expires else {
+            return Err(Judgement::Denied);
+        };
+        if now > expires + LEEWAY || now < self.not_before.unwrap_or(0) - LEEWAY {
+            return Err(Judgement::Denied);
+        }
+        if now > expires + LEEWAY - LAST_MOMENTS {
+            return Err(Judgement::Unknown);
+        }
+        Ok(())
+    }
+}
+
+impl Verified {
+    /// Whether it is still good.
+    pub fn is_good_at(&self, now: i64) -> Result<(), Judgement> {
+        self.claims.are_timely(now)?;
+        if self.window.contains(&now) && self.window.contains(&(now + LAST_MOMENTS)) {
+            Ok(())
+        } else {
+            Err(Judgement::Unknown)
+        }
+    }
+
+    /// Until the token ends, without any leeway.
+    pub fn lifetime(&self, now: i64) -> Duration {
+        let seconds = self.claims.expires.unwrap_or(now) - now;
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+/// Checks the signature.
+fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), Judgement> {
+    if !key.signs(algorithm) {
+        return Err(Judgement::Denied);
+    }
+    // Issuer, audience and times were judged by distribution's rules, which differ.
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    match jsonwebtoken::decode::<IgnoredAny>(token, &key.decoding_key(), &validation) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match (error.kind(), algorithm) {
+            // Distribution takes salts of any length.
+            (_, Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512) => Judgement::Unknown,
+            (ErrorKind::InvalidSignature, _) => Judgement::Denied,
+            _ => Judgement::Unknown,
+        }),
+    }
+}

@@ -1,0 +1,347 @@
+//! Files of the operator's that are read again when they change.
+//!
+//! They are looked at when they are needed, by device, inode, size and time, because Secrets of
+//! Kubernetes are swapped by a symbolic link; never on the async threads, because a file may
+//! lie on a filesystem that hangs.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::Instant as Deadline;
+
+use crate::workers::{Unfinished, Workers};
+
+/// How long a look counts.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A file changed so lately may change again without another time: it is read at every look.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Larger files are a mistake.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Turns the files' bytes into what they mean, or says what is wrong with them.
+type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync>;
+
+/// What some files mean, kept up to date.
+pub(super) struct Watched<T> {
+    files: Arc<Files<T>>,
+    /// One look at a time: a file on a hung filesystem costs one thread.
+    workers: Workers,
+}
+
+/// What the files mean now.
+#[derive(Debug)]
+pub(super) struct Current<T> {
+    pub value: Arc<T>,
+    /// Another number for each other meaning.
+    pub generation: u64,
+    /// Whether the files' last state is the one that is meant, and not one that is broken.
+    pub is_whole: bool,
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", .path.display())]
+pub struct FileFault {
+    /// The file; where several are read together, the first.
+    path: PathBuf,
+    /// What is wrong with it.
+    reason: String,
+}
+
+struct Files<T> {
+    paths: Vec<PathBuf>,
+    parse: Parse<T>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    current: Current<T>,
+    bytes: Vec<Vec<u8>>,
+    seen: Option<Vec<Identity>>,
+    looked: Instant,
+}
+
+/// What stands in the files.
+struct Contents {
+    bytes: Vec<Vec<u8>>,
+    /// What they are known by, where they can hardly change unnoticed.
+    seen: Option<Vec<Identity>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl<T> Clone for Current<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: self.value.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Reads the files for the first time. Blocks.
+    pub fn load(
+        paths: Vec<PathBuf>,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Self, FileFault> {
+        let Contents { bytes, seen } = read(&paths)?;
+        let value = parse(&bytes).map_err(|reason| fault(&paths[0], reason))?;
+        let state = State {
+            current: Current {
+                value: Arc::new(value),
+                generation: 0,
+                is_whole: true,
+            },
+            bytes,
+            seen,
+            looked: Instant::now(),
+        };
+        Ok(Self {
+            files: Arc::new(Files {
+                paths,
+                parse: Box::new(parse),
+                state: Mutex::new(state),
+            }),
+            workers: Workers::new(1, 1024),
+        })
+    }
+
+    /// What the files mean now, or a tenth of a second ago.
+    pub async fn current(&self, deadline: Deadline) -> Result<Current<T>, Unfinished> {
+        if let Some(current) = self.files.lately() {
+            return Ok(current);
+        }
+        let files = self.files.clone();
+        self.workers.run(deadline, move || files.look()).await
+    }
+
+    /// Makes the next use look at the files, however late the last look was.
+    pub fn doubt(&self) {
+        let mut state = self.files.state();
+        if let Some(long_ago) = state.looked.checked_sub(LOOK_AGAIN) {
+            state.looked = long_ago;
+        }
+    }
+}
+
+impl<T> Files<T> {
+    fn lately(&self) -> Option<Current<T>> {
+        let state = self.state();
+        (state.looked.elapsed() < LOOK_AGAIN).then(|| state.current.clone())
+    }
+
+    fn look(&self) -> Current<T> {
+        if let Some(current) = self.lately() {
+            return current;
+        }
+        let began = Instant::now();
+        let is_known = |seen: &Option<Vec<Identity>>| seen.is_some() && *seen == stat(&self.paths);
+        if !is_known(&self.state().seen) {
+            self.read_again();
+        }
+        let mut state = self.state();
+        state.looked = began;
+        state.current.clone()
+    }
+
+    /// Takes the files' new meaning, or keeps the old one and says why.
+    fn read_again(&self) {
+        let read = read(&self.paths);
+        let mut state = self.state();
+        let parsed = match read {
+            Ok(Contents { bytes, seen }) => {
+                state.seen = seen;
+                if bytes == state.bytes && state.current.is_whole {
+                    return;
+                }
+                let parsed = (self.parse)(&bytes).map_err(|reason| fault(&self.paths[0], reason));
+                parsed.map(|value| (value, bytes))
+            }
+            Err(fault) => Err(fault),
+        };
+        match parsed {
+            Ok((value, bytes)) => {
+                state.bytes = bytes;
+                state.current = Current {
+                    value: Arc::new(value),
+                    generation: state.current.generation + 1,
+                    is_whole: true,
+                };
+                tracing::info!(file = %self.paths[0].display(), "read again");
+            }
+            Err(error) => {
+                if std::mem::replace(&mut state.current.is_whole, false) {
+                    tracing::error!(%error, "the changed file is not taken");
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // A parser that panics leaves the old meaning, which is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.files.paths).finish()
+    }
+}
+
+fn fault(path: &Path, reason: impl Into<String>) -> FileFault {
+    FileFault {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Contents, FileFault> {
+    let mut all = Vec::new();
+    let mut seen = Some(Vec::new());
+    for path in paths {
+        let (bytes, about) =
+            read_one(path).map_err(|cause| fault(path, format!("cannot be read: {cause}")))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(fault(path, "is too large"));
+        }
+        all.push(bytes);
+        seen = seen.filter(|_| is_settled(&about));
+        if let Some(seen) = &mut seen {
+            seen.push(Identity::of(&about));
+        }
+    }
+    Ok(Contents { bytes: all, seen })
+}
+
+fn read_one(path: &Path) -> std::io::Result<(Vec<u8>, Metadata)> {
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, about))
+}
+
+fn stat(paths: &[PathBuf]) -> Option<Vec<Identity>> {
+    let about = |path| std::fs::metadata(path).ok();
+    paths
+        .iter()
+        .map(|path| about(path).as_ref().map(Identity::of))
+        .collect()
+}
+
+fn is_settled(about: &Metadata) -> bool {
+    about
+        .modified()
+        .ok()
+        .and_then(|changed| SystemTime::now().duration_since(changed).ok())
+        .is_some_and(|age| age > SETTLED)
+}
+
+impl Identity {
+    fn of(about: &Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.size(),
+            changed: (about.mtime(), about.mtime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Numbers, one a line.
+    fn numbers(files: &[Vec<u8>]) -> Result<Vec<u32>, String> {
+        let text = String::from_utf8_lossy(&files[0]).into_owned();
+        let numbers = text.lines().map(str::parse).collect::<Result<_, _>>();
+        numbers.map_err(|_| "holds something else than numbers".to_owned())
+    }
+
+    async fn now(watched: &Watched<Vec<u32>>) -> Current<Vec<u32>> {
+        watched.doubt();
+        let later = Deadline::now() + Duration::from_secs(30);
+        watched.current(later).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_again_when_it_changes() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("numbers");
+        fs::write(&path, "1\n").unwrap();
+        let watched = Watched::load(vec![path.clone()], numbers).unwrap();
+        let first = now(&watched).await;
+        assert_eq!((&*first.value, first.generation), (&vec![1], 0));
+        // As long as the file before, and within one tick of the clock that stamps files.
+        fs::write(&path, "2\n").unwrap();
+        let second = now(&watched).await;
+        assert_eq!((&*second.value, second.generation), (&vec![2], 1));
+        assert_eq!(now(&watched).await.generation, 1);
+    }
+
+    #[tokio::test]
+    async fn a_swapped_symbolic_link_is_a_change() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let past = SystemTime::now() - Duration::from_secs(3600);
+        for (name, text) in [("old", "1\n"), ("new", "2\n")] {
+            fs::write(at(name), text).unwrap();
+            let file = File::options().write(true).open(at(name)).unwrap();
+            file.set_modified(past).unwrap();
+        }
+        std::os::unix::fs::symlink("old", at("current")).unwrap();
+        let watched = Watched::load(vec![at("current")], numbers).unwrap();
+        assert_eq!(*now(&watched).await.value, [1]);
+        std::os::unix::fs::symlink("new", at("next")).unwrap();
+        fs::rename(at("next"), at("current")).unwrap();
+        assert_eq!(*now(&watched).await.value, [2]);
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_keeps_the_old_meaning_and_is_not_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("numbers");
+        fs::write(&path, "1\n").unwrap();
+        let watched = Watched::load(vec![path.clone()], numbers).unwrap();
+        for breakage in ["one\n", ""] {
+            if breakage.is_empty() {
+                fs::remove_file(&path).unwrap();
+            } else {
+                fs::write(&path, breakage).unwrap();
+            }
+            let broken = now(&watched).await;
+            assert_eq!((&*broken.value, broken.is_whole), (&vec![1], false));
+        }
+        fs::write(&path, "1\n").unwrap();
+        let mended = now(&watched).await;
+        assert_eq!((&*mended.value, mended.is_whole), (&vec![1], true));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_at_the_start_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("numbers");
+        let error = |path: &Path| {
+            let loaded = Watched::load(vec![path.to_owned()], numbers);
+            loaded.map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(error(&path).contains("cannot be read: No such file"));
+        fs::write(&path, "one\n").unwrap();
+        assert!(error(&path).ends_with("numbers: holds something else than numbers"));
+    }
+}
