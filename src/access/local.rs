@@ -13,7 +13,7 @@ use super::asking::Asking;
 use super::htpasswd::HtpasswdJudge;
 use super::token::TokenJudge;
 use super::upstream::{UpstreamAccess, no_decision};
-use super::{Basis, Proof, Verdict, Wish, refusal};
+use super::{Basis, Proof, Unauthorized, Verdict, Wish, refusal};
 use crate::metrics::Metrics;
 use crate::upstream::ProbeAnswer;
 use crate::workers::Unfinished;
@@ -57,6 +57,14 @@ impl Judge {
         match self {
             Self::Token(judge) => judge.judge(wish).await,
             Self::Htpasswd(judge) => judge.judge(wish).await,
+        }
+    }
+
+    /// Whether credentials are believed here that the registry does not know.
+    async fn believes(&self, refused: &Unauthorized<'_>) -> bool {
+        match self {
+            Self::Token(judge) => refused.is_token_invalid && judge.believes(refused).await,
+            Self::Htpasswd(judge) => judge.believes(refused).await,
         }
     }
 
@@ -120,14 +128,19 @@ impl LocalAccess {
         (self.confirm(wish, user).await, via)
     }
 
-    /// The registry refused somebody what had been granted here.
-    pub async fn registry_refused(&self, basis: &Basis) -> bool {
-        if basis.proof() != self.judge.proof() {
-            self.upstream.forget(basis).await;
-            return false;
+    /// The registry refused somebody; returns whether it was allowed here.
+    ///
+    /// A caller whose mounts are answered here is refused in passing, with the push's other
+    /// requests, if the registry does not know the credentials any more.
+    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
+        let is_granted = |basis: &Basis| basis.proof() == self.judge.proof();
+        self.upstream.forget(refused.granted).await;
+        let contradicts =
+            refused.granted.is_some_and(is_granted) || self.judge.believes(refused).await;
+        if contradicts {
+            self.contradicted();
         }
-        self.contradicted();
-        true
+        contradicts
     }
 
     /// Grants what the judge allows, if the registry's word counts that it is writable.

@@ -68,6 +68,17 @@ pub enum Verdict {
     Overloaded,
 }
 
+/// A request that the registry answered with 401.
+#[derive(Debug, Clone, Copy)]
+pub struct Unauthorized<'a> {
+    /// What the caller showed.
+    pub credentials: &'a Credentials,
+    /// What the caller had been granted a mount for, if so.
+    pub granted: Option<&'a Basis>,
+    /// Whether the registry called the token itself invalid, and not only too narrow.
+    pub is_token_invalid: bool,
+}
+
 /// Why nothing can be decided.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -165,21 +176,17 @@ impl Access {
         verdict
     }
 
-    /// The registry answered a request with 401; `basis` is what its caller had been granted a
-    /// mount for, if so. Returns whether that contradicts what is decided here.
-    pub async fn registry_refused(&self, basis: Option<&Basis>) -> bool {
-        match (&self.mode, basis) {
-            (Mode::Upstream(access), Some(basis)) => {
-                access.forget(basis).await;
+    /// The registry answered a request with 401. Returns whether that contradicts what is
+    /// decided here.
+    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
+        match &self.mode {
+            Mode::Upstream(access) => {
+                access.forget(refused.granted).await;
                 false
             }
-            (Mode::Local(access), Some(basis)) => access.registry_refused(basis).await,
-            (Mode::Upstream(_) | Mode::Local(_), None) => false,
-            (Mode::Open(access), basis) => {
-                if let Some(basis) = basis {
-                    access.forget(basis).await;
-                }
-                access.registry_refused();
+            Mode::Local(access) => access.registry_refused(refused).await,
+            Mode::Open(access) => {
+                access.registry_refused(refused).await;
                 true
             }
         }

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::agreement::Agreement;
 use super::asking::Asking;
 use super::upstream::{UpstreamAccess, no_decision};
-use super::{Basis, Proof, Verdict, Wish};
+use super::{Basis, Proof, Unauthorized, Verdict, Wish};
 use crate::upstream::ProbeAnswer;
 
 /// How long a question without a useful answer is not asked again.
@@ -39,7 +39,12 @@ impl OpenAccess {
     }
 
     /// The registry refused somebody something: grants that are on their way are withdrawn.
-    pub fn registry_refused(&self) {
+    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) {
+        self.upstream.forget(refused.granted).await;
+        self.contradicted();
+    }
+
+    fn contradicted(&self) {
         self.asking.standing().refused_write();
         if self.agreement.contradicted() {
             tracing::error!(
@@ -47,11 +52,6 @@ impl OpenAccess {
                  every mount now; set access.mode to upstream"
             );
         }
-    }
-
-    /// The registry refused somebody to whom it had allowed a mount.
-    pub async fn forget(&self, basis: &Basis) {
-        self.upstream.forget(basis).await;
     }
 
     pub async fn decide(&self, wish: &Wish<'_>) -> (Verdict, &'static str) {
@@ -85,7 +85,7 @@ impl OpenAccess {
             // It refused somebody while it was asked.
             ProbeAnswer::Writable => Verdict::Mismatch,
             ProbeAnswer::Refused => {
-                self.registry_refused();
+                self.contradicted();
                 Verdict::Mismatch
             }
             answer => no_decision(answer),

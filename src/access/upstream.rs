@@ -67,8 +67,8 @@ impl UpstreamAccess {
     }
 
     /// The registry refused what it had allowed.
-    pub async fn forget(&self, basis: &Basis) {
-        if let Some(question) = basis.question {
+    pub async fn forget(&self, granted: Option<&Basis>) {
+        if let Some(question) = granted.and_then(|basis| basis.question) {
             self.decisions.forget(&question).await;
         }
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::classify::Route;
 use super::context::{Context, MountState};
+use crate::access::{Credentials, Unauthorized};
 use crate::mount::{Forward, MountRequest, Mounts, Sightings, Since};
 use crate::oci::{Digest, RepositoryName};
 use crate::outcome::{Outcome, Reason};
@@ -51,7 +52,7 @@ impl Passing {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
             StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head, context),
-            StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
+            StatusCode::UNAUTHORIZED => self.note_challenge(request, head, context).await,
             _ => {}
         }
         if let MountState::Forwarded(forward) = &mut context.mount {
@@ -97,28 +98,39 @@ impl Passing {
         }
     }
 
-    async fn note_challenge(&self, head: &ResponseHeader, context: &mut Context) {
-        let forward = match &context.mount {
-            MountState::Forwarded(forward) => Some(forward),
+    async fn note_challenge(
+        &self,
+        request: &RequestHeader,
+        head: &ResponseHeader,
+        context: &mut Context,
+    ) {
+        let granted = match &context.mount {
+            MountState::Forwarded(forward) => forward.granted.as_ref(),
             MountState::None | MountState::Done { .. } => None,
         };
-        let is_mismatch = self.mounts.registry_refused(forward).await;
+        let refused = Unauthorized {
+            credentials: &Credentials::new(request.headers.get(header::AUTHORIZATION)),
+            granted,
+            is_token_invalid: says(head, "invalid_token"),
+        };
+        let is_mismatch = self.mounts.registry_refused(&refused).await;
         if let MountState::Forwarded(forward) = &mut context.mount {
             if is_mismatch {
                 forward.reason = Reason::AccessMismatch;
             }
             // Only to a token that it has verified does the registry say that a scope is missing.
-            let challenges = head.headers.get_all(header::WWW_AUTHENTICATE);
-            let lacks_scope = |value: &HeaderValue| {
-                value
-                    .to_str()
-                    .is_ok_and(|text| text.contains("error=\"insufficient_scope\""))
-            };
-            if challenges.iter().any(lacks_scope) {
+            if says(head, "insufficient_scope") {
                 self.mounts.was_challenged(forward);
             }
         }
     }
+}
+
+/// Whether a challenge gives this error.
+fn says(head: &ResponseHeader, error: &str) -> bool {
+    let error = format!("error=\"{error}\"");
+    let mut challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter();
+    challenges.any(|value| value.to_str().is_ok_and(|text| text.contains(&error)))
 }
 
 /// The repository into which a request may make the registry write a link.

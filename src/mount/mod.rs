@@ -16,7 +16,7 @@ use tokio::time::Instant;
 pub use decision::{Decision, Form, Forward};
 pub use sighting::{Sightings, Since};
 
-use crate::access::{Access, Credentials, Grant, Refusal, Verdict};
+use crate::access::{Access, Credentials, Grant, Refusal, Unauthorized, Verdict};
 use crate::config::{self, SourceDenied};
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
@@ -87,11 +87,10 @@ impl Mounts {
         }
     }
 
-    /// The registry answered a request with 401; `forward` says so if it was a mount. Returns
-    /// whether that contradicts what is decided here.
-    pub async fn registry_refused(&self, forward: Option<&Forward>) -> bool {
-        let granted = forward.and_then(|forward| forward.granted.as_ref());
-        self.access.registry_refused(granted).await
+    /// The registry answered a request with 401. Returns whether that contradicts what is
+    /// decided here.
+    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
+        self.access.registry_refused(refused).await
     }
 
     /// The caller of a forwarded mount got the registry's challenge.

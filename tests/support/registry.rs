@@ -155,6 +155,20 @@ impl Registry {
         }
     }
 
+    /// Stops the process where it stands: its connections stay, and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(process), signal).unwrap();
+    }
+
     pub fn restart(&mut self) {
         self.kill();
         self.resume();

@@ -18,6 +18,27 @@ pub fn challenging(config: &mut Value) {
     config["mount"] = json!({"source_denied": "challenge"});
 }
 
+/// Passwords checked by the sidecar itself, with the registry's own file.
+pub fn htpasswd_mode(registry: &Registry) -> impl FnOnce(&mut Value) + use<> {
+    let path = registry.config["auth"]["htpasswd"]["path"].clone();
+    move |config| config["access"] = json!({"mode": "htpasswd", "htpasswd": {"path": path}})
+}
+
+/// A registry with passwords, and a sidecar that checks them itself, with its store proved.
+pub fn with_passwords_here(users: &[(&str, &str)]) -> (Registry, Sidecar, String) {
+    let registry = Registry::with_htpasswd(users);
+    let first = registry.client().basic(users[0].0, users[0].1);
+    let digest = first.upload("source", BLOB);
+    let sidecar = Sidecar::with(&registry, htpasswd_mode(&registry));
+    sidecar.prove_as(&first);
+    (registry, sidecar, digest)
+}
+
+/// A registry that believes tokens, and a sidecar that verifies them itself, with its store proved.
+pub fn with_tokens_here(tokens: &Tokens) -> (Registry, Sidecar, String) {
+    behind_tokens(tokens, |config| tokens.verify_here(config))
+}
+
 /// A registry with passwords, and a sidecar in front of it whose store is proved.
 pub fn behind_passwords(change: impl FnOnce(&mut Value)) -> (Registry, Sidecar, String) {
     let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "also right")]);

@@ -4,7 +4,7 @@ use super::{base64, registry::Registry, tools};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -23,7 +23,7 @@ pub struct Tokens {
 impl Tokens {
     pub fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        self_signed(&home.path().join("key.pem"), &home.path().join("cert.pem"));
+        signed(home.path());
         Self { home }
     }
 
@@ -37,8 +37,22 @@ impl Tokens {
             "realm": REALM,
             "service": SERVICE,
             "issuer": ISSUER,
-            "rootcertbundle": self.home.path().join("cert.pem"),
+            "rootcertbundle": self.certificate(),
         }});
+    }
+
+    /// Tokens verified by the sidecar itself, by the registry's own rules.
+    pub fn verify_here(&self, config: &mut Value) {
+        config["access"] = json!({"mode": "token", "token": {
+            "service": SERVICE,
+            "issuer": ISSUER,
+            "rootcertbundle": self.certificate(),
+        }});
+    }
+
+    /// The file with the certificates that are believed.
+    pub fn certificate(&self) -> PathBuf {
+        self.home.path().join("ca.pem")
     }
 
     /// A token that is good for five minutes.

@@ -11,12 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Wish;
+use tokio::time::Instant as Deadline;
+
 use super::credentials::{Login, Scheme};
-use super::fingerprint::Fingerprints;
+use super::fingerprint::{Fingerprint, Fingerprints};
 use super::local::Judgement;
 use super::memory::{Kept, Memory};
 use super::watched::{FileFault, Watched};
+use super::{Unauthorized, Wish};
 use crate::workers::{Unfinished, Workers};
 use users::{Entry, Users};
 
@@ -24,6 +26,8 @@ use users::{Entry, Users};
 const REMEMBERED: u64 = 16 * 1024;
 /// How long a wrong password is remembered.
 const WRONG_COUNTS_FOR: Duration = Duration::from_secs(1);
+/// How long an answer that passes by may wait for a look at the file.
+const ON_THE_WAY: Duration = Duration::from_millis(250);
 /// Checks that wait for a place before more are left to the registry.
 const WAITING: usize = 16;
 /// bcrypt looks at no more of a password, and readers differ in what they do with the rest.
@@ -77,8 +81,7 @@ impl HtpasswdJudge {
             Err(unfinished) => return Judgement::Unfinished(unfinished),
         };
         let name = String::from_utf8_lossy(&login.user).into_owned();
-        let generation = users.generation.to_be_bytes();
-        let question = self.fingerprints.of(&[&generation, encoded.as_bytes()]);
+        let question = self.question(users.generation, encoded);
         let Some(check) = Check::new(&users.value, login) else {
             return Judgement::Unknown;
         };
@@ -89,6 +92,27 @@ impl HtpasswdJudge {
             Ok(Err(unfinished)) => Judgement::Unfinished(*unfinished),
             Err(_) => Judgement::Unfinished(Unfinished::Deadline),
         }
+    }
+
+    /// Whether the password was right lately, by the file as it is this moment.
+    pub async fn believes(&self, refused: &Unauthorized<'_>) -> bool {
+        let Scheme::Basic(encoded) = refused.credentials.scheme() else {
+            return false;
+        };
+        self.doubt();
+        let users = self.users.current(Deadline::now() + ON_THE_WAY).await;
+        match users.ok().filter(|users| users.is_whole) {
+            Some(users) => {
+                let question = self.question(users.generation, encoded);
+                self.logins.get(&question).await == Some(true)
+            }
+            None => false,
+        }
+    }
+
+    fn question(&self, generation: u64, encoded: &str) -> Fingerprint {
+        let generation = generation.to_be_bytes();
+        self.fingerprints.of(&[&generation, encoded.as_bytes()])
     }
 
     async fn check(&self, check: Check, wish: &Wish<'_>) -> Result<Kept<bool>, Unfinished> {

@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 use super::keys::TrustedKeys;
 use super::verify::{Verified, verify};
 use super::{rights, signature};
-use crate::access::Wish;
 use crate::access::credentials::Scheme;
 use crate::access::fingerprint::Fingerprints;
 use crate::access::local::Judgement;
 use crate::access::memory::{Kept, Memory};
 use crate::access::watched::{Current, FileFault, Watched};
+use crate::access::{Unauthorized, Wish};
 use crate::config::TokenRules;
 
 /// Signatures that are remembered.
 const REMEMBERED: u64 = 2048;
+/// How long an answer that passes by may wait for a look at the key files.
+const ON_THE_WAY: Duration = Duration::from_millis(250);
 /// Longer tokens are verified each time.
 const LONGEST_REMEMBERED: usize = 16 * 1024;
 
@@ -52,29 +56,38 @@ impl TokenJudge {
     }
 
     pub async fn judge(&self, wish: &Wish<'_>) -> Judgement {
-        let token = match wish.credentials.scheme() {
-            Scheme::Bearer(token) => token,
-            Scheme::None | Scheme::Basic(_) | Scheme::Other => return Judgement::Denied,
+        let Scheme::Bearer(token) = wish.credentials.scheme() else {
+            return Judgement::Denied;
         };
-        let keys = match self.keys.current(wish.deadline).await {
-            Ok(keys) => keys,
-            Err(unfinished) => return Judgement::Unfinished(unfinished),
-        };
-        let Some(now) = seconds_since_1970() else {
-            return Judgement::Unknown;
-        };
-        let verified = match self.verified(token, &keys, now).await {
+        let verified = match self.look_at(token, wish.deadline).await {
             Ok(verified) => verified,
             Err(judgement) => return judgement,
         };
-        if let Err(judgement) = verified.is_good_at(now) {
-            return judgement;
-        }
         if rights::cover(&verified.claims, wish.target, wish.source) {
             Judgement::Allowed(verified.claims.subject.clone())
         } else {
             Judgement::Denied
         }
+    }
+
+    /// Whether the token is good by the files as they are this moment.
+    pub async fn believes(&self, refused: &Unauthorized<'_>) -> bool {
+        let Scheme::Bearer(token) = refused.credentials.scheme() else {
+            return false;
+        };
+        self.doubt();
+        let deadline = Instant::now() + ON_THE_WAY;
+        self.look_at(token, deadline).await.is_ok()
+    }
+
+    /// Everything but what the token allows.
+    async fn look_at(&self, token: &str, deadline: Instant) -> Result<Arc<Verified>, Judgement> {
+        let keys = self.keys.current(deadline).await;
+        let keys = keys.map_err(Judgement::Unfinished)?;
+        let now = seconds_since_1970().ok_or(Judgement::Unknown)?;
+        let verified = self.verified(token, &keys, now).await?;
+        verified.is_good_at(now)?;
+        Ok(verified)
     }
 
     async fn verified(
