@@ -135,4 +135,8 @@ fn repository(prefix: &str, path: Option<&str>) -> Option<RepositoryName> {
 }
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -44,6 +44,11 @@ pub(super) fn is_lost(error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream && (is_broken || is_unconnected(error.etype()))
 }
 
+/// Whether Pingora's words for the error quote a whole head, which may hold an upload's state.
+pub(super) fn is_quoted(error: &Error) -> bool {
+    *error.root_etype() == ErrorType::InvalidHTTPHeader
+}
+
 /// What a person reads in the body.
 pub(super) fn message(status: StatusCode) -> &'static str {
     match status {

@@ -2,7 +2,7 @@
 //!
 //! In the order of a request: `listener` accepts, `tls` ends TLS, `proxy` holds the phases,
 //! `forwarding` says who stands behind whom, `classify` (with `query`) tells a mount from
-//! everything else, `location` and `respond` make the 201, `peer` connects upstream,
+//! everything else, `target` has the request line's target as it came, `location` and `respond` make the 201, `peer` connects upstream,
 //! `passing` learns from the registry's own answers, `failure` words an answer that the
 //! registry could not give, and `account` counts what was done. Decisions about mounts are made in [`crate::mount`].
 
@@ -19,6 +19,7 @@ mod peer;
 mod proxy;
 mod query;
 mod respond;
+mod target;
 mod tls;
 
 pub use forwarding::Forwarding;

@@ -19,13 +19,13 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::classify::{Route, classify};
 use super::context::{Context, MountState};
 use super::passing::{Passing, linked_into};
 use super::peer::Peers;
-use super::{Forwarding, Locations, account, failure, peer, query, respond};
+use super::{Forwarding, Locations, account, failure, peer, respond, target};
 use crate::access::Credentials;
 use crate::config::Timeouts;
 use crate::metrics::Metrics;
@@ -132,6 +132,9 @@ impl ProxyHttp for RegistryProxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if target::has_fragment(session) {
+            return Err(Error::new_down(ErrorType::InvalidHTTPHeader));
+        }
         let peer = session.client_addr().and_then(|peer| peer.as_inet());
         let peer = peer.map(std::net::SocketAddr::ip);
         self.forwarding.apply(peer, session.req_header_mut());
@@ -180,7 +183,7 @@ impl ProxyHttp for RegistryProxy {
         if let MountState::Forwarded(forward) = &context.mount
             && forward.form == Form::Plain
         {
-            let plain = plain_upload(head.raw_path());
+            let plain = target::plain_upload(head.raw_path());
             head.set_raw_path(&plain)?;
         }
         Ok(())
@@ -250,6 +253,10 @@ impl ProxyHttp for RegistryProxy {
             forward.outcome = Outcome::Forwarded;
             forward.reason = Reason::UpstreamUnavailable;
         }
+        if failure::is_quoted(error) && *error.esource() != ErrorSource::Downstream {
+            let request = self.request_summary(session, context);
+            tracing::error!(request, "the registry's answer cannot be understood");
+        }
         let status = failure::status(error);
         if let Some(status) = status
             && session
@@ -270,25 +277,16 @@ impl ProxyHttp for RegistryProxy {
         account::request(&self.metrics, &session.req_header().method, status, context);
     }
 
-    /// Clients come and go; only what the registry does is worth an error.
+    /// Clients come and go; only what the registry does is worth an error, and none is told by
+    /// quoting its answer.
     fn suppress_error_log(&self, _: &Session, _: &Context, error: &Error) -> bool {
-        *error.esource() == ErrorSource::Downstream
+        *error.esource() == ErrorSource::Downstream || failure::is_quoted(error)
     }
 
     /// Without the query, which may hold an upload's state.
     fn request_summary(&self, session: &Session, _: &Context) -> String {
         let head = session.req_header();
         format!("{} {}", head.method, head.uri.path())
-    }
-}
-
-/// The request line's target without `mount` and `from`.
-fn plain_upload(target: &[u8]) -> Vec<u8> {
-    let target = String::from_utf8_lossy(target);
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    match query::without_mount(query) {
-        rest if rest.is_empty() => path.as_bytes().to_vec(),
-        rest => format!("{path}?{rest}").into_bytes(),
     }
 }
 

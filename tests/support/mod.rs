@@ -4,6 +4,7 @@
     reason = "each test file is a crate of its own and uses a part"
 )]
 
+pub mod faulted;
 pub mod faulty;
 pub mod image;
 pub mod odd;
@@ -13,6 +14,7 @@ pub mod played;
 pub mod program;
 pub mod push;
 pub mod registry;
+pub mod secrets;
 pub mod secured;
 pub mod sidecar;
 pub mod store;

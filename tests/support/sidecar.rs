@@ -120,11 +120,22 @@ impl Sidecar {
     }
 
     fn listening(&self, whom: &str) -> u16 {
+        let address = |line: &String| {
+            let Ok(line) = serde_json::from_str::<Value>(line) else {
+                // A log of format text.
+                let (_, rest) = line.split_once(&format!("listening for=\"{whom}\" address="))?;
+                return rest.split(' ').next().map(str::to_owned);
+            };
+            let is_it = line["message"] == "listening" && line["for"] == whom;
+            line["address"]
+                .as_str()
+                .filter(|_| is_it)
+                .map(str::to_owned)
+        };
         let log = self.log.lock().unwrap();
         log.iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find(|line| line["message"] == "listening" && line["for"] == whom)
-            .and_then(|line| line["address"].as_str()?.rsplit(':').next()?.parse().ok())
+            .find_map(address)
+            .and_then(|address| address.rsplit(':').next()?.parse().ok())
             .unwrap_or(0)
     }
 
@@ -204,6 +215,19 @@ impl Sidecar {
     #[track_caller]
     pub fn mounted(&self) -> u64 {
         whole(self.metric("crossmount_mounts_total", &[("outcome", "mounted")]))
+    }
+
+    /// How many decisions about access ended this way.
+    #[track_caller]
+    pub fn decisions(&self, decision: &str, via: &str) -> u64 {
+        let labels = [("decision", decision), ("via", via)];
+        whole(self.metric("crossmount_access_decisions_total", &labels))
+    }
+
+    /// How often the sidecar asked the registry on its own account.
+    #[track_caller]
+    pub fn questions(&self) -> u64 {
+        whole(self.metric("crossmount_upstream_request_duration_seconds_count", &[]))
     }
 
     /// Mounts of every outcome, by outcome and reason, without those that never happened.

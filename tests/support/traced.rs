@@ -79,11 +79,19 @@ pub fn with_faults(faults: &[&str], log: &Path) -> Command {
 
 /// The sidecar's command under strace, which notes these calls in `log` and breaks some of them.
 pub fn noting(calls: &str, faults: &[&str], log: &Path) -> Command {
+    noting_at(&[], calls, faults, log)
+}
+
+/// The same for those calls alone that name one of these paths, or go out from an open folder there.
+pub fn noting_at(places: &[&Path], calls: &str, faults: &[&str], log: &Path) -> Command {
     let mut command = sidecar::command("strace");
     // With -D the child is the sidecar itself, and strace ends with it.
     command
         .args(["-D", "-f", "-y", "-s", "4096", "-o"])
         .arg(log);
+    for place in places {
+        command.arg("-P").arg(place);
+    }
     for fault in faults {
         command.args(["-e", &format!("inject={fault}")]);
     }

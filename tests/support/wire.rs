@@ -134,6 +134,27 @@ impl Connection {
         Ok(answer)
     }
 
+    /// Every byte of an answer whose length its head gives.
+    pub fn raw_answer(&mut self) -> io::Result<Vec<u8>> {
+        let mut raw = Vec::new();
+        let mut length = 0;
+        loop {
+            let start = raw.len();
+            self.stream.read_until(b'\n', &mut raw)?;
+            let line = String::from_utf8_lossy(&raw[start..]).to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(|_| broken(&line))?;
+            }
+            match &*line {
+                "\r\n" => break,
+                line if line.ends_with("\r\n") => {}
+                _ => return Err(broken(&line)),
+            }
+        }
+        self.piece(length, &mut |bytes| raw.extend_from_slice(bytes))?;
+        Ok(raw)
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
