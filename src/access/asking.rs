@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use super::Wish;
-use crate::upstream::{Ask, ProbeAnswer, Standing};
+use crate::upstream::{Ask, ProbeAnswer, Pulse, Standing};
 
 #[derive(Debug)]
 pub(super) struct Asking {
     ask: Arc<Ask>,
     standing: Arc<Standing>,
+    pulse: Arc<Pulse>,
 }
 
 impl Asking {
-    pub fn new(ask: Arc<Ask>, standing: Arc<Standing>) -> Self {
-        Self { ask, standing }
+    pub fn new(ask: Arc<Ask>, standing: Arc<Standing>, pulse: Arc<Pulse>) -> Self {
+        Self {
+            ask,
+            standing,
+            pulse,
+        }
     }
 
     /// Asks with the caller's own credentials.
@@ -36,7 +41,8 @@ impl Asking {
         match answer {
             ProbeAnswer::Writable => self.standing.answered_writable(&ticket),
             ProbeAnswer::ReadOnly => self.standing.refused_write(),
-            ProbeAnswer::Unreachable => self.standing.unreachable(),
+            ProbeAnswer::Unreachable => self.pulse.is_absent(),
+            ProbeAnswer::Broken => self.pulse.connection_broke(),
             ProbeAnswer::Refused | ProbeAnswer::TimedOut | ProbeAnswer::Strange => {}
         }
         answer

@@ -37,7 +37,7 @@ pub use watched::FileFault;
 use crate::config::{self, AccessMode};
 use crate::metrics::Metrics;
 use crate::oci::RepositoryName;
-use crate::upstream::{Ask, Standing};
+use crate::upstream::{Ask, Pulse, Standing};
 use asking::Asking;
 use challenged::Challenged;
 use fingerprint::Fingerprints;
@@ -111,7 +111,7 @@ enum Mode {
 
 impl Access {
     /// Decides by `settings`; questions go through `ask`, and what they show about the registry
-    /// is told to `standing`. Reads the operator's files, and so blocks.
+    /// is told to `standing` and `pulse`. Reads the operator's files, and so blocks.
     ///
     /// # Errors
     /// [`AccessError`]
@@ -119,10 +119,11 @@ impl Access {
         settings: &config::Access,
         ask: Arc<Ask>,
         standing: Arc<Standing>,
+        pulse: Arc<Pulse>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, AccessError> {
         let fingerprints = Arc::new(Fingerprints::new()?);
-        let asking = Arc::new(Asking::new(ask, standing));
+        let asking = Arc::new(Asking::new(ask, standing, pulse));
         let upstream = UpstreamAccess::new(asking.clone(), settings.decision_ttl);
         let mode = match judge(settings, &fingerprints)? {
             Some(judge) => {

@@ -102,7 +102,10 @@ impl OpenAccess {
 fn is_useless(answer: ProbeAnswer) -> bool {
     matches!(
         answer,
-        ProbeAnswer::Unreachable | ProbeAnswer::TimedOut | ProbeAnswer::Strange
+        ProbeAnswer::Unreachable
+            | ProbeAnswer::Broken
+            | ProbeAnswer::TimedOut
+            | ProbeAnswer::Strange
     )
 }
 

@@ -114,6 +114,7 @@ pub(super) fn no_decision(answer: ProbeAnswer) -> Verdict {
         ProbeAnswer::Writable
         | ProbeAnswer::Refused
         | ProbeAnswer::Unreachable
+        | ProbeAnswer::Broken
         | ProbeAnswer::Strange => Verdict::Unavailable,
     }
 }

@@ -11,7 +11,7 @@ use crate::access::{Credentials, Unauthorized};
 use crate::mount::{Forward, MountRequest, Mounts, Sightings, Since};
 use crate::oci::{Digest, RepositoryName};
 use crate::outcome::{Outcome, Reason};
-use crate::upstream::Standing;
+use crate::upstream::{Pulse, Standing};
 
 /// Learns from answers that pass by.
 #[derive(Debug)]
@@ -19,16 +19,23 @@ pub struct Passing {
     mounts: Arc<Mounts>,
     sightings: Sightings,
     standing: Arc<Standing>,
+    pulse: Arc<Pulse>,
 }
 
 impl Passing {
-    /// Tells `mounts`, `sightings` and `standing` what is learned.
+    /// Tells the others what is learned.
     #[must_use]
-    pub fn new(mounts: Arc<Mounts>, sightings: Sightings, standing: Arc<Standing>) -> Self {
+    pub fn new(
+        mounts: Arc<Mounts>,
+        sightings: Sightings,
+        standing: Arc<Standing>,
+        pulse: Arc<Pulse>,
+    ) -> Self {
         Self {
             mounts,
             sightings,
             standing,
+            pulse,
         }
     }
 
@@ -37,9 +44,14 @@ impl Passing {
         self.sightings.begin()
     }
 
-    /// A connection to the registry could not be made, or broke.
-    pub(super) fn registry_lost(&self) {
-        self.standing.unreachable();
+    /// A connection to the registry could not be made.
+    pub(super) fn registry_is_absent(&self) {
+        self.pulse.is_absent();
+    }
+
+    /// A connection to the registry broke.
+    pub(super) fn connection_broke(&self) {
+        self.pulse.connection_broke();
     }
 
     /// Looks at an answer's head before the client gets it.

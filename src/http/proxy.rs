@@ -161,7 +161,7 @@ impl ProxyHttp for RegistryProxy {
     async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
         let peer = self.peers.peer(&session.req_header().method).await;
         peer.map_err(|error| {
-            self.passing.registry_lost();
+            self.passing.registry_is_absent();
             error.into_up()
         })
     }
@@ -212,7 +212,7 @@ impl ProxyHttp for RegistryProxy {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.passing.registry_lost();
+        self.passing.registry_is_absent();
         context.unconnected += 1;
         // Nothing was sent, so any request may try the host's next address.
         error.set_retry(context.unconnected < self.peers.failed(peer));
@@ -228,7 +228,7 @@ impl ProxyHttp for RegistryProxy {
         was_kept: bool,
     ) -> Box<Error> {
         if failure::is_lost(&error) {
-            self.passing.registry_lost();
+            self.passing.connection_broke();
         }
         let session = session.as_ref();
         let is_repeatable = peer::is_repeatable(&session.req_header().method);

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::mount::{Mounts, Sightings};
 use crate::ops::Drain;
 use crate::store::Filesystem;
-use crate::upstream::{Ask, Standing};
+use crate::upstream::{Ask, Pulse, Standing};
 use crate::workers::Workers;
 
 /// More than any request tries: how often one is sent again is decided for each.
@@ -31,12 +31,14 @@ pub(super) fn proxy(
     metrics: &Arc<Metrics>,
 ) -> Result<RegistryProxy, AccessError> {
     let standing = Arc::new(Standing::default());
+    let pulse = Arc::new(Pulse::new(&config.upstream, standing.clone()));
     let workers = Arc::new(Workers::new(DISK_JOBS, DISK_QUEUE));
     let store = Arc::new(Filesystem::new(&config.store.root, config.store.durability));
     let access = Access::new(
         &config.access,
         ask.clone(),
         standing.clone(),
+        pulse.clone(),
         metrics.clone(),
     )?;
     let sightings = Sightings::new(store.clone(), workers.clone(), standing.clone());
@@ -53,7 +55,7 @@ pub(super) fn proxy(
         &config.upstream,
         Forwarding::new(trusted, config.tls.is_some()),
         mounts.clone(),
-        Passing::new(mounts, sightings, standing),
+        Passing::new(mounts, sightings, standing, pulse),
         drain.clone(),
         metrics.clone(),
     ))

@@ -63,6 +63,9 @@ pub(super) struct Answer {
 /// Why a question has no answer.
 pub(super) enum NoAnswer {
     TimedOut,
+    /// No connection could be made.
+    Unconnected(String),
+    /// A connection broke.
     Broken(String),
 }
 
@@ -113,7 +116,9 @@ impl Ask {
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => BaseAnswer::Challenge,
             Ok(answer) => BaseAnswer::Strange(answer.status),
             Err(NoAnswer::TimedOut) => BaseAnswer::Unreachable("no answer in time".to_owned()),
-            Err(NoAnswer::Broken(reason)) => BaseAnswer::Unreachable(reason),
+            Err(NoAnswer::Unconnected(reason) | NoAnswer::Broken(reason)) => {
+                BaseAnswer::Unreachable(reason)
+            }
         }
     }
 
@@ -159,11 +164,16 @@ fn broken(error: &reqwest::Error) -> NoAnswer {
     if error.is_timeout() {
         return NoAnswer::TimedOut;
     }
+    let is_connect = error.is_connect();
     let mut reason = String::new();
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         reason = error.to_string();
         cause = error.source();
     }
-    NoAnswer::Broken(reason)
+    if is_connect {
+        NoAnswer::Unconnected(reason)
+    } else {
+        NoAnswer::Broken(reason)
+    }
 }

@@ -20,8 +20,10 @@ pub enum ProbeAnswer {
     Refused,
     /// The registry takes no writes.
     ReadOnly,
-    /// No connection, or it broke.
+    /// No connection.
     Unreachable,
+    /// The connection broke.
+    Broken,
     /// No answer in time.
     TimedOut,
     /// An answer that says nothing about rights, such as a missed route or a 5xx.
@@ -45,9 +47,13 @@ impl Ask {
         {
             Ok(answer) => read(&answer),
             Err(NoAnswer::TimedOut) => ProbeAnswer::TimedOut,
-            Err(NoAnswer::Broken(reason)) => {
+            Err(NoAnswer::Unconnected(reason)) => {
                 tracing::warn!(reason, "the registry could not be asked");
                 ProbeAnswer::Unreachable
+            }
+            Err(NoAnswer::Broken(reason)) => {
+                tracing::warn!(reason, "the registry hung up on a question");
+                ProbeAnswer::Broken
             }
         }
     }

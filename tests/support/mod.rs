@@ -4,8 +4,11 @@
     reason = "each test file is a crate of its own and uses a part"
 )]
 
+pub mod alike;
+pub mod authorities;
 pub mod faulted;
 pub mod faulty;
+pub mod forge;
 pub mod image;
 pub mod odd;
 pub mod pair;
@@ -21,6 +24,7 @@ pub mod store;
 pub mod tokens;
 pub mod tools;
 pub mod traced;
+pub mod variants;
 pub mod wire;
 
 use sha2::{Digest, Sha256};

@@ -60,7 +60,12 @@ impl PublicKey {
         let jwk: Jwk = serde_json::from_value(Value::Object(jwk.clone())).ok()?;
         let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
         match &jwk.algorithm {
-            AlgorithmParameters::RSA(key) => Self::rsa(&bytes(&key.n)?, &bytes(&key.e)?),
+            AlgorithmParameters::RSA(key) => {
+                let exponent = bytes(&key.e)?;
+                // libtrust fails at more (`parseRSAPublicExponentParam`).
+                (exponent.len() <= 4).then_some(())?;
+                Self::rsa(&bytes(&key.n)?, &exponent)
+            }
             AlgorithmParameters::EllipticCurve(key) => {
                 Self::curve(&key.curve, &bytes(&key.x)?, &bytes(&key.y)?)
             }

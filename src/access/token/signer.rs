@@ -61,7 +61,8 @@ fn embedded(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
         return by_chain(jwk, &key, keys, now);
     }
     match (keys.id_of(&key), jwk.get("kid")) {
-        _ if jwk.contains_key("d") => Signer::Nobody,
+        // libtrust takes the private member of a curve's key for nothing, and of an RSA key ill.
+        _ if jwk.contains_key("d") => Signer::Unclear,
         (Some(_), None) => Signer::Believed(key, ALWAYS),
         (Some(id), Some(Value::String(kid))) if kid == id => Signer::Believed(key, ALWAYS),
         (None, _) | (_, Some(Value::String(_))) => Signer::Nobody,
