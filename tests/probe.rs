@@ -214,6 +214,28 @@ fn a_refused_caller_is_not_linked_for_and_others_are_not_harmed() {
     assert!(!registry.store.repository("wrong").exists());
 }
 
+/// distribution 2.8 does so where a handler of its own fails, and anybody can make one fail.
+#[test]
+fn a_request_at_which_the_registry_hangs_up_takes_nothing_from_the_others() {
+    let registry = Played::start(|heard| {
+        let breaks = heard.target.contains("mallory");
+        breaks.then_some(Verdict::Close)
+    });
+    let sidecar = registry.sidecar(upstream_mode);
+    let digest = registry.plant("source", BLOB);
+    let client = sidecar.client().basic("alice", "right");
+    let mallory = sidecar.client().basic("mallory", "x");
+    client.mount("target0", &digest, "source").expect(201);
+    for turn in 1..=5 {
+        mallory.mount("mallory", &digest, "source").expect(502);
+        mallory.get("/v2/mallory/tags/list").expect(502);
+        let target = format!("target{turn}");
+        client.mount(&target, &digest, "source").expect(201);
+        assert_eq!(sidecar.mounted(), turn + 1);
+    }
+    assert_eq!(sidecar.mounts("native", "none"), 0);
+}
+
 #[test]
 fn a_probe_past_the_time_budget_leaves_the_mount_to_the_registry() {
     let registry = Played::start(|heard| {
