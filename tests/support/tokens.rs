@@ -65,7 +65,8 @@ impl Tokens {
         self.token_until(now() - 3600, subject, access)
     }
 
-    fn token_until(&self, expires: u64, subject: &str, access: &[Access]) -> String {
+    /// A token that runs out at this time, in seconds since 1970.
+    pub fn token_until(&self, expires: u64, subject: &str, access: &[Access]) -> String {
         let access: Vec<_> = access
             .iter()
             .map(|(name, actions)| json!({"type": "repository", "name": name, "actions": actions}))
@@ -163,7 +164,7 @@ fn url_safe(bytes: &[u8]) -> String {
         .to_owned()
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
