@@ -50,7 +50,7 @@ fn log_mount(outcome: Outcome, reason: Reason, context: &Context) {
         _ => None,
     };
     tracing::info!(
-        repository = mount.map(|mount| mount.target.as_str()),
+        target = mount.map(|mount| mount.target.as_str()),
         source = mount.map(|mount| mount.source.as_str()),
         digest = mount.map(|mount| mount.digest.as_str()),
         outcome = outcome.as_str(),

@@ -20,7 +20,8 @@ pub fn init(log: Log) {
         .with_target("crossmount", log.level);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        // Without the module, which would be called `target`, as a mount's target is.
+        LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
         LogFormat::Text => lines.with_ansi(false).boxed(),
     };
     let subscriber = Registry::default().with(lines.with_filter(filter));
