@@ -13,8 +13,10 @@ use serde_json::json;
 use std::fs;
 use support::program::{Ended, GOOD, Home, run};
 use support::registry::Registry;
+use support::secured::htpasswd_mode;
 use support::sidecar::{BINARY, Sidecar, command, config};
 use support::store::listing;
+use support::tokens::Tokens;
 use support::{tools, wait_until};
 
 fn check(registry: &Registry, change: impl FnOnce(&mut serde_json::Value)) -> Ended {
@@ -95,6 +97,45 @@ fn a_check_finds_access_control_behind_none() {
         config["access"] = json!({"mode": "upstream"});
     });
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn a_check_reads_the_files_that_decide() {
+    needs!("docker-registry", "htpasswd", "openssl");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    fs::create_dir_all(&registry.store.root).unwrap();
+    let ended = check(&registry, htpasswd_mode(&registry));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("ok: the password file can be read"));
+    let tokens = Tokens::new();
+    let ended = check(&registry, |config| tokens.verify_here(config));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(
+        ended
+            .out
+            .contains("ok: the keys that tokens are signed with")
+    );
+    fs::write(tokens.certificate(), "nonsense").unwrap();
+    let ended = check(&registry, |config| tokens.verify_here(config));
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    let fault = "fault: access.token: ";
+    assert!(ended.out.contains(fault), "{}", ended.out);
+    assert!(ended.out.contains("holds no certificate"), "{}", ended.out);
+}
+
+#[test]
+fn a_check_finds_that_a_registry_with_passwords_has_none() {
+    needs!("docker-registry", "htpasswd");
+    let passwords = Registry::with_htpasswd(&[("alice", "right")]);
+    let open = Registry::start();
+    fs::create_dir_all(&open.store.root).unwrap();
+    let ended = check(&open, htpasswd_mode(&passwords));
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    assert!(
+        ended.out.contains("set access.mode to none"),
+        "{}",
+        ended.out
+    );
 }
 
 #[test]
