@@ -163,7 +163,7 @@ fn an_embedded_key_counts_in_version_3_by_its_name_alone() {
     let keys = trusted(&[key.jwk("one")]);
     let embed = |signing: &Signing, jwk: Value| {
         signing.good("", |header, _| {
-            *header = json!({"alg": "ES256", "jwk": jwk})
+            *header = json!({"alg": "ES256", "jwk": jwk});
         })
     };
     let own = embed(&key, key.jwk("one"));
