@@ -37,7 +37,7 @@ fn audit(sidecar: &Sidecar, count: usize) -> Vec<Value> {
 
 /// The one line about a mount from `source` into `target`.
 #[track_caller]
-fn one(sidecar: &Sidecar, client: &Client, digest: &str, user: Value, proof: &str) {
+fn one(sidecar: &Sidecar, client: &Client, digest: &str, user: &Value, proof: &str) {
     client.mount("target", digest, "source").expect(201);
     // Nothing is written a second time, and nothing said.
     client.mount("target", digest, "source").expect(201);
@@ -66,7 +66,7 @@ fn a_link_for_a_password_names_its_user() {
         &sidecar,
         &alice,
         &digest,
-        "alice".into(),
+        &"alice".into(),
         "password verified",
     );
 }
@@ -85,7 +85,7 @@ fn a_link_for_a_token_names_its_subject() {
         &sidecar,
         &client,
         &digest,
-        "ci\\nlinked".into(),
+        &"ci\\nlinked".into(),
         "token verified",
     );
 }
@@ -95,7 +95,7 @@ fn a_link_that_the_registry_allowed_names_whom_it_asked_for() {
     needs!("docker-registry", "htpasswd");
     let (_registry, sidecar, digest) = behind_passwords(upstream_mode);
     let alice = sidecar.client().basic("alice", "right");
-    one(&sidecar, &alice, &digest, "alice".into(), "registry asked");
+    one(&sidecar, &alice, &digest, &"alice".into(), "registry asked");
 }
 
 #[test]
@@ -125,5 +125,11 @@ fn a_link_without_access_control_names_nobody() {
     let sidecar = Sidecar::proved(&registry);
     let digest = registry.client().upload("source", BLOB);
     let client = sidecar.client().basic("anybody", "x");
-    one(&sidecar, &client, &digest, Value::Null, "no access control");
+    one(
+        &sidecar,
+        &client,
+        &digest,
+        &Value::Null,
+        "no access control",
+    );
 }

@@ -57,12 +57,9 @@ fn remove(registry: &Registry, user: &str) {
     let path = &registry.config["auth"]["htpasswd"]["path"];
     let path = PathBuf::from(path.as_str().unwrap());
     let text = fs::read_to_string(&path).unwrap();
-    let others: String = text
-        .lines()
-        .filter(|line| !line.starts_with(&format!("{user}:")))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    fs::write(&path, others).unwrap();
+    let is_another = |line: &&str| !line.starts_with(&format!("{user}:"));
+    let others: Vec<_> = text.lines().filter(is_another).collect();
+    fs::write(&path, others.join("\n") + "\n").unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::agreement::Agreement;
 use super::asking::Asking;
 use super::htpasswd::HtpasswdJudge;
+use super::judgement::Judgement;
 use super::token::TokenJudge;
 use super::upstream::{UpstreamAccess, no_decision};
 use super::{Basis, Proof, Unauthorized, Verdict, Wish, refusal};
@@ -21,19 +22,6 @@ use crate::workers::Unfinished;
 /// Callers who ask at once whether the registry is writable. More than one, so that a caller
 /// whose question has no useful answer does not keep the others from theirs.
 const ASKING_AT_ONCE: usize = 4;
-
-/// What credentials give, as far as can be told here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Judgement {
-    /// Everything that is wished for; with the user's name.
-    Allowed(Option<String>),
-    /// Not everything that is wished for.
-    Denied,
-    /// Only the registry can tell.
-    Unknown,
-    /// It was not found out in time.
-    Unfinished(Unfinished),
-}
 
 /// Judges credentials.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Who may: the only maker of a [`Grant`].
 //!
-//! `upstream` asks the registry with the caller's own credentials and remembers for seconds;
-//! `local` decides here, by the bearer `token` or the `htpasswd` file, beside a registry that
-//! agrees; `open` stands for a registry without access control. `asking` puts the questions,
-//! `agreement` knows whether the registry contradicts, `refusal` says what a refused caller gets,
-//! for which `unverified` reads a token without verifying it. Memories are kept by `fingerprint`,
-//! and `watched` files are read again when they change. Nothing here touches the store: access
-//! is decided before the disk is looked at.
+//! A `wish` becomes a `verdict`. `upstream` asks the registry with the caller's own credentials
+//! and remembers for seconds; `local` decides here, by the `judgement` of the bearer `token` or
+//! the `htpasswd` file, beside a registry that agrees; `open` stands for a registry without access
+//! control. `asking` puts the questions, `agreement` knows whether the registry contradicts,
+//! `refusal` says what a refused caller gets, for which `unverified` reads a token without
+//! verifying it. A `memory` is kept by `fingerprint`, and `watched` files are read again when they
+//! change. Nothing here touches the store: access is decided before the disk is looked at.
 
 mod agreement;
 mod asking;
@@ -15,6 +15,7 @@ mod credentials;
 mod fingerprint;
 mod grant;
 mod htpasswd;
+mod judgement;
 mod local;
 mod memory;
 mod open;
@@ -22,7 +23,9 @@ mod refusal;
 mod token;
 mod unverified;
 mod upstream;
+mod verdict;
 mod watched;
+mod wish;
 
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ pub use credentials::Credentials;
 pub use fingerprint::{Fingerprint, NoRandomness};
 pub use grant::{Basis, Grant, Proof};
 pub use refusal::Refusal;
+pub use verdict::Verdict;
 pub use watched::FileFault;
 
 use crate::config::{self, AccessMode};
@@ -46,27 +50,7 @@ use local::{Judge, LocalAccess};
 use open::OpenAccess;
 use token::TokenJudge;
 use upstream::UpstreamAccess;
-
-/// What is known about one caller's right to one mount.
-#[derive(Debug)]
-pub enum Verdict {
-    /// The caller may.
-    Granted(Grant),
-    /// The caller showed no credentials.
-    NoCredentials,
-    /// The caller may not, as far as these credentials go.
-    Refused(Refusal),
-    /// The registry takes no writes.
-    ReadOnly,
-    /// The registry refused what is allowed here.
-    Mismatch,
-    /// The registry gave no answer, or none that says anything about rights.
-    Unavailable,
-    /// There was no answer in time.
-    TimedOut,
-    /// Too many passwords wait to be checked.
-    Overloaded,
-}
+use wish::Wish;
 
 /// A request that the registry answered with 401.
 #[derive(Debug, Clone, Copy)]
@@ -222,31 +206,5 @@ fn judge(
             .map(|judge| Some(Judge::Htpasswd(judge)))
             .map_err(AccessError::Passwords),
         AccessMode::Upstream | AccessMode::None => Ok(None),
-    }
-}
-
-/// One caller's wish, and what is needed to judge it.
-struct Wish<'a> {
-    target: &'a RepositoryName,
-    source: &'a RepositoryName,
-    credentials: &'a Credentials,
-    challenged: &'a Challenged,
-    fingerprints: &'a Fingerprints,
-    deadline: Instant,
-}
-
-impl Wish<'_> {
-    /// By which an answer to this wish is remembered, for somebody and some purpose.
-    fn question(&self, purpose: &str, who: &[u8]) -> Fingerprint {
-        let repositories = [
-            self.target.as_str().as_bytes(),
-            self.source.as_str().as_bytes(),
-        ];
-        self.fingerprints
-            .of(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
-    }
-
-    fn grant(&self, user: Option<String>, basis: Basis) -> Grant {
-        Grant::new(self.target, self.source, user, basis)
     }
 }

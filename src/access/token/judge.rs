@@ -10,7 +10,7 @@ use super::verify::{Verified, verify};
 use super::{rights, signature};
 use crate::access::credentials::Scheme;
 use crate::access::fingerprint::Fingerprints;
-use crate::access::local::Judgement;
+use crate::access::judgement::Judgement;
 use crate::access::memory::{Kept, Memory};
 use crate::access::watched::{Current, FileFault, Watched};
 use crate::access::{Unauthorized, Wish};

@@ -1,7 +1,7 @@
 use super::keys::TrustedKeys;
 use super::public_key::{PublicKey, libtrust_id};
 use super::verify::verify;
-use crate::access::local::Judgement;
+use crate::access::judgement::Judgement;
 use crate::config::{DistributionVersion, TokenRules};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

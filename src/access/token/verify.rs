@@ -11,7 +11,7 @@ use super::compact::{Audience, Claims, Compact, Named};
 use super::keys::TrustedKeys;
 use super::public_key::PublicKey;
 use super::signer::{Signer, signer};
-use crate::access::local::Judgement;
+use crate::access::judgement::Judgement;
 use crate::config::{DistributionVersion, TokenRules};
 
 /// How far clocks may differ (`Leeway`), in seconds.

@@ -1,0 +1,34 @@
+//! One caller's wish.
+
+use tokio::time::Instant;
+
+use super::challenged::Challenged;
+use super::fingerprint::{Fingerprint, Fingerprints};
+use super::{Basis, Credentials, Grant};
+use crate::oci::RepositoryName;
+
+/// One caller's wish, and what is needed to judge it.
+pub(super) struct Wish<'a> {
+    pub target: &'a RepositoryName,
+    pub source: &'a RepositoryName,
+    pub credentials: &'a Credentials,
+    pub challenged: &'a Challenged,
+    pub fingerprints: &'a Fingerprints,
+    pub deadline: Instant,
+}
+
+impl Wish<'_> {
+    /// By which an answer to this wish is remembered, for somebody and some purpose.
+    pub fn question(&self, purpose: &str, who: &[u8]) -> Fingerprint {
+        let repositories = [
+            self.target.as_str().as_bytes(),
+            self.source.as_str().as_bytes(),
+        ];
+        self.fingerprints
+            .of(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
+    }
+
+    pub fn grant(&self, user: Option<String>, basis: Basis) -> Grant {
+        Grant::new(self.target, self.source, user, basis)
+    }
+}
