@@ -51,7 +51,7 @@ impl Judge {
     /// Whether credentials are believed here that the registry does not know.
     async fn believes(&self, refused: &Unauthorized<'_>) -> bool {
         match self {
-            Self::Token(judge) => refused.is_token_invalid && judge.believes(refused).await,
+            Self::Token(judge) => refused.is_token_refused && judge.believes(refused).await,
             Self::Htpasswd(judge) => judge.believes(refused).await,
         }
     }

@@ -59,8 +59,8 @@ pub struct Unauthorized<'a> {
     pub credentials: &'a Credentials,
     /// What the caller had been granted a mount for, if so.
     pub granted: Option<&'a Basis>,
-    /// Whether the registry called the token itself invalid, and not only too narrow.
-    pub is_token_invalid: bool,
+    /// Whether the registry refused the token itself, and did not only find it too narrow.
+    pub is_token_refused: bool,
 }
 
 /// Why nothing can be decided.

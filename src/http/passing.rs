@@ -123,7 +123,7 @@ impl Passing {
         let refused = Unauthorized {
             credentials: &Credentials::new(request.headers.get(header::AUTHORIZATION)),
             granted,
-            is_token_invalid: says(head, "invalid_token"),
+            is_token_refused: challenges(head, "Bearer ") && !lacks_scope(head),
         };
         let is_mismatch = self.mounts.registry_refused(&refused).await;
         if let MountState::Forwarded(forward) = &mut context.mount {
@@ -131,18 +131,22 @@ impl Passing {
                 forward.reason = Reason::AccessMismatch;
             }
             // Only to a token that it has verified does the registry say that a scope is missing.
-            if says(head, "insufficient_scope") {
+            if lacks_scope(head) {
                 self.mounts.was_challenged(forward);
             }
         }
     }
 }
 
-/// Whether a challenge gives this error.
-fn says(head: &ResponseHeader, error: &str) -> bool {
-    let error = format!("error=\"{error}\"");
+/// Whether the registry verified the token, and found that it does not go far enough.
+fn lacks_scope(head: &ResponseHeader) -> bool {
+    challenges(head, "error=\"insufficient_scope\"")
+}
+
+/// Whether a challenge says this.
+fn challenges(head: &ResponseHeader, what: &str) -> bool {
     let mut challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter();
-    challenges.any(|value| value.to_str().is_ok_and(|text| text.contains(&error)))
+    challenges.any(|value| value.to_str().is_ok_and(|text| text.contains(what)))
 }
 
 /// The repository into which a request may make the registry write a link.
