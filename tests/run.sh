@@ -53,7 +53,7 @@ lint() {
   cargo fmt --check
   cargo clippy --release --all-targets --locked -- -D warnings
   if command -v shellcheck >/dev/null || [[ -n ${CI-} ]]; then
-    shellcheck .ci/run tests/run.sh examples/*.sh
+    shellcheck .ci/run tests/run.sh examples/*.sh benches/*.sh
   else
     echo 'SKIPPED: shellcheck is not installed'
   fi
