@@ -144,3 +144,26 @@ fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), Judge
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remembered_signature_is_no_longer_good_when_its_chain_is() {
+        let claims = serde_json::json!({"exp": 10_000});
+        let verified = Verified {
+            claims: serde_json::from_value(claims).unwrap(),
+            window: 1_000..=2_000,
+        };
+        for (now, wanted) in [
+            (999, Err(Judgement::Unknown)),
+            (1_000, Ok(())),
+            (1_995, Ok(())),
+            (1_996, Err(Judgement::Unknown)),
+            (2_001, Err(Judgement::Unknown)),
+        ] {
+            assert_eq!(verified.is_good_at(now), wanted, "{now}");
+        }
+    }
+}
