@@ -246,6 +246,20 @@ fn a_remembered_decision_does_not_make_the_registry_writable() {
 }
 
 #[test]
+fn a_remembered_decision_is_asked_again_when_the_registrys_word_is_old() {
+    let registry = Played::start(|_| None);
+    let sidecar = registry.sidecar(remembering(LONG));
+    let client = sidecar.client().basic("alice", "right");
+    push(&client, &registry, 1);
+    assert_eq!(questions(&registry), 1);
+    sleep(Duration::from_millis(5100));
+    let digest = registry.plant("source", b"a late layer");
+    client.mount("target", &digest, "source").expect(201);
+    assert_eq!(questions(&registry), 2);
+    assert_eq!(sidecar.mounted(), 2);
+}
+
+#[test]
 fn what_the_registry_refuses_after_all_is_forgotten_at_once() {
     let is_gone = Arc::new(AtomicBool::new(false));
     let gone = is_gone.clone();
