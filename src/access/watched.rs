@@ -182,6 +182,7 @@ impl<T> Files<T> {
                 tracing::info!(file = %self.paths[0].display(), "read again");
             }
             Err(error) => {
+                state.seen = None;
                 if std::mem::replace(&mut state.current.is_whole, false) {
                     tracing::error!(%error, "the changed file is not taken");
                 }

@@ -22,7 +22,7 @@ use x509_parser::prelude::FromDer;
 use super::public_key::PublicKey;
 
 /// Longer chains are not looked at.
-const LONGEST: usize = 8;
+const LONGEST: usize = 5;
 
 /// A certificate of the operator's that may sign others.
 #[derive(Debug)]
@@ -68,6 +68,10 @@ impl Root {
 
 /// The leaf of `x5c`, if its chain is found good at `now`, in seconds since 1970.
 pub(super) fn leaf(x5c: &[String], roots: &[Root], now: i64) -> Option<Leaf> {
+    // The library tries every order of certificates that name each other, and anybody may send some.
+    if x5c.len() > LONGEST {
+        return None;
+    }
     let ders: Vec<CertificateDer<'_>> = x5c
         .iter()
         .map(|text| STANDARD.decode(text).ok().map(CertificateDer::from))
@@ -75,7 +79,7 @@ pub(super) fn leaf(x5c: &[String], roots: &[Root], now: i64) -> Option<Leaf> {
     let parsed: Vec<X509Certificate<'_>> =
         ders.iter().map(|der| parse(der)).collect::<Option<_>>()?;
     let (leaf, intermediates) = ders.split_first()?;
-    if ders.len() > LONGEST {
+    if !parsed.iter().all(is_understood) {
         return None;
     }
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).ok()?));

@@ -85,6 +85,10 @@ fn named(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
 }
 
 fn by_chain(jwk: &Map<String, Value>, key: &PublicKey, keys: &TrustedKeys, now: i64) -> Signer {
+    // libtrust refuses a name that is not the key's own, and private members.
+    if jwk.contains_key("kid") || jwk.contains_key("d") {
+        return Signer::Unclear;
+    }
     let x5c = jwk.get("x5c").cloned().unwrap_or_default();
     let x5c: Vec<String> = serde_json::from_value(x5c).unwrap_or_default();
     match chain::leaf(&x5c, &keys.roots, now) {
