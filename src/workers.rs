@@ -1,5 +1,6 @@
 //! A bounded number of threads for calls that may block.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,13 @@ impl Workers {
         }
         self.run(Instant::now() + limit, job).await
     }
+}
+
+/// As many threads as work that anybody can cause may take: requests need some too.
+#[must_use]
+pub fn half_of_the_processors() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (processors / 2).max(1)
 }
 
 #[cfg(test)]

@@ -38,6 +38,12 @@ fn a_chain_leads_to_the_bundle() {
         Allowed "a leaf and another's authority": row(&["leaf", "stranger"]);
         Allowed "a leaf twice": row(&["leaf", "leaf"]);
         Allowed "the chain in another order": row(&["leaf below", "authority", "intermediate"]);
+        Allowed "as many certificates as are looked at":
+            row(&["leaf", "stranger", "p256", "authority"]);
+        Unknown "more certificates than are looked at":
+            row(&["leaf", "stranger", "p256", "authority", "p384"]);
+        Unknown "a leaf below an intermediate with critical constraints on names":
+            row(&["leaf below named", "named intermediate"]);
         Unknown "no intermediate": row(&["leaf below"]);
         Unknown "the intermediate first": row(&["intermediate", "leaf below"]);
         Unknown "a leaf of another authority": row(&["strange leaf"]);

@@ -26,7 +26,7 @@ fn changed(
     signer: &'static str,
     key: &'static str,
     member: &'static str,
-    value: fn(&Forge) -> Value,
+    value: impl Fn(&Forge) -> Value + 'static,
 ) -> Variant {
     let header = jwk(move |f| {
         let mut jwk = f.key(key).rsa_jwk();
@@ -56,15 +56,17 @@ fn a_jwk_is_a_bundled_key_or_has_a_chain() {
         changed("authority", "authority", member, value)
     };
     let chained = |key: &'static str, leaf: &'static str| {
-        signed(
-            key,
-            Rs256,
-            jwk(move |f| {
-                let mut jwk = f.key(key).rsa_jwk();
-                jwk["x5c"] = json!(f.chain(&[leaf]));
-                jwk
-            }),
-        )
+        changed(key, key, "x5c", move |f| json!(f.chain(&[leaf])))
+    };
+    // Its own good chain, and one more member.
+    let chained_with = |member: &'static str, value: fn(&Forge) -> Value| {
+        let header = jwk(move |f| {
+            let mut jwk = f.key("leaf").rsa_jwk();
+            jwk["x5c"] = json!(f.chain(&["leaf"]));
+            jwk[member] = value(f);
+            jwk
+        });
+        signed("leaf", Rs256, header)
     };
     compare(&table! {
         Allowed "the trusted key": rsa("authority", "authority");
@@ -93,6 +95,10 @@ fn a_jwk_is_a_bundled_key_or_has_a_chain() {
         Any "an attacker's key with five bytes of exponent":
             changed("stranger", "stranger", "e", |_| json!("AAABAAE")).panics();
         Any "a key with its own good chain": chained("leaf", "leaf");
+        Unknown "a key with its own good chain and another kid":
+            chained_with("kid", |f| json!(f.key("p256").kid()));
+        Unknown "a key with its own good chain and a private member":
+            chained_with("d", |_| json!("AQAB"));
         Unknown "a key with its own untrusted chain": chained("leaf", "strange leaf");
         Any "an attacker's key with our chain": chained("stranger", "leaf");
         Any "a trusted key with the chain of another": chained("authority", "leaf");

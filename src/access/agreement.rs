@@ -1,7 +1,7 @@
-//! Whether the registry agrees with what is decided here.
+//! Whether a registry that is said to have no access control agrees.
 //!
-//! Once it has refused what was allowed here, it decides itself, until it has contradicted
-//! nobody for a while and then says yes where crossmount would.
+//! Once it has refused anybody anything, it decides itself, until it has contradicted nobody for
+//! a while and then says yes to a question without credentials.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

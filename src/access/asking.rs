@@ -43,7 +43,10 @@ impl Asking {
             ProbeAnswer::ReadOnly => self.standing.refused_write(),
             ProbeAnswer::Unreachable => self.pulse.is_absent(),
             ProbeAnswer::Broken => self.pulse.connection_broke(),
-            ProbeAnswer::Refused | ProbeAnswer::TimedOut | ProbeAnswer::Strange => {}
+            ProbeAnswer::Refused
+            | ProbeAnswer::Insufficient
+            | ProbeAnswer::TimedOut
+            | ProbeAnswer::Strange => {}
         }
         answer
     }

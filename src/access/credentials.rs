@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header};
 use zeroize::Zeroizing;
 
 use super::unverified::Unverified;
@@ -52,6 +52,14 @@ impl Credentials {
                     value
                 }),
         )
+    }
+
+    /// Takes the one header; `None` where there are several, of which readers may take another.
+    #[must_use]
+    pub fn sole(headers: &HeaderMap) -> Option<Self> {
+        let mut all = headers.get_all(header::AUTHORIZATION).iter();
+        let first = all.next();
+        all.next().is_none().then(|| Self::new(first))
     }
 
     /// The header's value as it came.

@@ -1,16 +1,27 @@
 //! What is said of credentials here.
 
+use super::fingerprint::Fingerprint;
 use crate::workers::Unfinished;
 
 /// What credentials give, as far as can be told here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// Everything that is wished for; with the user's name.
-    Allowed(Option<String>),
-    /// Not everything that is wished for.
+    /// Everything that is wished for.
+    Allowed(Allowed),
+    /// Less than is wished for, though they are good.
+    Insufficient,
+    /// Nothing.
     Denied,
     /// Only the registry can tell.
     Unknown,
     /// It was not found out in time.
     Unfinished(Unfinished),
+}
+
+/// Who may, and what that rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Allowed {
+    pub user: Option<String>,
+    /// By which the registry's own word for it is remembered.
+    pub voucher: Fingerprint,
 }

@@ -1,25 +1,28 @@
 //! Decided here, beside a registry that agrees.
 //!
-//! A judge says what the caller's credentials give; the registry itself is asked only where the
-//! judge cannot tell, once in the few seconds that its word counts, and about every mount once
-//! it has refused what the judge allowed.
+//! A judge says what the caller's credentials give, and on what that rests: the voucher. The
+//! registry itself is asked only where the judge cannot tell, once in the few seconds for which
+//! its word counts, that it is writable and that it vouches too, and about every mount by a
+//! voucher that it has refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::agreement::Agreement;
 use super::asking::Asking;
+use super::fingerprint::Fingerprint;
 use super::htpasswd::HtpasswdJudge;
-use super::judgement::Judgement;
+use super::judgement::{Allowed, Judgement};
 use super::token::TokenJudge;
 use super::upstream::{UpstreamAccess, no_decision};
+use super::vouchers::Vouchers;
 use super::{Basis, Proof, Unauthorized, Verdict, Wish, refusal};
 use crate::metrics::Metrics;
 use crate::upstream::ProbeAnswer;
 use crate::workers::Unfinished;
 
-/// Callers who ask at once whether the registry is writable. More than one, so that a caller
+/// Callers who ask at once what the registry itself says. More than one, so that a caller
 /// whose question has no useful answer does not keep the others from theirs.
 const ASKING_AT_ONCE: usize = 4;
 
@@ -35,7 +38,7 @@ pub(super) struct LocalAccess {
     judge: Judge,
     upstream: UpstreamAccess,
     asking: Arc<Asking>,
-    agreement: Agreement,
+    vouchers: Vouchers,
     turns: Semaphore,
     metrics: Arc<Metrics>,
 }
@@ -48,11 +51,12 @@ impl Judge {
         }
     }
 
-    /// Whether credentials are believed here that the registry does not know.
-    async fn believes(&self, refused: &Unauthorized<'_>) -> bool {
+    /// The voucher of credentials that are good here, by the files as they are this moment,
+    /// though the registry does not know them.
+    async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         match self {
-            Self::Token(judge) => refused.is_token_refused && judge.believes(refused).await,
-            Self::Htpasswd(judge) => judge.believes(refused).await,
+            Self::Token(judge) => judge.contradicted(refused).await,
+            Self::Htpasswd(judge) => judge.contradicted(refused).await,
         }
     }
 
@@ -80,17 +84,19 @@ impl Judge {
 }
 
 impl LocalAccess {
+    /// The registry's yes to a voucher counts for `remembered_for`.
     pub fn new(
         judge: Judge,
         asking: Arc<Asking>,
         upstream: UpstreamAccess,
+        remembered_for: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             judge,
             upstream,
             asking,
-            agreement: Agreement::default(),
+            vouchers: Vouchers::new(remembered_for),
             turns: Semaphore::new(ASKING_AT_ONCE),
             metrics,
         }
@@ -101,99 +107,113 @@ impl LocalAccess {
         if wish.credentials.header().is_none() {
             return (Verdict::NoCredentials, via);
         }
-        let user = match self.judge.judge(wish).await {
-            Judgement::Allowed(user) => user,
-            Judgement::Denied => return (Verdict::Refused(refusal::word(wish)), via),
+        let allowed = match self.judge.judge(wish).await {
+            Judgement::Allowed(allowed) => allowed,
+            Judgement::Insufficient => return (refused(wish, true), via),
+            Judgement::Denied => return (refused(wish, false), via),
             Judgement::Unfinished(unfinished) => return (not_in_time(unfinished), via),
             Judgement::Unknown => {
                 self.metrics.access_decision("unknown", via);
                 return self.upstream.decide(wish).await;
             }
         };
-        if self.agreement.is_in_dispute() {
-            return self.leave_to_registry(wish).await;
+        if self.vouchers.is_in_dispute(&allowed.voucher) {
+            return self.leave_to_registry(wish, allowed.voucher).await;
         }
-        (self.confirm(wish, user).await, via)
+        (self.confirm(wish, allowed).await, via)
     }
 
-    /// The registry refused somebody; returns whether it was allowed here.
+    /// The registry refused somebody; returns whether the credentials are good here.
     ///
     /// A caller whose mounts are answered here is refused in passing, with the push's other
     /// requests, if the registry does not know the credentials any more.
     pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
-        let is_granted = |basis: &Basis| basis.proof() == self.judge.proof();
         self.upstream.forget(refused.granted).await;
-        let contradicts =
-            refused.granted.is_some_and(is_granted) || self.judge.believes(refused).await;
-        if contradicts {
-            self.contradicted();
+        let voucher = self.judge.contradicted(refused).await;
+        if let Some(voucher) = voucher {
+            self.withdraw(voucher);
         }
-        contradicts
+        voucher.is_some()
     }
 
-    /// Grants what the judge allows, if the registry's word counts that it is writable.
-    async fn confirm(&self, wish: &Wish<'_>, user: Option<String>) -> Verdict {
-        if self.is_confirmed() {
-            return self.grant(wish, user);
+    /// Grants what the judge allows, if the registry is writable and vouches too.
+    async fn confirm(&self, wish: &Wish<'_>, allowed: Allowed) -> Verdict {
+        if self.is_confirmed(&allowed) {
+            return self.grant(wish, allowed);
         }
         let Ok(turn) = tokio::time::timeout_at(wish.deadline, self.turns.acquire()).await else {
             return Verdict::TimedOut;
         };
-        if self.is_confirmed() {
-            return self.grant(wish, user);
+        if self.is_confirmed(&allowed) {
+            return self.grant(wish, allowed);
         }
+        let ticket = self.asking.standing().ticket();
         let answer = self.asking.probe(wish).await;
         drop(turn);
         match answer {
-            ProbeAnswer::Writable if self.agreement.confirmed() => self.grant(wish, user),
-            // It refused somebody else meanwhile.
+            ProbeAnswer::Writable if self.vouchers.confirmed(allowed.voucher, ticket) => {
+                self.grant(wish, allowed)
+            }
+            // It was refused to somebody else meanwhile.
             ProbeAnswer::Writable => Verdict::Mismatch,
-            ProbeAnswer::Refused => self.refused_although_allowed(wish).await,
+            ProbeAnswer::Refused | ProbeAnswer::Insufficient => {
+                self.refused_although_allowed(wish).await
+            }
             answer => no_decision(answer),
         }
     }
 
-    fn is_confirmed(&self) -> bool {
-        self.agreement.holds() && self.asking.standing().is_writable()
+    fn is_confirmed(&self, allowed: &Allowed) -> bool {
+        let standing = self.asking.standing();
+        standing.is_writable() && self.vouchers.is_good(&allowed.voucher, standing)
     }
 
-    fn grant(&self, wish: &Wish<'_>, user: Option<String>) -> Verdict {
-        Verdict::Granted(wish.grant(user, Basis::new(self.judge.proof(), None)))
+    fn grant(&self, wish: &Wish<'_>, allowed: Allowed) -> Verdict {
+        Verdict::Granted(wish.grant(allowed.user, Basis::new(self.judge.proof(), None)))
     }
 
     /// The registry may know already what changed in its files a moment ago.
     async fn refused_although_allowed(&self, wish: &Wish<'_>) -> Verdict {
         self.judge.doubt();
         match self.judge.judge(wish).await {
-            Judgement::Allowed(_) => {
-                self.contradicted();
+            Judgement::Allowed(allowed) => {
+                self.withdraw(allowed.voucher);
                 Verdict::Mismatch
             }
-            _ => Verdict::Refused(refusal::word(wish)),
+            judgement => refused(wish, judgement == Judgement::Insufficient),
         }
     }
 
     /// While the two disagree, the registry decides.
-    async fn leave_to_registry(&self, wish: &Wish<'_>) -> (Verdict, &'static str) {
+    async fn leave_to_registry(
+        &self,
+        wish: &Wish<'_>,
+        voucher: Fingerprint,
+    ) -> (Verdict, &'static str) {
         let (verdict, via) = self.upstream.decide(wish).await;
         if let Verdict::Refused(_) = verdict {
-            self.contradicted();
+            self.withdraw(voucher);
             return (Verdict::Mismatch, via);
         }
         (verdict, via)
     }
 
-    /// Grants that are on their way are withdrawn.
-    fn contradicted(&self) {
-        self.asking.standing().refused_write();
-        if self.agreement.contradicted() {
+    /// The registry refused what rests on a voucher: so are grants that are on their way.
+    fn withdraw(&self, voucher: Fingerprint) {
+        if self.vouchers.refused(voucher) {
+            self.asking.standing().refused_write();
             tracing::error!(
                 mode = self.judge.name(),
-                "the registry refuses what is allowed here: it is asked about every mount now; \
-                 do access.mode and its files agree with the registry's own configuration?"
+                "the registry refuses what is allowed here: it is asked about every mount by such \
+                 credentials now; do access.mode and its files agree with the registry's own \
+                 configuration?"
             );
         }
     }
+}
+
+fn refused(wish: &Wish<'_>, is_verified: bool) -> Verdict {
+    Verdict::Refused(refusal::word(wish, is_verified))
 }
 
 fn not_in_time(unfinished: Unfinished) -> Verdict {

@@ -2,9 +2,9 @@
 //!
 //! A `wish` becomes a `verdict`. `upstream` asks the registry with the caller's own credentials
 //! and remembers for seconds; `local` decides here, by the `judgement` of the bearer `token` or
-//! the `htpasswd` file, beside a registry that agrees; `open` stands for a registry without access
-//! control. `asking` puts the questions, `agreement` knows whether the registry contradicts,
-//! `refusal` says what a refused caller gets, for which `unverified` reads a token without
+//! the `htpasswd` file, each confirmed by the registry, as `vouchers` remembers; `open` stands for
+//! a registry without access control, for which `agreement` knows whether it contradicts that.
+//! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified` reads a token without
 //! verifying it. A `memory` is kept by `fingerprint`, and `watched` files are read again when they
 //! change. Nothing here touches the store: access is decided before the disk is looked at.
 
@@ -24,6 +24,7 @@ mod token;
 mod unverified;
 mod upstream;
 mod verdict;
+mod vouchers;
 mod watched;
 mod wish;
 
@@ -55,7 +56,7 @@ use wish::Wish;
 /// A request that the registry answered with 401.
 #[derive(Debug, Clone, Copy)]
 pub struct Unauthorized<'a> {
-    /// What the caller showed.
+    /// What the registry was shown.
     pub credentials: &'a Credentials,
     /// What the caller had been granted a mount for, if so.
     pub granted: Option<&'a Basis>,
@@ -111,7 +112,8 @@ impl Access {
         let upstream = UpstreamAccess::new(asking.clone(), settings.decision_ttl);
         let mode = match judge(settings, &fingerprints)? {
             Some(judge) => {
-                let local = LocalAccess::new(judge, asking, upstream, metrics.clone());
+                let ttl = settings.decision_ttl;
+                let local = LocalAccess::new(judge, asking, upstream, ttl, metrics.clone());
                 Mode::Local(Box::new(local))
             }
             None if matches!(settings.mode, AccessMode::None) => {

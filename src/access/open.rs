@@ -84,7 +84,7 @@ impl OpenAccess {
             ProbeAnswer::Writable if self.agreement.confirmed() => grant(wish),
             // It refused somebody while it was asked.
             ProbeAnswer::Writable => Verdict::Mismatch,
-            ProbeAnswer::Refused => {
+            ProbeAnswer::Refused | ProbeAnswer::Insufficient => {
                 self.contradicted();
                 Verdict::Mismatch
             }

@@ -16,7 +16,10 @@ pub enum Refusal {
 }
 
 /// Words a refusal by what the credentials say of themselves.
-pub(super) fn word(wish: &Wish<'_>) -> Refusal {
+///
+/// Only who shows a token that was verified, here or by the registry, learns what its subject
+/// asked before: a stranger could write anybody's name into one.
+pub(super) fn word(wish: &Wish<'_>, is_verified: bool) -> Refusal {
     let token = match wish.credentials.scheme() {
         Scheme::None => return Refusal::AsItCame(None),
         Scheme::Basic(_) | Scheme::Other => return Refusal::SourceDenied,
@@ -31,7 +34,7 @@ pub(super) fn word(wish: &Wish<'_>) -> Refusal {
             let subject = claims.subject.filter(|subject| !subject.is_empty());
             let subject = subject.as_deref().unwrap_or(token);
             let challenge = wish.question("challenge", subject.as_bytes());
-            if wish.challenged.contains(&challenge) {
+            if is_verified && wish.challenged.contains(&challenge) {
                 Refusal::SourceDenied
             } else {
                 Refusal::AsItCame(Some(challenge))

@@ -27,6 +27,8 @@ pub(super) struct UpstreamAccess {
 enum Decision {
     Allowed,
     Refused,
+    /// Refused to a token that the registry has verified.
+    Insufficient,
 }
 
 impl UpstreamAccess {
@@ -45,7 +47,8 @@ impl UpstreamAccess {
         };
         let question = wish.question("decision", header.as_bytes());
         match self.decisions.get(&question).await {
-            Some(Decision::Refused) => return (refused(wish), "memory"),
+            Some(Decision::Refused) => return (refused(wish, false), "memory"),
+            Some(Decision::Insufficient) => return (refused(wish, true), "memory"),
             // A decision says nothing about the registry being writable.
             Some(Decision::Allowed) if self.asking.standing().is_writable() => {
                 let basis = Basis::new(Proof::RememberedProbe, Some(question));
@@ -59,7 +62,8 @@ impl UpstreamAccess {
             Ok(Ok(Decision::Allowed)) => {
                 grant(wish, Basis::new(Proof::UpstreamProbe, Some(question)))
             }
-            Ok(Ok(Decision::Refused)) => refused(wish),
+            Ok(Ok(Decision::Refused)) => refused(wish, false),
+            Ok(Ok(Decision::Insufficient)) => refused(wish, true),
             Ok(Err(answer)) => no_decision(*answer),
             Err(_) => Verdict::TimedOut,
         };
@@ -76,17 +80,16 @@ impl UpstreamAccess {
     async fn ask(&self, wish: &Wish<'_>) -> Result<Kept<Decision>, ProbeAnswer> {
         // It counts from the question on: the registry may have answered at once.
         let asked = Instant::now();
-        match self.asking.probe(wish).await {
-            ProbeAnswer::Writable => Ok(Kept {
-                answer: Decision::Allowed,
-                lifetime: self.lifetime(wish).saturating_sub(asked.elapsed()),
-            }),
-            ProbeAnswer::Refused => Ok(Kept {
-                answer: Decision::Refused,
-                lifetime: REFUSAL_COUNTS_FOR,
-            }),
-            answer => Err(answer),
-        }
+        let (answer, lifetime) = match self.asking.probe(wish).await {
+            ProbeAnswer::Writable => {
+                let lifetime = self.lifetime(wish).saturating_sub(asked.elapsed());
+                (Decision::Allowed, lifetime)
+            }
+            ProbeAnswer::Refused => (Decision::Refused, REFUSAL_COUNTS_FOR),
+            ProbeAnswer::Insufficient => (Decision::Insufficient, REFUSAL_COUNTS_FOR),
+            answer => return Err(answer),
+        };
+        Ok(Kept { answer, lifetime })
     }
 
     fn lifetime(&self, wish: &Wish<'_>) -> Duration {
@@ -102,8 +105,8 @@ fn grant(wish: &Wish<'_>, basis: Basis) -> Verdict {
     Verdict::Granted(wish.grant(wish.credentials.claimed_user(), basis))
 }
 
-fn refused(wish: &Wish<'_>) -> Verdict {
-    Verdict::Refused(refusal::word(wish))
+fn refused(wish: &Wish<'_>, is_verified: bool) -> Verdict {
+    Verdict::Refused(refusal::word(wish, is_verified))
 }
 
 /// What a probe's answer means that decides nothing about rights.
@@ -113,6 +116,7 @@ pub(super) fn no_decision(answer: ProbeAnswer) -> Verdict {
         ProbeAnswer::TimedOut => Verdict::TimedOut,
         ProbeAnswer::Writable
         | ProbeAnswer::Refused
+        | ProbeAnswer::Insufficient
         | ProbeAnswer::Unreachable
         | ProbeAnswer::Broken
         | ProbeAnswer::Strange => Verdict::Unavailable,

@@ -127,6 +127,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
         self.workers.run(deadline, move || files.look()).await
     }
 
+    /// What the files meant at the last look, without another one.
+    pub fn known(&self) -> Current<T> {
+        self.files.state().current.clone()
+    }
+
     /// Makes the next use look at the files, however late the last look was.
     pub fn doubt(&self) {
         let mut state = self.files.state();

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::classify::Route;
+use crate::access::Credentials;
 use crate::mount::{Forward, Since};
 use crate::ops::InFlight;
 use crate::outcome::{Outcome, Reason};
@@ -15,6 +16,8 @@ pub struct Context {
     /// Where a link of the registry's own is still to be seen.
     pub(super) since: Option<Since>,
     pub(super) mount: MountState,
+    /// The credentials that went to the registry with a question to its API.
+    pub(super) shown: Option<Credentials>,
     /// Whether the mount was counted already.
     pub(super) is_counted: bool,
     /// How many connections could not be made for it.
@@ -47,6 +50,7 @@ impl Context {
             route: Route::Other,
             since: None,
             mount: MountState::None,
+            shown: None,
             is_counted: false,
             unconnected: 0,
             resent: 0,

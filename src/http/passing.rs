@@ -7,9 +7,9 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::classify::Route;
 use super::context::{Context, MountState};
-use crate::access::{Credentials, Unauthorized};
+use crate::access::Unauthorized;
 use crate::mount::{Forward, MountRequest, Mounts, Sightings, Since};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, finds_scope_insufficient, refuses_token};
 use crate::outcome::{Outcome, Reason};
 use crate::upstream::{Pulse, Standing};
 
@@ -64,7 +64,7 @@ impl Passing {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
             StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head, context),
-            StatusCode::UNAUTHORIZED => self.note_challenge(request, head, context).await,
+            StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
             _ => {}
         }
         if let MountState::Forwarded(forward) = &mut context.mount {
@@ -110,20 +110,18 @@ impl Passing {
         }
     }
 
-    async fn note_challenge(
-        &self,
-        request: &RequestHeader,
-        head: &ResponseHeader,
-        context: &mut Context,
-    ) {
+    async fn note_challenge(&self, head: &ResponseHeader, context: &mut Context) {
+        let Some(credentials) = &context.shown else {
+            return;
+        };
         let granted = match &context.mount {
             MountState::Forwarded(forward) => forward.granted.as_ref(),
             MountState::None | MountState::Done { .. } => None,
         };
         let refused = Unauthorized {
-            credentials: &Credentials::new(request.headers.get(header::AUTHORIZATION)),
+            credentials,
             granted,
-            is_token_refused: challenges(head, "Bearer ") && !lacks_scope(head),
+            is_token_refused: refuses_token(&head.headers),
         };
         let is_mismatch = self.mounts.registry_refused(&refused).await;
         if let MountState::Forwarded(forward) = &mut context.mount {
@@ -131,22 +129,11 @@ impl Passing {
                 forward.reason = Reason::AccessMismatch;
             }
             // Only to a token that it has verified does the registry say that a scope is missing.
-            if lacks_scope(head) {
+            if finds_scope_insufficient(&head.headers) {
                 self.mounts.was_challenged(forward);
             }
         }
     }
-}
-
-/// Whether the registry verified the token, and found that it does not go far enough.
-fn lacks_scope(head: &ResponseHeader) -> bool {
-    challenges(head, "error=\"insufficient_scope\"")
-}
-
-/// Whether a challenge says this.
-fn challenges(head: &ResponseHeader, what: &str) -> bool {
-    let mut challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter();
-    challenges.any(|value| value.to_str().is_ok_and(|text| text.contains(what)))
 }
 
 /// The repository into which a request may make the registry write a link.

@@ -172,6 +172,10 @@ impl ProxyHttp for RegistryProxy {
         head: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
+        if target::is_of_the_api(&self.prefix, head.raw_path()) {
+            // What the client calls a matter of this hop alone is no longer in this head.
+            context.shown = Credentials::sole(&head.headers);
+        }
         if !peer::is_repeatable(&head.method) {
             head.insert_header(header::CONNECTION, "close")?;
         }

@@ -28,3 +28,46 @@ pub(super) fn plain_upload(target: &[u8]) -> Vec<u8> {
         rest => format!("{path}?{rest}").into_bytes(),
     }
 }
+
+/// Whether a target is one of the registry's API beyond doubt: whatever stands beside it on the
+/// same port may have passwords of its own.
+pub(super) fn is_of_the_api(prefix: &str, target: &[u8]) -> bool {
+    let Ok(target) = std::str::from_utf8(target) else {
+        return false;
+    };
+    let path = target.split('?').next().unwrap_or_default();
+    let rest = path
+        .strip_prefix(prefix)
+        .and_then(|path| path.strip_prefix("v2/"));
+    let is_odd = |rest: &str| {
+        rest.starts_with(['.', '/']) || ["%", "\\", "//", "/."].iter().any(|odd| rest.contains(odd))
+    };
+    rest.is_some_and(|rest| !is_odd(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_paths_below_the_base_are_the_apis() {
+        for (target, is_its) in [
+            ("/v2/", true),
+            ("/v2/?a=%2e", true),
+            ("/v2/a/b/tags/list", true),
+            ("/v2/_catalog", true),
+            ("/v2", false),
+            ("/v2/../login", false),
+            ("/v2/a/../../login", false),
+            ("/v2/%2e%2e/login", false),
+            ("/v2//login", false),
+            ("/v2/..\\login", false),
+            ("/login", false),
+            ("/other/v2/", false),
+        ] {
+            assert_eq!(is_of_the_api("/", target.as_bytes()), is_its, "{target}");
+        }
+        assert!(is_of_the_api("/pfx/", b"/pfx/v2/a/tags/list"));
+        assert!(!is_of_the_api("/pfx/", b"/v2/a/tags/list"));
+    }
+}

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::config::{Upstream, UpstreamUrl};
 use crate::metrics::Metrics;
+use crate::oci::finds_scope_insufficient;
 
 /// Answers to questions are short; more than this is not read.
 const MAX_BODY: usize = 64 * 1024;
@@ -57,6 +58,8 @@ pub enum BaseAnswer {
 /// An answer to a question.
 pub(super) struct Answer {
     pub status: StatusCode,
+    /// Whether the challenge says that the token was verified and is too narrow.
+    pub is_scope_insufficient: bool,
     pub body: Vec<u8>,
 }
 
@@ -138,8 +141,13 @@ impl Ask {
         let exchange = async {
             let response = request.send().await?;
             let status = response.status();
+            let is_scope_insufficient = finds_scope_insufficient(response.headers());
             let body = read_start(response).await?;
-            Ok(Answer { status, body })
+            Ok(Answer {
+                status,
+                is_scope_insufficient,
+                body,
+            })
         };
         match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok(answer)) => Ok(answer),

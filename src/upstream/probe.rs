@@ -18,6 +18,8 @@ pub enum ProbeAnswer {
     Writable,
     /// Not allowed to these credentials.
     Refused,
+    /// Not allowed to this token, which it has verified.
+    Insufficient,
     /// The registry takes no writes.
     ReadOnly,
     /// No connection.
@@ -65,6 +67,7 @@ fn read(answer: &Answer) -> ProbeAnswer {
         StatusCode::NOT_FOUND if has_error_code(&answer.body, "BLOB_UPLOAD_UNKNOWN") => {
             ProbeAnswer::Writable
         }
+        StatusCode::UNAUTHORIZED if answer.is_scope_insufficient => ProbeAnswer::Insufficient,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ProbeAnswer::Refused,
         StatusCode::METHOD_NOT_ALLOWED => ProbeAnswer::ReadOnly,
         status => {
@@ -96,9 +99,22 @@ mod tests {
         ] {
             let answer = Answer {
                 status: StatusCode::from_u16(status).unwrap(),
+                is_scope_insufficient: false,
                 body: body.as_bytes().to_vec(),
             };
             assert_eq!(read(&answer), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_token_that_is_too_narrow_was_verified() {
+        let answer = |status| Answer {
+            status,
+            is_scope_insufficient: true,
+            body: Vec::new(),
+        };
+        let narrow = answer(StatusCode::UNAUTHORIZED);
+        assert_eq!(read(&narrow), ProbeAnswer::Insufficient);
+        assert_eq!(read(&answer(StatusCode::OK)), ProbeAnswer::Strange);
     }
 }

@@ -31,6 +31,14 @@ pub struct Ticket {
     taken: Instant,
 }
 
+impl Ticket {
+    /// How long ago it was taken.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.taken.elapsed()
+    }
+}
+
 impl Standing {
     /// Taken before a question is asked or a request is passed on.
     #[must_use]
@@ -39,6 +47,12 @@ impl Standing {
             generation: self.state().generation,
             taken: Instant::now(),
         }
+    }
+
+    /// Whether nothing spoke against the registry since then.
+    #[must_use]
+    pub fn is_unchanged_since(&self, ticket: &Ticket) -> bool {
+        self.state().generation == ticket.generation
     }
 
     /// Whether the store was seen to be this registry's.

@@ -52,6 +52,8 @@ const CERTIFICATES: &str = "
     leaf of leaf          | p256                  | leaf                  | leaf
     signless intermediate | signless intermediate | authority             | signless
     leaf below signless   | leaf                  | signless intermediate | leaf
+    named intermediate    | intermediate          | authority             | named
+    leaf below named      | leaf                  | named intermediate    | leaf
     weak leaf             | weak                  | authority             | leaf
     p256 leaf             | p256                  | authority             | leaf
     p384 leaf             | p384                  | authority             | leaf
@@ -122,6 +124,12 @@ keyUsage = critical,keyCertSign
 [bounded]
 basicConstraints = critical,CA:TRUE,pathlen:0
 keyUsage = critical,keyCertSign
+[named]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign
+nameConstraints = critical,excluded;dirName:somebody
+[somebody]
+CN = somebody
 [signless]
 basicConstraints = critical,CA:TRUE
 keyUsage = critical,digitalSignature

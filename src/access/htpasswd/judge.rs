@@ -9,16 +9,18 @@ use tokio::time::Instant as Deadline;
 use super::users::{Entry, Users};
 use crate::access::credentials::{Login, Scheme};
 use crate::access::fingerprint::{Fingerprint, Fingerprints};
-use crate::access::judgement::Judgement;
+use crate::access::judgement::{Allowed, Judgement};
 use crate::access::memory::{Kept, Memory};
 use crate::access::watched::{FileFault, Watched};
 use crate::access::{Unauthorized, Wish};
-use crate::workers::{Unfinished, Workers};
+use crate::workers::{Unfinished, Workers, half_of_the_processors};
 
 /// Logins that are remembered, right or wrong.
 const REMEMBERED: u64 = 16 * 1024;
 /// How long a wrong password is remembered.
 const WRONG_COUNTS_FOR: Duration = Duration::from_secs(1);
+/// For how long a right login is known, to notice that the registry refuses it.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How long an answer that passes by may wait for a look at the file.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
 /// Checks that wait for a place before more are left to the registry.
@@ -32,6 +34,8 @@ pub(in crate::access) struct HtpasswdJudge {
     users: Watched<Users>,
     fingerprints: Arc<Fingerprints>,
     logins: Memory<bool>,
+    /// The right ones, for longer than anything is decided by them.
+    right: Memory<()>,
     checks: Workers,
     remembered_for: Duration,
 }
@@ -49,7 +53,8 @@ impl HtpasswdJudge {
             })?,
             fingerprints,
             logins: Memory::new(REMEMBERED),
-            checks: Workers::new(at_once(), WAITING),
+            right: Memory::new(REMEMBERED),
+            checks: Workers::new(half_of_the_processors(), WAITING),
             remembered_for,
         })
     }
@@ -78,29 +83,36 @@ impl HtpasswdJudge {
         let Some(check) = Check::new(&users.value, login) else {
             return Judgement::Unknown;
         };
-        let asked = self.logins.get_or_ask(question, self.check(check, wish));
+        let asked = self
+            .logins
+            .get_or_ask(question, self.check(question, check, wish));
         match tokio::time::timeout_at(wish.deadline, asked).await {
-            Ok(Ok(true)) => Judgement::Allowed(Some(name)),
+            Ok(Ok(true)) => Judgement::Allowed(Allowed {
+                user: Some(name),
+                voucher: question,
+            }),
             Ok(Ok(false)) => Judgement::Denied,
             Ok(Err(unfinished)) => Judgement::Unfinished(*unfinished),
             Err(_) => Judgement::Unfinished(Unfinished::Deadline),
         }
     }
 
-    /// Whether the password was right lately, by the file as it is this moment.
-    pub async fn believes(&self, refused: &Unauthorized<'_>) -> bool {
+    /// The voucher of a login that was right lately, if the file says so this moment too.
+    pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let Scheme::Basic(encoded) = refused.credentials.scheme() else {
-            return false;
+            return None;
         };
+        // Nothing is looked at for a stranger.
+        self.known(self.users.known().generation, encoded).await?;
         self.doubt();
         let users = self.users.current(Deadline::now() + ON_THE_WAY).await;
-        match users.ok().filter(|users| users.is_whole) {
-            Some(users) => {
-                let question = self.question(users.generation, encoded);
-                self.logins.get(&question).await == Some(true)
-            }
-            None => false,
-        }
+        let users = users.ok().filter(|users| users.is_whole)?;
+        self.known(users.generation, encoded).await
+    }
+
+    async fn known(&self, generation: u64, encoded: &str) -> Option<Fingerprint> {
+        let question = self.question(generation, encoded);
+        self.right.get(&question).await.map(|()| question)
     }
 
     fn question(&self, generation: u64, encoded: &str) -> Fingerprint {
@@ -108,10 +120,20 @@ impl HtpasswdJudge {
         self.fingerprints.of(&[&generation, encoded.as_bytes()])
     }
 
-    async fn check(&self, check: Check, wish: &Wish<'_>) -> Result<Kept<bool>, Unfinished> {
+    async fn check(
+        &self,
+        question: Fingerprint,
+        check: Check,
+        wish: &Wish<'_>,
+    ) -> Result<Kept<bool>, Unfinished> {
         let began = Instant::now();
         let is_right = self.checks.run(wish.deadline, move || check.run()).await?;
         let lifetime = if is_right {
+            let known = Kept {
+                answer: (),
+                lifetime: KNOWN_FOR,
+            };
+            self.right.insert(question, known).await;
             self.remembered_for
         } else {
             WRONG_COUNTS_FOR
@@ -154,10 +176,4 @@ impl Check {
         let fits = bcrypt::verify(&*self.login.password, &hash).unwrap_or(false);
         fits && self.is_user
     }
-}
-
-/// Half of the processors at most: requests and other users' passwords need some too.
-fn at_once() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    (processors / 2).max(1)
 }

@@ -21,8 +21,9 @@ use x509_parser::prelude::FromDer;
 
 use super::public_key::PublicKey;
 
-/// Longer chains are not looked at.
-const LONGEST: usize = 5;
+/// The most certificates of a chain: a leaf and three more. The library tries every order of
+/// certificates that name each other, and anybody may send some.
+const LONGEST: usize = 4;
 
 /// A certificate of the operator's that may sign others.
 #[derive(Debug)]
@@ -68,7 +69,6 @@ impl Root {
 
 /// The leaf of `x5c`, if its chain is found good at `now`, in seconds since 1970.
 pub(super) fn leaf(x5c: &[String], roots: &[Root], now: i64) -> Option<Leaf> {
-    // The library tries every order of certificates that name each other, and anybody may send some.
     if x5c.len() > LONGEST {
         return None;
     }

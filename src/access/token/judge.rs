@@ -6,18 +6,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::keys::TrustedKeys;
-use super::verify::{Verified, verify};
+use super::verify::{Claimed, Verified};
 use super::{rights, signature};
 use crate::access::credentials::Scheme;
-use crate::access::fingerprint::Fingerprints;
-use crate::access::judgement::Judgement;
+use crate::access::fingerprint::{Fingerprint, Fingerprints};
+use crate::access::judgement::{Allowed, Judgement};
 use crate::access::memory::{Kept, Memory};
 use crate::access::watched::{Current, FileFault, Watched};
-use crate::access::{Unauthorized, Wish};
+use crate::access::{Proof, Unauthorized, Wish};
 use crate::config::TokenRules;
+use crate::workers::{Workers, half_of_the_processors};
 
-/// Signatures that are remembered.
+/// Tokens that are remembered.
 const REMEMBERED: u64 = 2048;
+/// For how long a token that was verified is known, to notice that the registry refuses it.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// Chains of certificates that wait for a thread before more are left to the registry.
+const WAITING: usize = 64;
 /// How long an answer that passes by may wait for a look at the key files.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
 /// Longer tokens are verified each time.
@@ -29,8 +34,16 @@ pub(in crate::access) struct TokenJudge {
     rules: TokenRules,
     keys: Watched<TrustedKeys>,
     fingerprints: Arc<Fingerprints>,
-    verified: Memory<Arc<Verified>>,
+    verified: Memory<Known>,
+    chains: Workers,
     remembered_for: Duration,
+}
+
+/// A token that was verified.
+#[derive(Debug, Clone)]
+struct Known {
+    verified: Arc<Verified>,
+    since: Instant,
 }
 
 impl TokenJudge {
@@ -46,6 +59,7 @@ impl TokenJudge {
             rules,
             fingerprints,
             verified: Memory::new(REMEMBERED),
+            chains: Workers::new(half_of_the_processors(), WAITING),
             remembered_for,
         })
     }
@@ -59,35 +73,55 @@ impl TokenJudge {
         let Scheme::Bearer(token) = wish.credentials.scheme() else {
             return Judgement::Denied;
         };
-        let verified = match self.look_at(token, wish.deadline).await {
-            Ok(verified) => verified,
+        let (verified, voucher) = match self.look_at(token, wish.deadline).await {
+            Ok(good) => good,
             Err(judgement) => return judgement,
         };
         if rights::cover(&verified.claims, wish.target, wish.source) {
-            Judgement::Allowed(verified.claims.subject.clone())
+            let user = verified.claims.subject.clone();
+            Judgement::Allowed(Allowed { user, voucher })
         } else {
-            Judgement::Denied
+            Judgement::Insufficient
         }
     }
 
-    /// Whether the token is good by the files as they are this moment.
-    pub async fn believes(&self, refused: &Unauthorized<'_>) -> bool {
+    /// The voucher of a token that is good by the files as they are this moment.
+    ///
+    /// A token that is only too narrow contradicts nothing, unless a mount was granted for it.
+    pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let Scheme::Bearer(token) = refused.credentials.scheme() else {
-            return false;
+            return None;
         };
+        let is_granted = refused
+            .granted
+            .is_some_and(|basis| basis.proof() == Proof::Token);
+        if !is_granted {
+            let known = self.keys.known().generation;
+            let question = self.question(known, token);
+            // Nothing is looked at for a stranger.
+            self.verified
+                .get(&question)
+                .await
+                .filter(|_| refused.is_token_refused)?;
+        }
         self.doubt();
         let deadline = Instant::now() + ON_THE_WAY;
-        self.look_at(token, deadline).await.is_ok()
+        let good = self.look_at(token, deadline).await.ok();
+        good.map(|(_, voucher)| voucher)
     }
 
     /// Everything but what the token allows.
-    async fn look_at(&self, token: &str, deadline: Instant) -> Result<Arc<Verified>, Judgement> {
+    async fn look_at(
+        &self,
+        token: &str,
+        deadline: Instant,
+    ) -> Result<(Arc<Verified>, Fingerprint), Judgement> {
         let keys = self.keys.current(deadline).await;
         let keys = keys.map_err(Judgement::Unfinished)?;
         let now = seconds_since_1970().ok_or(Judgement::Unknown)?;
-        let verified = self.verified(token, &keys, now).await?;
+        let verified = self.verified(token, &keys, now, deadline).await?;
         verified.is_good_at(now)?;
-        Ok(verified)
+        Ok((verified, self.voucher(keys.generation, token)))
     }
 
     async fn verified(
@@ -95,21 +129,57 @@ impl TokenJudge {
         token: &str,
         keys: &Current<TrustedKeys>,
         now: i64,
+        deadline: Instant,
     ) -> Result<Arc<Verified>, Judgement> {
-        let generation = keys.generation.to_be_bytes();
-        let question = self.fingerprints.of(&[&generation, token.as_bytes()]);
-        if let Some(verified) = self.verified.get(&question).await {
-            return Ok(verified);
+        let question = self.question(keys.generation, token);
+        if let Some(known) = self.verified.get(&question).await
+            && known.since.elapsed() < self.remembered_for
+        {
+            return Ok(known.verified);
         }
-        let verified = Arc::new(verify(token, &self.rules, &keys.value, now)?);
-        let lifetime = self.remembered_for.min(verified.lifetime(now));
-        if token.len() <= LONGEST_REMEMBERED && lifetime > Duration::ZERO {
-            let answer = verified.clone();
+        let since = Instant::now();
+        let verified = Arc::new(self.verify(token, keys, now, deadline).await?);
+        if token.len() <= LONGEST_REMEMBERED {
+            let lifetime = KNOWN_FOR.min(verified.lifetime(now));
+            let verified = verified.clone();
+            let answer = Known { verified, since };
             self.verified
                 .insert(question, Kept { answer, lifetime })
                 .await;
         }
         Ok(verified)
+    }
+
+    /// Chains of certificates are looked at off the threads that serve requests.
+    async fn verify(
+        &self,
+        token: &str,
+        keys: &Current<TrustedKeys>,
+        now: i64,
+        deadline: Instant,
+    ) -> Result<Verified, Judgement> {
+        let claimed = Claimed::read(token, &self.rules, now)?;
+        let version = self.rules.version;
+        if !claimed.has_chain() {
+            return claimed.verify(token, version, &keys.value, now);
+        }
+        let (token, keys) = (token.to_owned(), keys.value.clone());
+        let job = move || claimed.verify(&token, version, &keys, now);
+        let verified = self.chains.run(deadline, job).await;
+        verified.map_err(Judgement::Unfinished)?
+    }
+
+    fn question(&self, generation: u64, token: &str) -> Fingerprint {
+        let generation = generation.to_be_bytes();
+        self.fingerprints.of(&[&generation, token.as_bytes()])
+    }
+
+    /// The header as it stands: it names the key and how that is found.
+    fn voucher(&self, generation: u64, token: &str) -> Fingerprint {
+        let generation = generation.to_be_bytes();
+        let header = token.split('.').next().unwrap_or_default();
+        self.fingerprints
+            .of(&[b"voucher", &generation, header.as_bytes()])
     }
 }
 

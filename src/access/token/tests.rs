@@ -1,6 +1,6 @@
 use super::keys::TrustedKeys;
 use super::public_key::{PublicKey, libtrust_id};
-use super::verify::verify;
+use super::verify::{Claimed, Verified};
 use crate::access::judgement::Judgement;
 use crate::config::{DistributionVersion, TokenRules};
 use base64::Engine;
@@ -92,9 +92,13 @@ fn trusted(keys: &[Value]) -> TrustedKeys {
     trusted
 }
 
-fn judge(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Option<Judgement> {
+fn verified(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Result<Verified, Judgement> {
     super::signature::install();
-    verify(token, rules, keys, NOW).err()
+    Claimed::read(token, rules, NOW)?.verify(token, rules.version, keys, NOW)
+}
+
+fn judge(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Option<Judgement> {
+    verified(token, keys, rules).err()
 }
 
 fn map(value: Value) -> Map<String, Value> {
@@ -188,10 +192,9 @@ fn a_key_that_cannot_be_judged_leaves_its_tokens_to_the_registry() {
 
 #[test]
 fn a_remembered_signature_is_no_longer_good_when_its_token_is() {
-    super::signature::install();
     let key = p256();
     let keys = trusted(&[key.jwk("one")]);
-    let verified = verify(&key.good("one", |_, _| ()), &rules(&[]), &keys, NOW).unwrap();
+    let verified = verified(&key.good("one", |_, _| ()), &keys, &rules(&[])).unwrap();
     assert_eq!(verified.lifetime(NOW).as_secs(), 60);
     assert_eq!(verified.lifetime(NOW + 70).as_secs(), 0);
     for (later, wanted) in [

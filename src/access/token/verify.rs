@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::de::IgnoredAny;
 
 use super::chain::Window;
-use super::compact::{Audience, Claims, Compact, Named};
+use super::compact::{Audience, Claims, Compact, KeyReference, Named};
 use super::keys::TrustedKeys;
 use super::public_key::PublicKey;
 use super::signer::{Signer, signer};
@@ -28,29 +28,58 @@ pub(super) struct Verified {
     window: Window,
 }
 
-/// Verifies everything but what the token allows; `now` is in seconds since 1970.
-///
-/// # Errors
-/// What is to be said of a token that is not verified.
-pub(super) fn verify(
-    token: &str,
-    rules: &TokenRules,
-    keys: &TrustedKeys,
-    now: i64,
-) -> Result<Verified, Judgement> {
-    let Compact { header, claims } = Compact::read(token).ok_or(Judgement::Unknown)?;
-    let algorithm = taken(header.algorithm, rules)?;
-    if claims.issuer.as_deref() != Some(&rules.issuer) || !is_meant(&claims.audience, rules) {
-        return Err(Judgement::Denied);
-    }
-    claims.are_timely(now)?;
-    match signer(&header.key, keys, rules.version, now) {
-        Signer::Believed(key, window) => {
-            check(token, &key, algorithm)?;
-            Ok(Verified { claims, window })
+/// A token that says the right things, and whose signature was not looked at yet.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    compact: Compact,
+    algorithm: Algorithm,
+}
+
+impl Claimed {
+    /// Looks at all that costs little; `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// What is to be said of a token that does not say the right things.
+    pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, Judgement> {
+        let compact = Compact::read(token).ok_or(Judgement::Unknown)?;
+        let algorithm = taken(compact.header.algorithm, rules)?;
+        let claims = &compact.claims;
+        if claims.issuer.as_deref() != Some(&rules.issuer) || !is_meant(&claims.audience, rules) {
+            return Err(Judgement::Denied);
         }
-        Signer::Nobody => Err(Judgement::Denied),
-        Signer::Unclear => Err(Judgement::Unknown),
+        claims.are_timely(now)?;
+        Ok(Self { compact, algorithm })
+    }
+
+    /// Whether there may be certificates to look at, which anybody can make costly.
+    pub fn has_chain(&self) -> bool {
+        match &self.compact.header.key {
+            KeyReference::Chain(_) => true,
+            KeyReference::Jwk(jwk) => jwk.contains_key("x5c"),
+            KeyReference::Id(_) | KeyReference::None => false,
+        }
+    }
+
+    /// Looks at who signed, and whether they did.
+    ///
+    /// # Errors
+    /// What is to be said of a token that is not verified.
+    pub fn verify(
+        self,
+        token: &str,
+        version: DistributionVersion,
+        keys: &TrustedKeys,
+        now: i64,
+    ) -> Result<Verified, Judgement> {
+        let Compact { header, claims } = self.compact;
+        match signer(&header.key, keys, version, now) {
+            Signer::Believed(key, window) => {
+                check(token, &key, self.algorithm)?;
+                Ok(Verified { claims, window })
+            }
+            Signer::Nobody => Err(Judgement::Denied),
+            Signer::Unclear => Err(Judgement::Unknown),
+        }
     }
 }
 

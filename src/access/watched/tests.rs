@@ -67,6 +67,23 @@ async fn a_broken_file_keeps_the_old_meaning_and_is_not_whole() {
     assert_eq!((&*mended.value, mended.is_whole), (&vec![1], true));
 }
 
+#[tokio::test]
+async fn a_file_that_goes_away_and_comes_back_unchanged_is_whole_again() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    fs::write(at("numbers"), "1\n").unwrap();
+    let past = SystemTime::now() - Duration::from_secs(3600);
+    let file = File::options().write(true).open(at("numbers")).unwrap();
+    file.set_modified(past).unwrap();
+    let watched = Watched::load(vec![at("numbers")], numbers).unwrap();
+    // The same file by device, inode, size and time.
+    fs::rename(at("numbers"), at("aside")).unwrap();
+    assert!(!now(&watched).await.is_whole);
+    fs::rename(at("aside"), at("numbers")).unwrap();
+    let back = now(&watched).await;
+    assert_eq!((&*back.value, back.is_whole), (&vec![1], true));
+}
+
 #[test]
 fn a_file_that_cannot_be_used_at_the_start_is_named() {
     let home = tempfile::tempdir().unwrap();
