@@ -93,7 +93,7 @@ fn check_access(config: &Config, findings: &mut Findings) {
 
 async fn check_upstream(config: &Config, findings: &mut Findings) {
     let url = &config.upstream.url;
-    let metrics = match Metrics::new() {
+    let metrics = match Metrics::new(None) {
         Ok(metrics) => Arc::new(metrics),
         Err(error) => return findings.fault(error.to_string()),
     };

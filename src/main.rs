@@ -17,10 +17,11 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
         Command::Serve { settings } => with(settings, |runtime, config| {
-            ops::init_log(config.log);
-            runtime
-                .block_on(serve::run(config))
-                .map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+            let log = ops::init_log(config.log);
+            let ended = runtime.block_on(serve::run(config, log.dropped()));
+            // Whatever was said before stands before the last word.
+            drop(log);
+            ended.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
         }),
         Command::Check { settings, offline } => with(settings, |runtime, config| {
             let findings = if offline {

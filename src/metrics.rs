@@ -1,11 +1,13 @@
 //! Every metric, declared once. No label ever holds a repository, a digest or a user.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::outcome::{Outcome, Reason};
 
@@ -34,14 +36,18 @@ pub struct Metrics {
     request_duration: Histogram,
     in_flight: IntGauge,
     certificate_expiry: IntGaugeVec,
+    log_lines_lost: IntCounter,
+    lines_lost: Option<ErrorCounter>,
+    lines_shown_as_lost: AtomicU64,
 }
 
 impl Metrics {
     /// Declares all metrics; mounts and access decisions show every value from the start.
+    /// `lines_lost` is what the log counts itself.
     ///
     /// # Errors
     /// Only where two metrics have the same name.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new(lines_lost: Option<ErrorCounter>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
             mounts: counter(
@@ -98,6 +104,9 @@ impl Metrics {
             )?,
             in_flight: in_flight(&registry)?,
             certificate_expiry: certificate_expiry(&registry)?,
+            log_lines_lost: log_lines_lost(&registry)?,
+            lines_lost,
+            lines_shown_as_lost: AtomicU64::new(0),
             registry,
         };
         metrics.show_every_value();
@@ -198,6 +207,11 @@ impl Metrics {
     /// # Errors
     /// Where a metric cannot be written as text.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        if let Some(lost) = &self.lines_lost {
+            let lost = lost.dropped_lines() as u64;
+            let shown = self.lines_shown_as_lost.fetch_max(lost, Ordering::Relaxed);
+            self.log_lines_lost.inc_by(lost.saturating_sub(shown));
+        }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -257,6 +271,15 @@ fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, prometheus::Er
     Ok(gauge)
 }
 
+fn log_lines_lost(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(
+        "crossmount_log_lines_lost_total",
+        "Log lines that were not written, because nobody read standard error fast enough.",
+    )?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
 fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
     let options = Opts::new(
         "crossmount_build_info",
@@ -278,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_outcome_with_every_reason_is_shown_from_the_start() {
-        let text = text(&Metrics::new().unwrap());
+        let text = text(&Metrics::new(None).unwrap());
         for outcome in Outcome::ALL {
             for reason in Reason::ALL {
                 let line = format!(
@@ -297,7 +320,7 @@ mod tests {
 
     #[test]
     fn an_unusual_method_is_other() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(None).unwrap();
         let method = http::Method::from_bytes(b"BREW").unwrap();
         metrics.request(&method, Some(http::StatusCode::IM_A_TEAPOT), Duration::ZERO);
         metrics.request(&http::Method::GET, None, Duration::ZERO);

@@ -1,18 +1,22 @@
-//! A mount is counted before its answer goes out, a request at its end; each once.
+//! A mount is counted before its answer goes out; a request is counted and logged at its end.
 
-use http::{Method, StatusCode};
+use http::StatusCode;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource};
 
 use super::classify::Route;
 use super::context::{Context, MountState};
+use super::failure;
 use crate::metrics::Metrics;
 use crate::outcome::{Outcome, Reason};
 
-/// Counts and logs a mount whose end is known. Whoever has the answer finds it in the metrics.
+/// The longest path that the log shows, in characters.
+const LONGEST_PATH: usize = 512;
+
+/// Counts a mount whose end is known. Whoever has the answer finds it in the metrics.
 pub(super) fn mount(metrics: &Metrics, context: &mut Context) {
-    let (outcome, reason) = match &context.mount {
-        MountState::None => return,
-        MountState::Done { outcome, .. } => (*outcome, Reason::None),
-        MountState::Forwarded(forward) => (forward.outcome, forward.reason),
+    let Some((outcome, reason)) = end_of_mount(context) else {
+        return;
     };
     if std::mem::replace(&mut context.is_counted, true) {
         return;
@@ -27,35 +31,66 @@ pub(super) fn mount(metrics: &Metrics, context: &mut Context) {
         }
         _ => {}
     }
-    // A link that was written has its own line already, with the proof.
-    if outcome != Outcome::Mounted {
-        log_mount(outcome, reason, context);
-    }
 }
 
-/// Counts a request; `status` is `None` where no answer was sent.
+/// Counts a request, and writes its line.
 pub(super) fn request(
     metrics: &Metrics,
-    method: &Method,
-    status: Option<StatusCode>,
+    session: &Session,
+    error: Option<&Error>,
     context: &mut Context,
 ) {
     mount(metrics, context);
-    metrics.request(method, status, context.started.elapsed());
+    let status = session.response_written().map(|head| head.status);
+    metrics.request(
+        &session.req_header().method,
+        status,
+        context.started.elapsed(),
+    );
+    log(session, status, error, context);
 }
 
-fn log_mount(outcome: Outcome, reason: Reason, context: &Context) {
+/// One line, a warning where the registry gave no answer of its own.
+fn log(session: &Session, status: Option<StatusCode>, error: Option<&Error>, context: &Context) {
+    let head = session.req_header();
+    // Without the query, which may hold an upload's state.
+    let path: String = head.uri.path().chars().take(LONGEST_PATH).collect();
     let mount = match &context.route {
         Route::Mount(mount) => Some(mount),
         _ => None,
     };
-    tracing::info!(
-        target = mount.map(|mount| mount.target.as_str()),
-        source = mount.map(|mount| mount.source.as_str()),
-        digest = mount.map(|mount| mount.digest.as_str()),
-        outcome = outcome.as_str(),
-        reason = reason.as_str(),
-        seconds = context.started.elapsed().as_secs_f64(),
-        "mount"
-    );
+    let end = end_of_mount(context);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id = context.id.as_str(),
+                method = head.method.as_str(),
+                path,
+                status = status.map(|status| status.as_u16()),
+                outcome = end.map(|(outcome, _)| outcome.as_str()),
+                reason = end.map(|(_, reason)| reason.as_str()),
+                target = mount.map(|mount| mount.target.as_str()),
+                source = mount.map(|mount| mount.source.as_str()),
+                digest = mount.map(|mount| mount.digest.as_str()),
+                received = session.as_downstream().body_bytes_read(),
+                sent = session.as_downstream().body_bytes_sent(),
+                upstream_seconds = context.answered_after.map(|after| after.as_secs_f64()),
+                seconds = context.started.elapsed().as_secs_f64(),
+                error = error.map(failure::words),
+                "request"
+            )
+        };
+    }
+    match error {
+        Some(error) if *error.esource() != ErrorSource::Downstream => line!(warn),
+        _ => line!(info),
+    }
+}
+
+fn end_of_mount(context: &Context) -> Option<(Outcome, Reason)> {
+    match &context.mount {
+        MountState::None => None,
+        MountState::Done { outcome, .. } => Some((*outcome, Reason::None)),
+        MountState::Forwarded(forward) => Some((forward.outcome, forward.reason)),
+    }
 }

@@ -1,17 +1,22 @@
 //! What is known of one request while it is on its way.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::classify::Route;
 use crate::access::Credentials;
 use crate::mount::{Forward, Since};
-use crate::ops::InFlight;
+use crate::ops::{InFlight, RequestId};
 use crate::outcome::{Outcome, Reason};
 
 /// One request's state between Pingora's phases.
 #[derive(Debug)]
 pub struct Context {
+    pub(super) id: RequestId,
     pub(super) started: Instant,
+    /// When the request went to the registry, the last time.
+    pub(super) asked: Option<Instant>,
+    /// How long the registry took to begin its answer.
+    pub(super) answered_after: Option<Duration>,
     pub(super) route: Route,
     /// Where a link of the registry's own is still to be seen.
     pub(super) since: Option<Since>,
@@ -46,7 +51,10 @@ pub(super) enum MountState {
 impl Context {
     pub(super) fn new(in_flight: InFlight) -> Self {
         Self {
+            id: RequestId::new(),
             started: Instant::now(),
+            asked: None,
+            answered_after: None,
             route: Route::Other,
             since: None,
             mount: MountState::None,

@@ -44,9 +44,17 @@ pub(super) fn is_lost(error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream && (is_broken || is_unconnected(error.etype()))
 }
 
-/// Whether Pingora's words for the error quote a whole head, which may hold an upload's state.
-pub(super) fn is_quoted(error: &Error) -> bool {
-    *error.root_etype() == ErrorType::InvalidHTTPHeader
+/// What the log says of an error.
+pub(super) fn words(error: &Error) -> String {
+    // Pingora's own words quote a whole head there, which may hold an upload's state.
+    if *error.root_etype() != ErrorType::InvalidHTTPHeader {
+        return error.to_string();
+    }
+    let whose = match error.esource() {
+        ErrorSource::Downstream => "request",
+        _ => "registry's answer",
+    };
+    format!("the {whose} cannot be understood")
 }
 
 /// What a person reads in the body.

@@ -1,10 +1,11 @@
 //! Everything that knows HTTP and Pingora.
 //!
 //! In the order of a request: `listener` accepts, `tls` ends TLS, `proxy` holds the phases,
-//! `forwarding` says who stands behind whom, `classify` (with `query`) tells a mount from
-//! everything else, `target` has the request line's target as it came, `location` and `respond` make the 201, `peer` connects upstream,
-//! `passing` learns from the registry's own answers, `failure` words an answer that the
-//! registry could not give, and `account` counts what was done. Decisions about mounts are made in [`crate::mount`].
+//! `naming` gives the request its name, `forwarding` says who stands behind whom, `classify` (with `query`) tells a mount from
+//! everything else, `target` has the request line's target as it came, `location` and `respond`
+//! make the 201, `peer` connects upstream, `passing` learns from the registry's own answers,
+//! `failure` words an answer that the registry could not give, and `account` counts and logs what
+//! was done. Decisions about mounts are made in [`crate::mount`].
 
 mod account;
 mod classify;
@@ -14,6 +15,7 @@ mod forwarded;
 mod forwarding;
 mod listener;
 mod location;
+mod naming;
 mod passing;
 mod peer;
 mod proxy;

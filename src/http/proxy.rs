@@ -11,7 +11,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::{StatusCode, Version, header};
@@ -25,7 +25,7 @@ use super::classify::{Route, classify};
 use super::context::{Context, MountState};
 use super::passing::{Passing, linked_into};
 use super::peer::Peers;
-use super::{Forwarding, Locations, account, failure, peer, respond, target};
+use super::{Forwarding, Locations, account, failure, naming, peer, respond, target};
 use crate::access::Credentials;
 use crate::config::Timeouts;
 use crate::metrics::Metrics;
@@ -95,7 +95,11 @@ impl RegistryProxy {
             return Ok(false);
         };
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
-        match self.mounts.attempt(request, &credentials).await {
+        match self
+            .mounts
+            .attempt(request, &credentials, &context.id)
+            .await
+        {
             Decision::Forward(forward) => {
                 context.mount = MountState::Forwarded(forward);
                 Ok(false)
@@ -125,7 +129,10 @@ impl ProxyHttp for RegistryProxy {
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
         session.set_read_timeout(Some(self.timeouts.read));
         session.set_write_timeout(Some(self.timeouts.write));
-        if session.get_keepalive().is_some() && !self.drain.has_begun() {
+        if self.drain.has_begun() {
+            // The next request finds a process that goes on.
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(CLIENT_IDLE.as_secs()));
         }
         Ok(())
@@ -135,6 +142,7 @@ impl ProxyHttp for RegistryProxy {
         if target::has_fragment(session) {
             return Err(Error::new_down(ErrorType::InvalidHTTPHeader));
         }
+        context.id = naming::name(session.req_header_mut(), context.id.clone());
         let peer = session.client_addr().and_then(|peer| peer.as_inet());
         let peer = peer.map(std::net::SocketAddr::ip);
         self.forwarding.apply(peer, session.req_header_mut());
@@ -172,6 +180,7 @@ impl ProxyHttp for RegistryProxy {
         head: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
+        context.asked = Some(Instant::now());
         if target::is_of_the_api(&self.prefix, head.raw_path()) {
             // What the client calls a matter of this hop alone is no longer in this head.
             context.shown = Credentials::sole(&head.headers);
@@ -200,6 +209,7 @@ impl ProxyHttp for RegistryProxy {
         context: &mut Context,
     ) -> Result<()> {
         if !head.status.is_informational() {
+            context.answered_after = context.asked.map(|asked| asked.elapsed());
             if !session.is_body_done() {
                 session.set_read_timeout(Some(AFTER_ANSWER));
             }
@@ -257,10 +267,6 @@ impl ProxyHttp for RegistryProxy {
             forward.outcome = Outcome::Forwarded;
             forward.reason = Reason::UpstreamUnavailable;
         }
-        if failure::is_quoted(error) && *error.esource() != ErrorSource::Downstream {
-            let request = self.request_summary(session, context);
-            tracing::error!(request, "the registry's answer cannot be understood");
-        }
         let status = failure::status(error);
         if let Some(status) = status
             && session
@@ -276,15 +282,13 @@ impl ProxyHttp for RegistryProxy {
         }
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
-        let status = session.response_written().map(|head| head.status);
-        account::request(&self.metrics, &session.req_header().method, status, context);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        account::request(&self.metrics, session, error, context);
     }
 
-    /// Clients come and go; only what the registry does is worth an error, and none is told by
-    /// quoting its answer.
-    fn suppress_error_log(&self, _: &Session, _: &Context, error: &Error) -> bool {
-        *error.esource() == ErrorSource::Downstream || failure::is_quoted(error)
+    /// A request's own line says what went wrong.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
     }
 
     /// Without the query, which may hold an upload's state.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::access::Grant;
 use crate::metrics::Metrics;
 use crate::oci::Digest;
+use crate::ops::RequestId;
 use crate::store::{Filesystem, Linked, Located, OpenStore, StoreError};
 use crate::upstream::Standing;
 
@@ -23,6 +24,7 @@ pub(super) enum Done {
 
 /// What a job needs.
 pub(super) struct Job {
+    pub id: RequestId,
     pub store: Arc<Filesystem>,
     pub standing: Arc<Standing>,
     pub metrics: Arc<Metrics>,
@@ -62,6 +64,7 @@ impl Job {
     /// The registry's own log does not see these links.
     fn audit(&self, size: u64) {
         tracing::info!(
+            request_id = self.id.as_str(),
             user = self.grant.user(),
             target = %self.grant.target(),
             source = %self.grant.source(),

@@ -20,6 +20,7 @@ use crate::access::{Access, Credentials, Grant, Refusal, Unauthorized, Verdict};
 use crate::config::{self, SourceDenied};
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
+use crate::ops::RequestId;
 use crate::outcome::Reason;
 use crate::store::{Filesystem, Linked};
 use crate::upstream::Standing;
@@ -69,8 +70,13 @@ impl Mounts {
         }
     }
 
-    /// Mounts, or says how the request goes on and why.
-    pub async fn attempt(&self, request: &MountRequest, credentials: &Credentials) -> Decision {
+    /// Mounts, or says how the request goes on and why; `id` names the request in the log.
+    pub async fn attempt(
+        &self,
+        request: &MountRequest,
+        credentials: &Credentials,
+        id: &RequestId,
+    ) -> Decision {
         if !self.standing.is_store_proved() {
             return Decision::Forward(Forward::unproved());
         }
@@ -79,7 +85,7 @@ impl Mounts {
             Err(forward) => Decision::Forward(forward),
             Ok(grant) => {
                 let granted = Some(grant.basis());
-                match self.locate_and_link(grant, request, deadline).await {
+                match self.locate_and_link(grant, request, id, deadline).await {
                     Decision::Forward(forward) => Decision::Forward(Forward { granted, ..forward }),
                     done @ Decision::Done { .. } => done,
                 }
@@ -136,9 +142,11 @@ impl Mounts {
         &self,
         grant: Grant,
         request: &MountRequest,
+        id: &RequestId,
         deadline: Instant,
     ) -> Decision {
         let job = Job {
+            id: id.clone(),
             store: self.store.clone(),
             standing: self.standing.clone(),
             metrics: self.metrics.clone(),

@@ -1,6 +1,10 @@
 //! Log lines: one subscriber for our own and for those of the HTTP layer.
+//!
+//! A thread of its own writes them: whoever reads standard error may be slow, or stop reading, and
+//! no request waits for that. Beyond a bound lines are dropped and counted.
 
 use tracing::Level;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
@@ -11,14 +15,37 @@ use crate::config::{Log, LogFormat};
 ///
 /// Below that they show whole requests, Authorization included.
 const OTHERS: Level = Level::WARN;
+/// Lines that wait to be written: some megabytes.
+const WAITING: usize = 16 * 1024;
+
+/// Writes lines until it is dropped; then those that wait are written.
+#[derive(Debug)]
+pub struct LogWriter {
+    dropped: ErrorCounter,
+    _thread: WorkerGuard,
+}
+
+impl LogWriter {
+    /// Counts the lines that were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> ErrorCounter {
+        self.dropped.clone()
+    }
+}
 
 /// Starts logging to standard error. Called once; a second call changes nothing.
-pub fn init(log: Log) {
+#[must_use]
+pub fn init(log: Log) -> LogWriter {
     let others = LevelFilter::from_level(OTHERS.min(log.level));
     let filter = Targets::new()
         .with_default(others)
         .with_target("crossmount", log.level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let (writer, thread) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let dropped = writer.error_counter();
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match log.format {
         // Without the module, which would be called `target`, as a mount's target is.
         LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
@@ -30,5 +57,9 @@ pub fn init(log: Log) {
         let _ = tracing_log::LogTracer::builder()
             .with_max_level(tracing_log::log::LevelFilter::Warn)
             .init();
+    }
+    LogWriter {
+        dropped,
+        _thread: thread,
     }
 }

@@ -1,4 +1,5 @@
-//! What operators see: health, the admin port, logs, and how the process ends.
+//! What operators see: health, the admin port, logs and the names of requests in them, and how the
+//! process ends.
 //!
 //! Metrics are declared in [`crate::metrics`], which every part uses. Nothing here decides
 //! anything about a request.
@@ -7,8 +8,10 @@ mod admin;
 mod drain;
 mod health;
 mod log;
+mod request_id;
 
 pub use admin::Admin;
 pub use drain::{Drain, InFlight};
 pub use health::Health;
-pub use log::init as init_log;
+pub use log::{LogWriter, init as init_log};
+pub use request_id::RequestId;

@@ -13,6 +13,7 @@ use pingora::listeners::tls::Acceptor;
 use pingora::proxy::http_proxy;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::access::AccessError;
 use crate::config::{AccessMode, Config};
@@ -66,12 +67,12 @@ struct Started {
     signals: Signals,
 }
 
-/// Serves until a signal ends the process.
+/// Serves until a signal ends the process; `dropped` counts lines that the log lost.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left half-started.
-pub async fn run(config: Config) -> Result<(), StartError> {
-    let started = start(&config).await?;
+pub async fn run(config: Config, dropped: ErrorCounter) -> Result<(), StartError> {
+    let started = start(&config, dropped).await?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -99,10 +100,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 }
 
 /// Tries all that can fail; ports come last, so that nobody is accepted in vain.
-async fn start(config: &Config) -> Result<Started, StartError> {
+async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
     let signals = Signals::catch().map_err(StartError::Signals)?;
     check_owner(&config.store.root)?;
-    let metrics = Arc::new(Metrics::new()?);
+    let metrics = Arc::new(Metrics::new(Some(dropped))?);
     let tls = config.tls.as_ref().map(http::load_tls).transpose()?;
     let tls = tls.map(|(acceptor, ends)| {
         metrics.certificate_expiry("listener", ends);
