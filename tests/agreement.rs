@@ -340,7 +340,7 @@ fn slow_with_mallory() -> (Played, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn bad_credentials_do_not_use_up_the_questions() {
+fn credentials_that_only_the_registry_can_judge_do_not_use_up_the_questions() {
     needs!("htpasswd");
     let (registry, waiting) = slow_with_mallory();
     let passwords = Registry::with_htpasswd(&[("alice", "right")]);

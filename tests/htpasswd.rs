@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::pair::essence;
 use support::push::Client;
 use support::registry::Registry;
@@ -174,80 +174,24 @@ fn a_right_password_is_checked_once_in_a_while() {
     .unwrap();
     let alice = registry.client().basic("alice", "right");
     let digest = alice.upload("source", BLOB);
-    let costs = |ttl: &str, mounts: usize| {
-        let sidecar = Sidecar::with(&registry, |config| {
-            htpasswd_mode(&registry)(config);
-            config["access"]["decision_ttl"] = ttl.into();
-            config["mount"] = json!({"time_budget": "60s"});
-        });
-        sidecar.prove_as(&alice);
-        let client = alice.at(sidecar.port);
+    let sidecar = Sidecar::with(&registry, |config| {
+        htpasswd_mode(&registry)(config);
+        // Even where the registry is asked about each mount.
+        config["access"]["decision_ttl"] = "0s".into();
+        config["mount"] = json!({"time_budget": "60s"});
+    });
+    sidecar.prove_as(&alice);
+    let client = alice.at(sidecar.port);
+    let cost = |targets: std::ops::Range<usize>| {
         let before = processor_time(&sidecar);
-        for turn in 0..mounts {
-            client
-                .mount(&format!("t{turn}"), &digest, "source")
-                .expect(201);
+        for turn in targets {
+            let target = format!("t{turn}");
+            client.mount(&target, &digest, "source").expect(201);
         }
         processor_time(&sidecar) - before
     };
-    let (each_time, once) = (costs("0s", 10), costs("60s", 10));
-    assert!(
-        once * 4 < each_time,
-        "{once} hundredths against {each_time}"
-    );
-}
-
-#[test]
-fn guessing_starves_nobody() {
-    needs!("docker-registry", "htpasswd");
-    let registry = Registry::with_htpasswd(&[("alice", "right")]);
-    let digest = registry
-        .client()
-        .basic("alice", "right")
-        .upload("source", BLOB);
-    let sidecar = Sidecar::with(&registry, |config| {
-        htpasswd_mode(&registry)(config);
-        // The registry has to check the guesses too, and has little time for questions.
-        config["mount"] = json!({"time_budget": "30s"});
-        config["access"]["decision_ttl"] = "60s".into();
-    });
-    sidecar.prove_as(&registry.client().basic("alice", "right"));
-    // Slow enough that guesses pile up.
-    let slow = entry(&["-nbB", "-C", "12"], "slow", "right");
-    let mut lines = fs::read_to_string(file(&registry)).unwrap();
-    lines.push_str(&slow);
-    fs::write(file(&registry), lines).unwrap();
-    // The new file counts after a tenth of a second, and with it every password is checked anew.
-    std::thread::sleep(Duration::from_millis(200));
-    let alice = sidecar.client().basic("alice", "right");
-    alice.mount("first", &digest, "source").expect(201);
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for guesser in 0..24 {
-            let (sidecar, digest, done) = (&sidecar, &digest, &done);
-            scope.spawn(move || {
-                let mut turn = 0;
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    turn += 1;
-                    let client = sidecar.client().basic("slow", &format!("{guesser} {turn}"));
-                    let status = client.mount("stolen", digest, "source").status;
-                    assert_eq!(status, 401);
-                }
-            });
-        }
-        wait_until("guesses are turned away", || {
-            sidecar.mounts("forwarded", "overload") > 0
-        });
-        for turn in 0..20 {
-            alice
-                .mount(&format!("t{turn}"), &digest, "source")
-                .expect(201);
-            assert_eq!(alice.pull("source", &digest), BLOB);
-        }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
-    assert_eq!(sidecar.mounted(), 21);
-    assert!(!registry.store.repository("stolen").exists());
+    let (first, others) = (cost(0..1), cost(1..11));
+    assert!(others < first, "{others} hundredths against {first}");
 }
 
 #[test]

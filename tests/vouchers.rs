@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::faulty::Verdict;
 use support::played::{Played, refused};
 use support::registry::Registry;
@@ -190,9 +190,14 @@ fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
     );
     let text = fs::read_to_string(&file).unwrap();
     let alone = text.lines().next().unwrap().to_owned() + "\n";
+    bob.mount("t0", &digest, "source").expect(201);
+    let changed = Instant::now();
     fs::write(&file, alone).unwrap();
-    // The sidecar has looked at the file a moment ago, and would link still.
+    // The sidecar looked at the file less than a tenth of a second ago, and would link still.
+    let allowed = sidecar.decisions("allowed", "htpasswd");
     bob.mount("t1", &digest, "source").expect(401);
+    let is_seen_too_soon = sidecar.decisions("allowed", "htpasswd") == allowed;
+    assert!(!is_seen_too_soon || changed.elapsed() > Duration::from_millis(90));
     alice.mount("t2", &digest, "source").expect(201);
     assert_eq!(sidecar.because("access_mismatch"), 0);
     assert_eq!(contradictions(&sidecar), 0);

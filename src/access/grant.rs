@@ -1,7 +1,12 @@
 //! The right to write one kind of link.
 
+#[cfg(test)]
+use std::time::Duration;
+
 use super::fingerprint::Fingerprint;
+use super::validity::Validity;
 use crate::oci::RepositoryName;
+use crate::upstream::Standing;
 
 /// The longest name of a user that the log shows, in characters.
 const LONGEST_NAME: usize = 128;
@@ -15,6 +20,7 @@ pub struct Grant {
     source: RepositoryName,
     user: Option<String>,
     basis: Basis,
+    validity: Validity,
 }
 
 /// What a grant rests on.
@@ -46,13 +52,21 @@ impl Grant {
         source: &RepositoryName,
         user: Option<String>,
         basis: Basis,
+        validity: Validity,
     ) -> Self {
         Self {
             target: target.clone(),
             source: source.clone(),
             user,
             basis,
+            validity,
         }
+    }
+
+    /// Whether it may still be used: decisions age, and are taken back.
+    #[must_use]
+    pub fn is_still_good(&self, standing: &Standing) -> bool {
+        self.validity.holds(standing)
     }
 
     /// The repository that may be linked into.
@@ -87,6 +101,7 @@ impl Grant {
             source,
             None,
             Basis::new(Proof::NoAccessControl, None),
+            Validity::new(Standing::default().ticket(), Duration::from_secs(60)),
         )
     }
 }
@@ -126,7 +141,8 @@ mod tests {
         let name = RepositoryName::parse("a").unwrap();
         let shown = |user: &str| {
             let basis = Basis::new(Proof::Token, None);
-            Grant::new(&name, &name, Some(user.to_owned()), basis).user()
+            let validity = Validity::new(Standing::default().ticket(), Duration::ZERO);
+            Grant::new(&name, &name, Some(user.to_owned()), basis, validity).user()
         };
         assert_eq!(shown("alice").as_deref(), Some("alice"));
         assert_eq!(

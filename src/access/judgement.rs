@@ -1,5 +1,7 @@
 //! What is said of credentials here.
 
+use std::time::Instant;
+
 use super::fingerprint::Fingerprint;
 use crate::workers::Unfinished;
 
@@ -22,6 +24,8 @@ pub(super) enum Judgement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Allowed {
     pub user: Option<String>,
+    /// When the credentials end by themselves.
+    pub until: Option<Instant>,
     /// By which the registry's own word for it is remembered.
     pub voucher: Fingerprint,
 }

@@ -16,6 +16,7 @@ use super::htpasswd::HtpasswdJudge;
 use super::judgement::{Allowed, Judgement};
 use super::token::TokenJudge;
 use super::upstream::{UpstreamAccess, no_decision};
+use super::validity::Validity;
 use super::vouchers::Vouchers;
 use super::{Basis, Proof, Unauthorized, Verdict, Wish, refusal};
 use crate::metrics::Metrics;
@@ -48,6 +49,14 @@ impl Judge {
         match self {
             Self::Token(judge) => judge.judge(wish).await,
             Self::Htpasswd(judge) => judge.judge(wish).await,
+        }
+    }
+
+    /// The voucher of credentials that were good here lately, without looking at anything.
+    async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        match self {
+            Self::Token(judge) => judge.known(refused).await,
+            Self::Htpasswd(judge) => judge.known(refused).await,
         }
     }
 
@@ -129,47 +138,55 @@ impl LocalAccess {
     /// requests, if the registry does not know the credentials any more.
     pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
         self.upstream.forget(refused.granted).await;
+        let Some(known) = self.judge.known(refused).await else {
+            return false;
+        };
+        self.vouchers.forget_yes(&known);
         let voucher = self.judge.contradicted(refused).await;
         if let Some(voucher) = voucher {
-            self.withdraw(voucher);
+            self.refused(voucher);
         }
         voucher.is_some()
     }
 
     /// Grants what the judge allows, if the registry is writable and vouches too.
     async fn confirm(&self, wish: &Wish<'_>, allowed: Allowed) -> Verdict {
-        if self.is_confirmed(&allowed) {
-            return self.grant(wish, allowed);
+        if let Some(validity) = self.confirmed(&allowed) {
+            return self.grant(wish, allowed, validity);
         }
         let Ok(turn) = tokio::time::timeout_at(wish.deadline, self.turns.acquire()).await else {
             return Verdict::TimedOut;
         };
-        if self.is_confirmed(&allowed) {
-            return self.grant(wish, allowed);
+        if let Some(validity) = self.confirmed(&allowed) {
+            return self.grant(wish, allowed, validity);
         }
         let ticket = self.asking.standing().ticket();
         let answer = self.asking.probe(wish).await;
         drop(turn);
         match answer {
-            ProbeAnswer::Writable if self.vouchers.confirmed(allowed.voucher, ticket) => {
-                self.grant(wish, allowed)
-            }
-            // It was refused to somebody else meanwhile.
-            ProbeAnswer::Writable => Verdict::Mismatch,
+            ProbeAnswer::Writable => match self.vouchers.confirmed(allowed.voucher, ticket) {
+                Some(validity) => self.grant(wish, allowed, validity),
+                // It was refused to somebody else meanwhile.
+                None => Verdict::Mismatch,
+            },
             ProbeAnswer::Refused | ProbeAnswer::Insufficient => {
+                self.vouchers.forget_yes(&allowed.voucher);
                 self.refused_although_allowed(wish).await
             }
             answer => no_decision(answer),
         }
     }
 
-    fn is_confirmed(&self, allowed: &Allowed) -> bool {
+    fn confirmed(&self, allowed: &Allowed) -> Option<Validity> {
         let standing = self.asking.standing();
-        standing.is_writable() && self.vouchers.is_good(&allowed.voucher, standing)
+        let validity = self.vouchers.yes(&allowed.voucher, standing)?;
+        standing.is_writable().then_some(validity)
     }
 
-    fn grant(&self, wish: &Wish<'_>, allowed: Allowed) -> Verdict {
-        Verdict::Granted(wish.grant(allowed.user, Basis::new(self.judge.proof(), None)))
+    fn grant(&self, wish: &Wish<'_>, allowed: Allowed, validity: Validity) -> Verdict {
+        let basis = Basis::new(self.judge.proof(), None);
+        let validity = validity.no_longer_than(allowed.until);
+        Verdict::Granted(wish.grant(allowed.user, basis, validity))
     }
 
     /// The registry may know already what changed in its files a moment ago.
@@ -177,10 +194,13 @@ impl LocalAccess {
         self.judge.doubt();
         match self.judge.judge(wish).await {
             Judgement::Allowed(allowed) => {
-                self.withdraw(allowed.voucher);
+                self.refused(allowed.voucher);
                 Verdict::Mismatch
             }
-            judgement => refused(wish, judgement == Judgement::Insufficient),
+            Judgement::Insufficient => refused(wish, true),
+            Judgement::Denied => refused(wish, false),
+            Judgement::Unknown => Verdict::Mismatch,
+            Judgement::Unfinished(unfinished) => not_in_time(unfinished),
         }
     }
 
@@ -192,16 +212,15 @@ impl LocalAccess {
     ) -> (Verdict, &'static str) {
         let (verdict, via) = self.upstream.decide(wish).await;
         if let Verdict::Refused(_) = verdict {
-            self.withdraw(voucher);
+            self.refused(voucher);
             return (Verdict::Mismatch, via);
         }
         (verdict, via)
     }
 
-    /// The registry refused what rests on a voucher: so are grants that are on their way.
-    fn withdraw(&self, voucher: Fingerprint) {
+    /// The registry refused what rests on a voucher: grants that are on their way are withdrawn.
+    fn refused(&self, voucher: Fingerprint) {
         if self.vouchers.refused(voucher) {
-            self.asking.standing().refused_write();
             tracing::error!(
                 mode = self.judge.name(),
                 "the registry refuses what is allowed here: it is asked about every mount by such \

@@ -6,7 +6,7 @@
 //! a registry without access control, for which `agreement` knows whether it contradicts that.
 //! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified` reads a token without
 //! verifying it. A `memory` is kept by `fingerprint`, and `watched` files are read again when they
-//! change. Nothing here touches the store: access is decided before the disk is looked at.
+//! change. A grant carries its `validity` to the moment when a link becomes visible. Nothing here touches the store: access is decided before the disk is looked at.
 
 mod agreement;
 mod asking;
@@ -23,6 +23,7 @@ mod refusal;
 mod token;
 mod unverified;
 mod upstream;
+mod validity;
 mod verdict;
 mod vouchers;
 mod watched;
@@ -204,7 +205,7 @@ fn judge(
         AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints, ttl)
             .map(|judge| Some(Judge::Token(judge)))
             .map_err(AccessError::Keys),
-        AccessMode::Htpasswd(path) => HtpasswdJudge::load(path.clone(), prints, ttl)
+        AccessMode::Htpasswd(path) => HtpasswdJudge::load(path.clone(), prints)
             .map(|judge| Some(Judge::Htpasswd(judge)))
             .map_err(AccessError::Passwords),
         AccessMode::Upstream | AccessMode::None => Ok(None),

@@ -13,8 +13,9 @@ use tokio::sync::Mutex;
 use super::agreement::Agreement;
 use super::asking::Asking;
 use super::upstream::{UpstreamAccess, no_decision};
+use super::validity::Validity;
 use super::{Basis, Proof, Unauthorized, Verdict, Wish};
-use crate::upstream::ProbeAnswer;
+use crate::upstream::{PROBE_COUNTS_FOR, ProbeAnswer, Ticket};
 
 /// How long a question without a useful answer is not asked again.
 const FAILED_COUNTS_FOR: Duration = Duration::from_secs(1);
@@ -62,15 +63,17 @@ impl OpenAccess {
     }
 
     async fn decide_for_all(&self, wish: &Wish<'_>) -> Verdict {
+        let ticket = self.asking.standing().ticket();
         if self.is_proved_open() {
-            return grant(wish);
+            return grant(wish, ticket);
         }
         let Ok(mut failed) = tokio::time::timeout_at(wish.deadline, self.failed.lock()).await
         else {
             return Verdict::TimedOut;
         };
+        let ticket = self.asking.standing().ticket();
         if self.is_proved_open() {
-            return grant(wish);
+            return grant(wish, ticket);
         }
         let answer = match *failed {
             Some((at, answer)) if at.elapsed() < FAILED_COUNTS_FOR => answer,
@@ -81,7 +84,7 @@ impl OpenAccess {
             }
         };
         match answer {
-            ProbeAnswer::Writable if self.agreement.confirmed() => grant(wish),
+            ProbeAnswer::Writable if self.agreement.confirmed() => grant(wish, ticket),
             // It refused somebody while it was asked.
             ProbeAnswer::Writable => Verdict::Mismatch,
             ProbeAnswer::Refused | ProbeAnswer::Insufficient => {
@@ -98,17 +101,18 @@ impl OpenAccess {
     }
 }
 
-/// Whether an answer says nothing, and asking again at once would say no more.
+/// Whether an answer says nothing, and would say no more to somebody else who asked at once. A
+/// strange one may be owed to the names in the question.
 fn is_useless(answer: ProbeAnswer) -> bool {
     matches!(
         answer,
-        ProbeAnswer::Unreachable
-            | ProbeAnswer::Broken
-            | ProbeAnswer::TimedOut
-            | ProbeAnswer::Strange
+        ProbeAnswer::Unreachable | ProbeAnswer::Broken | ProbeAnswer::TimedOut
     )
 }
 
-fn grant(wish: &Wish<'_>) -> Verdict {
-    Verdict::Granted(wish.grant(None, Basis::new(Proof::NoAccessControl, None)))
+/// It counts as long as the registry's word from before `ticket`.
+fn grant(wish: &Wish<'_>, ticket: Ticket) -> Verdict {
+    let basis = Basis::new(Proof::NoAccessControl, None);
+    let validity = Validity::new(ticket, PROBE_COUNTS_FOR);
+    Verdict::Granted(wish.grant(None, basis, validity))
 }

@@ -1,12 +1,13 @@
 //! The registry decides, asked with the caller's own credentials, and remembered for seconds.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::asking::Asking;
 use super::credentials::Scheme;
 use super::memory::{Kept, Memory};
 use super::unverified::Unverified;
+use super::validity::Validity;
 use super::{Basis, Proof, Verdict, Wish, refusal};
 use crate::upstream::ProbeAnswer;
 
@@ -23,9 +24,9 @@ pub(super) struct UpstreamAccess {
 }
 
 /// What the registry decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Decision {
-    Allowed,
+    Allowed(Validity),
     Refused,
     /// Refused to a token that the registry has verified.
     Insufficient,
@@ -50,17 +51,18 @@ impl UpstreamAccess {
             Some(Decision::Refused) => return (refused(wish, false), "memory"),
             Some(Decision::Insufficient) => return (refused(wish, true), "memory"),
             // A decision says nothing about the registry being writable.
-            Some(Decision::Allowed) if self.asking.standing().is_writable() => {
+            Some(Decision::Allowed(validity)) if self.is_usable(&validity) => {
                 let basis = Basis::new(Proof::RememberedProbe, Some(question));
-                return (grant(wish, basis), "memory");
+                return (grant(wish, basis, validity), "memory");
             }
-            Some(Decision::Allowed) => self.decisions.forget(&question).await,
+            Some(Decision::Allowed(_)) => self.decisions.forget(&question).await,
             None => {}
         }
         let asked = self.decisions.get_or_ask(question, self.ask(wish));
         let verdict = match tokio::time::timeout_at(wish.deadline, asked).await {
-            Ok(Ok(Decision::Allowed)) => {
-                grant(wish, Basis::new(Proof::UpstreamProbe, Some(question)))
+            Ok(Ok(Decision::Allowed(validity))) => {
+                let basis = Basis::new(Proof::UpstreamProbe, Some(question));
+                grant(wish, basis, validity)
             }
             Ok(Ok(Decision::Refused)) => refused(wish, false),
             Ok(Ok(Decision::Insufficient)) => refused(wish, true),
@@ -72,18 +74,29 @@ impl UpstreamAccess {
 
     /// The registry refused what it had allowed.
     pub async fn forget(&self, granted: Option<&Basis>) {
-        if let Some(question) = granted.and_then(|basis| basis.question) {
-            self.decisions.forget(&question).await;
+        let Some(question) = granted.and_then(|basis| basis.question) else {
+            return;
+        };
+        if let Some(Decision::Allowed(validity)) = self.decisions.get(&question).await {
+            validity.withdraw();
         }
+        self.decisions.forget(&question).await;
+    }
+
+    fn is_usable(&self, validity: &Validity) -> bool {
+        let standing = self.asking.standing();
+        standing.is_writable() && validity.holds(standing)
     }
 
     async fn ask(&self, wish: &Wish<'_>) -> Result<Kept<Decision>, ProbeAnswer> {
         // It counts from the question on: the registry may have answered at once.
-        let asked = Instant::now();
+        let ticket = self.asking.standing().ticket();
         let (answer, lifetime) = match self.asking.probe(wish).await {
             ProbeAnswer::Writable => {
-                let lifetime = self.lifetime(wish).saturating_sub(asked.elapsed());
-                (Decision::Allowed, lifetime)
+                let whole = self.lifetime(wish);
+                let validity = Validity::new(ticket, whole);
+                let lifetime = whole.saturating_sub(validity.age());
+                (Decision::Allowed(validity), lifetime)
             }
             ProbeAnswer::Refused => (Decision::Refused, REFUSAL_COUNTS_FOR),
             ProbeAnswer::Insufficient => (Decision::Insufficient, REFUSAL_COUNTS_FOR),
@@ -101,8 +114,8 @@ impl UpstreamAccess {
     }
 }
 
-fn grant(wish: &Wish<'_>, basis: Basis) -> Verdict {
-    Verdict::Granted(wish.grant(wish.credentials.claimed_user(), basis))
+fn grant(wish: &Wish<'_>, basis: Basis, validity: Validity) -> Verdict {
+    Verdict::Granted(wish.grant(wish.credentials.claimed_user(), basis, validity))
 }
 
 fn refused(wish: &Wish<'_>, is_verified: bool) -> Verdict {

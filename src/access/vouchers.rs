@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::fingerprint::Fingerprint;
+use super::validity::Validity;
 use crate::upstream::{Standing, Ticket};
 
 /// How long the registry decides itself about a voucher that it has refused.
@@ -27,15 +28,14 @@ pub(super) struct Vouchers {
 
 #[derive(Debug)]
 enum Said {
-    /// The ticket was taken before the registry was asked.
-    Yes(Ticket),
+    Yes(Validity),
     No(Instant),
 }
 
 impl Said {
     fn is_fresh(&self, yes_counts_for: Duration) -> bool {
         match self {
-            Self::Yes(ticket) => ticket.age() < yes_counts_for,
+            Self::Yes(validity) => validity.age() < yes_counts_for,
             Self::No(at) => at.elapsed() < REFUSAL_COUNTS_FOR,
         }
     }
@@ -50,12 +50,15 @@ impl Vouchers {
         }
     }
 
-    /// Whether the registry vouches, as far as is known.
-    pub fn is_good(&self, voucher: &Fingerprint, standing: &Standing) -> bool {
-        self.said.get(voucher).is_some_and(|said| {
-            let is_yes = matches!(&*said, Said::Yes(ticket) if standing.is_unchanged_since(ticket));
-            is_yes && said.is_fresh(self.yes_counts_for)
-        })
+    /// The registry's yes, as far as one is known.
+    pub fn yes(&self, voucher: &Fingerprint, standing: &Standing) -> Option<Validity> {
+        let said = self.said.get(voucher)?;
+        match &*said {
+            Said::Yes(validity) if said.is_fresh(self.yes_counts_for) => {
+                validity.holds(standing).then(|| validity.clone())
+            }
+            _ => None,
+        }
     }
 
     /// Whether the registry refused so lately that it decides itself.
@@ -64,8 +67,9 @@ impl Vouchers {
         said.is_some_and(|said| matches!(*said, Said::No(_)) && said.is_fresh(self.yes_counts_for))
     }
 
-    /// The registry said yes to a question from after `ticket`; returns whether that counts.
-    pub fn confirmed(&self, voucher: Fingerprint, ticket: Ticket) -> bool {
+    /// The registry said yes to a question from after `ticket`; `None` where that does not count.
+    pub fn confirmed(&self, voucher: Fingerprint, ticket: Ticket) -> Option<Validity> {
+        let validity = Validity::new(ticket, self.yes_counts_for);
         self.make_room();
         let has_room = self.said.len() < BOUND;
         match self.said.entry(voucher) {
@@ -74,17 +78,32 @@ impl Vouchers {
                 if matches!(said.get(), Said::No(_))
                     && said.get().is_fresh(self.yes_counts_for) =>
             {
-                return false;
+                return None;
             }
-            Entry::Occupied(mut said) => drop(said.insert(Said::Yes(ticket))),
-            Entry::Vacant(place) if has_room => drop(place.insert(Said::Yes(ticket))),
+            Entry::Occupied(mut said) => {
+                drop(said.insert(Said::Yes(validity.clone())));
+            }
+            Entry::Vacant(place) if has_room => drop(place.insert(Said::Yes(validity.clone()))),
             Entry::Vacant(_) => {}
         }
-        true
+        Some(validity)
+    }
+
+    /// There is doubt about a yes: neither grants that rest on it nor new ones may use it.
+    pub fn forget_yes(&self, voucher: &Fingerprint) {
+        let is_yes = |said: &Said| match said {
+            Said::Yes(validity) => {
+                validity.withdraw();
+                true
+            }
+            Said::No(_) => false,
+        };
+        self.said.remove_if(voucher, |_, said| is_yes(said));
     }
 
     /// The registry refused what is allowed here; returns whether that is news.
     pub fn refused(&self, voucher: Fingerprint) -> bool {
+        self.forget_yes(&voucher);
         self.make_room();
         let is_news = !self.is_in_dispute(&voucher);
         if self.said.len() < BOUND || self.said.contains_key(&voucher) {
@@ -117,21 +136,21 @@ mod tests {
     fn a_voucher_is_good_from_the_registrys_yes_on_and_only_itself() {
         let (vouchers, standing, voucher) = fresh();
         let other = Fingerprints::new().unwrap().of(&[b"voucher"]);
-        assert!(!vouchers.is_good(&voucher, &standing));
-        assert!(vouchers.confirmed(voucher, standing.ticket()));
-        assert!(vouchers.is_good(&voucher, &standing));
-        assert!(!vouchers.is_good(&other, &standing));
+        assert!(vouchers.yes(&voucher, &standing).is_none());
+        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
+        assert!(vouchers.yes(&voucher, &standing).is_some());
+        assert!(vouchers.yes(&other, &standing).is_none());
     }
 
     #[test]
     fn a_yes_counts_for_its_time_and_while_the_registry_stays_the_same() {
         let (mut vouchers, standing, voucher) = fresh();
-        assert!(vouchers.confirmed(voucher, standing.ticket()));
+        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
         standing.unreachable();
-        assert!(!vouchers.is_good(&voucher, &standing));
-        assert!(vouchers.confirmed(voucher, standing.ticket()));
+        assert!(vouchers.yes(&voucher, &standing).is_none());
+        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
         vouchers.yes_counts_for = Duration::ZERO;
-        assert!(!vouchers.is_good(&voucher, &standing));
+        assert!(vouchers.yes(&voucher, &standing).is_none());
     }
 
     #[test]
@@ -141,13 +160,25 @@ mod tests {
         assert!(vouchers.refused(voucher));
         assert!(!vouchers.refused(voucher));
         assert!(vouchers.is_in_dispute(&voucher));
-        assert!(!vouchers.confirmed(voucher, ticket));
-        assert!(!vouchers.is_good(&voucher, &standing));
+        assert!(vouchers.confirmed(voucher, ticket).is_none());
+        assert!(vouchers.yes(&voucher, &standing).is_none());
         let long_ago = Instant::now().checked_sub(REFUSAL_COUNTS_FOR).unwrap();
         vouchers.said.insert(voucher, Said::No(long_ago));
         assert!(!vouchers.is_in_dispute(&voucher));
-        assert!(vouchers.confirmed(voucher, standing.ticket()));
-        assert!(vouchers.is_good(&voucher, &standing));
+        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
+        assert!(vouchers.yes(&voucher, &standing).is_some());
+    }
+
+    #[test]
+    fn a_refusal_and_a_doubt_reach_the_grants_that_are_on_their_way() {
+        let (vouchers, standing, voucher) = fresh();
+        let first = vouchers.confirmed(voucher, standing.ticket()).unwrap();
+        vouchers.forget_yes(&voucher);
+        assert!(!first.holds(&standing));
+        let second = vouchers.confirmed(voucher, standing.ticket()).unwrap();
+        assert!(second.holds(&standing));
+        assert!(vouchers.refused(voucher));
+        assert!(!second.holds(&standing));
     }
 
     #[test]
@@ -156,10 +187,10 @@ mod tests {
         let prints = Fingerprints::new().unwrap();
         for number in 0..=BOUND {
             let voucher = prints.of(&[&number.to_be_bytes()]);
-            assert!(vouchers.confirmed(voucher, standing.ticket()));
+            assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
         }
         assert_eq!(vouchers.said.len(), BOUND);
         let last = prints.of(&[&BOUND.to_be_bytes()]);
-        assert!(!vouchers.is_good(&last, &standing));
+        assert!(vouchers.yes(&last, &standing).is_none());
     }
 }

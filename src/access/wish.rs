@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::challenged::Challenged;
 use super::fingerprint::{Fingerprint, Fingerprints};
+use super::validity::Validity;
 use super::{Basis, Credentials, Grant};
 use crate::oci::RepositoryName;
 
@@ -28,7 +29,7 @@ impl Wish<'_> {
             .of(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
     }
 
-    pub fn grant(&self, user: Option<String>, basis: Basis) -> Grant {
-        Grant::new(self.target, self.source, user, basis)
+    pub fn grant(&self, user: Option<String>, basis: Basis, validity: Validity) -> Grant {
+        Grant::new(self.target, self.source, user, basis, validity)
     }
 }

@@ -13,6 +13,10 @@ use crate::oci::{Digest, RepositoryName};
 /// What follows a repository's name in the path of a new upload.
 const UPLOADS: &str = "/blobs/uploads/";
 
+/// The registry's cache of blobs puts a domain of ten characters before a name, and refuses what
+/// is longer than 255 then (`registry/storage/cache/memory`).
+const LONGEST_NAME: usize = 245;
+
 /// What a request is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
@@ -82,6 +86,12 @@ fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
         return Some(Route::SourcelessMount);
     };
     let source = RepositoryName::parse(from).ok()?;
+    if [&target, &source]
+        .iter()
+        .any(|name| name.as_str().len() > LONGEST_NAME)
+    {
+        return None;
+    }
     Some(Route::Mount(MountRequest {
         target,
         source,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, header};
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::classify::Route;
 use super::context::{Context, MountState};
+use super::refused_write::{self, Shows};
 use crate::access::Unauthorized;
 use crate::mount::{Forward, MountRequest, Mounts, Sightings, Since};
 use crate::oci::{Digest, RepositoryName, finds_scope_insufficient, refuses_token};
@@ -16,6 +17,7 @@ use crate::upstream::{Pulse, Standing};
 /// Learns from answers that pass by.
 #[derive(Debug)]
 pub struct Passing {
+    prefix: String,
     mounts: Arc<Mounts>,
     sightings: Sightings,
     standing: Arc<Standing>,
@@ -23,15 +25,17 @@ pub struct Passing {
 }
 
 impl Passing {
-    /// Tells the others what is learned.
+    /// Tells the others what is learned of the registry with this prefix.
     #[must_use]
     pub fn new(
+        prefix: &str,
         mounts: Arc<Mounts>,
         sightings: Sightings,
         standing: Arc<Standing>,
         pulse: Arc<Pulse>,
     ) -> Self {
         Self {
+            prefix: prefix.to_owned(),
             mounts,
             sightings,
             standing,
@@ -63,7 +67,7 @@ impl Passing {
     ) {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
-            StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head, context),
+            StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head),
             StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
             _ => {}
         }
@@ -87,26 +91,12 @@ impl Passing {
     }
 
     /// A 405 to a write ends everything that rests on the registry being writable.
-    ///
-    /// Two of them say nothing: to a path that takes no writes at all, and to a DELETE where
-    /// deleting is switched off, which unlike read-only names no method that is allowed.
-    fn note_refused_write(
-        &self,
-        request: &RequestHeader,
-        head: &ResponseHeader,
-        context: &Context,
-    ) {
-        let path = request.uri.path();
-        let takes_writes = path.contains("/blobs/") || path.contains("/manifests/");
-        match request.method {
-            Method::POST if context.route != Route::Other => self.standing.refused_upload(),
-            Method::POST | Method::PUT | Method::PATCH if takes_writes => {
-                self.standing.refused_write();
-            }
-            Method::DELETE if head.headers.contains_key(header::ALLOW) => {
-                self.standing.refused_write();
-            }
-            _ => {}
+    fn note_refused_write(&self, request: &RequestHeader, head: &ResponseHeader) {
+        let (target, method) = (request.raw_path(), &request.method);
+        match refused_write::what(&self.prefix, target, method, &head.headers) {
+            Shows::Nothing => {}
+            Shows::NoWrites => self.standing.refused_write(),
+            Shows::NoUploads => self.standing.refused_upload(),
         }
     }
 

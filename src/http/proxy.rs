@@ -181,7 +181,7 @@ impl ProxyHttp for RegistryProxy {
         context: &mut Context,
     ) -> Result<()> {
         context.asked = Some(Instant::now());
-        if target::is_of_the_api(&self.prefix, head.raw_path()) {
+        if target::within_the_api(&self.prefix, head.raw_path()).is_some() {
             // What the client calls a matter of this hop alone is no longer in this head.
             context.shown = Credentials::sole(&head.headers);
         }

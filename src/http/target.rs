@@ -29,20 +29,15 @@ pub(super) fn plain_upload(target: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Whether a target is one of the registry's API beyond doubt: whatever stands beside it on the
-/// same port may have passwords of its own.
-pub(super) fn is_of_the_api(prefix: &str, target: &[u8]) -> bool {
-    let Ok(target) = std::str::from_utf8(target) else {
-        return false;
-    };
+/// The path below `v2/` of a target that is the registry's API beyond doubt: whatever stands beside
+/// it on the same port may have rules of its own.
+pub(super) fn within_the_api<'a>(prefix: &str, target: &'a [u8]) -> Option<&'a str> {
+    let target = std::str::from_utf8(target).ok()?;
     let path = target.split('?').next().unwrap_or_default();
-    let rest = path
-        .strip_prefix(prefix)
-        .and_then(|path| path.strip_prefix("v2/"));
-    let is_odd = |rest: &str| {
-        rest.starts_with(['.', '/']) || ["%", "\\", "//", "/."].iter().any(|odd| rest.contains(odd))
-    };
-    rest.is_some_and(|rest| !is_odd(rest))
+    let rest = path.strip_prefix(prefix)?.strip_prefix("v2/")?;
+    let is_odd = rest.starts_with(['.', '/'])
+        || ["%", "\\", "//", "/."].iter().any(|odd| rest.contains(odd));
+    (!is_odd).then_some(rest)
 }
 
 #[cfg(test)]
@@ -65,9 +60,11 @@ mod tests {
             ("/login", false),
             ("/other/v2/", false),
         ] {
-            assert_eq!(is_of_the_api("/", target.as_bytes()), is_its, "{target}");
+            let within = within_the_api("/", target.as_bytes());
+            assert_eq!(within.is_some(), is_its, "{target}");
         }
-        assert!(is_of_the_api("/pfx/", b"/pfx/v2/a/tags/list"));
-        assert!(!is_of_the_api("/pfx/", b"/v2/a/tags/list"));
+        let within = |target: &'static str| within_the_api("/pfx/", target.as_bytes());
+        assert_eq!(within("/pfx/v2/a/tags/list?n=1"), Some("a/tags/list"));
+        assert_eq!(within("/v2/a/tags/list"), None);
     }
 }

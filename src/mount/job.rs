@@ -53,7 +53,11 @@ impl Job {
             return Ok(Done::WouldMount(size));
         }
         let _timer = self.metrics.store_timer("link");
-        let still_allowed = || Instant::now() < self.deadline && self.standing.is_writable();
+        let still_allowed = || {
+            Instant::now() < self.deadline
+                && self.standing.is_writable()
+                && self.grant.is_still_good(&self.standing)
+        };
         let linked = store.link(&self.grant, &self.digest, &still_allowed)?;
         if linked == Linked::Written {
             self.audit(size);

@@ -55,7 +55,7 @@ pub(super) fn proxy(
         &config.upstream,
         Forwarding::new(trusted, config.tls.is_some()),
         mounts.clone(),
-        Passing::new(mounts, sightings, standing, pulse),
+        Passing::new(&config.upstream.prefix, mounts, sightings, standing, pulse),
         drain.clone(),
         metrics.clone(),
     ))

@@ -25,17 +25,17 @@ struct State {
 }
 
 /// Taken before looking or asking: what was found counts only if nothing spoke against it meanwhile.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Ticket {
     generation: u64,
     taken: Instant,
 }
 
 impl Ticket {
-    /// How long ago it was taken.
+    /// When it was taken.
     #[must_use]
-    pub fn age(&self) -> Duration {
-        self.taken.elapsed()
+    pub fn taken(&self) -> Instant {
+        self.taken
     }
 }
 

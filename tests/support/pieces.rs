@@ -31,13 +31,25 @@ pub fn memory_is_flat(sidecar: &Sidecar) {
     assert!(peak < MOST_MEMORY, "{peak} kB");
 }
 
-/// Opens an upload and sends the pieces in one request with this head line for the body's length.
+/// Opens an upload and sends the pieces in one request, chunked or with its length.
 pub fn send_pieces(
     sidecar: &Sidecar,
     method: &str,
     target: &str,
     count: usize,
     chunked: bool,
+) -> Connection {
+    send_pieces_and(sidecar, method, target, count, chunked, |_| ())
+}
+
+/// The same, and `at` is called before each piece with its number.
+pub fn send_pieces_and(
+    sidecar: &Sidecar,
+    method: &str,
+    target: &str,
+    count: usize,
+    chunked: bool,
+    mut at: impl FnMut(usize),
 ) -> Connection {
     let length = if chunked {
         "Transfer-Encoding: chunked".to_owned()
@@ -51,7 +63,8 @@ pub fn send_pieces(
         sidecar.port
     );
     connection.write(head.as_bytes()).unwrap();
-    for piece in pieces(count) {
+    for (number, piece) in pieces(count).enumerate() {
+        at(number);
         if chunked {
             connection.write_chunk(&piece).unwrap();
         } else {

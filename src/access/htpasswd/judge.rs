@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::Instant as Deadline;
 
@@ -17,10 +17,17 @@ use crate::workers::{Unfinished, Workers, half_of_the_processors};
 
 /// Logins that are remembered, right or wrong.
 const REMEMBERED: u64 = 16 * 1024;
-/// How long a wrong password is remembered.
-const WRONG_COUNTS_FOR: Duration = Duration::from_secs(1);
-/// For how long a right login is known, to notice that the registry refuses it.
-const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// A wrong login is known for a second.
+const WRONG: Kept<bool> = Kept {
+    answer: false,
+    lifetime: Duration::from_secs(1),
+};
+/// A right one for a minute after its last use, while the file is the same. That is no decision:
+/// the registry itself is asked about each login once in `decision_ttl`.
+const RIGHT: Kept<bool> = Kept {
+    answer: true,
+    lifetime: Duration::from_secs(60),
+};
 /// How long an answer that passes by may wait for a look at the file.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
 /// Checks that wait for a place before more are left to the registry.
@@ -34,28 +41,19 @@ pub(in crate::access) struct HtpasswdJudge {
     users: Watched<Users>,
     fingerprints: Arc<Fingerprints>,
     logins: Memory<bool>,
-    /// The right ones, for longer than anything is decided by them.
-    right: Memory<()>,
     checks: Workers,
-    remembered_for: Duration,
 }
 
 impl HtpasswdJudge {
     /// Reads the file for the first time. Blocks.
-    pub fn load(
-        path: PathBuf,
-        fingerprints: Arc<Fingerprints>,
-        remembered_for: Duration,
-    ) -> Result<Self, FileFault> {
+    pub fn load(path: PathBuf, fingerprints: Arc<Fingerprints>) -> Result<Self, FileFault> {
         Ok(Self {
             users: Watched::load(vec![path], |files| {
                 Users::parse(files.first().map_or(&[], Vec::as_slice))
             })?,
             fingerprints,
             logins: Memory::new(REMEMBERED),
-            right: Memory::new(REMEMBERED),
             checks: Workers::new(half_of_the_processors(), WAITING),
-            remembered_for,
         })
     }
 
@@ -83,36 +81,36 @@ impl HtpasswdJudge {
         let Some(check) = Check::new(&users.value, login) else {
             return Judgement::Unknown;
         };
-        let asked = self
-            .logins
-            .get_or_ask(question, self.check(question, check, wish));
-        match tokio::time::timeout_at(wish.deadline, asked).await {
-            Ok(Ok(true)) => Judgement::Allowed(Allowed {
+        match self.is_right(question, check, wish).await {
+            Ok(true) => Judgement::Allowed(Allowed {
                 user: Some(name),
+                until: None,
                 voucher: question,
             }),
-            Ok(Ok(false)) => Judgement::Denied,
-            Ok(Err(unfinished)) => Judgement::Unfinished(*unfinished),
-            Err(_) => Judgement::Unfinished(Unfinished::Deadline),
+            Ok(false) => Judgement::Denied,
+            Err(unfinished) => Judgement::Unfinished(unfinished),
         }
     }
 
-    /// The voucher of a login that was right lately, if the file says so this moment too.
+    /// The voucher of a login that was right lately.
+    pub async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        self.right(self.users.known().generation, refused).await
+    }
+
+    /// The voucher of a known login, if the file says this moment that it is right.
     pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
-        let Scheme::Basic(encoded) = refused.credentials.scheme() else {
-            return None;
-        };
-        // Nothing is looked at for a stranger.
-        self.known(self.users.known().generation, encoded).await?;
         self.doubt();
         let users = self.users.current(Deadline::now() + ON_THE_WAY).await;
         let users = users.ok().filter(|users| users.is_whole)?;
-        self.known(users.generation, encoded).await
+        self.right(users.generation, refused).await
     }
 
-    async fn known(&self, generation: u64, encoded: &str) -> Option<Fingerprint> {
+    async fn right(&self, generation: u64, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        let Scheme::Basic(encoded) = refused.credentials.scheme() else {
+            return None;
+        };
         let question = self.question(generation, encoded);
-        self.right.get(&question).await.map(|()| question)
+        (self.logins.get(&question).await == Some(true)).then_some(question)
     }
 
     fn question(&self, generation: u64, encoded: &str) -> Fingerprint {
@@ -120,28 +118,29 @@ impl HtpasswdJudge {
         self.fingerprints.of(&[&generation, encoded.as_bytes()])
     }
 
-    async fn check(
+    /// Whether the login is right, as is known or checked now.
+    async fn is_right(
         &self,
         question: Fingerprint,
         check: Check,
         wish: &Wish<'_>,
-    ) -> Result<Kept<bool>, Unfinished> {
-        let began = Instant::now();
+    ) -> Result<bool, Unfinished> {
+        if self.logins.get(&question).await == Some(true) {
+            // It is right while the file is the same: whoever comes often never waits for a place
+            // among those who guess.
+            self.logins.insert(question, RIGHT).await;
+            return Ok(true);
+        }
+        let asked = self.logins.get_or_ask(question, self.check(check, wish));
+        match tokio::time::timeout_at(wish.deadline, asked).await {
+            Ok(answer) => answer.map_err(|unfinished| *unfinished),
+            Err(_) => Err(Unfinished::Deadline),
+        }
+    }
+
+    async fn check(&self, check: Check, wish: &Wish<'_>) -> Result<Kept<bool>, Unfinished> {
         let is_right = self.checks.run(wish.deadline, move || check.run()).await?;
-        let lifetime = if is_right {
-            let known = Kept {
-                answer: (),
-                lifetime: KNOWN_FOR,
-            };
-            self.right.insert(question, known).await;
-            self.remembered_for
-        } else {
-            WRONG_COUNTS_FOR
-        };
-        Ok(Kept {
-            answer: is_right,
-            lifetime: lifetime.saturating_sub(began.elapsed()),
-        })
+        Ok(if is_right { RIGHT } else { WRONG })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::access::fingerprint::{Fingerprint, Fingerprints};
 use crate::access::judgement::{Allowed, Judgement};
 use crate::access::memory::{Kept, Memory};
 use crate::access::watched::{Current, FileFault, Watched};
-use crate::access::{Proof, Unauthorized, Wish};
+use crate::access::{Basis, Proof, Unauthorized, Wish};
 use crate::config::TokenRules;
 use crate::workers::{Workers, half_of_the_processors};
 
@@ -78,32 +78,38 @@ impl TokenJudge {
             Err(judgement) => return judgement,
         };
         if rights::cover(&verified.claims, wish.target, wish.source) {
-            let user = verified.claims.subject.clone();
-            Judgement::Allowed(Allowed { user, voucher })
+            Judgement::Allowed(Allowed {
+                user: verified.claims.subject.clone(),
+                until: seconds_since_1970().and_then(|now| verified.end(now)),
+                voucher,
+            })
         } else {
             Judgement::Insufficient
         }
     }
 
-    /// The voucher of a token that is good by the files as they are this moment.
+    /// The voucher of a token that was verified lately.
     ///
     /// A token that is only too narrow contradicts nothing, unless a mount was granted for it.
+    pub async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        let Scheme::Bearer(token) = refused.credentials.scheme() else {
+            return None;
+        };
+        let generation = self.keys.known().generation;
+        let is_granted = |basis: &Basis| basis.proof() == Proof::Token;
+        if !refused.granted.is_some_and(is_granted) {
+            let question = self.question(generation, token);
+            let known = self.verified.get(&question).await;
+            known.filter(|_| refused.is_token_refused)?;
+        }
+        Some(self.voucher(generation, token))
+    }
+
+    /// The voucher of a known token that is good by the files as they are this moment.
     pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let Scheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };
-        let is_granted = refused
-            .granted
-            .is_some_and(|basis| basis.proof() == Proof::Token);
-        if !is_granted {
-            let known = self.keys.known().generation;
-            let question = self.question(known, token);
-            // Nothing is looked at for a stranger.
-            self.verified
-                .get(&question)
-                .await
-                .filter(|_| refused.is_token_refused)?;
-        }
         self.doubt();
         let deadline = Instant::now() + ON_THE_WAY;
         let good = self.look_at(token, deadline).await.ok();

@@ -199,8 +199,8 @@ fn a_remembered_signature_is_no_longer_good_when_its_token_is() {
     assert_eq!(verified.lifetime(NOW + 70).as_secs(), 0);
     for (later, wanted) in [
         (0, Ok(())),
-        (60 + 55, Ok(())),
-        (60 + 56, Err(Judgement::Unknown)),
+        (59, Ok(())),
+        (60, Err(Judgement::Unknown)),
         (60 + 60, Err(Judgement::Unknown)),
         (60 + 61, Err(Judgement::Denied)),
     ] {

@@ -1,6 +1,6 @@
 //! What is looked at in a token before what it allows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
@@ -14,11 +14,9 @@ use super::signer::{Signer, signer};
 use crate::access::judgement::Judgement;
 use crate::config::{DistributionVersion, TokenRules};
 
-/// How far clocks may differ (`Leeway`), in seconds.
+/// How far clocks may differ (`Leeway`), in seconds. Within it only the registry tells whether a
+/// token is good: its clock may be another one, and nothing is decided here past a token's end.
 const LEEWAY: i64 = 60;
-/// So long before its end only the registry tells whether a token is still good, in seconds: it
-/// may be asked, and its clock read, a moment later.
-const LAST_MOMENTS: i64 = 5;
 
 /// A token whose signature, issuer and audience are good.
 #[derive(Debug)]
@@ -125,10 +123,11 @@ impl Claims {
         let Some(expires) = self.expires else {
             return Err(Judgement::Denied);
         };
-        if now > expires + LEEWAY || now < self.not_before.unwrap_or(0) - LEEWAY {
+        let begins = self.not_before.unwrap_or(0);
+        if now > expires + LEEWAY || now < begins - LEEWAY {
             return Err(Judgement::Denied);
         }
-        if now > expires + LEEWAY - LAST_MOMENTS {
+        if now >= expires || now < begins {
             return Err(Judgement::Unknown);
         }
         Ok(())
@@ -139,17 +138,22 @@ impl Verified {
     /// Whether it is still good.
     pub fn is_good_at(&self, now: i64) -> Result<(), Judgement> {
         self.claims.are_timely(now)?;
-        if self.window.contains(&now) && self.window.contains(&(now + LAST_MOMENTS)) {
+        if self.window.contains(&now) {
             Ok(())
         } else {
             Err(Judgement::Unknown)
         }
     }
 
-    /// Until the token ends, without any leeway.
+    /// Until the token or its chain ends.
     pub fn lifetime(&self, now: i64) -> Duration {
-        let seconds = self.claims.expires.unwrap_or(now) - now;
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        let end = self.claims.expires.unwrap_or(now).min(*self.window.end());
+        Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
+    }
+
+    /// When it ends; `None` where that is beyond any clock.
+    pub fn end(&self, now: i64) -> Option<Instant> {
+        Instant::now().checked_add(self.lifetime(now))
     }
 }
 
@@ -188,8 +192,7 @@ mod tests {
         for (now, wanted) in [
             (999, Err(Judgement::Unknown)),
             (1_000, Ok(())),
-            (1_995, Ok(())),
-            (1_996, Err(Judgement::Unknown)),
+            (2_000, Ok(())),
             (2_001, Err(Judgement::Unknown)),
         ] {
             assert_eq!(verified.is_good_at(now), wanted, "{now}");

@@ -1,0 +1,90 @@
+//! Until when, and under which conditions, a grant may still be used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::upstream::{Standing, Ticket};
+
+/// Writing a link takes a moment, also where no decision is to be remembered.
+const AT_LEAST: Duration = Duration::from_secs(1);
+
+/// A yes of the registry's, and how long it counts.
+///
+/// Whoever uses a grant looks at this again just before the link becomes visible. Clones are
+/// the same yes: one that is withdrawn is withdrawn for all that rests on it.
+#[derive(Debug, Clone)]
+pub(super) struct Validity {
+    ticket: Ticket,
+    until: Instant,
+    is_withdrawn: Arc<AtomicBool>,
+}
+
+impl Validity {
+    /// For so long after `ticket` was taken, before the registry was asked.
+    pub fn new(ticket: Ticket, counts_for: Duration) -> Self {
+        Self {
+            until: ticket.taken() + counts_for.max(AT_LEAST),
+            ticket,
+            is_withdrawn: Arc::default(),
+        }
+    }
+
+    /// The same yes, and no longer than until then.
+    pub fn no_longer_than(mut self, until: Option<Instant>) -> Self {
+        self.until = until.map_or(self.until, |until| self.until.min(until));
+        self
+    }
+
+    /// Whether it counts now, beside this registry.
+    pub fn holds(&self, standing: &Standing) -> bool {
+        Instant::now() < self.until
+            && !self.is_withdrawn.load(Ordering::Acquire)
+            && standing.is_unchanged_since(&self.ticket)
+    }
+
+    /// The registry has taken it back.
+    pub fn withdraw(&self) {
+        self.is_withdrawn.store(true, Ordering::Release);
+    }
+
+    /// How old the yes is.
+    pub fn age(&self) -> Duration {
+        self.ticket.taken().elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn it_ends_with_its_time_but_not_before_a_link_can_be_written() {
+        let standing = Standing::default();
+        assert!(Validity::new(standing.ticket(), Duration::ZERO).holds(&standing));
+        let validity = Validity::new(standing.ticket(), LONG);
+        let over = validity.clone().no_longer_than(Some(Instant::now()));
+        assert!(validity.holds(&standing) && !over.holds(&standing));
+        assert!(validity.no_longer_than(None).holds(&standing));
+    }
+
+    #[test]
+    fn it_ends_for_all_that_rest_on_it_when_it_is_withdrawn() {
+        let standing = Standing::default();
+        let validity = Validity::new(standing.ticket(), LONG);
+        let other = Validity::new(standing.ticket(), LONG);
+        let same = validity.clone().no_longer_than(None);
+        validity.withdraw();
+        assert!(!same.holds(&standing) && other.holds(&standing));
+    }
+
+    #[test]
+    fn it_ends_with_the_registrys_standing() {
+        let standing = Standing::default();
+        let validity = Validity::new(standing.ticket(), LONG);
+        standing.refused_write();
+        assert!(!validity.holds(&standing));
+    }
+}
