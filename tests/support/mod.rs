@@ -9,6 +9,7 @@ pub mod authorities;
 pub mod faulted;
 pub mod faulty;
 pub mod forge;
+pub mod helm;
 pub mod image;
 pub mod odd;
 pub mod pair;

@@ -1,0 +1,51 @@
+{{/* Values that fit the schema and still cannot work. */}}
+{{- define "crossmount.check" -}}
+{{- $values := .Values.registry -}}
+{{- $given := $values.config | default dict -}}
+{{- range $key := list "addr" "net" "tls" -}}
+{{- if hasKey ($given.http | default dict) $key -}}
+{{- fail (printf "registry.config.http.%s cannot be set: the registry listens on the pod's loopback for crossmount alone, on registry.port; clients come by crossmount.config.listen" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $driver := without (keys ($given.storage | default dict)) "filesystem" "cache" "delete" "maintenance" "redirect" "tag" | sortAlpha -}}
+{{- fail (printf "registry.config.storage.%s cannot be used: crossmount writes into the registry's folder, so its storage must be filesystem" $driver) -}}
+{{- end -}}
+
+{{- $registry := include "crossmount.registry" . | fromYaml -}}
+{{- $auth := $registry.auth | default dict -}}
+{{- if gt (len $auth) 1 -}}
+{{- fail (printf "the registry takes one kind of login, these are several: %s" (keys $auth | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- if and $values.htpasswdSecret $values.tokenBundleSecret -}}
+{{- fail "registry.htpasswdSecret and registry.tokenBundleSecret: the registry takes one kind of login" -}}
+{{- end -}}
+{{- if $values.tokenBundleSecret -}}
+{{- range $key := list "realm" "issuer" "service" -}}
+{{- if not (get $auth.token $key) -}}
+{{- fail (printf "registry.tokenBundleSecret needs registry.config.auth.token.%s" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- $config := .Values.crossmount.config | default dict -}}
+{{- $follows := include "crossmount.configuration" (dict "registry" $registry) | fromYaml -}}
+{{- if ne $follows.upstream.url (dig "upstream" "url" $follows.upstream.url $config) -}}
+{{- fail (printf "crossmount.config.upstream.url must be left out: the registry of this chart is %s" $follows.upstream.url) -}}
+{{- end -}}
+{{- $root := $follows.store.filesystem.rootdirectory -}}
+{{- if ne $root (dig "store" "filesystem" "rootdirectory" $root $config) -}}
+{{- fail (printf "crossmount.config.store.filesystem.rootdirectory must be left out: it is the registry's, %s" $root) -}}
+{{- end -}}
+
+{{- if le (int .Values.terminationGracePeriodSeconds) (int $values.preStopSeconds) -}}
+{{- fail (printf "terminationGracePeriodSeconds (%d) must be more than registry.preStopSeconds (%d), or the pod is killed while it drains" (int .Values.terminationGracePeriodSeconds) (int $values.preStopSeconds)) -}}
+{{- end -}}
+{{- if gt (int .Values.replicaCount) 1 -}}
+{{- if not (and .Values.persistence.enabled (has "ReadWriteMany" .Values.persistence.accessModes)) -}}
+{{- fail "replicaCount above 1 needs a volume for all of them: persistence.enabled and accessModes with ReadWriteMany" -}}
+{{- end -}}
+{{- if not (or $values.httpSecret (dig "http" "secret" "" $given)) -}}
+{{- fail "replicaCount above 1 needs registry.httpSecret: an upload that begins at one replica may go on at another" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
