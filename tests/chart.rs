@@ -13,7 +13,7 @@ mod support;
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
-use support::helm::{HELMS, Rendered, SIDECAR_VERSIONS, Values, chart, helm};
+use support::helm::{HELMS, Rendered, SIDECAR_VERSIONS, Values, chart, helm, project};
 use support::helm::{refuses, validate};
 use support::tools;
 
@@ -229,6 +229,8 @@ fn the_files_of_values_fit_the_schema_and_are_tidy() {
     files.push("values.yaml");
     check(&[&["--schemafile", "values.schema.json"], &*files].concat());
 
+    let example = project("examples/twuni-docker-registry-values.yaml");
+    files.push(example.to_str().unwrap());
     let rules = "{extends: default, rules: {document-start: disable, line-length: {max: 110}}}";
     let mut command = Command::new(tools::find("yamllint").unwrap());
     tools::run(

@@ -83,6 +83,8 @@ integration() {
 examples() {
   local file
   for file in examples/*.yaml; do
+    # Another program's file, which a test of the chart looks into.
+    [[ $file != *-values.yaml ]] || continue
     echo "$file"
     "${CARGO_TARGET_DIR:-target}/release/crossmount" check --offline --config "$file"
   done
