@@ -37,6 +37,8 @@ htpasswd apache2-utils
 openssl openssl
 strace strace
 curl curl
+prometheus prometheus
+promtool prometheus
 shellcheck shellcheck
 pip3 python3-pip
 node nodejs
