@@ -14,11 +14,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use support::digest_of;
+use support::faulty::Faulty;
+use support::program::{GOOD, Home, run};
 use support::push::mount_target;
 use support::registry::Registry;
-use support::sidecar::{BINARY, Sidecar, command};
+use support::sidecar::{BINARY, Sidecar, command, config};
 use support::tokens::signed;
-use support::tools;
+use support::{tools, wire};
 
 const BLOB: &[u8] = b"a blob over many ways";
 
@@ -293,4 +295,35 @@ fn every_setting_can_come_from_the_environment() {
     assert_eq!(mount.status, 201, "{}", mount.head);
     // The prefix was understood, and so was the dry run.
     assert_eq!(sidecar.mounts("would_mount", "none"), 1);
+}
+
+/// As in an image that holds nothing but the binary.
+fn without_roots(mut command: Command) -> Command {
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        command.env(name, "/nonexistent");
+    }
+    command
+}
+
+#[test]
+fn a_system_without_certificates_is_enough_for_a_registry_without_tls() {
+    let upstream = Faulty::saying("heard");
+    let home = Home::new();
+    let config = config(&upstream.url(), &home.root());
+    let sidecar = Sidecar::launch(without_roots(command(BINARY)), &config);
+    sidecar.client().get("/v2/").expect(200);
+    wire::get(sidecar.admin, "/readyz").expect(200);
+}
+
+#[test]
+fn a_system_without_certificates_is_told_to_name_some_for_a_registry_with_tls() {
+    let text = GOOD.replace("http://127.0.0.1:1", "https://127.0.0.1:1");
+    let home = Home::new();
+    let ended = run(without_roots(home.with("serve", &text)));
+    assert_eq!(ended.code, Some(1));
+    let last = ended.err.lines().last().unwrap();
+    assert!(last.starts_with("crossmount: "), "{last}");
+    for word in ["CA certificates", "upstream.ca_certificate"] {
+        assert!(last.contains(word), "{last}");
+    }
 }

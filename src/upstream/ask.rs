@@ -38,8 +38,8 @@ pub enum AskError {
         reason: String,
     },
     /// The client could not be made.
-    #[error("no client for the upstream: {0}")]
-    Client(#[from] reqwest::Error),
+    #[error("no client for the upstream: {0} (upstream.ca_certificate can name its roots)")]
+    Client(String),
 }
 
 /// What the registry answers at its base, `/v2/`, to a request without credentials.
@@ -85,17 +85,7 @@ impl Ask {
             .http1_only()
             .connect_timeout(upstream.timeouts.connect)
             .pool_idle_timeout(upstream.timeouts.idle);
-        if let Some(path) = &upstream.ca_certificate {
-            let wrong = |reason: String| AskError::Roots {
-                path: path.display().to_string(),
-                reason,
-            };
-            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-            let roots = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| wrong(error.to_string()))?;
-            if roots.is_empty() {
-                return Err(wrong("holds no certificate".to_owned()));
-            }
+        if let Some(roots) = roots(upstream)? {
             builder = builder.tls_certs_only(roots);
         }
         let authority = match &upstream.url {
@@ -106,7 +96,9 @@ impl Ask {
             tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
         };
         Ok(Self {
-            client: builder.build()?,
+            client: builder
+                .build()
+                .map_err(|error| AskError::Client(innermost(&error)))?,
             base: format!("{authority}{}", upstream.prefix),
             metrics,
         })
@@ -157,6 +149,25 @@ impl Ask {
     }
 }
 
+/// The certificates to believe; `None` for the system's own.
+fn roots(upstream: &Upstream) -> Result<Option<Vec<reqwest::Certificate>>, AskError> {
+    let Some(path) = &upstream.ca_certificate else {
+        // Without TLS none is needed, and a system may have none: an image of the binary alone.
+        return Ok((!upstream.url.is_tls()).then(Vec::new));
+    };
+    let wrong = |reason: String| AskError::Roots {
+        path: path.display().to_string(),
+        reason,
+    };
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let roots =
+        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
+    if roots.is_empty() {
+        return Err(wrong("holds no certificate".to_owned()));
+    }
+    Ok(Some(roots))
+}
+
 async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -172,16 +183,19 @@ fn broken(error: &reqwest::Error) -> NoAnswer {
     if error.is_timeout() {
         return NoAnswer::TimedOut;
     }
-    let is_connect = error.is_connect();
-    let mut reason = String::new();
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        reason = error.to_string();
-        cause = error.source();
-    }
-    if is_connect {
+    let reason = innermost(error);
+    if error.is_connect() {
         NoAnswer::Unconnected(reason)
     } else {
         NoAnswer::Broken(reason)
     }
+}
+
+/// What was wrong in the end, in the words of whoever found it.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
 }
