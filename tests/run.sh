@@ -18,6 +18,7 @@ all_parts=(tools lint build unit integration examples)
 tools() {
   packages
   ./tests/tools.sh
+  ./tests/base-image.sh
 }
 
 packages() {
@@ -33,12 +34,19 @@ docker-registry docker-registry
 skopeo skopeo
 podman podman
 buildah buildah
+mmdebstrap mmdebstrap
+runc runc
+iptables iptables
+/usr/lib/podman/netavark netavark
+/usr/lib/podman/aardvark-dns aardvark-dns
+/usr/libexec/podman/catatonit catatonit
 htpasswd apache2-utils
 openssl openssl
 strace strace
 curl curl
 prometheus prometheus
 promtool prometheus
+nsenter util-linux
 shellcheck shellcheck
 pip3 python3-pip
 node nodejs

@@ -6,6 +6,7 @@
 
 pub mod alike;
 pub mod authorities;
+pub mod engine;
 pub mod faulted;
 pub mod faulty;
 pub mod forge;
@@ -15,6 +16,7 @@ pub mod odd;
 pub mod pair;
 pub mod pieces;
 pub mod played;
+pub mod pod;
 pub mod program;
 pub mod push;
 pub mod registry;

@@ -18,17 +18,18 @@ pub fn find(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
-        .chain(installed())
+        .chain([folder().join("bin")])
         .map(|folder| folder.join(tool))
         .find(|file| file.is_file())
 }
 
-/// Where `tests/tools.sh` puts what Debian does not have.
-fn installed() -> Option<PathBuf> {
+/// What Debian does not have, and `tests/tools.sh` and `tests/base-image.sh` make.
+pub fn folder() -> PathBuf {
     let path = |name| std::env::var_os(name).map(PathBuf::from);
     let cache = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
-    let folder = path("CROSSMOUNT_TOOLS").or_else(|| Some(cache()?.join("crossmount-tools")))?;
-    Some(folder.join("bin"))
+    path("CROSSMOUNT_TOOLS")
+        .or_else(|| Some(cache()?.join("crossmount-tools")))
+        .expect("a home")
 }
 
 pub fn have(tools: &[&str]) -> bool {
