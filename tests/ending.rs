@@ -140,15 +140,17 @@ fn it_ends_calmly_where_the_registry_ended_before() {
     needs!("docker-registry");
     let mut registry = Registry::start();
     let mut sidecar = Sidecar::with(&registry, |config| {
-        config["shutdown"] = json!({"drain_delay": "2s"});
+        config["shutdown"] = json!({"drain_delay": "3s"});
     });
     sidecar.client().get("/v2/").expect(200);
     registry.kill();
     sidecar.signal(Signal::TERM);
+    wait_until("it says that it drains", || {
+        let ready = wire::get(sidecar.admin, "/readyz").expect(503);
+        ready.text().contains("draining")
+    });
     let answer = sidecar.client().get("/v2/").expect(503);
     assert_eq!(answer.header("Retry-After"), Some("1"));
-    let ready = wire::get(sidecar.admin, "/readyz").expect(503).text();
-    assert!(ready.contains("draining"), "{ready}");
     assert_eq!(sidecar.ended().code(), Some(0));
     assert!(!sidecar.log().contains("ERROR"), "{}", sidecar.log());
 }
