@@ -200,9 +200,9 @@ fn judge(
     settings: &config::Access,
     fingerprints: &Arc<Fingerprints>,
 ) -> Result<Option<Judge>, AccessError> {
-    let (prints, ttl) = (fingerprints.clone(), settings.decision_ttl);
+    let prints = fingerprints.clone();
     match &settings.mode {
-        AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints, ttl)
+        AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints)
             .map(|judge| Some(Judge::Token(judge)))
             .map_err(AccessError::Keys),
         AccessMode::Htpasswd(path) => HtpasswdJudge::load(path.clone(), prints)

@@ -19,7 +19,9 @@ use crate::workers::{Workers, half_of_the_processors};
 
 /// Tokens that are remembered.
 const REMEMBERED: u64 = 2048;
-/// For how long a token that was verified is known, to notice that the registry refuses it.
+/// For how long a token that was verified is known, while the files are the same. That is no
+/// decision: its times are looked at on each use, and the registry itself is asked about each key
+/// once in `decision_ttl`.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// Chains of certificates that wait for a thread before more are left to the registry.
 const WAITING: usize = 64;
@@ -34,25 +36,13 @@ pub(in crate::access) struct TokenJudge {
     rules: TokenRules,
     keys: Watched<TrustedKeys>,
     fingerprints: Arc<Fingerprints>,
-    verified: Memory<Known>,
+    verified: Memory<Arc<Verified>>,
     chains: Workers,
-    remembered_for: Duration,
-}
-
-/// A token that was verified.
-#[derive(Debug, Clone)]
-struct Known {
-    verified: Arc<Verified>,
-    since: Instant,
 }
 
 impl TokenJudge {
     /// Reads the key files for the first time. Blocks.
-    pub fn load(
-        rules: TokenRules,
-        fingerprints: Arc<Fingerprints>,
-        remembered_for: Duration,
-    ) -> Result<Self, FileFault> {
+    pub fn load(rules: TokenRules, fingerprints: Arc<Fingerprints>) -> Result<Self, FileFault> {
         signature::install();
         Ok(Self {
             keys: watch(&rules)?,
@@ -60,7 +50,6 @@ impl TokenJudge {
             fingerprints,
             verified: Memory::new(REMEMBERED),
             chains: Workers::new(half_of_the_processors(), WAITING),
-            remembered_for,
         })
     }
 
@@ -138,17 +127,13 @@ impl TokenJudge {
         deadline: Instant,
     ) -> Result<Arc<Verified>, Judgement> {
         let question = self.question(keys.generation, token);
-        if let Some(known) = self.verified.get(&question).await
-            && known.since.elapsed() < self.remembered_for
-        {
-            return Ok(known.verified);
+        if let Some(verified) = self.verified.get(&question).await {
+            return Ok(verified);
         }
-        let since = Instant::now();
         let verified = Arc::new(self.verify(token, keys, now, deadline).await?);
         if token.len() <= LONGEST_REMEMBERED {
             let lifetime = KNOWN_FOR.min(verified.lifetime(now));
-            let verified = verified.clone();
-            let answer = Known { verified, since };
+            let answer = verified.clone();
             self.verified
                 .insert(question, Kept { answer, lifetime })
                 .await;
