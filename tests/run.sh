@@ -3,7 +3,7 @@
 # running. Ends with the seconds of each part, and with an error if one failed.
 #
 #   ./tests/run.sh                all parts
-#   ./tests/run.sh lint unit      only these
+#   ./tests/run.sh lint mounts    only these
 #   ./tests/run.sh --full         the long form; today it has no further parts
 #
 # Where CI is set, a tool that is missing is a failure; elsewhere the tests that need it say so
@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint build unit integration examples)
+all_parts=(tools lint build unit mounts access pod examples)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
@@ -86,8 +86,25 @@ unit() {
   cargo test --release --locked --doc
 }
 
+# Test crates, by their names.
 integration() {
-  cargo test --release --locked --no-fail-fast --test '*'
+  local crate arguments=()
+  for crate in "$@"; do
+    arguments+=(--test "$crate")
+  done
+  cargo test --release --locked --no-fail-fast "${arguments[@]}"
+}
+
+mounts() {
+  integration mounts serving clients
+}
+
+access() {
+  integration access
+}
+
+pod() {
+  integration chart pod
 }
 
 examples() {

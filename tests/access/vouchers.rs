@@ -1,0 +1,241 @@
+//! Nothing is granted by a key or a password of which the registry itself has not said yes lately.
+
+use crate::{needs, support};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use support::faulty::Verdict;
+use support::played::{Played, refused};
+use support::registry::Registry;
+use support::secured::{BLOB, challenge, htpasswd_mode, with_passwords_here, with_tokens_here};
+use support::sidecar::Sidecar;
+use support::tokens::Tokens;
+use support::{base64, wait_until};
+
+const ALL: &[&str] = &["pull", "push"];
+/// After it, the sidecar has looked at a changed file.
+const SEEN: Duration = Duration::from_millis(200);
+
+fn rights(tokens: &Tokens) -> String {
+    let names = ["t0", "t1", "t2", "t3", "source", "proof/of-store"];
+    tokens.token("ci", &names.map(|name| (name, ALL)))
+}
+
+fn contradictions(sidecar: &Sidecar) -> usize {
+    let said = "the registry refuses what is allowed here";
+    sidecar.log().matches(said).count()
+}
+
+#[test]
+fn a_root_that_the_registry_will_read_at_its_next_start_gets_no_link_before() {
+    needs!("docker-registry", "openssl");
+    let (old, new) = (Tokens::new(), Tokens::new());
+    let home = tempfile::tempdir().unwrap();
+    let bundle = home.path().join("bundle.pem");
+    fs::copy(old.certificate(), &bundle).unwrap();
+    let mut registry = Registry::prepared(|config| {
+        old.configure(config);
+        config["auth"]["token"]["rootcertbundle"] = json!(bundle);
+    });
+    registry.resume();
+    let owner = registry.client().bearer(&rights(&old));
+    let digest = owner.upload("source", BLOB);
+    let sidecar = Sidecar::with(&registry, |config| {
+        old.verify_here(config);
+        config["access"]["token"]["rootcertbundle"] = json!(bundle);
+    });
+    sidecar.prove_as(&owner);
+    let (owner, early) = (
+        owner.at(sidecar.port),
+        sidecar.client().bearer(&rights(&new)),
+    );
+    owner.mount("t0", &digest, "source").expect(201);
+    assert_eq!(sidecar.mounted(), 1);
+    let texts = [&old, &new].map(|tokens| fs::read_to_string(tokens.certificate()).unwrap());
+    fs::write(&bundle, texts.concat()).unwrap();
+    sleep(SEEN);
+    // The registry's word is fresh, and says nothing about the new root.
+    owner.mount("t1", &digest, "source").expect(201);
+    early.mount("t2", &digest, "source").expect(401);
+    assert!(!registry.store.repository("t2").exists());
+    assert_eq!(sidecar.mounts("forwarded", "access_mismatch"), 1);
+    // What is said of the one key is not said of the other.
+    let asked = sidecar.decisions("allowed", "upstream");
+    owner.mount("t3", &digest, "source").expect(201);
+    assert_eq!(sidecar.mounted(), 3);
+    assert_eq!(sidecar.decisions("allowed", "upstream"), asked);
+    assert_eq!(contradictions(&sidecar), 1);
+}
+
+#[test]
+fn another_password_is_asked_about_for_itself() {
+    needs!("docker-registry", "htpasswd");
+    // A copy in which bob is still right.
+    let (registry, sidecar, digest) = with_passwords_here(&[("alice", "right")]);
+    drop(sidecar);
+    let theirs = registry.home().join("htpasswd");
+    let mine = registry.home().join("copy");
+    let others = Registry::with_htpasswd(&[("bob", "b")]);
+    let bob = fs::read_to_string(others.home().join("htpasswd")).unwrap();
+    fs::write(&mine, fs::read_to_string(theirs).unwrap() + &bob).unwrap();
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["access"] = json!({"mode": "htpasswd", "htpasswd": {"path": mine}});
+    });
+    let (alice, bob) = (
+        sidecar.client().basic("alice", "right"),
+        sidecar.client().basic("bob", "b"),
+    );
+    sidecar.prove_as(&alice);
+    alice.mount("t0", &digest, "source").expect(201);
+    bob.mount("t1", &digest, "source").expect(401);
+    assert!(!registry.store.repository("t1").exists());
+    alice.mount("t2", &digest, "source").expect(201);
+    assert_eq!(sidecar.mounted(), 2);
+    assert_eq!(sidecar.mounts("forwarded", "access_mismatch"), 1);
+}
+
+#[test]
+fn a_login_that_did_not_reach_the_registry_contradicts_nothing() {
+    needs!("docker-registry", "htpasswd");
+    let (_registry, sidecar, digest) = with_passwords_here(&[("alice", "right")]);
+    let alice = sidecar.client().basic("alice", "right");
+    alice.mount("t0", &digest, "source").expect(201);
+    let hiding = alice.clone().header("Connection", "close, Authorization");
+    hiding.get("/v2/t0/tags/list").expect(401);
+    let twice = sidecar
+        .client()
+        .basic("nobody", "x")
+        .basic("alice", "right");
+    twice.get("/v2/t0/tags/list").expect(401);
+    alice.mount("t1", &digest, "source").expect(201);
+    assert_eq!(sidecar.mounted(), 2);
+    assert_eq!(sidecar.decisions("allowed", "htpasswd"), 2);
+    assert_eq!(contradictions(&sidecar), 0);
+}
+
+#[test]
+fn a_refusal_beside_the_registrys_api_contradicts_nothing() {
+    needs!("htpasswd");
+    let passwords = Registry::with_htpasswd(&[("alice", "right")]);
+    let registry = Played::start(|heard| {
+        let is_refused = !heard.target.starts_with("/v2/") || heard.target.contains("secret");
+        is_refused.then(|| Verdict::Answer(refused()))
+    });
+    let sidecar = registry.sidecar(htpasswd_mode(&passwords));
+    let digest = registry.plant("source", BLOB);
+    let alice = sidecar.client().basic("alice", "right");
+    alice.mount("t0", &digest, "source").expect(201);
+    for beside in ["/status", "/v2/../secret", "/v2/%2e%2e/secret"] {
+        alice.get(beside).expect(401);
+    }
+    alice.mount("t1", &digest, "source").expect(201);
+    assert_eq!(sidecar.mounted(), 2);
+    assert_eq!(contradictions(&sidecar), 0);
+    alice.get("/v2/secret/tags/list").expect(401);
+    wait_until("a refusal of the API's is one", || {
+        contradictions(&sidecar) == 1
+    });
+}
+
+#[test]
+fn a_refused_login_is_noticed_though_no_decision_is_remembered() {
+    needs!("htpasswd");
+    let passwords = Registry::with_htpasswd(&[("alice", "right")]);
+    let registry =
+        Played::start(|heard| (heard.method == "GET").then(|| Verdict::Answer(refused())));
+    let sidecar = registry.sidecar(|config: &mut Value| {
+        htpasswd_mode(&passwords)(config);
+        config["access"]["decision_ttl"] = json!("0s");
+    });
+    let digest = registry.plant("source", BLOB);
+    let alice = sidecar.client().basic("alice", "right");
+    for (target, asked) in [("t0", 1), ("t1", 2)] {
+        alice.mount(target, &digest, "source").expect(201);
+        assert_eq!(registry.heard("PATCH").len(), asked);
+    }
+    alice.get("/v2/t0/tags/list").expect(401);
+    wait_until("it is in the log", || contradictions(&sidecar) == 1);
+}
+
+#[test]
+fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
+    needs!("docker-registry", "htpasswd");
+    let users = [("alice", "right"), ("bob", "b")];
+    let (registry, sidecar, digest) = with_passwords_here(&users);
+    drop(sidecar);
+    let sidecar = Sidecar::with(&registry, |config| {
+        htpasswd_mode(&registry)(config);
+        config["mount"] = json!({"dry_run": true});
+    });
+    let (alice, bob) = (
+        sidecar.client().basic("alice", "right"),
+        sidecar.client().basic("bob", "b"),
+    );
+    sidecar.prove_as(&alice);
+    bob.mount("t0", &digest, "source").expect(201);
+    let file = PathBuf::from(
+        registry.config["auth"]["htpasswd"]["path"]
+            .as_str()
+            .unwrap(),
+    );
+    let text = fs::read_to_string(&file).unwrap();
+    let alone = text.lines().next().unwrap().to_owned() + "\n";
+    bob.mount("t0", &digest, "source").expect(201);
+    let changed = Instant::now();
+    fs::write(&file, alone).unwrap();
+    // The sidecar looked at the file less than a tenth of a second ago, and would link still.
+    let allowed = sidecar.decisions("allowed", "htpasswd");
+    bob.mount("t1", &digest, "source").expect(401);
+    let is_seen_too_soon = sidecar.decisions("allowed", "htpasswd") == allowed;
+    assert!(!is_seen_too_soon || changed.elapsed() > Duration::from_millis(90));
+    alice.mount("t2", &digest, "source").expect(201);
+    assert_eq!(sidecar.because("access_mismatch"), 0);
+    assert_eq!(contradictions(&sidecar), 0);
+}
+
+/// An unsigned token that calls itself somebody's.
+fn forged(subject: &str) -> String {
+    let url_safe = |text: &str| {
+        let text = base64(text.as_bytes()).replace('+', "-").replace('/', "_");
+        text.trim_end_matches('=').to_owned()
+    };
+    let header = url_safe(r#"{"alg":"RS256","typ":"JWT"}"#);
+    let claims = json!({
+        "iss": "auth.test", "aud": "registry.test", "sub": subject,
+        "exp": support::tokens::now() + 300, "access": [],
+    });
+    format!("{header}.{}.c2ln", url_safe(&claims.to_string()))
+}
+
+#[track_caller]
+fn strangers_learn_nothing(tokens: &Tokens, sidecar: &Sidecar, digest: &str) {
+    let stranger = sidecar.client().bearer(&forged("alice"));
+    let before = challenge(&stranger.mount("t0", digest, "source"));
+    let narrow = tokens.token("alice", &[("t0", ALL)]);
+    let alice = sidecar.client().bearer(&narrow);
+    let first = challenge(&alice.mount("t0", digest, "source"));
+    assert_eq!(first.scopes.len(), 2);
+    // The same subject again, and so a plain upload.
+    alice.mount("t0", digest, "source").expect(202);
+    let after = challenge(&stranger.mount("t0", digest, "source"));
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_strangers_token_does_not_tell_what_its_subject_asked() {
+    needs!("docker-registry", "openssl");
+    let tokens = Tokens::new();
+    let (_registry, sidecar, digest) = with_tokens_here(&tokens);
+    strangers_learn_nothing(&tokens, &sidecar, &digest);
+}
+
+#[test]
+fn nor_does_it_where_the_registry_is_asked() {
+    needs!("docker-registry", "openssl");
+    let tokens = Tokens::new();
+    let (_registry, sidecar, digest) =
+        support::secured::behind_tokens(&tokens, support::secured::upstream_mode);
+    strangers_learn_nothing(&tokens, &sidecar, &digest);
+}

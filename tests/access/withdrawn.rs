@@ -1,0 +1,137 @@
+//! A grant that is on its way ends when what it rests on does, up to the moment of the rename.
+
+use crate::{needs, support};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use support::push::Client;
+use support::registry::Registry;
+use support::secured::BLOB;
+use support::sidecar::{self, Sidecar};
+use support::traced::with_faults;
+use support::wait_until;
+
+/// A registry that knows alice and bob, and a sidecar whose disk is slow to sync a link.
+struct Slow {
+    registry: Registry,
+    sidecar: Sidecar,
+    alice: Client,
+    bob: Client,
+    digest: String,
+}
+
+impl Slow {
+    /// Passwords are checked here by a copy of the registry's file, or by the registry itself.
+    fn start(seconds: u32, is_here: bool, change: impl FnOnce(&mut Value)) -> Self {
+        let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "b")]);
+        let mine = registry.home().join("copy");
+        fs::copy(theirs(&registry), &mine).unwrap();
+        let digest = registry.client().basic("bob", "b").upload("source", BLOB);
+        let mut config = sidecar::config(&registry.url(), &registry.store.root);
+        config["access"] = if is_here {
+            json!({"mode": "htpasswd", "htpasswd": {"path": mine}})
+        } else {
+            json!({"mode": "upstream"})
+        };
+        config["store"]["durability"] = json!("file");
+        change(&mut config);
+        let slow = format!("fsync,fdatasync:delay_enter={}", seconds * 1_000_000);
+        let command = with_faults(&[&slow], &registry.home().join("trace"));
+        let sidecar = Sidecar::launch(command, &config);
+        let client = sidecar.client();
+        let (alice, bob) = (
+            client.clone().basic("alice", "right"),
+            client.basic("bob", "b"),
+        );
+        sidecar.prove_as(&bob);
+        Self {
+            registry,
+            sidecar,
+            alice,
+            bob,
+            digest,
+        }
+    }
+
+    /// Alice's mount while the registry drops her and `meanwhile` happens; her answer's status.
+    ///
+    /// Bob's mounts keep the registry's word fresh.
+    fn mount_while_she_is_dropped(&self, meanwhile: impl FnOnce()) -> u16 {
+        let digest = &self.digest;
+        std::thread::scope(|scope| {
+            let late = scope.spawn(|| self.alice.mount("t0", digest, "source"));
+            wait_until("alice's link is being written", || {
+                !self.registry.store.stray_files().is_empty()
+            });
+            let text = fs::read_to_string(theirs(&self.registry)).unwrap();
+            fs::write(theirs(&self.registry), text.lines().last().unwrap()).unwrap();
+            wait_until("the registry refuses alice", || {
+                self.alice.at(self.registry.port).get("/v2/").status == 401
+            });
+            assert!(!self.registry.store.link("t0", digest).exists());
+            meanwhile();
+            let mut turn = 0;
+            while !late.is_finished() {
+                turn += 1;
+                scope.spawn(move || self.bob.mount(&format!("b{turn}"), digest, "source"));
+                let asked = Instant::now();
+                while asked.elapsed() < Duration::from_millis(500) && !late.is_finished() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            late.join().unwrap().status
+        })
+    }
+
+    #[track_caller]
+    fn alice_got_no_link(&self) {
+        assert!(!self.registry.store.link("t0", &self.digest).exists());
+        assert!(!self.sidecar.log().contains("\"user\":\"alice\""));
+    }
+}
+
+fn theirs(registry: &Registry) -> PathBuf {
+    registry.home().join("htpasswd")
+}
+
+#[test]
+fn a_refusal_that_is_noticed_in_passing_stops_a_mount_that_is_on_its_way() {
+    needs!("docker-registry", "htpasswd", "strace");
+    let slow = Slow::start(1, true, |config| {
+        config["mount"] = json!({"time_budget": "20s"});
+    });
+    let status = slow.mount_while_she_is_dropped(|| {
+        slow.alice.get("/v2/").expect(401);
+        wait_until("it is noticed", || {
+            let said = "the registry refuses what is allowed here";
+            slow.sidecar.log().contains(said)
+        });
+        // Somebody else's yes does not bring hers back.
+        slow.bob.mount("bobs", &slow.digest, "source").expect(201);
+    });
+    assert_eq!(status, 401);
+    slow.alice_got_no_link();
+}
+
+#[test]
+fn no_link_for_a_password_appears_later_than_the_decision_counts() {
+    needs!("docker-registry", "htpasswd", "strace");
+    let slow = Slow::start(4, true, |config| {
+        config["mount"] = json!({"time_budget": "30s"});
+        config["access"]["decision_ttl"] = json!("2s");
+    });
+    assert_eq!(slow.mount_while_she_is_dropped(|| ()), 401);
+    slow.alice_got_no_link();
+}
+
+#[test]
+fn no_link_that_the_registry_allowed_appears_later_than_the_decision_counts() {
+    needs!("docker-registry", "htpasswd", "strace");
+    let slow = Slow::start(4, false, |config| {
+        config["mount"] = json!({"time_budget": "30s"});
+        config["access"]["decision_ttl"] = json!("2s");
+    });
+    assert_eq!(slow.mount_while_she_is_dropped(|| ()), 401);
+    slow.alice_got_no_link();
+}

@@ -1,0 +1,101 @@
+//! The configurations of registry and crossmount that the chart makes: they agree, and they run.
+
+use crate::{needs, support};
+use serde_json::json;
+use support::helm::{Rendered, Values, chart, check_offline};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::{wait_until, wire};
+
+fn with(setting: &str) -> Rendered {
+    Rendered::from(&chart(), &["--set", setting])
+}
+
+#[test]
+fn the_two_configurations_agree() {
+    needs!("helm3", "helm4");
+    for values in Values::every() {
+        let rendered = values.render();
+        check_offline(rendered.file("crossmount.yaml"));
+        let (ours, theirs) = (
+            rendered.config("crossmount.yaml"),
+            rendered.config("config.yml"),
+        );
+        let address = theirs["http"]["addr"].as_str().unwrap();
+        assert!(address.starts_with("127.0.0.1:"), "{address}");
+        assert_eq!(ours["upstream"]["url"], format!("http://{address}"));
+        assert_eq!(
+            ours["upstream"]["response_headers"],
+            theirs["http"]["headers"]
+        );
+        let mode = match values.name() {
+            "htpasswd" => "htpasswd",
+            "tokens" => "token",
+            "foreign-logins" => "upstream",
+            _ => "none",
+        };
+        assert_eq!(ours["access"]["mode"], mode, "{}", values.name());
+        assert_eq!(theirs["auth"].is_null(), mode == "none");
+        if let Some(token) = ours["access"]["token"].as_object() {
+            assert_eq!(ours["upstream"]["version"], 3);
+            for (key, value) in token {
+                assert_eq!(value, &theirs["auth"]["token"][key], "{key}");
+            }
+        }
+        let path = &ours["access"]["htpasswd"]["path"];
+        assert_eq!(path, &theirs["auth"]["htpasswd"]["path"]);
+    }
+    let native = Values::named("native").render().config("crossmount.yaml");
+    let upstream = &native["upstream"];
+    assert_eq!(upstream["external_url"], "https://registry.example.com");
+    assert_eq!(upstream["prefix"], "/hub/");
+    assert_eq!(upstream["relative_urls"], false, "the user's word wins");
+    let open = with("registry.htpasswdSecret=a,crossmount.config.access.mode=upstream");
+    check_offline(open.file("crossmount.yaml"));
+    assert_eq!(
+        open.config("crossmount.yaml")["access"],
+        json!({"mode": "upstream"})
+    );
+}
+
+#[test]
+fn a_change_of_either_configuration_rolls_the_pod() {
+    needs!("helm3", "helm4");
+    let sum = |rendered: Rendered| {
+        let annotations =
+            &rendered.the("Deployment")["spec"]["template"]["metadata"]["annotations"];
+        annotations["checksum/config"].as_str().unwrap().to_owned()
+    };
+    let before = sum(Values::DEFAULT.render());
+    assert_ne!(before, sum(with("registry.config.log.level=debug")));
+    assert_ne!(before, sum(with("crossmount.config.log.level=debug")));
+    assert_eq!(before, sum(with("podMonitor.enabled=true")));
+}
+
+#[test]
+fn a_real_registry_and_the_real_crossmount_run_by_these_configurations() {
+    needs!("helm3", "helm4", "docker-registry");
+    for values in [Values::DEFAULT, Values::named("native")] {
+        let rendered = values.render();
+        let registry = Registry::with(|config| {
+            let (port, root) = (
+                config["http"]["addr"].take(),
+                config["storage"]["filesystem"].take(),
+            );
+            *config = rendered.config("config.yml");
+            config["http"]["addr"] = port;
+            config["storage"]["filesystem"]["rootdirectory"] = root["rootdirectory"].clone();
+        });
+        let sidecar = Sidecar::with(&registry, |config| {
+            let ours = config.clone();
+            *config = rendered.config("crossmount.yaml");
+            for key in ["listen", "admin", "store"] {
+                config[key] = ours[key].clone();
+            }
+            config["upstream"]["url"] = ours["upstream"]["url"].clone();
+        });
+        wait_until("the pod would be ready", || {
+            wire::get(sidecar.admin, "/readyz").status == 200
+        });
+    }
+}

@@ -1,0 +1,81 @@
+//! What the metrics say of mounts, and when.
+
+use crate::{needs, support};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+
+/// The count as it is now, whatever is still in flight.
+fn counted(sidecar: &Sidecar, outcome: &str, reason: &str) -> u64 {
+    let metrics = support::wire::get(sidecar.admin, "/metrics").text();
+    let sample = format!("crossmount_mounts_total{{outcome=\"{outcome}\",reason=\"{reason}\"}} ");
+    let count = metrics.lines().find_map(|line| line.strip_prefix(&sample));
+    count
+        .unwrap_or_else(|| panic!("{metrics}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_dry_run_counts_and_leaves_the_mount_to_the_registry() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["mount"] = serde_json::json!({"dry_run": true});
+    });
+    sidecar.prove();
+    let client = sidecar.client();
+    let digest = client.upload("a", b"only counted");
+    client.mount("b", &digest, "a").expect(201);
+    client.pull("b", &digest);
+    assert_eq!(sidecar.mounts("would_mount", "none"), 1);
+    assert_eq!(sidecar.mounted(), 0);
+    let bytes = sidecar.metric("crossmount_dry_run_bytes_total", &[("via", "from")]);
+    assert_eq!(support::sidecar::whole(bytes), 12);
+
+    client.mount("b", &digest, "nobody/has/it").expect(202);
+    assert_eq!(sidecar.mounts("forwarded", "source_missing"), 1);
+}
+
+#[test]
+fn every_outcome_is_shown_from_the_start() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::start(&registry);
+    assert_eq!(sidecar.all_mounts(), [""; 0]);
+    for outcome in ["mounted", "already_linked", "native", "would_mount"] {
+        assert_eq!(sidecar.mounts(outcome, "none"), 0);
+    }
+    for reason in [
+        "odd_request",
+        "no_credentials",
+        "denied",
+        "source_missing",
+        "blob_missing",
+        "read_only",
+        "upstream_unavailable",
+        "access_mismatch",
+        "store_error",
+        "timeout",
+        "overload",
+    ] {
+        assert_eq!(sidecar.mounts("forwarded", reason), 0);
+    }
+}
+
+#[test]
+fn whoever_has_the_answer_to_a_mount_finds_it_counted() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::proved(&registry);
+    let client = sidecar.client();
+    let digest = client.upload("a", b"counted at once");
+    for turn in 1..=50 {
+        let target = format!("b{turn}");
+        client.mount(&target, &digest, "a").expect(201);
+        assert_eq!(counted(&sidecar, "mounted", "none"), turn);
+        client.mount(&target, &digest, "a").expect(201);
+        assert_eq!(counted(&sidecar, "already_linked", "none"), turn);
+        client.mount(&target, &digest, "not/there").expect(202);
+        assert_eq!(counted(&sidecar, "forwarded", "source_missing"), turn);
+    }
+}

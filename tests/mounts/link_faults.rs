@@ -1,0 +1,222 @@
+//! Each call on a link's way fails once, in every way that a disk knows: the push goes on, and
+//! no link is ever half there.
+
+use crate::{needs, support};
+use rustix::io::Errno;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use support::faulted::{BLOB, ENOUGH, Faulted};
+use support::sidecar;
+use support::store::{Store, trace_of};
+use support::tools;
+use support::traced::{Call, noted, noting, noting_at};
+
+const ERRORS: [(&str, Errno); 8] = [
+    ("EIO", Errno::IO),
+    ("ENOSPC", Errno::NOSPC),
+    ("EDQUOT", Errno::DQUOT),
+    ("EACCES", Errno::ACCESS),
+    ("EROFS", Errno::ROFS),
+    ("ESTALE", Errno::STALE),
+    ("ENOENT", Errno::NOENT),
+    ("EEXIST", Errno::EXIST),
+];
+
+/// Runs a case for each error, four at a time, whatever other tests do.
+fn for_each_error(case: impl Fn(&str, Errno) + Sync) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        for two in ERRORS.chunks(2) {
+            let case = &case;
+            scope.spawn(move || two.iter().for_each(|(name, errno)| case(name, *errno)));
+        }
+    });
+}
+
+fn rules(error: &str, rules: &[(&str, &str)]) -> Vec<String> {
+    rules
+        .iter()
+        .map(|(calls, when)| format!("{calls}:error={error}:when={when}"))
+        .collect()
+}
+
+/// Starts it with these faults, mounts until a link is written, and gives the calls that failed.
+fn faults_met(error: &str, faults: &[(&str, &str)]) -> Vec<Call> {
+    let faulted = Faulted::start(|_, log| {
+        let rules = rules(error, faults);
+        let rules: Vec<_> = rules.iter().map(String::as_str).collect();
+        let calls: Vec<_> = faults.iter().map(|(calls, _)| *calls).collect();
+        noting(&calls.join(","), &rules, log)
+    });
+    faulted.mount_until_linked();
+    faulted.injected(error)
+}
+
+fn of<'a>(calls: &'a [Call], name: &str) -> Vec<&'a Call> {
+    calls
+        .iter()
+        .filter(|call| call.name.starts_with(name))
+        .collect()
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
+}
+
+#[test]
+fn a_folder_a_sync_or_a_rename_that_fails_leaves_no_broken_link() {
+    needs!("docker-registry", "strace");
+    for_each_error(|error, _| {
+        let faults = [("mkdirat", "1"), ("fsync", "1"), ("renameat", "1")];
+        let met = faults_met(error, &faults);
+        assert!(!of(&met, "mkdir").is_empty(), "{error}: {met:#?}");
+        assert!(!of(&met, "rename").is_empty(), "{error}: {met:#?}");
+        let syncs = of(&met, "fsync");
+        assert!(!syncs.is_empty(), "{error}: {met:#?}");
+        assert!(syncs.iter().all(|call| is_temporary(&call.paths[0])));
+    });
+}
+
+#[test]
+fn a_folder_on_the_way_or_a_folders_sync_that_fails_leaves_no_broken_link() {
+    needs!("docker-registry", "strace");
+    for_each_error(|error, _| {
+        // The sixth is on the way down again; the second sync is that of the link's folder.
+        let met = faults_met(error, &[("mkdirat", "6"), ("fsync", "2")]);
+        let folders = of(&met, "mkdir");
+        assert!(!folders.is_empty(), "{error}: {met:#?}");
+        let syncs = of(&met, "fsync");
+        assert!(!syncs.is_empty(), "{error}: {met:#?}");
+        assert!(syncs.iter().all(|call| !is_temporary(&call.paths[0])));
+    });
+}
+
+/// How many opens below the store its thread had made when it came to the first such one.
+fn ordinal(calls: &[Call], is_wanted: fn(&Call) -> bool) -> Option<usize> {
+    let thread = |call: &Call| call.line.split(' ').next().map(str::to_owned);
+    let at = calls.iter().position(is_wanted)?;
+    let own = thread(&calls[at]);
+    let before = calls[..=at].iter().filter(|call| thread(call) == own);
+    Some(before.count())
+}
+
+/// Fails such an open, which is counted among all those that its thread makes below the store.
+fn opens_that_fail(is_wanted: fn(&Call) -> bool) {
+    let opens = |store: &Store, faults: &[&str], log: &Path| {
+        noting_at(&[&store.top()], "openat", faults, log)
+    };
+    let learned = Faulted::start(|store, log| opens(store, &[], log));
+    learned.mount("target").expect(201);
+    let first = ordinal(&noted(&learned.log), is_wanted).unwrap();
+    for_each_error(|error, _| {
+        let mut nth = first;
+        for _ in 0..ENOUGH {
+            let fault = format!("openat:error={error}:when={nth}");
+            let faulted = Faulted::start(|store, log| opens(store, &[&fault], log));
+            faulted.mount("target");
+            assert_eq!(faulted.strays(), [""; 0]);
+            if faulted.injected(error).iter().any(is_wanted) {
+                return;
+            }
+            nth = ordinal(&noted(&faulted.log), is_wanted).unwrap_or(first);
+        }
+        panic!("{error}: no such open was met");
+    });
+}
+
+#[test]
+fn a_temporary_file_that_cannot_be_made_leaves_no_broken_link() {
+    needs!("docker-registry", "strace");
+    opens_that_fail(|call| call.line.contains("O_EXCL"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_opened_for_its_sync_leaves_no_broken_link() {
+    needs!("docker-registry", "strace");
+    opens_that_fail(|call| {
+        call.line.contains("\"repositories/") && call.line.contains("O_DIRECTORY")
+    });
+}
+
+/// Fails the writes that have a link's length, or what is left of it after `TORN` bytes.
+const SHIM: &str = r#"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+ssize_t write(int file, const void *bytes, size_t count) {
+    size_t torn = atoi(getenv("TORN"));
+    if (count == 71 && torn > 0) return syscall(SYS_write, file, bytes, torn);
+    if (count == 71 - torn) { errno = atoi(getenv("FAULT")); return -1; }
+    return syscall(SYS_write, file, bytes, count);
+}
+"#;
+
+#[test]
+fn a_write_that_fails_or_is_torn_leaves_no_broken_link() {
+    needs!("docker-registry", "cc");
+    let home = tempfile::tempdir().unwrap();
+    let (source, shim) = (home.path().join("shim.c"), home.path().join("shim.so"));
+    fs::write(&source, SHIM).unwrap();
+    let mut compiler = Command::new("cc");
+    tools::run(
+        compiler
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&shim)
+            .arg(&source),
+    );
+    for_each_error(|error, errno| {
+        for torn in ["0", "40"] {
+            let faulted = Faulted::start(|_, _| {
+                let mut command = sidecar::command(sidecar::BINARY);
+                command.env("LD_PRELOAD", &shim).env("TORN", torn);
+                command.env("FAULT", errno.raw_os_error().to_string());
+                command
+            });
+            for target in ["target", "source/below"] {
+                faulted.mount(target);
+                assert_eq!(faulted.strays(), [""; 0]);
+            }
+            assert_eq!(faulted.sidecar.because("store_error"), 2, "{error}");
+            let log = faulted.sidecar.log();
+            assert!(log.contains("write repositories/target/"), "{error}: {log}");
+        }
+    });
+}
+
+#[test]
+fn a_link_that_is_there_already_and_cannot_be_synced_stays_as_it_is() {
+    needs!("docker-registry", "strace");
+    for_each_error(|error, _| {
+        let fault = format!("fsync:error={error}");
+        let faulted = Faulted::start(|_, log| noting("fsync", &[&fault], log));
+        faulted.registry.client().upload("target", BLOB);
+        let link = faulted.played.store.link("target", &faulted.digest);
+        let before = trace_of(&link);
+        faulted.mount("target").expect(202);
+        assert_eq!(trace_of(&link).inode, before.inode);
+        let met = faulted.injected(error);
+        assert!(met[0].paths[0].ends_with("link"), "{met:#?}");
+    });
+}
+
+#[test]
+fn a_temporary_file_that_cannot_be_removed_is_no_link() {
+    needs!("docker-registry", "strace");
+    for call in ["fsync", "renameat"] {
+        let faulted = Faulted::start(|_, log| {
+            let faults = ["unlinkat:error=EIO", &format!("{call}:error=EIO")];
+            noting(&format!("unlinkat,{call}"), &faults, log)
+        });
+        faulted.mount("target");
+        let stray = faulted.strays();
+        assert_eq!(stray.len(), 1, "{stray:?}");
+        assert!(is_temporary(Path::new(&stray[0])), "{stray:?}");
+        let met = faulted.injected("EIO");
+        assert_eq!(of(&met, "unlinkat").len(), 1, "{met:#?}");
+        assert_eq!(faulted.sidecar.mounted(), 0);
+    }
+}

@@ -1,0 +1,173 @@
+//! `check`: it finds what is wrong, says what to do, and leaves nothing behind.
+
+use crate::{needs, support};
+use serde_json::json;
+use std::fs;
+use support::program::{Ended, GOOD, Home, run};
+use support::registry::Registry;
+use support::secured::htpasswd_mode;
+use support::sidecar::{BINARY, Sidecar, command, config};
+use support::store::listing;
+use support::tokens::Tokens;
+use support::{tools, wait_until};
+
+fn check(registry: &Registry, change: impl FnOnce(&mut serde_json::Value)) -> Ended {
+    let mut config = config(&registry.url(), &registry.store.root);
+    change(&mut config);
+    let file = registry.home().join("crossmount.yml");
+    fs::write(&file, config.to_string()).unwrap();
+    let mut command = command(BINARY);
+    command.arg("check").arg("--config").arg(&file);
+    run(command)
+}
+
+#[test]
+fn a_check_that_finds_all_well_leaves_nothing_behind() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let digest = registry.client().upload("a", b"something in the store");
+    registry.client().mount("b", &digest, "a").expect(201);
+    let before = listing(&registry.store.root);
+    let ended = check(&registry, |_| ());
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(ended.out.lines().count() >= 2, "{}", ended.out);
+    let names = |listing: std::collections::BTreeMap<String, _>| -> Vec<_> {
+        listing.into_keys().collect()
+    };
+    assert_eq!(names(listing(&registry.store.root)), names(before));
+}
+
+#[test]
+fn a_check_on_an_empty_volume_leaves_it_empty() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    fs::create_dir_all(&registry.store.root).unwrap();
+    let ended = check(&registry, |_| ());
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert_eq!(listing(&registry.store.root).len(), 0);
+}
+
+#[test]
+fn a_check_finds_a_store_that_cannot_be_written() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let digest = registry.client().upload("a", b"something in the store");
+    let repositories = registry.store.top().join("repositories");
+    let before = listing(&registry.store.root);
+    // Root writes where it likes, but not in folders of another user, where the registry could not follow.
+    if tools::is_root() {
+        std::os::unix::fs::chown(&repositories, Some(12345), Some(12345)).unwrap();
+    } else {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o555);
+        fs::set_permissions(&repositories, mode).unwrap();
+    }
+    let ended = check(&registry, |_| ());
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    let said = ended.out + &ended.err;
+    assert!(
+        said.contains(&*registry.store.root.to_string_lossy()),
+        "{said}"
+    );
+    assert!(!said.contains("panicked"), "{said}");
+    if !tools::is_root() {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&repositories, mode).unwrap();
+    }
+    assert_eq!(listing(&registry.store.root).len(), before.len());
+    assert!(registry.store.link("a", &digest).exists());
+}
+
+#[test]
+fn a_check_finds_access_control_behind_none() {
+    needs!("docker-registry", "htpasswd");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    fs::create_dir_all(&registry.store.root).unwrap();
+    let ended = check(&registry, |_| ());
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("access.mode"), "{}", ended.out);
+    let ended = check(&registry, |config| {
+        config["access"] = json!({"mode": "upstream"});
+    });
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn a_check_reads_the_files_that_decide() {
+    needs!("docker-registry", "htpasswd", "openssl");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    fs::create_dir_all(&registry.store.root).unwrap();
+    let ended = check(&registry, htpasswd_mode(&registry));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("ok: the password file can be read"));
+    let tokens = Tokens::new();
+    let ended = check(&registry, |config| tokens.verify_here(config));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(
+        ended
+            .out
+            .contains("ok: the keys that tokens are signed with")
+    );
+    fs::write(tokens.certificate(), "nonsense").unwrap();
+    let ended = check(&registry, |config| tokens.verify_here(config));
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    let fault = "fault: access.token: ";
+    assert!(ended.out.contains(fault), "{}", ended.out);
+    assert!(ended.out.contains("holds no certificate"), "{}", ended.out);
+}
+
+#[test]
+fn a_check_finds_that_a_registry_with_passwords_has_none() {
+    needs!("docker-registry", "htpasswd");
+    let passwords = Registry::with_htpasswd(&[("alice", "right")]);
+    let open = Registry::start();
+    fs::create_dir_all(&open.store.root).unwrap();
+    let ended = check(&open, htpasswd_mode(&passwords));
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    assert!(
+        ended.out.contains("set access.mode to none"),
+        "{}",
+        ended.out
+    );
+}
+
+#[test]
+fn none_before_a_registry_with_access_control_is_a_loud_warning() {
+    needs!("docker-registry", "htpasswd");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let sidecar = Sidecar::start(&registry);
+    wait_until("it warns", || {
+        sidecar.log().lines().any(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let level = line["level"].as_str().unwrap();
+            ["WARN", "ERROR"].contains(&level) && line.to_string().contains("access.mode")
+        })
+    });
+}
+
+#[test]
+fn a_check_finds_that_the_registry_is_absent() {
+    needs!("docker-registry");
+    let mut registry = Registry::start();
+    registry.kill();
+    fs::create_dir_all(&registry.store.root).unwrap();
+    let ended = check(&registry, |_| ());
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains(&registry.url()), "{}", ended.out);
+    assert_eq!(listing(&registry.store.root).len(), 0);
+}
+
+#[test]
+fn an_offline_check_opens_only_the_configuration() {
+    let home = Home::new();
+    let text = GOOD.replace("ROOT", "/nowhere/at/all");
+    let mut offline = home.with("check", &text);
+    offline.arg("--offline");
+    let ended = run(offline);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    let mut wrong = home.with("check", &format!("{text}stor: 1\n"));
+    wrong.arg("--offline");
+    let ended = run(wrong);
+    assert_ne!(ended.code, Some(0));
+    let said = ended.out + &ended.err;
+    assert!(said.contains("stor") && said.contains("line 6"), "{said}");
+}

@@ -1,0 +1,23 @@
+//! The process: from its configuration to its end, and everything that passes through it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod broken_streams;
+mod checking;
+mod ending;
+mod health;
+mod monitoring;
+mod passing;
+mod request_log;
+mod settings;
+mod startup;
+mod streaming;
+mod tls_and_sockets;
