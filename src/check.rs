@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::access::check_files;
-use crate::config::{AccessMode, Config};
+use crate::config::{Access, AccessMode, Config, Kind, Upstream};
 use crate::http;
 use crate::metrics::Metrics;
+use crate::relay::Artifacts;
 use crate::store::{check_owner, prove_writable};
 use crate::upstream::{Ask, BaseAnswer};
 
@@ -65,9 +66,20 @@ pub fn offline(config: &Config) -> Findings {
 pub async fn run(config: &Config) -> Findings {
     let mut findings = offline(config);
     check_tls(config, &mut findings);
-    check_access(config, &mut findings);
-    check_upstream(config, &mut findings).await;
-    check_store(&config.store.root, &mut findings);
+    match &config.kind {
+        Kind::Distribution(settings) => {
+            check_access(&settings.access, &mut findings);
+            check_upstream(&config.upstream, Some(&settings.access.mode), &mut findings).await;
+            check_store(&settings.store.root, &mut findings);
+        }
+        Kind::Pulp(settings) => {
+            check_upstream(&config.upstream, None, &mut findings).await;
+            if let Some(artifacts) = &settings.artifacts {
+                check_artifacts(&artifacts.root, &mut findings);
+            }
+        }
+        Kind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,
+    }
     findings
 }
 
@@ -79,52 +91,56 @@ fn check_tls(config: &Config, findings: &mut Findings) {
     }
 }
 
-fn check_access(config: &Config, findings: &mut Findings) {
-    let what = match &config.access.mode {
+fn check_access(access: &Access, findings: &mut Findings) {
+    let what = match &access.mode {
         AccessMode::Token(_) => "the keys that tokens are signed with",
         AccessMode::Htpasswd(_) => "the password file",
         AccessMode::Upstream | AccessMode::None => return,
     };
-    match check_files(&config.access) {
+    match check_files(access) {
         Ok(()) => findings.good(format!("{what} can be read")),
         Err(error) => findings.fault(error.to_string()),
     }
 }
 
-async fn check_upstream(config: &Config, findings: &mut Findings) {
-    let url = &config.upstream.url;
+/// Whether the registry answers, and as the access mode, where there is one, makes expect.
+async fn check_upstream(upstream: &Upstream, mode: Option<&AccessMode>, findings: &mut Findings) {
+    let url = &upstream.url;
     let metrics = match Metrics::new(None) {
         Ok(metrics) => Arc::new(metrics),
         Err(error) => return findings.fault(error.to_string()),
     };
-    let ask = match Ask::new(&config.upstream, metrics) {
+    let ask = match Ask::new(upstream, metrics) {
         Ok(ask) => ask,
         Err(error) => return findings.fault(error.to_string()),
     };
-    match (ask.base(Instant::now() + LIMIT).await, &config.access.mode) {
-        (BaseAnswer::Open, AccessMode::None) => {
+    match (ask.base(Instant::now() + LIMIT).await, mode) {
+        (BaseAnswer::Open, Some(AccessMode::None)) => {
             findings.good(format!("the registry at {url} answers and has no access control"));
         }
-        (BaseAnswer::Open, AccessMode::Token(_) | AccessMode::Htpasswd(_)) => findings.fault(format!(
+        (BaseAnswer::Open, Some(AccessMode::Token(_) | AccessMode::Htpasswd(_))) => findings.fault(format!(
             "the registry at {url} answers everybody, but access.mode says that it has access control: \
              if it has none, set access.mode to none"
         )),
-        (BaseAnswer::Open, AccessMode::Upstream) => findings.note(format!(
+        (BaseAnswer::Open, Some(AccessMode::Upstream)) => findings.note(format!(
             "the registry at {url} answers everybody: mounts without credentials are left to it; \
              if it has no access control at all, set access.mode to none"
         )),
         (
             BaseAnswer::Challenge,
-            AccessMode::Upstream | AccessMode::Token(_) | AccessMode::Htpasswd(_),
+            None | Some(AccessMode::Upstream | AccessMode::Token(_) | AccessMode::Htpasswd(_)),
         ) => findings.good(format!(
             "the registry at {url} answers and asks for credentials"
         )),
-        (BaseAnswer::Challenge, AccessMode::None) => findings.fault(format!(
+        (BaseAnswer::Challenge, Some(AccessMode::None)) => findings.fault(format!(
             "access.mode is none, but the registry at {url} asks for credentials: set access.mode to upstream"
         )),
+        (BaseAnswer::Open, None) => {
+            findings.good(format!("the registry at {url} answers everybody"));
+        }
         (BaseAnswer::Strange(status), _) => findings.fault(format!(
             "the registry at {url} answers {status} at {}v2/: is this a registry, and is upstream.prefix its http.prefix?",
-            config.upstream.prefix
+            upstream.prefix
         )),
         (BaseAnswer::Unreachable(reason), _) => findings.fault(format!(
             "the registry at {url} cannot be reached ({reason}): start it, or correct upstream.url"
@@ -146,5 +162,15 @@ fn check_store(root: &Path, findings: &mut Findings) {
             "the store's folder {} is readable and writable as this user",
             folder.display()
         )),
+    }
+}
+
+fn check_artifacts(root: &Path, findings: &mut Findings) {
+    match Artifacts::open(root) {
+        Ok(_) => findings.good(format!(
+            "Pulp's artifacts below {} are readable",
+            root.display()
+        )),
+        Err(fault) => findings.fault(fault.to_string()),
     }
 }

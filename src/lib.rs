@@ -1,6 +1,7 @@
 //! crossmount stands in front of an existing container registry and answers cross-repository
 //! mounts itself, by writing the layer link in the registry's shared filesystem store.
-//! Everything else is the registry's own answer.
+//! Everything else is the registry's own answer. In front of registries that keep their links in
+//! a database it asks their own mount instead, and mends what they answer.
 //!
 //! # The life of a request
 //!
@@ -18,13 +19,18 @@
 //! | locate | [`store`] `locate` | the source's link and the blob's data are looked for |
 //! | link | [`store`] `link` | the grant's target gets its link, whole and durable |
 //! | answer | [`http`] `location`, `respond` | the 201 that the registry would have written |
-//! | forward | [`http`] `proxy`, `peer` | as it came, or without `mount` and `from` |
+//! | forward | [`http`] `proxy`, [`upstream`] `peer` | as it came, or without `mount` and `from` |
 //!
-//! [`mount`] joins these steps and knows why a mount is left to the registry. [`upstream`]
+//! In front of other registries the way is shorter: [`http`] `mending` sends the mount to the
+//! registry, [`native`] judges the answer, [`relay`] copies a layer that Pulp holds and does not
+//! mount yet, and else a plain upload is started. [`tokens`] remembers answers of a registry's
+//! own token endpoint.
+//!
+//! [`mount`] joins the steps above and knows why a mount is left to the registry. [`upstream`]
 //! asks the registry and knows whether it may be written beside; [`http`] `passing` tells it
 //! what the registry's own answers show. [`oci`] has names and digests that only parsing can
 //! make, [`config`] a configuration that cannot contradict itself, [`outcome`] the words for how
-//! a mount ends, [`metrics`] every metric, [`ops`] health, logs and the end of the process,
+//! a mount ends, [`memory`] answers that are remembered for seconds, [`metrics`] every metric, [`ops`] health, logs and the end of the process,
 //! [`workers`] the threads for calls that block. [`serve`] and [`check`] are the two commands.
 
 pub mod access;
@@ -32,12 +38,17 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod memory;
 pub mod metrics;
 pub mod mount;
+pub mod native;
 pub mod oci;
 pub mod ops;
 pub mod outcome;
+mod query;
+pub mod relay;
 pub mod serve;
 pub mod store;
+pub mod tokens;
 pub mod upstream;
 pub mod workers;

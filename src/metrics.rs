@@ -18,6 +18,8 @@ const SECONDS: &[f64] = &[
 ];
 /// Ways in which a layer can be found.
 const VIA: [&str; 3] = ["from", "discovery", "head"];
+/// Where tokens come from.
+const TOKENS_FROM: [&str; 2] = ["upstream", "memory"];
 /// Who can decide about access.
 const DECIDERS: [&str; 5] = ["upstream", "memory", "token", "htpasswd", "none"];
 
@@ -32,6 +34,7 @@ pub struct Metrics {
     access_decisions: IntCounterVec,
     store_duration: HistogramVec,
     upstream_duration: Histogram,
+    token_answers: IntCounterVec,
     requests: IntCounterVec,
     request_duration: Histogram,
     in_flight: IntGauge,
@@ -59,7 +62,7 @@ impl Metrics {
             mounted_bytes: counter(
                 &registry,
                 "crossmount_mounted_bytes_total",
-                "Bytes of layers mounted here that nobody had to send, by how the layer was found.",
+                "Bytes of layers mounted or relayed here that no client had to send, by how the layer was found.",
                 &["via"],
             )?,
             dry_run_bytes: counter(
@@ -90,6 +93,12 @@ impl Metrics {
                 &registry,
                 "crossmount_upstream_request_duration_seconds",
                 "Time of crossmount's own questions to the registry.",
+            )?,
+            token_answers: counter(
+                &registry,
+                "crossmount_token_answers_total",
+                "Answers to logins at the token endpoint that may be remembered, by where they came from.",
+                &["from"],
             )?,
             requests: counter(
                 &registry,
@@ -131,6 +140,9 @@ impl Metrics {
                 self.access_decisions.with_label_values(&[decision, via]);
             }
         }
+        for from in TOKENS_FROM {
+            self.token_answers.with_label_values(&[from]);
+        }
         for operation in ["locate", "link"] {
             self.store_duration.with_label_values(&[operation]);
         }
@@ -164,6 +176,12 @@ impl Metrics {
         self.access_decisions
             .with_label_values(&[decision, via])
             .inc();
+    }
+
+    /// Counts an answer of the token endpoint.
+    pub fn token_answer(&self, is_remembered: bool) {
+        let from = TOKENS_FROM[usize::from(is_remembered)];
+        self.token_answers.with_label_values(&[from]).inc();
     }
 
     /// Measures an operation on the store until the timer is dropped.

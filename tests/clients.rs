@@ -11,15 +11,11 @@ mod support;
 
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
+use support::clients::{Skopeo, Storage, at};
 use support::image::Image;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::tools::{self, run};
-use tempfile::TempDir;
+use support::tools;
 
 /// A registry that says what it was asked.
 fn talkative() -> Registry {
@@ -34,63 +30,6 @@ fn uploads(registry: &Registry, repository: &str) -> usize {
         .lines()
         .filter(|line| line.contains(&put))
         .count()
-}
-
-/// skopeo with a home of its own.
-struct Skopeo {
-    home: TempDir,
-}
-
-/// Root's blob-info cache has one fixed place; anybody else's is in their home.
-const NOBODY: u32 = 65_534;
-
-impl Skopeo {
-    fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        if tools::is_root() {
-            chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        Self { home }
-    }
-
-    fn command(&self) -> Command {
-        let mut skopeo = Command::new("skopeo");
-        if tools::is_root() {
-            skopeo.uid(NOBODY).gid(NOBODY);
-        }
-        for name in ["HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
-            skopeo.env(name, self.home.path());
-        }
-        skopeo
-            .env_remove("REGISTRY_AUTH_FILE")
-            .current_dir(self.home.path())
-            .arg("--insecure-policy");
-        skopeo
-    }
-
-    /// Writes the image where skopeo can read it.
-    fn layout(&self, image: &Image, name: &str) -> String {
-        let folder = self.home.path().join(name);
-        image.write_layout(&folder);
-        if tools::is_root() {
-            run(Command::new("chown")
-                .arg("-R")
-                .arg(format!("{NOBODY}:{NOBODY}"))
-                .arg(&folder));
-        }
-        format!("oci:{}:v1", folder.display())
-    }
-
-    fn copy(&self, from: &str, to: &str) {
-        run(self
-            .command()
-            .args(["copy", "--dest-tls-verify=false", "--src-tls-verify=false"])
-            .args([from, to]));
-    }
-}
-
-fn at(port: u16, image: &str) -> String {
-    format!("docker://127.0.0.1:{port}/{image}")
 }
 
 #[test]
@@ -112,7 +51,7 @@ fn skopeo_mounts_what_it_pushed_before() {
     image.pull(&sidecar.client(), "org2/image", "v1");
     image.pull(&registry.client(), "org2/image", "v1");
 
-    let pulled = skopeo.home.path().join("pulled");
+    let pulled = skopeo.home().join("pulled");
     skopeo.copy(
         &at(sidecar.port, "org2/image:v1"),
         &format!("oci:{}:v1", pulled.display()),
@@ -197,41 +136,6 @@ fn skopeo_logs_in_and_mounts() {
     assert!(!registry.store.repository("org3/image").exists());
     let alice = registry.client().basic("alice", "right");
     image.pull(&alice, "org2/image", "v1");
-}
-
-/// podman or buildah with storage of its own.
-struct Storage {
-    home: TempDir,
-    tool: &'static str,
-}
-
-impl Storage {
-    fn new(tool: &'static str) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let policy = json!({"default": [{"type": "insecureAcceptAnything"}]});
-        fs::write(home.path().join("policy.json"), policy.to_string()).unwrap();
-        Self { home, tool }
-    }
-
-    fn folder(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let mut command = Command::new(self.tool);
-        command
-            .arg("--root")
-            .arg(self.folder("root"))
-            .arg("--runroot")
-            .arg(self.folder("runroot"))
-            .args(["--storage-driver", "vfs"])
-            .args(args)
-            .env("HOME", self.home.path())
-            .env("TMPDIR", self.home.path())
-            .env_remove("REGISTRY_AUTH_FILE");
-        let output = run(&mut command);
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
 }
 
 /// Every blob that a manifest names, pulled and hashed.

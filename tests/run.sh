@@ -12,13 +12,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint build unit mounts access pod examples)
+all_parts=(tools lint build unit mounts access pod pulp examples)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
   packages
   ./tests/tools.sh
   ./tests/base-image.sh
+  ./tests/pulp.sh install
 }
 
 packages() {
@@ -47,6 +48,8 @@ curl curl
 prometheus prometheus
 promtool prometheus
 nsenter util-linux
+containerd containerd
+ctr containerd
 shellcheck shellcheck
 pip3 python3-pip
 node nodejs
@@ -105,6 +108,10 @@ access() {
 
 pod() {
   integration chart pod
+}
+
+pulp() {
+  integration mending
 }
 
 examples() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
-use super::fingerprint::Fingerprint;
+use crate::memory::Fingerprint;
 
 /// How long a challenge is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -33,8 +33,8 @@ impl Challenged {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fingerprint::Fingerprints;
     use super::*;
+    use crate::memory::Fingerprints;
 
     #[test]
     fn a_challenge_is_remembered_for_its_own_question_alone() {

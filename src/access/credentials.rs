@@ -68,6 +68,16 @@ impl Credentials {
         self.0.as_ref()
     }
 
+    /// Whether there are none, or a login without a name.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        match self.scheme() {
+            Scheme::None => true,
+            Scheme::Basic(login) => Login::read(login).is_none_or(|login| login.user.is_empty()),
+            Scheme::Bearer(_) | Scheme::Other => false,
+        }
+    }
+
     pub(super) fn scheme(&self) -> Scheme<'_> {
         let Some(value) = &self.0 else {
             return Scheme::None;

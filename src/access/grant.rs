@@ -3,8 +3,8 @@
 #[cfg(test)]
 use std::time::Duration;
 
-use super::fingerprint::Fingerprint;
 use super::validity::Validity;
+use crate::memory::Fingerprint;
 use crate::oci::RepositoryName;
 use crate::upstream::Standing;
 

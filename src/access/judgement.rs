@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::fingerprint::Fingerprint;
+use crate::memory::Fingerprint;
 use crate::workers::Unfinished;
 
 /// What credentials give, as far as can be told here.

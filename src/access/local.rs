@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::asking::Asking;
-use super::fingerprint::Fingerprint;
 use super::htpasswd::HtpasswdJudge;
 use super::judgement::{Allowed, Judgement};
 use super::token::TokenJudge;
@@ -19,6 +18,7 @@ use super::upstream::{UpstreamAccess, no_decision};
 use super::validity::Validity;
 use super::vouchers::Vouchers;
 use super::{Basis, Proof, Unauthorized, Verdict, Wish, refusal};
+use crate::memory::Fingerprint;
 use crate::metrics::Metrics;
 use crate::upstream::ProbeAnswer;
 use crate::workers::Unfinished;

@@ -5,19 +5,17 @@
 //! the `htpasswd` file, each confirmed by the registry, as `vouchers` remembers; `open` stands for
 //! a registry without access control, for which `agreement` knows whether it contradicts that.
 //! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified` reads a token without
-//! verifying it. A `memory` is kept by `fingerprint`, and `watched` files are read again when they
+//! verifying it. `watched` files are read again when they
 //! change. A grant carries its `validity` to the moment when a link becomes visible. Nothing here touches the store: access is decided before the disk is looked at.
 
 mod agreement;
 mod asking;
 mod challenged;
 mod credentials;
-mod fingerprint;
 mod grant;
 mod htpasswd;
 mod judgement;
 mod local;
-mod memory;
 mod open;
 mod refusal;
 mod token;
@@ -34,19 +32,19 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub use credentials::Credentials;
-pub use fingerprint::{Fingerprint, NoRandomness};
 pub use grant::{Basis, Grant, Proof};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Refusals};
+pub(crate) use unverified::Unverified;
 pub use verdict::Verdict;
 pub use watched::FileFault;
 
 use crate::config::{self, AccessMode};
+use crate::memory::{Fingerprint, Fingerprints, NoRandomness};
 use crate::metrics::Metrics;
 use crate::oci::RepositoryName;
 use crate::upstream::{Ask, Pulse, Standing};
 use asking::Asking;
 use challenged::Challenged;
-use fingerprint::Fingerprints;
 use htpasswd::HtpasswdJudge;
 use local::{Judge, LocalAccess};
 use open::OpenAccess;

@@ -1,9 +1,13 @@
 //! What a refused caller gets.
 
-use super::Wish;
+use tokio::time::Instant;
+
+use super::challenged::Challenged;
 use super::credentials::Scheme;
-use super::fingerprint::Fingerprint;
 use super::unverified::{Mention, Unverified};
+use super::{Credentials, Wish};
+use crate::memory::{Fingerprint, Fingerprints, NoRandomness};
+use crate::oci::RepositoryName;
 
 /// How a refusal goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,5 +44,52 @@ pub(super) fn word(wish: &Wish<'_>, is_verified: bool) -> Refusal {
                 Refusal::AsItCame(Some(challenge))
             }
         }
+    }
+}
+
+/// Words refusals of a registry that decides everything itself.
+#[derive(Debug)]
+pub struct Refusals {
+    challenged: Challenged,
+    fingerprints: Fingerprints,
+}
+
+impl Refusals {
+    /// Remembers nothing yet.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]
+    pub fn new() -> Result<Self, NoRandomness> {
+        Ok(Self {
+            challenged: Challenged::default(),
+            fingerprints: Fingerprints::new()?,
+        })
+    }
+
+    /// Words the registry's refusal to mount from `source` into `target`.
+    ///
+    /// Whether it has verified the token it may not say. So whoever gets a plain upload for this
+    /// and is refused that too must get the answer to the mount: then a token that somebody has
+    /// made up shows nothing of what its subject asked before.
+    pub fn word(
+        &self,
+        target: &RepositoryName,
+        source: &RepositoryName,
+        credentials: &Credentials,
+    ) -> Refusal {
+        let wish = Wish {
+            target,
+            source,
+            credentials,
+            challenged: &self.challenged,
+            fingerprints: &self.fingerprints,
+            deadline: Instant::now(),
+        };
+        word(&wish, true)
+    }
+
+    /// Remembers that a caller got the registry's own challenge for a pair of repositories.
+    pub fn was_challenged(&self, challenge: Fingerprint) {
+        self.challenged.remember(challenge);
     }
 }

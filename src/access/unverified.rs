@@ -1,7 +1,8 @@
 //! A token's claims, read without verifying anything.
 //!
 //! They decide how a refusal is worded, how the log calls a caller whom the registry allowed
-//! something, and how soon that is forgotten; never whether somebody may.
+//! something, and how soon that, or the registry's own answer, is forgotten; never whether
+//! somebody may.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,12 +17,15 @@ const MAX_LENGTH: usize = 64 * 1024;
 
 /// The claims that matter here.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Unverified {
+pub(crate) struct Unverified {
     #[serde(default, rename = "sub")]
     pub subject: Option<String>,
     /// Seconds since 1970.
     #[serde(default, rename = "exp")]
     expires: Option<f64>,
+    /// Seconds since 1970.
+    #[serde(default, rename = "iat")]
+    issued: Option<f64>,
     #[serde(default)]
     access: Option<Vec<Entry>>,
 }
@@ -68,7 +72,25 @@ impl Unverified {
         Some(Duration::try_from_secs_f64(left).unwrap_or_default())
     }
 
-    pub fn mention(&self, repository: &RepositoryName) -> Mention {
+    /// When it was issued and when it ends, in seconds since 1970, if it says both.
+    pub fn life(&self) -> Option<(f64, f64)> {
+        self.issued.zip(self.expires)
+    }
+
+    /// Whether an action on a resource is listed.
+    pub fn lists(&self, kind: &str, name: &str, action: &str) -> bool {
+        let is_its = |entry: &&Entry| entry.kind == kind && entry.name == name;
+        let mut entries = self.access.iter().flatten().filter(is_its);
+        entries.any(|entry| {
+            entry
+                .actions
+                .iter()
+                .flatten()
+                .any(|listed| listed == action)
+        })
+    }
+
+    pub(super) fn mention(&self, repository: &RepositoryName) -> Mention {
         let mut entries = self
             .access
             .iter()

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::asking::Asking;
 use super::credentials::Scheme;
-use super::memory::{Kept, Memory};
 use super::unverified::Unverified;
 use super::validity::Validity;
 use super::{Basis, Proof, Verdict, Wish, refusal};
+use crate::memory::{Kept, Memory};
 use crate::upstream::ProbeAnswer;
 
 /// Decisions that are remembered.

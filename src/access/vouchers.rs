@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::fingerprint::Fingerprint;
 use super::validity::Validity;
+use crate::memory::Fingerprint;
 use crate::upstream::{Standing, Ticket};
 
 /// How long the registry decides itself about a voucher that it has refused.
@@ -122,8 +122,8 @@ impl Vouchers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fingerprint::Fingerprints;
     use super::*;
+    use crate::memory::Fingerprints;
 
     const TTL: Duration = Duration::from_secs(10);
 

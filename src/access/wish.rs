@@ -3,9 +3,9 @@
 use tokio::time::Instant;
 
 use super::challenged::Challenged;
-use super::fingerprint::{Fingerprint, Fingerprints};
 use super::validity::Validity;
 use super::{Basis, Credentials, Grant};
+use crate::memory::{Fingerprint, Fingerprints};
 use crate::oci::RepositoryName;
 
 /// One caller's wish, and what is needed to judge it.

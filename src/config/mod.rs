@@ -2,10 +2,11 @@
 //!
 //! `schema` is the file's shape, `environment` lays variables and flags over it,
 //! `values` holds the types of single settings, and `validate` turns the result
-//! into [`Config`], which cannot hold a contradiction. No port is bound and no
-//! folder opened here.
+//! into [`Config`], which cannot hold a contradiction; `kind` has the part of it that
+//! differs between registries. No port is bound and no folder opened here.
 
 mod environment;
+mod kind;
 mod schema;
 mod validate;
 mod values;
@@ -14,6 +15,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use environment::Overrides;
+pub use kind::{
+    Access, AccessMode, Artifacts, Distribution, DistributionVersion, Durability, Generic, Kind,
+    Mount, Pulp, SourceDenied, Store, TokenRules,
+};
 pub use values::{ListenAddress, UpstreamUrl};
 
 /// A valid configuration.
@@ -27,12 +32,10 @@ pub struct Config {
     pub admin: ListenAddress,
     /// The registry behind.
     pub upstream: Upstream,
-    /// Where its layer links are.
-    pub store: Store,
-    /// Who decides about access, and for how long.
-    pub access: Access,
-    /// How mounts are answered.
-    pub mount: Mount,
+    /// What kind of registry it is, and so how its mounts are answered.
+    pub kind: Kind,
+    /// Whose answers are remembered, if somebody's are.
+    pub token_cache: Option<TokenCache>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// What is logged, and how.
@@ -84,92 +87,13 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// The registry's filesystem store.
+/// Answers of the registry's own token endpoint that are remembered.
 #[derive(Debug, Clone)]
-pub struct Store {
-    /// distribution's own `rootdirectory`.
-    pub root: PathBuf,
-    /// What is synced before a 201.
-    pub durability: Durability,
-}
-
-/// What is synced to disk before a mount is answered with 201.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// The link and every folder made for it.
-    Full,
-    /// The link only.
-    File,
-    /// Nothing.
-    None,
-}
-
-/// Who decides whether a caller may mount, and for how long.
-#[derive(Debug, Clone)]
-pub struct Access {
-    /// Who decides.
-    pub mode: AccessMode,
-    /// How long a decision in a caller's favour is remembered, for exactly these credentials.
-    pub decision_ttl: Duration,
-}
-
-/// Who decides whether a caller may mount.
-#[derive(Debug, Clone)]
-pub enum AccessMode {
-    /// The registry, asked with the caller's own credentials.
-    Upstream,
-    /// crossmount, by the bearer token.
-    Token(TokenRules),
-    /// crossmount, by the password file at this path.
-    Htpasswd(PathBuf),
-    /// Nobody: the registry has no access control.
-    None,
-}
-
-/// The registry's own `auth.token`.
-#[derive(Debug, Clone)]
-pub struct TokenRules {
-    /// Whose tokens are believed.
-    pub issuer: String,
-    /// Whom they must be meant for.
-    pub service: String,
-    /// PEM file with the certificates that are believed.
-    pub root_certificates: Option<PathBuf>,
-    /// JSON file with the keys that are believed.
-    pub jwks: Option<PathBuf>,
-    /// Names of the algorithms that are taken; empty: all that distribution takes.
-    pub algorithms: Vec<String>,
-    /// Whose rules count.
-    pub version: DistributionVersion,
-}
-
-/// distribution's major version, where its rules differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DistributionVersion {
-    /// 2.8
-    Two,
-    /// 3.x
-    Three,
-}
-
-/// How mounts are answered.
-#[derive(Debug, Clone, Copy)]
-pub struct Mount {
-    /// What a caller gets who may not pull the source.
-    pub source_denied: SourceDenied,
-    /// How long a mount may take before it is left to the upstream.
-    pub time_budget: Duration,
-    /// Decide and count, but link nothing.
-    pub dry_run: bool,
-}
-
-/// What a caller gets who may not pull the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceDenied {
-    /// The 202 of a plain upload.
-    Fallback,
-    /// The registry's own challenge.
-    Challenge,
+pub struct TokenCache {
+    /// The endpoint's path.
+    pub path: String,
+    /// For how long at most.
+    pub ttl: Duration,
 }
 
 /// How the process ends after a signal.

@@ -45,7 +45,7 @@ pub(super) struct Admin {
     pub address: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Upstream {
     pub url: Option<String>,
@@ -60,7 +60,7 @@ pub(super) struct Upstream {
     pub trusted_proxies: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Timeouts {
     pub connect: Option<String>,
@@ -69,7 +69,7 @@ pub(super) struct Timeouts {
     pub idle: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Store {
     pub filesystem: Option<Filesystem>,
@@ -78,22 +78,23 @@ pub(super) struct Store {
     pub verify: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Filesystem {
     pub rootdirectory: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Artifacts {
     pub rootdirectory: Option<String>,
     pub max_size: Option<String>,
     pub concurrency: Option<u32>,
     pub deadline: Option<String>,
+    pub pull_through: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Access {
     pub mode: Option<String>,
@@ -102,7 +103,7 @@ pub(super) struct Access {
     pub htpasswd: Option<Htpasswd>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Token {
     pub issuer: Option<String>,
@@ -112,7 +113,7 @@ pub(super) struct Token {
     pub signingalgorithms: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Htpasswd {
     pub path: Option<String>,
@@ -129,7 +130,7 @@ pub(super) struct Mount {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Mend {
-    pub statuses: Vec<u16>,
+    pub statuses: Option<Vec<u16>>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

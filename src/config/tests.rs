@@ -5,6 +5,14 @@ upstream: {url: 'http://127.0.0.1:5010'}
 store: {filesystem: {rootdirectory: /srv/registry}}
 ";
 
+/// The part of a configuration that belongs to distribution.
+fn distribution(config: &Config) -> &Distribution {
+    match &config.kind {
+        Kind::Distribution(settings) => settings,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn load(text: &str) -> Result<Config, ConfigError> {
     load_with(text, &[], Overrides::default())
 }
@@ -26,11 +34,23 @@ fn error(text: &str) -> String {
 #[test]
 fn two_settings_are_enough() {
     let config = load(MINIMAL).unwrap();
-    assert!(matches!(config.access.mode, AccessMode::Upstream));
-    assert_eq!(config.access.decision_ttl, Duration::from_secs(10));
-    assert_eq!(config.store.durability, Durability::Full);
-    assert_eq!(config.mount.source_denied, SourceDenied::Fallback);
-    assert_eq!(config.mount.time_budget, Duration::from_secs(2));
+    assert!(matches!(
+        distribution(&config).access.mode,
+        AccessMode::Upstream
+    ));
+    assert_eq!(
+        distribution(&config).access.decision_ttl,
+        Duration::from_secs(10)
+    );
+    assert_eq!(distribution(&config).store.durability, Durability::Full);
+    assert_eq!(
+        distribution(&config).mount.source_denied,
+        SourceDenied::Fallback
+    );
+    assert_eq!(
+        distribution(&config).mount.time_budget,
+        Duration::from_secs(2)
+    );
     assert_eq!(config.listen.to_string(), "0.0.0.0:5000");
     assert_eq!(config.admin.to_string(), "127.0.0.1:9500");
     assert_eq!(config.upstream.prefix, "/");
@@ -49,7 +69,7 @@ fn no_file_is_needed_where_environment_and_flags_say_all() {
     };
     let config = Config::load(None, env, flags).unwrap();
     assert_eq!(config.upstream.url.to_string(), "http://r:5000");
-    assert_eq!(config.store.root, Path::new("/srv/registry"));
+    assert_eq!(distribution(&config).store.root, Path::new("/srv/registry"));
 }
 
 #[test]
@@ -66,8 +86,8 @@ fn flags_win_over_environment_and_environment_over_the_file() {
     };
     let config = load_with(MINIMAL, &env, flags).unwrap();
     assert_eq!(config.upstream.url.to_string(), "http://flag:1");
-    assert_eq!(config.store.root, Path::new("/env"));
-    assert!(config.mount.dry_run);
+    assert_eq!(distribution(&config).store.root, Path::new("/env"));
+    assert!(distribution(&config).mount.dry_run);
 }
 
 #[test]
@@ -131,11 +151,7 @@ fn an_unknown_key_is_named_with_its_line() {
 fn what_is_not_built_yet_is_refused_by_name() {
     for (addition, setting) in [
         ("discovery: {enabled: true}", "discovery.enabled"),
-        ("mend: {statuses: [404]}", "mend.statuses"),
-        (
-            "token_endpoint: {cache: {enabled: true}}",
-            "token_endpoint.cache.enabled",
-        ),
+        ("discovery: {on_head: true}", "discovery.on_head"),
         (
             "notifications: {endpoints: [{name: a}]}",
             "notifications.endpoints",
@@ -251,11 +267,154 @@ fn a_registry_of_version_3_may_have_a_key_set() {
                 access: {mode: token, token: {issuer: i, service: s, jwks: /j, \
                 signingalgorithms: [RS256, HS256]}}\n";
     let config = load(text).unwrap();
-    let AccessMode::Token(rules) = config.access.mode else {
-        panic!("{:?}", config.access.mode);
+    let AccessMode::Token(rules) = &distribution(&config).access.mode else {
+        panic!("{:?}", distribution(&config).access.mode);
     };
     assert_eq!(rules.version, DistributionVersion::Three);
     assert_eq!(rules.jwks.as_deref(), Some(Path::new("/j")));
     assert_eq!(rules.algorithms, ["RS256", "HS256"]);
     assert!(config.warnings[0].contains("shared secret"));
+}
+
+const PULP: &str = "upstream: {url: 'http://127.0.0.1:24817', kind: pulp}\n";
+const GENERIC: &str = "upstream: {url: 'http://127.0.0.1:8080', kind: generic}\n";
+
+#[test]
+fn pulp_needs_no_store() {
+    let config = load(PULP).unwrap();
+    assert!(matches!(&config.kind, Kind::Pulp(pulp) if pulp.artifacts.is_none()));
+    assert!(config.token_cache.is_none());
+    let artifacts = "store: {artifacts: {rootdirectory: /var/lib/pulp/media}}\n";
+    let config = load(&format!("{PULP}{artifacts}")).unwrap();
+    let Kind::Pulp(Pulp {
+        artifacts: Some(artifacts),
+    }) = &config.kind
+    else {
+        panic!("{config:?}")
+    };
+    assert_eq!(artifacts.max_size, 512 * 1024 * 1024);
+    assert_eq!(artifacts.concurrency, 2);
+    assert_eq!(artifacts.deadline, Duration::from_secs(10));
+}
+
+#[test]
+fn tokens_are_remembered_where_that_is_said() {
+    let config = load(&format!(
+        "{PULP}token_endpoint: {{cache: {{enabled: true}}}}\n"
+    ))
+    .unwrap();
+    let cache = config.token_cache.unwrap();
+    assert_eq!(cache.path, "/token/");
+    assert_eq!(cache.ttl, Duration::from_secs(30));
+    let elsewhere = "token_endpoint: {path: /jwt/auth, cache: {enabled: true, ttl: 5s}}\n";
+    for upstream in [GENERIC, MINIMAL] {
+        let cache = load(&format!("{upstream}{elsewhere}")).unwrap().token_cache;
+        let cache = cache.unwrap();
+        assert_eq!(
+            (&*cache.path, cache.ttl),
+            ("/jwt/auth", Duration::from_secs(5))
+        );
+    }
+}
+
+#[test]
+fn answers_of_four_statuses_are_mended_where_nothing_is_said() {
+    let statuses = |text: &str| match load(text).unwrap().kind {
+        Kind::Generic(generic) => generic
+            .statuses
+            .iter()
+            .map(http::StatusCode::as_u16)
+            .collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(statuses(GENERIC), [400, 403, 404, 405]);
+    assert!(statuses(&format!("{GENERIC}mend: {{statuses: []}}\n")).is_empty());
+    let more = format!("{GENERIC}mend: {{statuses: [404, 422]}}\n");
+    assert_eq!(statuses(&more), [404, 422]);
+}
+
+#[test]
+fn a_setting_of_another_kind_or_out_of_bounds_is_named() {
+    for (upstream, addition, setting) in [
+        (PULP, "access: {mode: none}", "access"),
+        (
+            PULP,
+            "store: {filesystem: {rootdirectory: /x}}",
+            "store.filesystem",
+        ),
+        (PULP, "store: {durability: full}", "store.durability"),
+        (PULP, "mount: {dry_run: true}", "mount.dry_run"),
+        (
+            PULP,
+            "mount: {source_denied: challenge}",
+            "mount.source_denied",
+        ),
+        (PULP, "mend: {statuses: [404]}", "mend.statuses"),
+        (MINIMAL, "mend: {statuses: [404]}", "mend.statuses"),
+        (
+            GENERIC,
+            "store: {artifacts: {rootdirectory: /x}}",
+            "store.artifacts",
+        ),
+        (GENERIC, "mend: {statuses: [401]}", "mend.statuses"),
+        (GENERIC, "mend: {statuses: [429]}", "mend.statuses"),
+        (GENERIC, "mend: {statuses: [503]}", "mend.statuses"),
+        (GENERIC, "mend: {statuses: [202]}", "mend.statuses"),
+        (
+            PULP,
+            "store: {artifacts: {}}",
+            "store.artifacts.rootdirectory",
+        ),
+        (
+            PULP,
+            "store: {artifacts: {rootdirectory: x}}",
+            "store.artifacts.rootdirectory",
+        ),
+        (
+            PULP,
+            "store: {artifacts: {rootdirectory: /x, max_size: big}}",
+            "store.artifacts.max_size",
+        ),
+        (
+            PULP,
+            "store: {artifacts: {rootdirectory: /x, concurrency: 0}}",
+            "store.artifacts.concurrency",
+        ),
+        (
+            PULP,
+            "store: {artifacts: {rootdirectory: /x, deadline: 0s}}",
+            "store.artifacts.deadline",
+        ),
+        (
+            PULP,
+            "store: {artifacts: {rootdirectory: /x, pull_through: [A]}}",
+            "store.artifacts.pull_through",
+        ),
+        (
+            PULP,
+            "token_endpoint: {cache: {enabled: true, ttl: 61s}}",
+            "token_endpoint.cache.ttl",
+        ),
+        (
+            GENERIC,
+            "token_endpoint: {cache: {enabled: true}}",
+            "token_endpoint.path",
+        ),
+        (
+            GENERIC,
+            "token_endpoint: {path: token}",
+            "token_endpoint.path",
+        ),
+        (
+            GENERIC,
+            "token_endpoint: {path: '/t?x'}",
+            "token_endpoint.path",
+        ),
+    ] {
+        let text = error(&format!("{upstream}{addition}\n"));
+        assert!(
+            text.starts_with(&format!("{setting}: ")),
+            "{addition}: {text}"
+        );
+    }
 }

@@ -144,6 +144,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is not a duration such as 10s, 250ms or 1h30m"))
 }
 
+/// Parses a number of bytes such as `512MiB`, `2GB` or `1000000`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    match text.parse::<bytesize::ByteSize>() {
+        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
+        _ => Err(format!("{text:?} is not a size such as 512MiB or 2GB")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

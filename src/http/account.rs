@@ -23,7 +23,7 @@ pub(super) fn mount(metrics: &Metrics, context: &mut Context) {
     }
     metrics.mount(outcome, reason, context.started.elapsed());
     match &context.mount {
-        MountState::Done { size, .. } if outcome == Outcome::Mounted => {
+        MountState::Done { size, .. } if matches!(outcome, Outcome::Mounted | Outcome::Relayed) => {
             metrics.mounted_bytes(*size);
         }
         MountState::Forwarded(forward) if outcome == Outcome::WouldMount => {

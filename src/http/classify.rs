@@ -6,9 +6,9 @@
 use http::request::Parts;
 use http::{Method, Version, header};
 
-use super::query::{Pair, pairs};
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
+use crate::query::{Pair, pairs};
 
 /// What follows a repository's name in the path of a new upload.
 const UPLOADS: &str = "/blobs/uploads/";
@@ -23,13 +23,22 @@ pub(super) enum Route {
     /// A mount in the plain form.
     Mount(MountRequest),
     /// It names a mount, but not in the plain form.
-    OddMount,
+    OddMount(Oddity),
     /// A mount that names no source: the registry starts an upload.
     SourcelessMount,
     /// The start or the end of an upload into a repository.
     Upload(RepositoryName),
     /// Anything else.
     Other,
+}
+
+/// What keeps a request that names a mount from having the plain form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Oddity {
+    /// Words in the query: only the registry can judge them, but its answer may be mended.
+    Words,
+    /// A body, the path, a header, or the digest of an upload: it may be no mount at all.
+    Form,
 }
 
 /// Classifies a request by its head; `target` is the request line's target as it came, and
@@ -58,12 +67,16 @@ fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
         return repository.map_or(Route::Other, Route::Upload);
     }
     let Some(target) = repository.filter(|_| is_plain(head)) else {
-        return Route::OddMount;
+        return Route::OddMount(Oddity::Form);
     };
+    if pairs(query).any(|pair| is_key("digest")(&pair)) {
+        return Route::OddMount(Oddity::Form);
+    }
+    let odd = Route::OddMount(Oddity::Words);
     let Ok(pairs) = pairs(query).collect::<Result<Vec<_>, _>>() else {
-        return Route::OddMount;
+        return odd;
     };
-    mount(target, &pairs).unwrap_or(Route::OddMount)
+    mount(target, &pairs).unwrap_or(odd)
 }
 
 /// The mount that a query without oddities names.
@@ -74,7 +87,6 @@ fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
         let place = match &*pair.key {
             "mount" => &mut mount,
             "from" => &mut from,
-            "digest" => return None,
             _ => continue,
         };
         if place.replace(&*pair.value).is_some() {
@@ -102,7 +114,7 @@ fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
 /// No body, and nothing in the head that two readers could take differently.
 ///
 /// A form in the body would override the query, in the registry's access check too.
-fn is_plain(head: &Parts) -> bool {
+pub(super) fn is_plain(head: &Parts) -> bool {
     let count = |name| head.headers.get_all(name).iter().count();
     let length = head.headers.get(header::CONTENT_LENGTH);
     let host = head.headers.get(header::HOST);

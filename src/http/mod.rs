@@ -1,12 +1,16 @@
 //! Everything that knows HTTP and Pingora.
 //!
 //! In the order of a request: `listener` accepts, `tls` ends TLS, `proxy` holds the phases,
-//! `naming` gives the request its name, `forwarding` says who stands behind whom, `classify` (with `query`) tells a mount from
-//! everything else, `target` has the request line's target as it came, `location` and `respond`
-//! make the 201, `peer` connects upstream, `passing` learns from the registry's own answers
-//! (`refused_write` from a 405),
+//! `naming` gives the request its name, `forwarding` says who stands behind whom, `classify` tells
+//! a mount from everything else, `target` has the request line's target as it came.
+//!
+//! In front of distribution `linking` answers mounts; `location` and `respond` make the 201, and
+//! `passing` learns from the registry's own answers (`refused_write` from a 405). In front of
+//! other registries `mending` asks their own mount. `token_endpoint` answers from memory where
+//! the registry hands out tokens itself.
+//!
 //! `failure` words an answer that the registry could not give, and `account` counts and logs what
-//! was done. Decisions about mounts are made in [`crate::mount`].
+//! was done. Decisions about mounts are made in [`crate::mount`] and [`crate::native`].
 
 mod account;
 mod classify;
@@ -14,21 +18,25 @@ mod context;
 mod failure;
 mod forwarded;
 mod forwarding;
+mod linking;
 mod listener;
 mod location;
+mod mending;
 mod naming;
 mod passing;
-mod peer;
 mod proxy;
-mod query;
 mod refused_write;
 mod respond;
 mod target;
 mod tls;
+mod token_endpoint;
 
 pub use forwarding::Forwarding;
+pub use linking::Linking;
 pub use listener::{Bound, ListenError, bind, serve};
 pub use location::Locations;
+pub use mending::Mending;
 pub use passing::Passing;
-pub use proxy::RegistryProxy;
+pub use proxy::{RegistryProxy, Way};
 pub use tls::{TlsFault, load as load_tls};
+pub use token_endpoint::TokenEndpoint;

@@ -131,7 +131,7 @@ pub(super) fn linked_into(route: &Route) -> Option<&RepositoryName> {
     match route {
         Route::Upload(repository) => Some(repository),
         Route::Mount(MountRequest { target, .. }) => Some(target),
-        Route::OddMount | Route::SourcelessMount | Route::Other => None,
+        Route::OddMount(_) | Route::SourcelessMount | Route::Other => None,
     }
 }
 

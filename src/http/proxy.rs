@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! early_request_filter     timeouts of the client's connection
-//! request_filter           classify, authorise, locate, link, answer or forward
+//! request_filter           classify; then `linking`, `mending` or `token_endpoint` answer, or forward
 //! upstream_peer            a connection to the registry
 //! upstream_request_filter  the form in which it goes there
 //! upstream_response_filter what the registry's answer shows
@@ -23,16 +23,18 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::classify::{Route, classify};
 use super::context::{Context, MountState};
-use super::passing::{Passing, linked_into};
-use super::peer::Peers;
-use super::{Forwarding, Locations, account, failure, naming, peer, respond, target};
+use super::passing::Passing;
+use super::{
+    Forwarding, Linking, Mending, TokenEndpoint, account, failure, naming, respond, target,
+};
 use crate::access::Credentials;
 use crate::config::Timeouts;
 use crate::metrics::Metrics;
-use crate::mount::{Decision, Form, MountRequest, Mounts};
+use crate::mount::Form;
 use crate::oci::error_body;
 use crate::ops::{Drain, InFlight};
 use crate::outcome::{Outcome, Reason};
+use crate::upstream::{Peers, is_repeatable};
 
 /// How long a client's idle connection is kept; the registry itself never closes one.
 const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
@@ -42,17 +44,24 @@ const RESENT_AT_MOST: usize = 2;
 /// How long a client may go on being silent in a body that the registry no longer wants.
 const AFTER_ANSWER: Duration = Duration::from_secs(5);
 
+/// How mounts are answered in front of a registry.
+#[derive(Debug)]
+pub enum Way {
+    /// By links in its store.
+    Linking(Linking),
+    /// By its own mount, whose answers are mended.
+    Mending(Mending),
+}
+
 /// The proxy in front of one registry.
 #[derive(Debug)]
 pub struct RegistryProxy {
     prefix: String,
-    response_headers: Vec<(String, Vec<String>)>,
     timeouts: Timeouts,
     forwarding: Forwarding,
-    locations: Locations,
-    peers: Peers,
-    mounts: Arc<Mounts>,
-    passing: Passing,
+    peers: Arc<Peers>,
+    way: Way,
+    tokens: Option<TokenEndpoint>,
     drain: Arc<Drain>,
     metrics: Arc<Metrics>,
 }
@@ -63,54 +72,35 @@ impl RegistryProxy {
     pub fn new(
         upstream: &crate::config::Upstream,
         forwarding: Forwarding,
-        mounts: Arc<Mounts>,
-        passing: Passing,
+        peers: Arc<Peers>,
+        way: Way,
+        tokens: Option<TokenEndpoint>,
         drain: Arc<Drain>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             prefix: upstream.prefix.clone(),
-            response_headers: upstream.response_headers.clone(),
             timeouts: upstream.timeouts,
             forwarding,
-            locations: Locations::new(upstream),
-            peers: Peers::new(upstream),
-            mounts,
-            passing,
+            peers,
+            way,
+            tokens,
             drain,
             metrics,
         }
     }
 
-    /// A mount from the request to its answer; `Ok(false)` leaves it to the registry.
-    async fn mount(
-        &self,
-        session: &mut Session,
-        request: &MountRequest,
-        context: &mut Context,
-    ) -> Result<bool> {
-        let head = session.req_header();
-        let Some(location) = self.locations.of(request, &head.headers) else {
-            context.forward_at_once(Reason::OddRequest);
-            return Ok(false);
-        };
-        let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
-        match self
-            .mounts
-            .attempt(request, &credentials, &context.id)
-            .await
-        {
-            Decision::Forward(forward) => {
-                context.mount = MountState::Forwarded(forward);
-                Ok(false)
-            }
-            Decision::Done { outcome, size } => {
-                context.mount = MountState::Done { outcome, size };
-                account::mount(&self.metrics, context);
-                let head = respond::created(request, &location, &self.response_headers)?;
-                session.write_response_header(Box::new(head), true).await?;
-                Ok(true)
-            }
+    /// What a registry's own answers show, where links are written beside it.
+    fn passing(&self) -> Option<&Passing> {
+        match &self.way {
+            Way::Linking(linking) => Some(&linking.passing),
+            Way::Mending(_) => None,
+        }
+    }
+
+    fn registry_is_absent(&self) {
+        if let Some(passing) = self.passing() {
+            passing.registry_is_absent();
         }
     }
 }
@@ -149,27 +139,23 @@ impl ProxyHttp for RegistryProxy {
 
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
-        if linked_into(&context.route).is_some() {
-            context.since = self.passing.begin();
-        }
-        match context.route.clone() {
-            Route::Mount(request) => self.mount(session, &request, context).await,
-            Route::OddMount => {
-                context.forward_at_once(Reason::OddRequest);
-                Ok(false)
+        // Boxed, because most requests need no room for a connection of their own.
+        let is_answered = match &self.way {
+            Way::Linking(linking) => linking.answer(session, context).await?,
+            Way::Mending(mending) => Box::pin(mending.answer(session, context)).await?,
+        };
+        match &self.tokens {
+            Some(tokens) if !is_answered && context.route == Route::Other => {
+                Box::pin(tokens.answer(session, context)).await
             }
-            Route::SourcelessMount => {
-                context.forward_at_once(Reason::SourceMissing);
-                Ok(false)
-            }
-            Route::Upload(_) | Route::Other => Ok(false),
+            _ => Ok(is_answered),
         }
     }
 
     async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
         let peer = self.peers.peer(&session.req_header().method).await;
         peer.map_err(|error| {
-            self.passing.registry_is_absent();
+            self.registry_is_absent();
             error.into_up()
         })
     }
@@ -185,7 +171,7 @@ impl ProxyHttp for RegistryProxy {
             // What the client calls a matter of this hop alone is no longer in this head.
             context.shown = Credentials::sole(&head.headers);
         }
-        if !peer::is_repeatable(&head.method) {
+        if !is_repeatable(&head.method) {
             head.insert_header(header::CONNECTION, "close")?;
         }
         let is_old = session.req_header().version == Version::HTTP_10;
@@ -213,7 +199,9 @@ impl ProxyHttp for RegistryProxy {
             if !session.is_body_done() {
                 session.set_read_timeout(Some(AFTER_ANSWER));
             }
-            self.passing.look(session.req_header(), head, context).await;
+            if let Some(passing) = self.passing() {
+                passing.look(session.req_header(), head, context).await;
+            }
             account::mount(&self.metrics, context);
         }
         Ok(())
@@ -226,7 +214,7 @@ impl ProxyHttp for RegistryProxy {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.passing.registry_is_absent();
+        self.registry_is_absent();
         context.unconnected += 1;
         // Nothing was sent, so any request may try the host's next address.
         error.set_retry(context.unconnected < self.peers.failed(peer));
@@ -241,11 +229,11 @@ impl ProxyHttp for RegistryProxy {
         context: &mut Context,
         was_kept: bool,
     ) -> Box<Error> {
-        if failure::is_lost(&error) {
-            self.passing.connection_broke();
+        if let Some(passing) = self.passing().filter(|_| failure::is_lost(&error)) {
+            passing.connection_broke();
         }
         let session = session.as_ref();
-        let is_repeatable = peer::is_repeatable(&session.req_header().method);
+        let is_repeatable = self::is_repeatable(&session.req_header().method);
         if is_repeatable && context.resent < RESENT_AT_MOST && !session.retry_buffer_truncated() {
             context.resent += 1;
             error.retry.decide_reuse(was_kept);

@@ -1,8 +1,10 @@
 //! The request line's target.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::proxy::Session;
 
-use super::query;
+use crate::mount::MountRequest;
+use crate::query;
 
 /// Whether the request line's target has a fragment, which no client may send (RFC 9112, 3.2).
 ///
@@ -27,6 +29,15 @@ pub(super) fn plain_upload(target: &[u8]) -> Vec<u8> {
         rest if rest.is_empty() => path.as_bytes().to_vec(),
         rest => format!("{path}?{rest}").into_bytes(),
     }
+}
+
+/// The request line's target with the mount alone in its query, encoded anew.
+pub(super) fn bare_mount(target: &[u8], mount: &MountRequest) -> Vec<u8> {
+    let target = String::from_utf8_lossy(target);
+    let (path, _) = target.split_once('?').unwrap_or((&target, ""));
+    let source = utf8_percent_encode(mount.source.as_str(), NON_ALPHANUMERIC);
+    let digest = utf8_percent_encode(mount.digest.as_str(), NON_ALPHANUMERIC);
+    format!("{path}?from={source}&mount={digest}").into_bytes()
 }
 
 /// The path below `v2/` of a target that is the registry's API beyond doubt: whatever stands beside

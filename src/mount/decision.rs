@@ -1,6 +1,7 @@
 //! What is decided about a mount.
 
-use crate::access::{Basis, Fingerprint};
+use crate::access::Basis;
+use crate::memory::Fingerprint;
 use crate::outcome::{Outcome, Reason};
 
 /// How a mount goes on.

@@ -47,6 +47,18 @@ impl Digest {
         &self.0
     }
 
+    /// Whether it names bytes that have this SHA-256.
+    #[must_use]
+    pub fn names(&self, hash: &[u8]) -> bool {
+        let digits = |at: usize| self.hex().get(2 * at..2 * at + 2);
+        let byte = |at| u8::from_str_radix(digits(at)?, 16).ok();
+        hash.len() * 2 == HEX_LENGTH
+            && hash
+                .iter()
+                .enumerate()
+                .all(|(at, found)| byte(at) == Some(*found))
+    }
+
     /// The 64 hexadecimal digits.
     #[must_use]
     pub fn hex(&self) -> &str {
@@ -77,6 +89,17 @@ mod tests {
         let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
         assert_eq!(digest.as_str().len(), 71);
         assert_eq!(digest.hex(), HEX);
+    }
+
+    #[test]
+    fn a_digest_names_its_hash_alone() {
+        let digest = Digest::parse(&format!("sha256:{}", "0f".repeat(32))).unwrap();
+        assert!(digest.names(&[15; 32]));
+        assert!(!digest.names(&[15; 31]));
+        assert!(!digest.names(&[]));
+        let mut other = [15; 32];
+        other[31] = 14;
+        assert!(!digest.names(&other));
     }
 
     #[test]

@@ -20,14 +20,16 @@ pub struct Health {
     ask: Arc<Ask>,
     /// A thread of its own: mounts that wait for the disk do not make a sidecar unready.
     worker: Workers,
-    root: PathBuf,
+    /// The store's, where links are written.
+    root: Option<PathBuf>,
     drain: Arc<Drain>,
 }
 
 impl Health {
-    /// Ready where the registry answers, the store at `root` is usable and no drain has begun.
+    /// Ready where the registry answers, the store at `root`, if there is one, is usable, and no
+    /// drain has begun.
     #[must_use]
-    pub fn new(ask: Arc<Ask>, root: PathBuf, drain: Arc<Drain>) -> Self {
+    pub fn new(ask: Arc<Ask>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
         Self {
             ask,
             worker: Workers::new(1, 1024),
@@ -54,7 +56,9 @@ impl Health {
                 return Err(format!("the registry cannot be reached: {reason}"));
             }
         }
-        let root = self.root.clone();
+        let Some(root) = self.root.clone() else {
+            return Ok(());
+        };
         match self.worker.run(deadline, move || check_owner(&root)).await {
             Ok(checked) => checked.map_err(|fault| fault.to_string()),
             Err(_) => Err("the store does not answer".to_owned()),

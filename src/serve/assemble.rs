@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use pingora::server::configuration::ServerConf;
 
-use crate::access::{Access, AccessError};
-use crate::config::{Config, Upstream};
-use crate::http::{Forwarding, Passing, RegistryProxy};
+use super::StartError;
+use crate::access::Access;
+use crate::config::{Config, Distribution, Kind, Pulp, Upstream};
+use crate::http::{Forwarding, Linking, Mending, Passing, RegistryProxy, TokenEndpoint, Way};
 use crate::metrics::Metrics;
 use crate::mount::{Mounts, Sightings};
+use crate::native::{Generic, Native};
 use crate::ops::Drain;
+use crate::relay::Relay;
 use crate::store::Filesystem;
-use crate::upstream::{Ask, Pulse, Standing};
+use crate::tokens::TokenAnswers;
+use crate::upstream::{Ask, Exchange, Peers, Pulse, Standing};
 use crate::workers::Workers;
 
 /// More than any request tries: how often one is sent again is decided for each.
@@ -29,14 +33,61 @@ pub(super) fn proxy(
     ask: &Arc<Ask>,
     drain: &Arc<Drain>,
     metrics: &Arc<Metrics>,
-) -> Result<RegistryProxy, AccessError> {
+) -> Result<RegistryProxy, StartError> {
+    let upstream = &config.upstream;
+    let peers = Arc::new(Peers::new(upstream));
+    let exchange = Arc::new(Exchange::new(&pingora_settings(upstream), peers.clone()));
+    let way = match &config.kind {
+        Kind::Distribution(settings) => {
+            Way::Linking(linking(settings, upstream, ask.clone(), metrics.clone())?)
+        }
+        Kind::Pulp(settings) => {
+            let (prefix, exchange) = (&upstream.prefix, exchange.clone());
+            Way::Mending(pulp(settings, prefix, exchange, metrics.clone())?)
+        }
+        Kind::Generic(settings) => {
+            let native = Native::Generic(Box::new(Generic::new(settings)?));
+            Way::Mending(Mending::new(
+                native,
+                exchange.clone(),
+                None,
+                metrics.clone(),
+            ))
+        }
+    };
+    let tokens = match &config.token_cache {
+        Some(settings) => {
+            let answers = TokenAnswers::new(settings)?;
+            Some(TokenEndpoint::new(answers, exchange, metrics.clone()))
+        }
+        None => None,
+    };
+    Ok(RegistryProxy::new(
+        upstream,
+        Forwarding::new(upstream.trusted_proxies.clone(), config.tls.is_some()),
+        peers,
+        way,
+        tokens,
+        drain.clone(),
+        metrics.clone(),
+    ))
+}
+
+/// Links in distribution's store.
+fn linking(
+    settings: &Distribution,
+    upstream: &Upstream,
+    ask: Arc<Ask>,
+    metrics: Arc<Metrics>,
+) -> Result<Linking, StartError> {
     let standing = Arc::new(Standing::default());
-    let pulse = Arc::new(Pulse::new(&config.upstream, standing.clone()));
+    let pulse = Arc::new(Pulse::new(upstream, standing.clone()));
     let workers = Arc::new(Workers::new(DISK_JOBS, DISK_QUEUE));
-    let store = Arc::new(Filesystem::new(&config.store.root, config.store.durability));
+    let store = &settings.store;
+    let store = Arc::new(Filesystem::new(&store.root, store.durability));
     let access = Access::new(
-        &config.access,
-        ask.clone(),
+        &settings.access,
+        ask,
         standing.clone(),
         pulse.clone(),
         metrics.clone(),
@@ -47,18 +98,25 @@ pub(super) fn proxy(
         store,
         workers,
         standing.clone(),
-        config.mount,
+        settings.mount,
         metrics.clone(),
     ));
-    let trusted = config.upstream.trusted_proxies.clone();
-    Ok(RegistryProxy::new(
-        &config.upstream,
-        Forwarding::new(trusted, config.tls.is_some()),
-        mounts.clone(),
-        Passing::new(&config.upstream.prefix, mounts, sightings, standing, pulse),
-        drain.clone(),
-        metrics.clone(),
-    ))
+    let passing = Passing::new(&upstream.prefix, mounts.clone(), sightings, standing, pulse);
+    Ok(Linking::new(upstream, mounts, passing, metrics))
+}
+
+/// Pulp's own mount, and its artifacts where they are given.
+fn pulp(
+    settings: &Pulp,
+    prefix: &str,
+    exchange: Arc<Exchange>,
+    metrics: Arc<Metrics>,
+) -> Result<Mending, StartError> {
+    let relay = match &settings.artifacts {
+        Some(artifacts) => Some(Arc::new(Relay::new(exchange.clone(), prefix, artifacts)?)),
+        None => None,
+    };
+    Ok(Mending::new(Native::Pulp, exchange, relay, metrics))
 }
 
 /// What Pingora itself is told; the rest is decided for each request.

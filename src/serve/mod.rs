@@ -16,10 +16,12 @@ use tokio::time::Instant;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::access::AccessError;
-use crate::config::{AccessMode, Config};
+use crate::config::{AccessMode, Config, Kind};
 use crate::http::{self, Bound, ListenError, RegistryProxy, TlsFault};
+use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
 use crate::ops::{Admin, Drain, Health};
+use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
 use crate::upstream::{Ask, AskError, BaseAnswer};
 
@@ -44,6 +46,12 @@ pub enum StartError {
     /// Nothing can be decided about access.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The bytes of layers cannot be read.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactsFault),
+    /// Memories have no key.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -76,13 +84,19 @@ pub async fn run(config: Config, dropped: ErrorCounter) -> Result<(), StartError
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if matches!(config.access.mode, AccessMode::None) {
-        tokio::spawn(warn_of_access_control(started.ask.clone()));
-    }
+    let store = match config.kind {
+        Kind::Distribution(settings) => {
+            if matches!(settings.access.mode, AccessMode::None) {
+                tokio::spawn(warn_of_access_control(started.ask.clone()));
+            }
+            Some(settings.store.root)
+        }
+        Kind::Pulp(_) | Kind::Generic(_) => None,
+    };
     let drain = started.drain;
     let settings = assemble::pingora_settings(&config.upstream);
     let proxy = http_proxy(&settings, started.proxy);
-    let health = Health::new(started.ask, config.store.root, drain.clone());
+    let health = Health::new(started.ask, store, drain.clone());
     let admin = Arc::new(Admin::new(started.metrics, health));
     announce("registry", &started.registry_port);
     announce("admin", &started.admin_port);
@@ -102,7 +116,9 @@ pub async fn run(config: Config, dropped: ErrorCounter) -> Result<(), StartError
 /// Tries all that can fail; ports come last, so that nobody is accepted in vain.
 async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
     let signals = Signals::catch().map_err(StartError::Signals)?;
-    check_owner(&config.store.root)?;
+    if let Kind::Distribution(settings) = &config.kind {
+        check_owner(&settings.store.root)?;
+    }
     let metrics = Arc::new(Metrics::new(Some(dropped))?);
     let tls = config.tls.as_ref().map(http::load_tls).transpose()?;
     let tls = tls.map(|(acceptor, ends)| {

@@ -15,7 +15,7 @@ use crate::oci::finds_scope_insufficient;
 /// Answers to questions are short; more than this is not read.
 const MAX_BODY: usize = 64 * 1024;
 /// How a question names itself.
-const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
+pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 
 /// The client and the registry's address.
 #[derive(Debug)]

@@ -1,18 +1,23 @@
 //! The registry behind: questions of our own to it, and what is known about its state.
 //!
-//! `addresses` knows where it is, `ask` is the one client for questions without a body, `probe`
-//! the question about a mount's rights, `standing` holds what allows us to write beside it at
-//! all, and `pulse` feels whether it is still there when a connection broke.
-//! Clients' own requests are not here: they stream through `http`.
+//! `addresses` knows where it is and `peer` how it is reached. `ask` is the one client for
+//! questions without a body, `probe` the question about a mount's rights, `standing` holds what
+//! allows us to write beside it at all, and `pulse` feels whether it is still there when a
+//! connection broke. `exchange` sends a client's request whose answer must be looked at before
+//! it is passed on. All other requests of clients are not here: they stream through `http`.
 
 mod addresses;
 mod ask;
+mod exchange;
+mod peer;
 mod probe;
 mod pulse;
 mod standing;
 
 pub use addresses::Addresses;
-pub use ask::{Ask, AskError, BaseAnswer};
+pub use ask::{Ask, AskError, BaseAnswer, USER_AGENT};
+pub use exchange::{Exchange, Held};
+pub use peer::{Peers, is_repeatable};
 pub use probe::ProbeAnswer;
 pub use pulse::Pulse;
 pub use standing::{PROBE_COUNTS_FOR, Standing, Ticket};

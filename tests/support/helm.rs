@@ -109,6 +109,11 @@ impl Rendered {
         Self(three)
     }
 
+    /// Resources that somebody else has rendered.
+    pub fn read(text: &str) -> Self {
+        Self(documents(text))
+    }
+
     pub fn has(&self, kind: &str) -> bool {
         self.0.iter().any(|resource| resource["kind"] == kind)
     }

@@ -6,6 +6,7 @@
 
 pub mod alike;
 pub mod authorities;
+pub mod clients;
 pub mod engine;
 pub mod faulted;
 pub mod faulty;
@@ -18,6 +19,7 @@ pub mod pieces;
 pub mod played;
 pub mod pod;
 pub mod program;
+pub mod pulp;
 pub mod push;
 pub mod registry;
 pub mod secrets;

@@ -86,6 +86,12 @@ impl Sidecar {
         sidecar
     }
 
+    /// `command` runs the binary until its standard input ends.
+    pub fn launch_held(mut command: Command, config: &Value) -> Self {
+        command.stdin(Stdio::piped());
+        Self::launch(command, config)
+    }
+
     /// `command` has all of its arguments already.
     pub fn run(mut command: Command) -> Self {
         let mut process = command

@@ -8,11 +8,10 @@ use tokio::time::Instant as Deadline;
 
 use super::users::{Entry, Users};
 use crate::access::credentials::{Login, Scheme};
-use crate::access::fingerprint::{Fingerprint, Fingerprints};
 use crate::access::judgement::{Allowed, Judgement};
-use crate::access::memory::{Kept, Memory};
 use crate::access::watched::{FileFault, Watched};
 use crate::access::{Unauthorized, Wish};
+use crate::memory::{Fingerprint, Fingerprints, Kept, Memory};
 use crate::workers::{Unfinished, Workers, half_of_the_processors};
 
 /// Logins that are remembered, right or wrong.

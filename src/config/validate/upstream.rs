@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::single::{choice, invalid, positive};
+use super::single::{invalid, positive};
 use crate::config::values::UpstreamUrl;
 use crate::config::{ConfigError, DistributionVersion, Timeouts, Upstream, schema};
 
@@ -19,12 +19,6 @@ const RESERVED_HEADERS: &[&str] = &[
 ];
 
 pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> {
-    choice(
-        "upstream.kind",
-        file.kind.as_deref(),
-        &[("distribution", ())],
-        (),
-    )?;
     let text = file.url.ok_or_else(|| {
         invalid(
             "upstream.url",

@@ -5,7 +5,7 @@ use std::fmt;
 use ring::{hmac, rand::SystemRandom};
 
 /// Makes fingerprints that mean something in this process alone.
-pub(super) struct Fingerprints(hmac::Key);
+pub struct Fingerprints(hmac::Key);
 
 /// HMAC-SHA-256 of a credential and what was asked with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +18,9 @@ pub struct NoRandomness;
 
 impl Fingerprints {
     /// Takes a new random key.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]
     pub fn new() -> Result<Self, NoRandomness> {
         hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map(Self)
@@ -25,6 +28,7 @@ impl Fingerprints {
     }
 
     /// Of parts in their order; where one ends and the next begins counts too.
+    #[must_use]
     pub fn of(&self, parts: &[&[u8]]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {

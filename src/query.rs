@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 /// One `key=value` of a query.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pair<'a> {
+pub(crate) struct Pair<'a> {
     /// The pair as it came.
     pub raw: &'a str,
     /// The decoded key.
@@ -16,7 +16,7 @@ pub(super) struct Pair<'a> {
 }
 
 /// The pairs of a query; `Err` is a pair that Go drops or that has no one reading.
-pub(super) fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, &str>> {
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, &str>> {
     query
         .split('&')
         .filter(|raw| !raw.is_empty())
@@ -24,7 +24,7 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, &str>>
 }
 
 /// The query without `mount` and `from`, every other pair as it came.
-pub(super) fn without_mount(query: &str) -> String {
+pub(crate) fn without_mount(query: &str) -> String {
     let kept: Vec<_> = pairs(query)
         .filter_map(|pair| match pair {
             Ok(pair) if matches!(&*pair.key, "mount" | "from") => None,

@@ -11,12 +11,14 @@ use moka::future::Cache;
 use super::fingerprint::Fingerprint;
 
 /// A bounded memory of answers to questions that are known by their fingerprint.
-pub(super) struct Memory<V>(Cache<Fingerprint, Kept<V>>);
+pub struct Memory<V>(Cache<Fingerprint, Kept<V>>);
 
 /// An answer, and for how long it counts.
 #[derive(Debug, Clone)]
-pub(super) struct Kept<V> {
+pub struct Kept<V> {
+    /// The answer.
     pub answer: V,
+    /// It counts from when it is kept.
     pub lifetime: Duration,
 }
 
@@ -46,6 +48,7 @@ impl<V> fmt::Debug for Memory<V> {
 
 impl<V: Clone + Send + Sync + 'static> Memory<V> {
     /// Keeps at most `bound` answers; beyond, those go that are used least.
+    #[must_use]
     pub fn new(bound: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(bound)
@@ -61,6 +64,7 @@ impl<V: Clone + Send + Sync + 'static> Memory<V> {
 
     /// The remembered answer, or the one that `ask` gives; equal questions at once ask once.
     ///
+    /// # Errors
     /// An error is no answer: it is shared by those who wait for it, and not kept.
     pub async fn get_or_ask<E: Send + Sync + 'static>(
         &self,
@@ -71,10 +75,12 @@ impl<V: Clone + Send + Sync + 'static> Memory<V> {
         Ok(kept.answer)
     }
 
+    /// Keeps an answer that somebody has already.
     pub async fn insert(&self, question: Fingerprint, kept: Kept<V>) {
         self.0.insert(question, kept).await;
     }
 
+    /// Takes an answer away.
     pub async fn forget(&self, question: &Fingerprint) {
         self.0.invalidate(question).await;
     }

@@ -1,4 +1,4 @@
-//! Connections to the registry for clients' own requests.
+//! How the registry is reached for a request.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use http::Method;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 use pingora::{ErrorType, OrErr, Result};
 
+use super::Addresses;
 use crate::config::{Timeouts, Upstream, UpstreamUrl};
-use crate::upstream::Addresses;
 
 /// Requests that must not be sent twice share no connection with others.
 const UNSHARED: u64 = 1;
 
 /// Knows how the registry is reached.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub struct Peers {
     place: Place,
     timeouts: Timeouts,
 }
@@ -53,7 +53,10 @@ impl Peers {
     /// A GET or HEAD may use a kept connection and is sent again where that has just died.
     /// Anything else gets a connection of its own: it must not be sent twice, and must not
     /// fail because somebody else's connection was closed at the worst moment.
-    pub(super) async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
+    ///
+    /// # Errors
+    /// Where the host is not found.
+    pub async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
         let mut peer = match &self.place {
             Place::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
             Place::Tcp {
@@ -80,7 +83,8 @@ impl Peers {
     }
 
     /// No connection came about; returns how many addresses there are to try.
-    pub(super) fn failed(&self, peer: &HttpPeer) -> usize {
+    #[must_use]
+    pub fn failed(&self, peer: &HttpPeer) -> usize {
         match (&self.place, peer.address().as_inet()) {
             (Place::Tcp { addresses, .. }, Some(address)) => addresses.failed(*address),
             _ => 1,
@@ -89,6 +93,7 @@ impl Peers {
 }
 
 /// Whether a request may be sent to the registry a second time.
-pub(super) fn is_repeatable(method: &Method) -> bool {
+#[must_use]
+pub fn is_repeatable(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }

@@ -1,0 +1,81 @@
+//! In front of distribution: its store, and how mounts are answered.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::single::{choice, invalid, positive};
+use super::{access, upstream};
+use crate::config::schema::{self, File};
+use crate::config::{ConfigError, Distribution, Durability, Mount, SourceDenied, Store};
+
+pub(super) fn validate(
+    file: &File,
+    warnings: &mut Vec<String>,
+) -> Result<Distribution, ConfigError> {
+    let version = upstream::version(file.upstream.version)?;
+    Ok(Distribution {
+        mount: mount(&file.mount)?,
+        access: access::validate(file.access.clone(), version, warnings)?,
+        store: store(file.store.clone())?,
+    })
+}
+
+fn store(file: schema::Store) -> Result<Store, ConfigError> {
+    let setting = "store.filesystem.rootdirectory";
+    choice("store.verify", file.verify.as_deref(), &[("none", ())], ())?;
+    let root = file
+        .filesystem
+        .and_then(|filesystem| filesystem.rootdirectory)
+        .map(PathBuf::from)
+        .ok_or_else(|| {
+            invalid(
+                setting,
+                "is missing: which folder is the registry's rootdirectory?",
+            )
+        })?;
+    if !root.is_absolute() {
+        return Err(invalid(setting, "must be an absolute path"));
+    }
+    if root.ends_with("docker/registry/v2") {
+        return Err(invalid(
+            setting,
+            "ends with docker/registry/v2, which the registry makes below its rootdirectory: leave that part out",
+        ));
+    }
+    let durability = choice(
+        "store.durability",
+        file.durability.as_deref(),
+        &[
+            ("full", Durability::Full),
+            ("file", Durability::File),
+            ("none", Durability::None),
+        ],
+        Durability::Full,
+    )?;
+    Ok(Store { root, durability })
+}
+
+fn mount(file: &schema::Mount) -> Result<Mount, ConfigError> {
+    Ok(Mount {
+        source_denied: source_denied(file)?,
+        time_budget: positive(
+            "mount.time_budget",
+            file.time_budget.as_deref(),
+            Duration::from_secs(2),
+        )?,
+        dry_run: file.dry_run.unwrap_or(false),
+    })
+}
+
+/// What a caller gets who may not pull the source.
+pub(super) fn source_denied(file: &schema::Mount) -> Result<SourceDenied, ConfigError> {
+    choice(
+        "mount.source_denied",
+        file.source_denied.as_deref(),
+        &[
+            ("fallback", SourceDenied::Fallback),
+            ("challenge", SourceDenied::Challenge),
+        ],
+        SourceDenied::Fallback,
+    )
+}

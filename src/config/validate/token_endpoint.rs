@@ -1,0 +1,53 @@
+//! Remembered answers of the registry's own token endpoint.
+
+use std::time::Duration;
+
+use super::single::{invalid, positive};
+use crate::config::{ConfigError, Kind, TokenCache, schema};
+
+/// Pulp's own.
+const PULPS: &str = "/token/";
+/// A token is handed out again for seconds: a right that is taken away lives on for as long.
+const LONGEST: Duration = Duration::from_secs(60);
+
+pub(super) fn validate(
+    file: schema::TokenEndpoint,
+    kind: &Kind,
+) -> Result<Option<TokenCache>, ConfigError> {
+    let ttl = "token_endpoint.cache.ttl";
+    let cache = TokenCache {
+        ttl: positive(ttl, file.cache.ttl.as_deref(), Duration::from_secs(30))?,
+        path: path(file.path, kind)?,
+    };
+    if cache.ttl > LONGEST {
+        let reason =
+            "must not be longer than a minute: a right that is taken away lives on for as long";
+        return Err(invalid(ttl, reason));
+    }
+    let is_enabled = file.cache.enabled == Some(true);
+    if is_enabled && cache.path.is_empty() {
+        let reason = "is missing: at which path does the registry hand out tokens?";
+        return Err(invalid("token_endpoint.path", reason));
+    }
+    Ok(is_enabled.then_some(cache))
+}
+
+/// Empty where nobody says one.
+fn path(text: Option<String>, kind: &Kind) -> Result<String, ConfigError> {
+    let Some(text) = text else {
+        let is_pulp = matches!(kind, Kind::Pulp(_));
+        return Ok(if is_pulp { PULPS } else { "" }.to_owned());
+    };
+    let is_plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~');
+    if !text.starts_with('/')
+        || !text.bytes().all(is_plain)
+        || text.contains("//")
+        || text.contains("/.")
+    {
+        let reason =
+            format!("{text:?} must be a plain path such as /token/, without host or query");
+        return Err(invalid("token_endpoint.path", reason));
+    }
+    Ok(text)
+}

@@ -1,0 +1,192 @@
+//! In front of Pulp and other registries: their own mount is asked, and an answer that breaks
+//! clients is replaced by that of a plain upload.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{StatusCode, header};
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use super::classify::{Oddity, Route};
+use super::context::{Context, MountState};
+use super::{account, target};
+use crate::access::Credentials;
+use crate::metrics::Metrics;
+use crate::mount::{Forward, MountRequest};
+use crate::native::{Answered, Native, Next, counted};
+use crate::outcome::{Outcome, Reason};
+use crate::relay::{Errand, Relay, Relayed};
+use crate::upstream::{Exchange, Held};
+
+/// Bytes of the longest error that is looked into.
+const LONGEST_ERROR: usize = 64 * 1024;
+
+/// Asks a registry's own mount.
+#[derive(Debug)]
+pub struct Mending {
+    native: Native,
+    exchange: Arc<Exchange>,
+    /// For layers that Pulp does not mount yet.
+    relay: Option<Arc<Relay>>,
+    metrics: Arc<Metrics>,
+}
+
+/// What the client gets.
+struct Given {
+    answer: Held,
+    state: MountState,
+}
+
+impl Mending {
+    /// By the rules of `native`, through `exchange`.
+    #[must_use]
+    pub fn new(
+        native: Native,
+        exchange: Arc<Exchange>,
+        relay: Option<Arc<Relay>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            native,
+            exchange,
+            relay,
+            metrics,
+        }
+    }
+
+    /// `Ok(false)` leaves the request to the registry.
+    pub(super) async fn answer(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> Result<bool> {
+        let (request, reason) = match context.route.clone() {
+            Route::Mount(request) => (Some(request), Reason::None),
+            Route::SourcelessMount => (None, Reason::SourceMissing),
+            Route::OddMount(Oddity::Words) => (None, Reason::OddRequest),
+            Route::OddMount(Oddity::Form) => {
+                context.forward_at_once(Reason::OddRequest);
+                return Ok(false);
+            }
+            Route::Upload(_) | Route::Other => return Ok(false),
+        };
+        // Until the registry has answered: if it does not, this is what is counted.
+        context.forward_at_once(Reason::UpstreamUnavailable);
+        context.asked = Some(Instant::now());
+        let head = session.req_header();
+        let given = self.mount(head, request.as_ref()).await?;
+        context.answered_after = context.asked.map(|asked| asked.elapsed());
+        context.mount = or_reason(given.state, reason);
+        account::mount(&self.metrics, context);
+        given.answer.pass_on(session).await?;
+        Ok(true)
+    }
+
+    /// Asks for the mount, and for what the rules put in its place.
+    async fn mount(&self, head: &RequestHeader, request: Option<&MountRequest>) -> Result<Given> {
+        let mut mount = head.clone();
+        if let Some(request) = request.filter(|_| self.native.wants_bare_queries()) {
+            mount.set_raw_path(&target::bare_mount(head.raw_path(), request))?;
+        }
+        let mut answer = self.exchange.send(mount).await?;
+        let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = if status.is_client_error() {
+            answer.body(LONGEST_ERROR).await?
+        } else {
+            None
+        };
+        let next = self.native.next(&Answered {
+            request,
+            credentials: &credentials,
+            status,
+            headers: &headers,
+            body,
+        });
+        let Next::Upload {
+            reason,
+            is_blob_missing,
+        } = next
+        else {
+            return Ok(passed_on(answer));
+        };
+        if let Some(request) = request.filter(|_| is_blob_missing)
+            && let Some(relayed) = self.relay(head, request, credentials).await
+        {
+            return Ok(done(relayed));
+        }
+        self.upload(head, answer, reason).await
+    }
+
+    async fn relay(
+        &self,
+        head: &RequestHeader,
+        request: &MountRequest,
+        credentials: Credentials,
+    ) -> Option<Relayed> {
+        let relay = self.relay.as_ref()?;
+        let errand = Errand {
+            request: request.clone(),
+            credentials,
+            host: head.headers.get(header::HOST)?.clone(),
+        };
+        relay.attempt(errand).await
+    }
+
+    /// Starts a plain upload in the place of a refused mount.
+    async fn upload(&self, head: &RequestHeader, refused: Held, reason: Reason) -> Result<Given> {
+        let mut plain = head.clone();
+        plain.set_raw_path(&target::plain_upload(head.raw_path()))?;
+        let answer = self.exchange.send(plain).await?;
+        let unauthorized = StatusCode::UNAUTHORIZED;
+        if refused.status() == unauthorized && answer.status() == unauthorized {
+            // It is not only the source: the first answer names all that the caller lacks, and
+            // does not show what was remembered of whoever's name the token bears.
+            return Ok(passed_on(refused));
+        }
+        Ok(Given {
+            answer,
+            state: MountState::Forwarded(Forward::as_it_came(reason)),
+        })
+    }
+}
+
+/// The registry's own answer to the mount.
+fn passed_on(answer: Held) -> Given {
+    let (outcome, reason) = counted(answer.status());
+    let forward = Forward {
+        outcome,
+        ..Forward::as_it_came(reason)
+    };
+    Given {
+        answer,
+        state: MountState::Forwarded(forward),
+    }
+}
+
+fn done(relayed: Relayed) -> Given {
+    Given {
+        answer: relayed.answer,
+        state: MountState::Done {
+            outcome: Outcome::Relayed,
+            size: relayed.size,
+        },
+    }
+}
+
+/// What was known of the request before is said where the registry's answer says nothing.
+fn or_reason(state: MountState, known: Reason) -> MountState {
+    match state {
+        MountState::Forwarded(forward)
+            if forward.reason == Reason::None && forward.outcome == Outcome::Forwarded =>
+        {
+            MountState::Forwarded(Forward {
+                reason: known,
+                ..forward
+            })
+        }
+        state => state,
+    }
+}

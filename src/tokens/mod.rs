@@ -1,0 +1,128 @@
+//! Remembered answers of the registry's own token endpoint.
+//!
+//! `question` says which requests may be answered from memory, and what makes two of them the
+//! same; `scope` reads what they ask for; `keeping` judges for how long an answer may be kept.
+//! An answer is handed out as it came, to the same credentials alone, and nothing is answered
+//! from memory that the registry itself would not have answered a moment ago.
+
+mod keeping;
+mod question;
+mod scope;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
+
+use crate::config::TokenCache;
+use crate::memory::{Fingerprints, Kept, Memory, NoRandomness};
+use keeping::Judgement;
+use question::Question;
+
+/// Answers that are remembered.
+const REMEMBERED: u64 = 16 * 1024;
+/// Bytes of the longest answer that is remembered.
+pub const LONGEST: usize = 64 * 1024;
+
+/// Remembers answers of one token endpoint.
+#[derive(Debug)]
+pub struct TokenAnswers {
+    settings: TokenCache,
+    fingerprints: Fingerprints,
+    memory: Memory<Arc<Answer>>,
+}
+
+/// An answer of the token endpoint, whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// As it came.
+    pub head: ResponseHeader,
+    /// As it came.
+    pub body: Bytes,
+    /// What it depends on besides the question, and how that was then.
+    varies_by: Vec<(HeaderName, Vec<HeaderValue>)>,
+    taken: Instant,
+}
+
+/// The answer was not one to keep, or there was none.
+#[derive(Debug, Clone, Copy)]
+pub struct NotKept;
+
+impl TokenAnswers {
+    /// Remembers nothing yet.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]
+    pub fn new(settings: &TokenCache) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            settings: settings.clone(),
+            fingerprints: Fingerprints::new()?,
+            memory: Memory::new(REMEMBERED),
+        })
+    }
+
+    /// The question that a request puts, if its answer may come from memory.
+    #[must_use]
+    pub fn question(&self, target: &[u8], head: &Parts) -> Option<Question> {
+        Question::read(&self.settings.path, target, head, &self.fingerprints)
+    }
+
+    /// The remembered answer, or the one that `ask` fetches; equal questions at once ask once.
+    ///
+    /// # Errors
+    /// [`NotKept`]: then whoever did not ask must ask for itself.
+    pub async fn answer(
+        &self,
+        question: &Question,
+        head: &Parts,
+        ask: impl Future<Output = Option<(ResponseHeader, Bytes)>>,
+    ) -> Result<Arc<Answer>, NotKept> {
+        let asked = self.memory.get_or_ask(question.fingerprint, async {
+            let taken = Instant::now();
+            let (answer, body) = ask.await.ok_or(NotKept)?;
+            let ttl = self.settings.ttl;
+            let lifetime = match keeping::judge(&answer, &body, &question.scopes, ttl) {
+                Judgement::Keep(lifetime) => lifetime.saturating_sub(taken.elapsed()),
+                Judgement::Share => Duration::ZERO,
+                Judgement::Leave => return Err(NotKept),
+            };
+            let varies_by = keeping::varies_by(&answer.headers, &head.headers).ok_or(NotKept)?;
+            Ok(Kept {
+                lifetime,
+                answer: Arc::new(Answer {
+                    head: answer,
+                    body,
+                    varies_by,
+                    taken,
+                }),
+            })
+        });
+        let answer = asked.await.map_err(|error| *error)?;
+        if answer.fits(&head.headers) {
+            Ok(answer)
+        } else {
+            Err(NotKept)
+        }
+    }
+}
+
+impl Answer {
+    /// Whole seconds since it was asked for.
+    #[must_use]
+    pub fn age(&self) -> u64 {
+        self.taken.elapsed().as_secs()
+    }
+
+    /// Whether it would be the same for these headers.
+    fn fits(&self, headers: &HeaderMap) -> bool {
+        let is_same =
+            |name: &HeaderName, then: &[HeaderValue]| headers.get_all(name).iter().eq(then.iter());
+        self.varies_by
+            .iter()
+            .all(|(name, then)| is_same(name, then))
+    }
+}

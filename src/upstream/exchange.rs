@@ -1,0 +1,252 @@
+//! A request whose answer is looked at before anybody gets it.
+//!
+//! Pingora cannot ask again once it has seen an answer's status, so such a request is sent here:
+//! on a connection of its own, once, and the answer is held until it is known whether the client
+//! gets it. Most of these requests have no body.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Version, header};
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::client::HttpSession;
+use pingora::proxy::Session;
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::Peer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use tokio::sync::mpsc::Receiver;
+
+use super::Peers;
+
+/// What is a matter of the client's own connection.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+];
+
+/// Sends requests to the registry.
+pub struct Exchange {
+    connector: Connector,
+    peers: Arc<Peers>,
+}
+
+/// An answer that nobody has got yet.
+pub struct Held {
+    session: HttpSession,
+    head: ResponseHeader,
+    /// What was read of the body.
+    start: Vec<u8>,
+    is_whole: bool,
+}
+
+impl Exchange {
+    /// By Pingora's settings, as the proxy's own connections are made.
+    #[must_use]
+    pub fn new(settings: &ServerConf, peers: Arc<Peers>) -> Self {
+        let options = ConnectorOptions::from_server_conf(settings);
+        Self {
+            connector: Connector::new(Some(options)),
+            peers,
+        }
+    }
+
+    /// Sends a request without a body.
+    ///
+    /// # Errors
+    /// Where the registry gave no answer.
+    pub async fn send(&self, head: RequestHeader) -> Result<Held> {
+        let mut session = self.begin(head).await?;
+        session.finish_request_body().await.map_err(of_upstream)?;
+        Held::receive(session).await
+    }
+
+    /// Sends a request with a body of `length` bytes, which come in pieces.
+    ///
+    /// # Errors
+    /// Where the registry gave no answer, or the pieces end early: then the connection is broken
+    /// off, so that nobody takes for whole what is not.
+    pub async fn send_with(
+        &self,
+        mut head: RequestHeader,
+        length: u64,
+        mut pieces: Receiver<Bytes>,
+    ) -> Result<Held> {
+        head.insert_header(header::CONTENT_LENGTH, length)?;
+        let mut session = self.begin(head).await?;
+        let mut left = length;
+        while let Some(piece) = pieces.recv().await {
+            left = left.saturating_sub(piece.len() as u64);
+            let written = session.write_request_body(piece, false).await;
+            written.map_err(of_upstream)?;
+        }
+        if left > 0 {
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "the body was abandoned",
+            ));
+        }
+        session.finish_request_body().await.map_err(of_upstream)?;
+        Held::receive(session).await
+    }
+
+    /// Sends a request's head on a new connection.
+    async fn begin(&self, mut head: RequestHeader) -> Result<HttpSession> {
+        for name in HOP_BY_HOP {
+            head.remove_header(*name);
+        }
+        head.insert_header(header::CONNECTION, "close")?;
+        let mut session = self.connect(&head.method).await.map_err(of_upstream)?;
+        let written = session.write_request_header(Box::new(head)).await;
+        written.map_err(of_upstream)?;
+        Ok(session)
+    }
+
+    /// Connects to the first of the host's addresses that takes the connection.
+    async fn connect(&self, method: &Method) -> Result<HttpSession> {
+        let mut tried = 0;
+        loop {
+            let peer = self.peers.peer(method).await?;
+            tried += 1;
+            match self.connector.get_http_session(&*peer).await {
+                Ok((mut session, _)) => {
+                    let options = peer.get_peer_options();
+                    session.set_read_timeout(options.and_then(|options| options.read_timeout));
+                    session.set_write_timeout(options.and_then(|options| options.write_timeout));
+                    return Ok(session);
+                }
+                Err(error) if tried >= self.peers.failed(&peer) => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Held {
+    async fn receive(mut session: HttpSession) -> Result<Self> {
+        loop {
+            session.read_response_header().await.map_err(of_upstream)?;
+            match session.response_header() {
+                Some(head) if head.status.is_informational() => {}
+                Some(head) => {
+                    return Ok(Self {
+                        head: head.clone(),
+                        session,
+                        start: Vec::new(),
+                        is_whole: false,
+                    });
+                }
+                None => {
+                    let error = Error::explain(ErrorType::InvalidHTTPHeader, "no head");
+                    return Err(of_upstream(error));
+                }
+            }
+        }
+    }
+
+    /// The answer's status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The answer's headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The whole head, as it came.
+    #[must_use]
+    pub fn head(&self) -> &ResponseHeader {
+        &self.head
+    }
+
+    /// The body, if it is no longer than `limit` bytes; it can still be passed on, however long.
+    ///
+    /// # Errors
+    /// Where the answer breaks off.
+    pub async fn body(&mut self, limit: usize) -> Result<Option<&[u8]>> {
+        while !self.is_whole && self.start.len() <= limit {
+            match self.next().await? {
+                Some(piece) => self.start.extend_from_slice(&piece),
+                None => self.is_whole = true,
+            }
+        }
+        let is_within = self.is_whole && self.start.len() <= limit;
+        Ok(is_within.then_some(&self.start))
+    }
+
+    /// Gives the answer to a client, byte for byte.
+    ///
+    /// # Errors
+    /// Where the answer breaks off, or the client goes away.
+    pub async fn pass_on(mut self, client: &mut Session) -> Result<()> {
+        let mut head = self.head.clone();
+        let is_framed = head.headers.contains_key(header::CONTENT_LENGTH)
+            || head.headers.contains_key(header::TRANSFER_ENCODING);
+        let is_empty = client.req_header().method == Method::HEAD
+            || matches!(
+                head.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        if !is_framed && !is_empty {
+            // It ends where the registry closes the connection; the client's may go on.
+            head.set_version(Version::HTTP_11);
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        client
+            .write_response_header(Box::new(head), is_empty)
+            .await?;
+        if is_empty {
+            return Ok(());
+        }
+        if !self.start.is_empty() {
+            let start = Bytes::from(std::mem::take(&mut self.start));
+            client.write_response_body(Some(start), false).await?;
+        }
+        while !self.is_whole {
+            match self.next().await? {
+                Some(piece) => client.write_response_body(Some(piece), false).await?,
+                None => self.is_whole = true,
+            }
+        }
+        client.write_response_body(None, true).await
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        self.session.read_response_body().await.map_err(of_upstream)
+    }
+}
+
+/// Says that the registry is to blame, unless somebody is already.
+#[allow(
+    clippy::unnecessary_box_returns,
+    reason = "Pingora's errors come boxed"
+)]
+fn of_upstream(mut error: Box<Error>) -> Box<Error> {
+    if *error.esource() == ErrorSource::Unset {
+        error.as_up();
+    }
+    error
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exchange")
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "an answer of {}", self.head.status)
+    }
+}

@@ -1,0 +1,328 @@
+//! Any registry: an upstream that answers each status to a mount.
+
+use crate::support;
+use base64_url::encode;
+use serde_json::{Value, json};
+use support::faulty::{Faulty, Heard, Verdict, answer};
+use support::push::{Client, mount_target};
+use support::sidecar::Sidecar;
+use support::wire::Answer;
+
+/// Base64 without padding and with the letters of a URL, as tokens are written.
+mod base64_url {
+    pub fn encode(text: &str) -> String {
+        let padded = crate::support::base64(text.as_bytes());
+        padded
+            .trim_end_matches('=')
+            .replace('+', "-")
+            .replace('/', "_")
+    }
+}
+
+const DIGEST: &str = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
+const CHALLENGE: &str = r#"Bearer realm="http://h/token",service="s",scope="repository:dst:push,pull repository:src:pull""#;
+
+fn is_mount(heard: &Heard) -> bool {
+    heard.target.contains("mount=")
+}
+
+/// A registry that answers a mount with this status, and the plain upload with another one.
+fn registry(mount: &'static str, plain: &'static str) -> Faulty {
+    Faulty::start(move |heard| {
+        let said = if is_mount(heard) { mount } else { plain };
+        let body = format!("answer to {}", heard.target);
+        Verdict::Answer(if said.starts_with("401") {
+            format!(
+                "HTTP/1.1 {said}\r\nWWW-Authenticate: {CHALLENGE}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes()
+        } else {
+            answer(said, &body)
+        })
+    })
+}
+
+fn sidecar(upstream: &Faulty, change: impl FnOnce(&mut Value)) -> Sidecar {
+    let mut config = json!({
+        "listen": {"address": "127.0.0.1:0"},
+        "admin": {"address": "127.0.0.1:0"},
+        "upstream": {"url": upstream.url(), "kind": "generic"},
+    });
+    change(&mut config);
+    Sidecar::from(&config)
+}
+
+/// What the client gets, and how often the registry was asked for it.
+fn mounted(mount: &'static str, plain: &'static str) -> (Answer, usize) {
+    let upstream = registry(mount, plain);
+    let sidecar = sidecar(&upstream, |_| ());
+    let answer = sidecar.client().mount("dst", DIGEST, "src");
+    let asked = upstream.all();
+    assert!(
+        asked
+            .iter()
+            .all(|heard| heard.method == "POST" && !heard.is_the_sidecars())
+    );
+    (answer, asked.len())
+}
+
+#[test]
+fn answers_that_break_clients_are_replaced_by_the_plain_uploads() {
+    for status in [
+        "400 Bad Request",
+        "403 Forbidden",
+        "404 Not Found",
+        "405 Method Not Allowed",
+    ] {
+        for plain in [
+            "202 Accepted",
+            "401 Unauthorized",
+            "403 Forbidden",
+            "405 No",
+            "500 Oh",
+        ] {
+            let (answer, asked) = mounted(status, plain);
+            assert_eq!(answer.status.to_string(), plain[..3], "{status}");
+            assert_eq!(answer.text(), "answer to /v2/dst/blobs/uploads/");
+            assert_eq!(asked, 2);
+        }
+    }
+}
+
+#[test]
+fn every_other_answer_is_the_registrys_own_and_nothing_is_asked_again() {
+    for status in [
+        "200 OK",
+        "201 Created",
+        "202 Accepted",
+        "301 Moved",
+        "307 Temporary Redirect",
+        "402 Pay",
+        "409 Conflict",
+        "416 Range",
+        "422 Unprocessable",
+        "429 Too Many Requests",
+        "500 Oh",
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+        "504 Timeout",
+        "507 Full",
+    ] {
+        let (answer, asked) = mounted(status, "202 Accepted");
+        assert_eq!(answer.status.to_string(), status[..3]);
+        let asked_for = mount_target("dst", DIGEST, "src");
+        assert_eq!(answer.text(), format!("answer to {asked_for}"));
+        assert_eq!(asked, 1, "{status}");
+    }
+}
+
+#[test]
+fn the_configuration_says_which_answers_are_replaced() {
+    for (statuses, mount, expected) in [
+        (json!([]), "404 Not Found", 404),
+        (json!([422]), "404 Not Found", 404),
+        (json!([422]), "422 Unprocessable", 202),
+    ] {
+        let upstream = registry(mount, "202 Accepted");
+        let sidecar = sidecar(&upstream, |config| {
+            config["mend"] = json!({"statuses": statuses});
+        });
+        sidecar
+            .client()
+            .mount("dst", DIGEST, "src")
+            .expect(expected);
+    }
+}
+
+#[test]
+fn an_answer_is_passed_on_byte_for_byte() {
+    let head = "HTTP/1.1 409 Really Odd\r\nX-One: a\r\nx-one: b\r\nSet-Cookie: c=d\r\n\
+                Content-Type: text/Plain\r\nDate: Sun, 22 Nov 2026 19:22:50 GMT\r\n";
+    for framed in [
+        format!("{head}Content-Length: 5\r\n\r\nhello"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
+        format!("{head}\r\nhello"),
+    ] {
+        let bytes = framed.into_bytes();
+        let upstream = Faulty::start(move |_| Verdict::AnswerAndClose(bytes.clone()));
+        let sidecar = sidecar(&upstream, |_| ());
+        let mount = sidecar.client().mount("dst", DIGEST, "src");
+        // The same answer to something that is passed through.
+        let other = sidecar
+            .client()
+            .request("POST", "/v2/dst/other")
+            .send(sidecar.port);
+        assert_eq!(mount.status, 409);
+        assert_eq!(mount.text(), "hello");
+        assert_eq!(mount.headers, other.headers);
+        assert!(
+            mount
+                .headers
+                .contains(&("x-one".to_owned(), "b".to_owned()))
+        );
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_passed_on_as_it_comes() {
+    let upstream = Faulty::start(|heard| {
+        let body = "x".repeat(3_000_000);
+        let said = if is_mount(heard) {
+            "409 Conflict"
+        } else {
+            "202 Accepted"
+        };
+        Verdict::Answer(answer(said, &body))
+    });
+    let sidecar = sidecar(&upstream, |_| ());
+    let got = sidecar.client().mount("dst", DIGEST, "src").expect(409);
+    assert_eq!(got.body.len(), 3_000_000);
+}
+
+#[test]
+fn the_mount_goes_as_it_came_and_the_upload_without_it() {
+    let upstream = registry("404 Not Found", "202 Accepted");
+    let sidecar = sidecar(&upstream, |_| ());
+    let query = format!("origin=h%3a1&fr%6fm=src&mount={DIGEST}&ns=x");
+    sidecar
+        .client()
+        .header("X-Mine", "yes")
+        .header("Authorization", "Basic YTpi")
+        .request("POST", &format!("/v2/dst/blobs/uploads/?{query}"))
+        .header("Host", "registry.example")
+        .send(sidecar.port)
+        .expect(202);
+    let asked = upstream.all();
+    assert_eq!(asked[0].target, format!("/v2/dst/blobs/uploads/?{query}"));
+    assert_eq!(asked[1].target, "/v2/dst/blobs/uploads/?origin=h%3a1&ns=x");
+    for heard in asked {
+        assert_eq!(heard.header("Host"), Some("registry.example"));
+        assert_eq!(heard.header("Authorization"), Some("Basic YTpi"));
+        assert_eq!(heard.header("X-Mine"), Some("yes"));
+        assert_eq!(heard.header("Content-Length"), Some("0"));
+        assert_eq!(heard.header("X-Forwarded-For"), Some("127.0.0.1"));
+        assert!(heard.header("X-Request-Id").is_some());
+    }
+    assert_eq!(sidecar.mounts("forwarded", "mended"), 1);
+}
+
+#[test]
+fn a_mount_that_only_looks_odd_is_mended_too_and_one_with_a_body_is_not() {
+    let upstream = registry("400 Bad Request", "202 Accepted");
+    let sidecar = sidecar(&upstream, |_| ());
+    let begin = "/v2/dst/blobs/uploads/";
+    for query in [
+        format!("mount={DIGEST}"),
+        format!("mount={}&from=src", DIGEST.to_uppercase()),
+        format!("mount={DIGEST}&from=a&from=b"),
+        "mount=sha512:ab&from=src".to_owned(),
+        "mount=&from=".to_owned(),
+    ] {
+        let request = sidecar
+            .client()
+            .request("POST", &format!("{begin}?{query}"));
+        request.send(sidecar.port).expect(202);
+    }
+    for (query, body) in [
+        (format!("mount={DIGEST}&from=src&digest={DIGEST}"), &b""[..]),
+        (format!("mount={DIGEST}&from=src"), b"bytes"),
+    ] {
+        let request = sidecar
+            .client()
+            .request("POST", &format!("{begin}?{query}"));
+        request.body(body).send(sidecar.port).expect(400);
+    }
+    assert_eq!(sidecar.because("mended"), 5);
+}
+
+/// A token that says this of its access; who believes it is the registry's business.
+fn bearing(sidecar: &Sidecar, subject: &str, access: &str) -> Client {
+    let claims = encode(&format!(r#"{{"sub":"{subject}","access":{access}}}"#));
+    sidecar.client().bearer(&format!("e30.{claims}.c2ln"))
+}
+
+const ON_TARGET: &str = r#"[{"type":"repository","name":"dst","actions":["pull","push"]}]"#;
+const DENIED: &str = r#"[{"type":"repository","name":"src","actions":[]}]"#;
+
+#[test]
+fn who_lacks_a_scope_sees_the_challenge_and_who_was_denied_it_gets_an_upload() {
+    let upstream = registry("401 Unauthorized", "202 Accepted");
+    let sidecar = sidecar(&upstream, |_| ());
+    let mount = |client: &Client| client.mount("dst", DIGEST, "src").status;
+    let anonymous = sidecar.client().mount("dst", DIGEST, "src").expect(401);
+    assert_eq!(anonymous.header("WWW-Authenticate"), Some(CHALLENGE));
+    assert_eq!(mount(&sidecar.client()), 401);
+    let alice = bearing(&sidecar, "alice", ON_TARGET);
+    assert_eq!(mount(&alice), 401);
+    // She fetched another token, which does not name the source either.
+    assert_eq!(mount(&bearing(&sidecar, "alice", "[]")), 202);
+    let elsewhere = alice.mount("dst", DIGEST, "src2");
+    assert_eq!(elsewhere.status, 401);
+    assert_eq!(mount(&bearing(&sidecar, "bob", ON_TARGET)), 401);
+    assert_eq!(mount(&bearing(&sidecar, "carol", DENIED)), 202);
+    assert_eq!(mount(&sidecar.client().basic("dave", "secret")), 202);
+    assert_eq!(sidecar.mounts("forwarded", "denied"), 8);
+}
+
+#[test]
+fn who_may_not_push_either_gets_the_answer_to_the_mount() {
+    let upstream = registry("401 Unauthorized", "401 Unauthorized");
+    let sidecar = sidecar(&upstream, |_| ());
+    let mount = mount_target("dst", DIGEST, "src");
+    let alice = bearing(&sidecar, "alice", ON_TARGET);
+    let first = alice.mount("dst", DIGEST, "src").expect(401);
+    // Made up or not: what was asked in her name before does not show.
+    let second = bearing(&sidecar, "alice", "[]")
+        .mount("dst", DIGEST, "src")
+        .expect(401);
+    let third = sidecar
+        .client()
+        .basic("dave", "x")
+        .mount("dst", DIGEST, "src")
+        .expect(401);
+    for answer in [first, second, third] {
+        assert_eq!(answer.text(), format!("answer to {mount}"));
+    }
+}
+
+#[test]
+fn a_challenge_stays_where_that_is_said() {
+    let upstream = registry("401 Unauthorized", "202 Accepted");
+    let sidecar = sidecar(&upstream, |config| {
+        config["mount"] = json!({"source_denied": "challenge"});
+    });
+    bearing(&sidecar, "carol", DENIED)
+        .mount("dst", DIGEST, "src")
+        .expect(401);
+    assert_eq!(upstream.all().len(), 1);
+}
+
+#[test]
+fn a_registry_that_gives_no_answer_is_said_to_be_away() {
+    let upstream = Faulty::start(|_| Verdict::Close);
+    let broken = sidecar(&upstream, |_| ());
+    broken.client().mount("dst", DIGEST, "src").expect(502);
+    assert_eq!(upstream.all().len(), 1);
+    assert_eq!(broken.mounts("forwarded", "upstream_unavailable"), 1);
+    let absent = sidecar(&upstream, |config| {
+        config["upstream"]["url"] = json!(format!("http://127.0.0.1:{}", support::free_port()));
+    });
+    let answer = absent.client().mount("dst", DIGEST, "src").expect(503);
+    assert!(answer.text().contains("UNAVAILABLE"), "{}", answer.text());
+    // The plain upload may fail too.
+    let upstream = Faulty::start(|heard| {
+        if is_mount(heard) {
+            Verdict::Answer(answer_404())
+        } else {
+            Verdict::Close
+        }
+    });
+    let half = sidecar(&upstream, |_| ());
+    half.client().mount("dst", DIGEST, "src").expect(502);
+    assert_eq!(upstream.all().len(), 2);
+}
+
+fn answer_404() -> Vec<u8> {
+    answer("404 Not Found", "")
+}

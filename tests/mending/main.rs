@@ -1,0 +1,21 @@
+//! In front of registries that mount themselves: Pulp, a real one, and any other.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod generic;
+mod mounts;
+mod passing;
+mod relayed;
+mod replayed;
+mod rights;
+mod together;
+mod tokens;
