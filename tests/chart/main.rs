@@ -12,5 +12,6 @@ mod support;
 
 mod configurations;
 mod elsewhere;
+mod kustomize;
 mod pod;
 mod values;
