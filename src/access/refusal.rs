@@ -66,16 +66,14 @@ impl Refusals {
         })
     }
 
-    /// Words the registry's refusal to mount from `source` into `target`.
-    ///
-    /// Whether it has verified the token it may not say. So whoever gets a plain upload for this
-    /// and is refused that too must get the answer to the mount: then a token that somebody has
-    /// made up shows nothing of what its subject asked before.
+    /// Words the registry's refusal to mount from `source` into `target`; `is_verified` says
+    /// whether it has verified the token.
     pub fn word(
         &self,
         target: &RepositoryName,
         source: &RepositoryName,
         credentials: &Credentials,
+        is_verified: bool,
     ) -> Refusal {
         let wish = Wish {
             target,
@@ -85,7 +83,7 @@ impl Refusals {
             fingerprints: &self.fingerprints,
             deadline: Instant::now(),
         };
-        word(&wish, true)
+        word(&wish, is_verified)
     }
 
     /// Remembers that a caller got the registry's own challenge for a pair of repositories.

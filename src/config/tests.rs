@@ -344,6 +344,7 @@ fn a_setting_of_another_kind_or_out_of_bounds_is_named() {
         ),
         (PULP, "store: {durability: full}", "store.durability"),
         (PULP, "mount: {dry_run: true}", "mount.dry_run"),
+        (GENERIC, "mount: {time_budget: 1s}", "mount.time_budget"),
         (
             PULP,
             "mount: {source_denied: challenge}",

@@ -2,7 +2,7 @@
 //! clients is replaced by that of a plain upload.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{StatusCode, header};
 use pingora::Result;
@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 
 use super::classify::{Oddity, Route};
 use super::context::{Context, MountState};
-use super::{account, target};
+use super::{account, client_left, target};
 use crate::access::Credentials;
 use crate::metrics::Metrics;
 use crate::mount::{Forward, MountRequest};
@@ -22,6 +22,8 @@ use crate::upstream::{Exchange, Held};
 
 /// Bytes of the longest error that is looked into.
 const LONGEST_ERROR: usize = 64 * 1024;
+/// How long an error may take from its head to its end before it is passed on unread.
+const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks a registry's own mount.
 #[derive(Debug)]
@@ -75,8 +77,11 @@ impl Mending {
         // Until the registry has answered: if it does not, this is what is counted.
         context.forward_at_once(Reason::UpstreamUnavailable);
         context.asked = Some(Instant::now());
-        let head = session.req_header();
-        let given = self.mount(head, request.as_ref()).await?;
+        let head = session.req_header().clone();
+        let given = tokio::select! {
+            given = self.mount(&head, request.as_ref()) => given?,
+            gone = client_left(session) => return Err(gone),
+        };
         context.answered_after = context.asked.map(|asked| asked.elapsed());
         context.mount = or_reason(given.state, reason);
         account::mount(&self.metrics, context);
@@ -93,8 +98,10 @@ impl Mending {
         let mut answer = self.exchange.send(mount).await?;
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = if status.is_client_error() {
-            answer.body(LONGEST_ERROR).await?
+        let body = if self.native.reads_errors(status) {
+            // What does not come is passed on as it comes.
+            let read = tokio::time::timeout(ERROR_LIMIT, answer.body(LONGEST_ERROR));
+            read.await.unwrap_or(Ok(None))?
         } else {
             None
         };
@@ -139,11 +146,16 @@ impl Mending {
     async fn upload(&self, head: &RequestHeader, refused: Held, reason: Reason) -> Result<Given> {
         let mut plain = head.clone();
         plain.set_raw_path(&target::plain_upload(head.raw_path()))?;
-        let answer = self.exchange.send(plain).await?;
-        let unauthorized = StatusCode::UNAUTHORIZED;
-        if refused.status() == unauthorized && answer.status() == unauthorized {
-            // It is not only the source: the first answer names all that the caller lacks, and
-            // does not show what was remembered of whoever's name the token bears.
+        let answer = match self.exchange.send(plain).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let kind = error.etype().as_str();
+                tracing::warn!(kind, "no plain upload in the place of a refused mount");
+                return Ok(passed_on(refused));
+            }
+        };
+        if refused.status() == StatusCode::UNAUTHORIZED && !answer.status().is_success() {
+            // It is not only the source: the first answer names all that the caller lacks.
             return Ok(passed_on(refused));
         }
         Ok(Given {

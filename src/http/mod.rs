@@ -31,6 +31,16 @@ mod target;
 mod tls;
 mod token_endpoint;
 
+/// Waits until the client closes its connection, or sends what nobody asked for; then its request
+/// is over, as for one that passes through. For requests without a body.
+async fn client_left(session: &mut pingora::proxy::Session) -> Box<pingora::Error> {
+    loop {
+        if let Err(error) = session.as_downstream_mut().read_body_or_idle(true).await {
+            return error.into_down();
+        }
+    }
+}
+
 pub use forwarding::Forwarding;
 pub use linking::Linking;
 pub use listener::{Bound, ListenError, bind, serve};

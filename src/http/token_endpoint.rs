@@ -1,7 +1,7 @@
 //! Requests to the registry's own token endpoint, answered from memory where that is allowed.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header;
@@ -10,10 +10,14 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::classify::is_plain;
+use super::client_left;
 use super::context::Context;
 use crate::metrics::Metrics;
-use crate::tokens::{Answer, LONGEST, TokenAnswers};
+use crate::tokens::{Answer, LONGEST, NotKept, TokenAnswers};
 use crate::upstream::{Exchange, Held};
+
+/// How long one waits for the answer to somebody else's equal question before asking alone.
+const FOLLOWS_FOR: Duration = Duration::from_secs(5);
 
 /// Remembers what the token endpoint answered.
 #[derive(Debug)]
@@ -23,13 +27,14 @@ pub struct TokenEndpoint {
     metrics: Arc<Metrics>,
 }
 
-/// What became of a question of our own.
+/// A question of our own, and what became of it.
 #[derive(Default)]
-struct Asked {
-    /// The answer, where it is this client's alone.
-    alone: Option<Held>,
-    failed: Option<Box<pingora::Error>>,
+struct Asked(Mutex<State>);
+
+#[derive(Default)]
+struct State {
     is_begun: bool,
+    answer: Option<Result<Held>>,
 }
 
 impl TokenEndpoint {
@@ -49,29 +54,35 @@ impl TokenEndpoint {
         session: &mut Session,
         context: &mut Context,
     ) -> Result<bool> {
-        let head = session.req_header();
-        let Some(question) = self.answers.question(head.raw_path(), head) else {
+        let head = session.req_header().clone();
+        let Some(question) = self.answers.question(head.raw_path(), &head) else {
             return Ok(false);
         };
-        if !is_plain(head) {
+        if !is_plain(&head) {
             return Ok(false);
         }
-        let (mut asked, begun) = (Asked::default(), Instant::now());
-        let ask = self.ask(head, &mut asked);
-        let answer = Box::pin(self.answers.answer(&question, head, ask)).await;
-        if asked.is_begun {
+        let (asked, begun) = (Asked::default(), Instant::now());
+        let ask = self.ask(&head, &asked);
+        let answer = tokio::select! {
+            answer = Box::pin(self.answers.answer(&question, &head, ask)) => answer,
+            () = asked.patience() => Err(NotKept),
+            gone = client_left(session) => return Err(gone),
+        };
+        let is_own = asked.is_begun();
+        if is_own {
             context.asked = Some(begun);
             context.answered_after = Some(begun.elapsed());
         }
-        self.metrics.token_answer(!asked.is_begun && answer.is_ok());
-        match (answer, asked.alone, asked.failed) {
-            (_, _, Some(error)) => Err(error),
-            (_, Some(alone), None) => alone.pass_on(session).await.map(|()| true),
-            (Ok(answer), None, None) => {
-                give(session, &answer, !asked.is_begun).await?;
+        self.metrics.token_answer(!is_own && answer.is_ok());
+        match (answer, asked.end()) {
+            (_, Some(Err(error))) => Err(error),
+            (_, Some(Ok(alone))) => alone.pass_on(session).await.map(|()| true),
+            (Ok(answer), None) => {
+                let given = give(session, &answer, !is_own).await;
+                given.map_err(pingora::Error::into_down)?;
                 Ok(true)
             }
-            (Err(_), None, None) => Ok(false),
+            (Err(_), None) => Ok(false),
         }
     }
 
@@ -79,9 +90,9 @@ impl TokenEndpoint {
     async fn ask(
         &self,
         head: &RequestHeader,
-        asked: &mut Asked,
+        asked: &Asked,
     ) -> Option<(pingora::http::ResponseHeader, Bytes)> {
-        asked.is_begun = true;
+        asked.begin();
         let fetched = async {
             let mut answer = self.exchange.send(head.clone()).await?;
             let body = answer.body(LONGEST).await?.map(Bytes::copy_from_slice);
@@ -90,13 +101,46 @@ impl TokenEndpoint {
         match fetched.await {
             Ok((answer, body)) => {
                 let whole = body.map(|body| (answer.head().clone(), body));
-                asked.alone = Some(answer);
+                asked.set(Ok(answer));
                 whole
             }
             Err(error) => {
-                asked.failed = Some(error);
+                asked.set(Err(error));
                 None
             }
+        }
+    }
+}
+
+impl Asked {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds this lock, and each change is whole in itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        self.state().is_begun = true;
+    }
+
+    fn is_begun(&self) -> bool {
+        self.state().is_begun
+    }
+
+    fn set(&self, answer: Result<Held>) {
+        self.state().answer = Some(answer);
+    }
+
+    /// The answer to a question of our own, as far as it came.
+    fn end(self) -> Option<Result<Held>> {
+        let state = self.0.into_inner();
+        state.unwrap_or_else(PoisonError::into_inner).answer
+    }
+
+    /// Ends where somebody else's question takes too long; one's own may take its time.
+    async fn patience(&self) {
+        tokio::time::sleep(FOLLOWS_FOR).await;
+        if self.is_begun() {
+            std::future::pending::<()>().await;
         }
     }
 }

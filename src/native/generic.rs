@@ -6,7 +6,7 @@ use super::{Answered, Next};
 use crate::access::{Refusal, Refusals};
 use crate::config::{self, SourceDenied};
 use crate::memory::NoRandomness;
-use crate::oci::{asks_for_token, finds_token_invalid};
+use crate::oci::finds_scope_insufficient;
 use crate::outcome::Reason;
 
 /// The rules of the configuration.
@@ -47,16 +47,17 @@ impl Generic {
             return Next::PassOn;
         };
         let (target, source) = (&request.target, &request.source);
-        match self.refusals.word(target, source, answered.credentials) {
+        // Only to a token that it has verified does a registry say that it is too narrow; in
+        // somebody's name that it has not, nothing is remembered and nothing shown.
+        let is_verified = finds_scope_insufficient(answered.headers);
+        let credentials = answered.credentials;
+        match self.refusals.word(target, source, credentials, is_verified) {
             Refusal::SourceDenied if self.source_denied == SourceDenied::Fallback => {
                 upload(Reason::Denied)
             }
             Refusal::SourceDenied => Next::PassOn,
             Refusal::AsItCame(challenge) => {
-                let headers = answered.headers;
-                // Many registries do not say whether a token was only too narrow.
-                let is_challenge = asks_for_token(headers) && !finds_token_invalid(headers);
-                if let Some(challenge) = challenge.filter(|_| is_challenge) {
+                if let Some(challenge) = challenge.filter(|_| is_verified) {
                     self.refusals.was_challenged(challenge);
                 }
                 Next::PassOn
@@ -82,7 +83,9 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use http::{HeaderMap, HeaderValue, header};
 
-    const NARROW: &str = r#"Bearer realm="r",scope="repository:dst:push repository:src:pull""#;
+    const NARROW: &str =
+        r#"Bearer realm="r",scope="repository:src:pull",error="insufficient_scope""#;
+    const BARE: &str = r#"Bearer realm="r",scope="repository:src:pull""#;
     const INVALID: &str = r#"Bearer realm="r",error="invalid_token""#;
 
     fn rules(source_denied: SourceDenied) -> Generic {
@@ -139,15 +142,18 @@ mod tests {
     fn who_only_lacks_a_scope_is_told_so_once_in_a_minute() {
         let rules = rules(SourceDenied::Fallback);
         let other = r#"[{"type":"repository","name":"dst","actions":["push"]}]"#;
-        assert_eq!(
-            next(&rules, 401, INVALID, Some(&token(other))),
-            Next::PassOn
-        );
+        for unverified in [INVALID, BARE, INVALID, BARE] {
+            let answer = next(&rules, 401, unverified, Some(&token(other)));
+            assert_eq!(answer, Next::PassOn);
+        }
         assert_eq!(next(&rules, 401, NARROW, Some(&token(other))), Next::PassOn);
         assert_eq!(
             next(&rules, 401, NARROW, Some(&token("[]"))),
             upload(Reason::Denied)
         );
+        // Whoever makes a token up in her name does not see that she asked.
+        let made_up = next(&rules, 401, BARE, Some(&token("[]")));
+        assert_eq!(made_up, Next::PassOn);
     }
 
     #[test]

@@ -65,6 +65,12 @@ impl Native {
         matches!(self, Self::Pulp)
     }
 
+    /// Whether an answer with this status must be read to be judged.
+    #[must_use]
+    pub fn reads_errors(&self, status: StatusCode) -> bool {
+        matches!(self, Self::Pulp) && status == StatusCode::NOT_FOUND
+    }
+
     /// Judges an answer.
     #[must_use]
     pub fn next(&self, answered: &Answered<'_>) -> Next {

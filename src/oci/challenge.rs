@@ -14,18 +14,6 @@ pub fn finds_scope_insufficient(headers: &HeaderMap) -> bool {
     says(headers, "error=\"insufficient_scope\"")
 }
 
-/// Whether it is a challenge to fetch a token.
-#[must_use]
-pub fn asks_for_token(headers: &HeaderMap) -> bool {
-    says(headers, "Bearer ")
-}
-
-/// Whether the token is said to be no good at all.
-#[must_use]
-pub fn finds_token_invalid(headers: &HeaderMap) -> bool {
-    says(headers, "error=\"invalid_token\"")
-}
-
 fn says(headers: &HeaderMap, what: &str) -> bool {
     let mut challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
     challenges.any(|value| value.to_str().is_ok_and(|text| text.contains(what)))

@@ -9,7 +9,7 @@ mod digest;
 mod error;
 mod name;
 
-pub use challenge::{asks_for_token, finds_scope_insufficient, finds_token_invalid, refuses_token};
+pub use challenge::{finds_scope_insufficient, refuses_token};
 pub use digest::{Digest, DigestError};
 pub use error::{error_body, has_error_code};
 pub use name::{NameError, RepositoryName};

@@ -1,13 +1,17 @@
 //! Where Pulp keeps a blob's bytes.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::oci::Digest;
 
 /// The most domains that are looked into.
 const DOMAINS: usize = 1024;
+/// Bytes that are read at once.
+const PIECE: usize = 256 * 1024;
 /// Characters of a domain's identifier.
 const UUID: usize = 36;
 
@@ -22,6 +26,31 @@ pub struct Artifact {
     pub file: File,
     /// Its bytes.
     pub size: u64,
+}
+
+impl Artifact {
+    /// The same at its beginning, if its bytes have the digest.
+    ///
+    /// # Errors
+    /// Where they have not, or cannot be read.
+    pub fn checked(mut self, digest: &Digest) -> io::Result<Self> {
+        let (mut hash, mut left) = (Sha256::new(), self.size);
+        let mut piece = vec![0; PIECE];
+        while left > 0 {
+            match (&self.file).take(left).read(&mut piece)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => {
+                    hash.update(&piece[..read]);
+                    left -= read as u64;
+                }
+            }
+        }
+        if !digest.names(&hash.finalize()) {
+            return Err(io::Error::other("its bytes are not what its name says"));
+        }
+        self.file.rewind()?;
+        Ok(self)
+    }
 }
 
 /// Why artifacts cannot be read.
@@ -113,6 +142,26 @@ mod tests {
         assert_eq!(found(root.path()), Some(4));
         place(root.path(), "", b"seven..");
         assert_eq!(found(root.path()), Some(7));
+    }
+
+    #[test]
+    fn only_right_bytes_are_taken_and_all_of_them() {
+        let root = tempfile::tempdir().unwrap();
+        let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
+        let artifacts = Artifacts::open(root.path()).unwrap();
+        place(root.path(), "", b"wrong");
+        let wrong = artifacts.find(&digest).unwrap().checked(&digest);
+        assert!(wrong.is_err());
+        // Of "hello" and a line's end.
+        let hello = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        let right = Digest::parse(&format!("sha256:{hello}")).unwrap();
+        let folder = root.path().join("artifact").join(&hello[..2]);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(&hello[2..]), "hello\n").unwrap();
+        let mut artifact = artifacts.find(&right).unwrap().checked(&right).unwrap();
+        let mut bytes = String::new();
+        artifact.file.read_to_string(&mut bytes).unwrap();
+        assert_eq!(bytes, "hello\n");
     }
 
     #[test]

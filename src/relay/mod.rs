@@ -3,8 +3,8 @@
 //! Images that are pushed at the same time share layers which Pulp does not mount before their
 //! first manifest is there, though it shows them to whoever may pull (pending blobs). Then, and
 //! only then, the bytes are copied on the server's side, for a caller to whom Pulp has just shown
-//! the blob, with that caller's own credentials. `artifact` finds the file, `reading` reads and
-//! hashes it, `upload` is the session in the registry, `pace` judges how long it would take.
+//! the blob, with that caller's own credentials. `artifact` finds and hashes the file, `reading`
+//! reads it and hashes it again, `upload` is the session in the registry, `pace` judges how long it would take.
 
 mod artifact;
 mod pace;
@@ -12,6 +12,8 @@ mod reading;
 mod upload;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
@@ -19,17 +21,21 @@ use tokio::time::Instant;
 
 use crate::access::Credentials;
 use crate::config;
+use crate::metrics::Metrics;
 use crate::mount::MountRequest;
-use crate::oci::RepositoryName;
+use crate::oci::{Digest, RepositoryName};
 use crate::upstream::{Exchange, Held};
 use crate::workers::Workers;
 
+use artifact::Artifact;
 pub use artifact::{Artifacts, ArtifactsFault};
 use pace::Pace;
-use upload::{Asker, Upload};
+use upload::{Asker, Upload, UploadFault};
 
-/// Files that are looked for at once, and that wait for it.
+/// Files that are looked for and hashed at once, and that wait for it.
 const LOOKS: (usize, usize) = (2, 64);
+/// How long Pulp may take, beyond the deadline, for bytes that nobody waits for any more.
+const LONGER: Duration = Duration::from_secs(60);
 
 /// Relays blobs, within bounds.
 #[derive(Debug)]
@@ -42,6 +48,7 @@ pub struct Relay {
     places: Arc<Semaphore>,
     workers: Workers,
     pace: Pace,
+    metrics: Arc<Metrics>,
 }
 
 /// A blob that a caller wants in another repository.
@@ -79,8 +86,10 @@ enum NotRelayed {
     TooLarge,
     #[error("it was not done in time")]
     Late,
+    #[error("its task died")]
+    Died,
     #[error(transparent)]
-    Upload(#[from] upload::UploadFault),
+    Upload(#[from] UploadFault),
 }
 
 impl Relay {
@@ -92,6 +101,7 @@ impl Relay {
         exchange: Arc<Exchange>,
         prefix: &str,
         settings: &config::Artifacts,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, ArtifactsFault> {
         Ok(Self {
             exchange,
@@ -101,67 +111,103 @@ impl Relay {
             settings: settings.clone(),
             workers: Workers::new(LOOKS.0, LOOKS.1),
             pace: Pace::default(),
+            metrics,
         })
     }
 
     /// Relays a blob; `None` where that is not to be, or did not succeed.
     pub async fn attempt(self: &Arc<Self>, errand: Errand) -> Option<Relayed> {
         // On a task of its own: a client that goes away leaves no session behind.
-        let relay = self.clone();
-        let done = tokio::spawn(async move { relay.run(&errand).await }).await;
-        match done {
-            Ok(Ok(relayed)) => Some(relayed),
-            Ok(Err(reason)) => {
+        let done = tokio::spawn(self.clone().run(errand)).await;
+        match done.unwrap_or(Err(NotRelayed::Died)) {
+            Ok(relayed) => Some(relayed),
+            Err(reason) => {
                 tracing::debug!(%reason, "a blob was not relayed");
-                None
-            }
-            Err(error) => {
-                tracing::error!(%error, "a relay died");
                 None
             }
         }
     }
 
-    async fn run(&self, errand: &Errand) -> Result<Relayed, NotRelayed> {
+    async fn run(self: Arc<Self>, errand: Errand) -> Result<Relayed, NotRelayed> {
         if self.is_pulled_through(&errand.request.source) {
             return Err(NotRelayed::PullThrough);
         }
         let place = self.places.clone().try_acquire_owned();
-        let _place = place.map_err(|_| NotRelayed::Busy)?;
-        let began = Instant::now();
-        let deadline = began + self.settings.deadline;
-        let asker = Asker {
-            exchange: &self.exchange,
-            prefix: &self.prefix,
-            host: &errand.host,
-            credentials: &errand.credentials,
-        };
-        let shown = tokio::time::timeout_at(deadline, self.is_shown(&asker, &errand.request));
+        let place = place.map_err(|_| NotRelayed::Busy)?;
+        let deadline = Instant::now() + self.settings.deadline;
+        let shown = tokio::time::timeout_at(deadline, self.is_shown(&errand));
         shown.await.map_err(|_| NotRelayed::Late)??;
-
-        let (artifacts, digest) = (self.artifacts.clone(), errand.request.digest.clone());
-        let found = self.workers.run(deadline, move || artifacts.find(&digest));
-        let artifact = found.await.map_err(|_| NotRelayed::Late)?;
-        let artifact = artifact.ok_or(NotRelayed::NoArtifact)?;
+        let artifact = self.artifact(&errand.request.digest, deadline).await?;
         let size = artifact.size;
+
+        let (began, is_given_up) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+        let carrying = tokio::spawn({
+            let (relay, is_given_up) = (self.clone(), is_given_up.clone());
+            async move {
+                let carried = relay.carry(&errand, artifact, &is_given_up).await;
+                drop(place);
+                carried
+            }
+        });
+        let carried = tokio::time::timeout_at(deadline, carrying).await;
+        if let Ok(Ok(Ok(_))) | Err(_) = carried {
+            self.pace.learn(size, began.elapsed());
+        }
+        match carried {
+            Ok(Ok(carried)) => Ok(carried.map(|answer| Relayed { answer, size })?),
+            Ok(Err(_)) => Err(NotRelayed::Died),
+            Err(_) => {
+                is_given_up.store(true, Ordering::Release);
+                Err(NotRelayed::Late)
+            }
+        }
+    }
+
+    /// The artifact, if its bytes are right and there is time for it.
+    ///
+    /// All of them are hashed first: Pulp keeps what it has got of an upload that breaks off.
+    async fn artifact(&self, digest: &Digest, deadline: Instant) -> Result<Artifact, NotRelayed> {
+        let (artifacts, wanted) = (self.artifacts.clone(), digest.clone());
+        let found = self.workers.run(deadline, move || artifacts.find(&wanted));
+        let found = found.await.map_err(|_| NotRelayed::Late)?;
+        let artifact = found.ok_or(NotRelayed::NoArtifact)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        if size > self.settings.max_size || !self.pace.fits(size, left) {
+        if artifact.size > self.settings.max_size || !self.pace.fits(artifact.size, left) {
             return Err(NotRelayed::TooLarge);
         }
+        let wanted = digest.clone();
+        let checked = self
+            .workers
+            .run(deadline, move || artifact.checked(&wanted));
+        let checked = checked.await.map_err(|_| NotRelayed::Late)?;
+        checked.map_err(|error| {
+            tracing::warn!(%error, %digest, "an artifact cannot be used");
+            NotRelayed::NoArtifact
+        })
+    }
 
-        let upload = Upload::begin(&asker, &errand.request.target, deadline).await?;
-        let (sending, digest) = (Instant::now(), &errand.request.digest);
-        let sent = tokio::time::timeout_at(deadline, upload.send(&asker, artifact, digest)).await;
-        self.pace.learn(size, sending.elapsed());
-        match sent {
-            Ok(Ok(answer)) => Ok(Relayed { answer, size }),
-            Ok(Err(fault)) => {
-                upload.give_up(&asker).await;
-                Err(fault.into())
-            }
-            Err(_) => {
-                upload.give_up(&asker).await;
-                Err(NotRelayed::Late)
+    /// Uploads an artifact. What was given up meanwhile goes on until Pulp has taken the bytes
+    /// that were under way, because it would bring back a session that is deleted before that.
+    async fn carry(
+        self: &Arc<Self>,
+        errand: &Errand,
+        artifact: Artifact,
+        is_given_up: &AtomicBool,
+    ) -> Result<Held, UploadFault> {
+        let asker = Asker::of(self, errand);
+        let upload = Upload::begin(&asker, &errand.request.target).await?;
+        let digest = &errand.request.digest;
+        let sending = upload.send(&asker, artifact, digest, is_given_up);
+        let sent = tokio::time::timeout(self.settings.deadline + LONGER, sending).await;
+        match sent.unwrap_or(Err(UploadFault::Late)) {
+            Ok(answer) => Ok(answer),
+            Err(fault) => {
+                let (relay, errand) = (self.clone(), errand.clone());
+                // Nobody waits for it.
+                tokio::spawn(async move {
+                    upload.give_up(&Asker::of(&relay, &errand)).await;
+                });
+                Err(fault)
             }
         }
     }
@@ -176,9 +222,10 @@ impl Relay {
 
     /// Pulp answers 302 where this caller may pull and the repository has the blob, pending ones
     /// included. Where that leads to is a signed address, which is nobody's business here.
-    async fn is_shown(&self, asker: &Asker<'_>, request: &MountRequest) -> Result<(), NotRelayed> {
-        let path = format!("v2/{}/blobs/{}", request.source, request.digest);
-        let answer = asker.ask(Method::HEAD, &path).await?;
+    async fn is_shown(&self, errand: &Errand) -> Result<(), NotRelayed> {
+        let MountRequest { source, digest, .. } = &errand.request;
+        let path = format!("v2/{source}/blobs/{digest}");
+        let answer = Asker::of(self, errand).ask(Method::HEAD, &path).await?;
         match answer.status() {
             StatusCode::FOUND => Ok(()),
             status => Err(NotRelayed::NotShown(status)),

@@ -1,15 +1,16 @@
 //! One upload session in the registry, with a caller's own credentials.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::http::RequestHeader;
-use tokio::time::Instant;
 
 use super::artifact::Artifact;
-use super::reading;
+use super::{Errand, Relay, reading};
 use crate::access::Credentials;
+use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
 use crate::upstream::{Exchange, Held, USER_AGENT};
 
@@ -37,15 +38,26 @@ pub(super) enum UploadFault {
 /// Asks in a caller's name.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
-    pub exchange: &'a Exchange,
-    pub prefix: &'a str,
+    exchange: &'a Exchange,
+    prefix: &'a str,
+    metrics: &'a Metrics,
     /// The client's: a token is good only for the host for which it was made
     /// (`pulp_container/app/token_verification.py`).
-    pub host: &'a HeaderValue,
-    pub credentials: &'a Credentials,
+    host: &'a HeaderValue,
+    credentials: &'a Credentials,
 }
 
-impl Asker<'_> {
+impl<'a> Asker<'a> {
+    pub fn of(relay: &'a Relay, errand: &'a Errand) -> Self {
+        Self {
+            exchange: &relay.exchange,
+            prefix: &relay.prefix,
+            metrics: &relay.metrics,
+            host: &errand.host,
+            credentials: &errand.credentials,
+        }
+    }
+
     /// Asks a question without a body; `path` is relative to the prefix.
     pub async fn ask(&self, method: Method, path: &str) -> Result<Held, UploadFault> {
         let mut head = self.head(&method, &format!("{}{path}", self.prefix))?;
@@ -53,6 +65,7 @@ impl Asker<'_> {
             head.insert_header(header::CONTENT_LENGTH, "0")
                 .map_err(no_answer)?;
         }
+        let _timer = self.metrics.upstream_timer();
         self.exchange.send(head).await.map_err(no_answer)
     }
 
@@ -78,14 +91,9 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub async fn begin(
-        asker: &Asker<'_>,
-        target: &RepositoryName,
-        deadline: Instant,
-    ) -> Result<Self, UploadFault> {
+    pub async fn begin(asker: &Asker<'_>, target: &RepositoryName) -> Result<Self, UploadFault> {
         let folder = format!("v2/{target}/blobs/uploads/");
-        let begun = tokio::time::timeout_at(deadline, asker.ask(Method::POST, &folder));
-        let answer = begun.await.map_err(|_| UploadFault::Late)??;
+        let answer = asker.ask(Method::POST, &folder).await?;
         let answer = expect("the beginning", StatusCode::ACCEPTED, answer)?;
         let location = answer.headers().get(header::LOCATION);
         let location = location.and_then(|value| value.to_str().ok());
@@ -107,7 +115,11 @@ impl Upload {
         asker: &Asker<'_>,
         artifact: Artifact,
         digest: &Digest,
+        is_given_up: &AtomicBool,
     ) -> Result<Held, UploadFault> {
+        if is_given_up.load(Ordering::Acquire) {
+            return Err(UploadFault::Late);
+        }
         let target = format!("{}{}", asker.prefix, self.path);
         let mut head = asker.head(&Method::PATCH, &target)?;
         let kind = HeaderValue::from_static("application/octet-stream");
@@ -116,6 +128,9 @@ impl Upload {
         let (size, pieces) = (artifact.size, reading::read(artifact, digest.clone()));
         let sent = asker.exchange.send_with(head, size, pieces).await;
         expect("the bytes", StatusCode::ACCEPTED, sent.map_err(no_answer)?)?;
+        if is_given_up.load(Ordering::Acquire) {
+            return Err(UploadFault::Late);
+        }
 
         let digest_in_query = utf8_percent_encode(digest.as_str(), NON_ALPHANUMERIC);
         let end = format!("{}?digest={digest_in_query}", self.path);

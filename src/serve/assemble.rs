@@ -113,7 +113,10 @@ fn pulp(
     metrics: Arc<Metrics>,
 ) -> Result<Mending, StartError> {
     let relay = match &settings.artifacts {
-        Some(artifacts) => Some(Arc::new(Relay::new(exchange.clone(), prefix, artifacts)?)),
+        Some(artifacts) => {
+            let relay = Relay::new(exchange.clone(), prefix, artifacts, metrics.clone())?;
+            Some(Arc::new(relay))
+        }
         None => None,
     };
     Ok(Mending::new(Native::Pulp, exchange, relay, metrics))

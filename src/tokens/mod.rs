@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 
 use crate::config::TokenCache;
@@ -37,7 +37,6 @@ pub struct TokenAnswers {
 }
 
 /// An answer of the token endpoint, whole.
-#[derive(Debug)]
 pub struct Answer {
     /// As it came.
     pub head: ResponseHeader,
@@ -110,11 +109,20 @@ impl TokenAnswers {
     }
 }
 
+impl std::fmt::Debug for Answer {
+    /// Nothing of the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an answer with a token")
+    }
+}
+
 impl Answer {
-    /// Whole seconds since it was asked for.
+    /// Whole seconds since it was made, by its own word and since it was asked for.
     #[must_use]
     pub fn age(&self) -> u64 {
-        self.taken.elapsed().as_secs()
+        let said = self.head.headers.get(header::AGE);
+        let said = said.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        said.unwrap_or_default() + self.taken.elapsed().as_secs()
     }
 
     /// Whether it would be the same for these headers.

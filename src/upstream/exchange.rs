@@ -203,28 +203,34 @@ impl Held {
             head.set_version(Version::HTTP_11);
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
-        client
-            .write_response_header(Box::new(head), is_empty)
-            .await?;
+        let written = client.write_response_header(Box::new(head), is_empty).await;
+        written.map_err(Error::into_down)?;
         if is_empty {
             return Ok(());
         }
         if !self.start.is_empty() {
             let start = Bytes::from(std::mem::take(&mut self.start));
-            client.write_response_body(Some(start), false).await?;
+            write(client, Some(start)).await?;
         }
         while !self.is_whole {
             match self.next().await? {
-                Some(piece) => client.write_response_body(Some(piece), false).await?,
+                Some(piece) => write(client, Some(piece)).await?,
                 None => self.is_whole = true,
             }
         }
-        client.write_response_body(None, true).await
+        write(client, None).await
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
         self.session.read_response_body().await.map_err(of_upstream)
     }
+}
+
+/// Gives a piece of a body to a client, or its end.
+async fn write(client: &mut Session, piece: Option<Bytes>) -> Result<()> {
+    let is_end = piece.is_none();
+    let written = client.write_response_body(piece, is_end).await;
+    written.map_err(Error::into_down)
 }
 
 /// Says that the registry is to blame, unless somebody is already.

@@ -27,6 +27,13 @@ fn clients_reach_crossmount_and_crossmount_reaches_pulp() {
     let upstream = format!("http://127.0.0.1:{}", api["ports"][0]["containerPort"]);
     assert_eq!(config["upstream"]["url"], upstream);
     check_offline(rendered.file("crossmount.yaml"));
+    // Pulp outlives what crossmount may still have to finish.
+    let sleeps = &api["lifecycle"]["preStop"]["exec"]["command"][1];
+    let sleeps: u64 = sleeps.as_str().unwrap().parse().unwrap();
+    let grace = rendered.pod()["terminationGracePeriodSeconds"]
+        .as_u64()
+        .unwrap();
+    assert!(25 < sleeps && sleeps < grace, "{sleeps} {grace}");
     // The generated name of the configuration is the one that the pod mounts.
     let volume = &rendered.pod()["volumes"][0]["configMap"]["name"];
     assert_eq!(volume, &rendered.the("ConfigMap")["metadata"]["name"]);

@@ -3,10 +3,13 @@
 use crate::support;
 use base64_url::encode;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
 use support::faulty::{Faulty, Heard, Verdict, answer};
 use support::push::{Client, mount_target};
 use support::sidecar::Sidecar;
-use support::wire::Answer;
+use support::wire::{Answer, Connection, Request};
 
 /// Base64 without padding and with the letters of a URL, as tokens are written.
 mod base64_url {
@@ -20,7 +23,7 @@ mod base64_url {
 }
 
 const DIGEST: &str = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
-const CHALLENGE: &str = r#"Bearer realm="http://h/token",service="s",scope="repository:dst:push,pull repository:src:pull""#;
+const CHALLENGE: &str = r#"Bearer realm="http://h/token",service="s",scope="repository:src:pull",error="insufficient_scope""#;
 
 fn is_mount(heard: &Heard) -> bool {
     heard.target.contains("mount=")
@@ -165,19 +168,56 @@ fn an_answer_is_passed_on_byte_for_byte() {
 }
 
 #[test]
-fn an_answer_without_end_is_passed_on_as_it_comes() {
-    let upstream = Faulty::start(|heard| {
-        let body = "x".repeat(3_000_000);
-        let said = if is_mount(heard) {
-            "409 Conflict"
-        } else {
-            "202 Accepted"
-        };
-        Verdict::Answer(answer(said, &body))
+fn an_answer_is_passed_on_while_it_still_comes() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let (go_on, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = upstream.accept().unwrap();
+        let mut asked = [0; 4096];
+        let _ = stream.read(&mut asked).unwrap();
+        let begun = b"HTTP/1.1 409 Conflict\r\nContent-Length: 10\r\n\r\nbegun";
+        stream.write_all(begun).unwrap();
+        // The rest comes only when the client has this much.
+        told.recv().unwrap();
+        stream.write_all(b"ended").unwrap();
+    });
+    let unused = registry("201 Created", "202 Accepted");
+    let sidecar = sidecar(&unused, |config| config["upstream"]["url"] = json!(url));
+    let mut connection = Connection::to(sidecar.port).unwrap();
+    let request = Request::new("POST", &mount_target("dst", DIGEST, "src"));
+    connection.write(&request.bytes(sidecar.port)).unwrap();
+    let head = connection.head().unwrap();
+    assert_eq!(head.status, 409);
+    let (mut got, mut go_on) = (Vec::new(), Some(go_on));
+    let read = connection.body(&head, |piece| {
+        got.extend_from_slice(piece);
+        if got.len() >= 5
+            && let Some(go_on) = go_on.take()
+        {
+            go_on.send(()).unwrap();
+        }
+    });
+    read.unwrap();
+    assert_eq!(got, b"begunended");
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_mount_with_it() {
+    let upstream = Faulty::start(|_| {
+        std::thread::sleep(Duration::from_secs(3600));
+        Verdict::Close
     });
     let sidecar = sidecar(&upstream, |_| ());
-    let got = sidecar.client().mount("dst", DIGEST, "src").expect(409);
-    assert_eq!(got.body.len(), 3_000_000);
+    let mut connection = Connection::to(sidecar.port).unwrap();
+    let request = Request::new("POST", &mount_target("dst", DIGEST, "src"));
+    connection.write(&request.bytes(sidecar.port)).unwrap();
+    support::wait_until("the registry is asked", || upstream.all().len() == 1);
+    drop(connection);
+    support::wait_until("nothing is in flight", || {
+        let text = support::wire::get(sidecar.admin, "/metrics").text();
+        text.contains("\ncrossmount_requests_in_flight 0\n")
+    });
 }
 
 #[test]
@@ -267,23 +307,43 @@ fn who_lacks_a_scope_sees_the_challenge_and_who_was_denied_it_gets_an_upload() {
 
 #[test]
 fn who_may_not_push_either_gets_the_answer_to_the_mount() {
-    let upstream = registry("401 Unauthorized", "401 Unauthorized");
-    let sidecar = sidecar(&upstream, |_| ());
-    let mount = mount_target("dst", DIGEST, "src");
-    let alice = bearing(&sidecar, "alice", ON_TARGET);
-    let first = alice.mount("dst", DIGEST, "src").expect(401);
-    // Made up or not: what was asked in her name before does not show.
-    let second = bearing(&sidecar, "alice", "[]")
-        .mount("dst", DIGEST, "src")
-        .expect(401);
-    let third = sidecar
-        .client()
-        .basic("dave", "x")
-        .mount("dst", DIGEST, "src")
-        .expect(401);
-    for answer in [first, second, third] {
-        assert_eq!(answer.text(), format!("answer to {mount}"));
+    for plain in ["401 Unauthorized", "403 Forbidden", "500 Oh"] {
+        let upstream = registry("401 Unauthorized", plain);
+        let sidecar = sidecar(&upstream, |_| ());
+        let mount = mount_target("dst", DIGEST, "src");
+        for client in [
+            bearing(&sidecar, "alice", DENIED),
+            sidecar.client().basic("dave", "x"),
+        ] {
+            let answer = client.mount("dst", DIGEST, "src").expect(401);
+            assert_eq!(answer.text(), format!("answer to {mount}"));
+        }
     }
+}
+
+#[test]
+fn in_a_name_that_the_registry_has_not_verified_nothing_is_remembered_or_shown() {
+    let upstream = Faulty::start(|heard| {
+        let said = if !is_mount(heard) {
+            return Verdict::Answer(answer("202 Accepted", ""));
+        } else if heard.header("X-Genuine").is_some() {
+            CHALLENGE.to_owned()
+        } else {
+            CHALLENGE.replace(",error=\"insufficient_scope\"", "")
+        };
+        let head = format!("HTTP/1.1 401 No\r\nWWW-Authenticate: {said}\r\n");
+        Verdict::Answer((head + "Content-Length: 0\r\n\r\n").into_bytes())
+    });
+    let sidecar = sidecar(&upstream, |_| ());
+    let made_up = bearing(&sidecar, "alice", "[]");
+    let genuine = bearing(&sidecar, "alice", ON_TARGET).header("X-Genuine", "yes");
+    let mount = |client: &Client| client.mount("dst", DIGEST, "src").status;
+    assert_eq!(mount(&made_up), 401);
+    assert_eq!(mount(&genuine), 401, "as if nobody had used her name");
+    let before = upstream.all().len();
+    assert_eq!(mount(&made_up), 401, "as if she had asked nothing");
+    assert_eq!(upstream.all().len(), before + 1);
+    assert_eq!(mount(&genuine), 202);
 }
 
 #[test]
@@ -310,7 +370,7 @@ fn a_registry_that_gives_no_answer_is_said_to_be_away() {
     });
     let answer = absent.client().mount("dst", DIGEST, "src").expect(503);
     assert!(answer.text().contains("UNAVAILABLE"), "{}", answer.text());
-    // The plain upload may fail too.
+    // Where the plain upload fails, the answer to the mount is there all the same.
     let upstream = Faulty::start(|heard| {
         if is_mount(heard) {
             Verdict::Answer(answer_404())
@@ -319,7 +379,7 @@ fn a_registry_that_gives_no_answer_is_said_to_be_away() {
         }
     });
     let half = sidecar(&upstream, |_| ());
-    half.client().mount("dst", DIGEST, "src").expect(502);
+    half.client().mount("dst", DIGEST, "src").expect(404);
     assert_eq!(upstream.all().len(), 2);
 }
 

@@ -4,10 +4,15 @@ use crate::support;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use support::faulty::{self, Faulty, Verdict};
 use support::pulp::{self, ADMIN, Pulp, fresh, settled};
 use support::push::Client;
 use support::sidecar::Sidecar;
-use support::{bytes_from, digest_of};
+use support::wire::Answer;
+use support::{bytes_from, digest_of, wait_until};
+use tempfile::TempDir;
 
 /// Bytes that are pending in a source: uploaded, and in no manifest.
 struct Case {
@@ -125,7 +130,7 @@ fn an_artifact_that_is_elsewhere_or_empty_is_not_relayed() {
 }
 
 #[test]
-fn one_wrong_byte_gives_the_session_up() {
+fn one_wrong_byte_is_enough_and_no_session_is_begun() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_owned();
     let Some(case) = case(|config| config["store"]["artifacts"]["rootdirectory"] = json!(root))
@@ -137,25 +142,16 @@ fn one_wrong_byte_gives_the_session_up() {
     let file = artifact(folder.path(), &case.digest);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, &wrong).unwrap();
-    let opened = case
-        .client
-        .mount(&case.target, &case.digest, &case.source)
-        .expect(202);
-    case.client
-        .head_blob(&case.target, &case.digest)
-        .expect(404);
-    // The session of the relay is deleted, and the client's own is another one.
-    let deleted = format!("\"DELETE /v2/{}/blobs/uploads/", case.target);
-    settled(|| case.pulp.answered(&deleted).len(), 1);
-    assert!(case.pulp.answered(&deleted)[0].contains("\" 204 "));
-    case.client.finish(&opened, &case.bytes).expect(201);
+    assert_eq!(case.mount(), 202);
     assert_eq!(case.sidecar.mounts("relayed", "none"), 0);
+    assert_eq!(case.asked("PATCH"), 0);
+    // The mount, and the client's own upload.
+    assert_eq!(case.asked("POST"), 2);
     let log = case.sidecar.log();
     assert!(
         log.contains("its bytes are not what its name says"),
         "{log}"
     );
-    assert_ne!(digest_of(&wrong), case.digest);
 }
 
 #[test]
@@ -216,34 +212,123 @@ fn what_pulp_does_not_show_this_caller_is_not_relayed() {
     assert_eq!(case.asked("PATCH"), 0);
 }
 
+/// A Pulp played by hand, whose answer to the bytes waits for the test.
+struct Slow {
+    upstream: Faulty,
+    sidecar: Sidecar,
+    digest: String,
+    /// Each message lets one answer go.
+    go_on: Sender<()>,
+    _media: TempDir,
+}
+
+impl Slow {
+    fn start(change: impl FnOnce(&mut Value)) -> Self {
+        let (go_on, told) = channel();
+        let told = Mutex::new(told);
+        let upstream = Faulty::start(move |heard| {
+            let session = "Location: /v2/dst/blobs/uploads/0-1\r\n";
+            let (status, headers) = match &*heard.method {
+                "POST" if heard.target.contains("mount=") => {
+                    let unknown = r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#;
+                    return Verdict::Answer(faulty::answer("404 Not Found", unknown));
+                }
+                "HEAD" => ("302 Found", String::new()),
+                "POST" => ("202 Accepted", session.to_owned()),
+                "PATCH" => {
+                    told.lock().unwrap().recv().unwrap();
+                    ("202 Accepted", session.to_owned())
+                }
+                "PUT" => {
+                    let digest = heard.target.split("digest=").nth(1).unwrap();
+                    let digest = digest.replace("%3A", ":");
+                    (
+                        "201 Created",
+                        format!("Docker-Content-Digest: {digest}\r\n"),
+                    )
+                }
+                _ => ("204 No Content", String::new()),
+            };
+            let text = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\n\r\n");
+            Verdict::Answer(text.into_bytes())
+        });
+        let media = tempfile::tempdir().unwrap();
+        let bytes = bytes_from("slow", 3000);
+        let digest = digest_of(&bytes);
+        let file = artifact(media.path(), &digest);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
+        let mut config = json!({
+            "listen": {"address": "127.0.0.1:0"},
+            "admin": {"address": "127.0.0.1:0"},
+            "upstream": {"url": upstream.url(), "kind": "pulp"},
+            "store": {"artifacts": {"rootdirectory": media.path()}},
+        });
+        change(&mut config);
+        Self {
+            sidecar: Sidecar::from(&config),
+            upstream,
+            digest,
+            go_on,
+            _media: media,
+        }
+    }
+
+    fn mount(&self) -> Answer {
+        self.sidecar.client().mount("dst", &self.digest, "src")
+    }
+
+    fn count(&self, method: &str) -> usize {
+        let all = self.upstream.all();
+        all.iter().filter(|heard| heard.method == method).count()
+    }
+}
+
 #[test]
 fn no_more_are_relayed_at_once_than_is_said() {
-    let Some(case) = case(|config| config["store"]["artifacts"]["concurrency"] = json!(1)) else {
-        return;
-    };
-    let many: Vec<_> = (0..8)
-        .map(|_| {
-            let bytes = bytes_from(&fresh("many"), 400_000);
-            let source = case.pulp.pushing(case.pulp.port, ADMIN, &case.source);
-            source.upload(&case.source, &bytes)
-        })
-        .collect();
-    let statuses: Vec<_> = std::thread::scope(|scope| {
-        let mounting: Vec<_> = many
-            .iter()
-            .map(|digest| scope.spawn(|| case.client.mount(&case.target, digest, &case.source)))
-            .collect();
-        mounting
-            .into_iter()
-            .map(|one| one.join().unwrap().status)
-            .collect()
+    let slow = Slow::start(|config| config["store"]["artifacts"]["concurrency"] = json!(1));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| slow.mount());
+        wait_until("one is on its way", || slow.count("PATCH") == 1);
+        // There is no place for it, and it does not wait for one.
+        slow.mount().expect(202);
+        slow.go_on.send(()).unwrap();
+        first.join().unwrap().expect(201);
     });
-    assert!(
-        statuses.iter().all(|status| [201, 202].contains(status)),
-        "{statuses:?}"
-    );
-    assert!(statuses.contains(&201), "{statuses:?}");
-    let relayed = case.sidecar.mounts("relayed", "none");
-    let mended = case.sidecar.mounts("forwarded", "mended");
-    assert_eq!(relayed + mended, 8);
+    slow.go_on.send(()).unwrap();
+    slow.mount().expect(201);
+    assert_eq!(slow.count("PATCH"), 2);
+}
+
+#[test]
+fn what_takes_too_long_is_given_up_and_its_session_deleted_when_that_can_last() {
+    let slow = Slow::start(|config| config["store"]["artifacts"]["deadline"] = json!("300ms"));
+    slow.mount().expect(202);
+    assert_eq!(slow.count("PATCH"), 1);
+    // Pulp would bring a session back that is deleted while it takes its bytes.
+    assert_eq!(slow.count("DELETE"), 0);
+    slow.go_on.send(()).unwrap();
+    wait_until("the session is deleted", || slow.count("DELETE") == 1);
+    assert_eq!(slow.count("PUT"), 0);
+    let deleted = slow.upstream.all();
+    let deleted = deleted
+        .iter()
+        .find(|heard| heard.method == "DELETE")
+        .unwrap();
+    assert_eq!(deleted.target, "/v2/dst/blobs/uploads/0-1");
+}
+
+#[test]
+fn a_client_that_leaves_does_not_leave_a_session_behind() {
+    let slow = Slow::start(|_| ());
+    let client = slow.sidecar.client();
+    let mut connection = client.connect();
+    let target = support::push::mount_target("dst", &slow.digest, "src");
+    let request = client.request("POST", &target);
+    connection.write(&request.bytes(client.port)).unwrap();
+    wait_until("it is on its way", || slow.count("PATCH") == 1);
+    drop(connection);
+    slow.go_on.send(()).unwrap();
+    wait_until("the upload is ended", || slow.count("PUT") == 1);
+    assert_eq!(slow.count("DELETE"), 0);
 }

@@ -54,6 +54,7 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
         ("store.verify", store.verify.is_some()),
         ("access", is_access_set),
         ("mount.dry_run", mount.dry_run == Some(true)),
+        ("mount.time_budget", mount.time_budget.is_some()),
     ];
     let is_distribution = word == Word::Distribution;
     let found = distributions.into_iter().find(|(_, is_set)| *is_set);
