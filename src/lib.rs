@@ -21,6 +21,8 @@
 //! | answer | [`http`] `location`, `respond` | the 201 that the registry would have written |
 //! | forward | [`http`] `proxy`, [`upstream`] `peer` | as it came, or without `mount` and `from` |
 //!
+//! Where a client does not know the source, [`discovery`] suggests one.
+//!
 //! In front of other registries the way is shorter: [`http`] `mending` sends the mount to the
 //! registry, [`native`] judges the answer, [`relay`] copies a layer that Pulp holds and does not
 //! mount yet, and else a plain upload is started. [`tokens`] remembers answers of a registry's
@@ -37,6 +39,7 @@ pub mod access;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod http;
 pub mod memory;
 pub mod metrics;

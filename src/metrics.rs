@@ -9,15 +9,15 @@ use prometheus::{
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, Via};
 
 /// Seconds; from a link in a warm cache to a registry that hashes a large upload.
 const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
     600.0,
 ];
-/// Ways in which a layer can be found.
-const VIA: [&str; 3] = ["from", "discovery", "head"];
+/// What walks come by.
+const WALKED: [&str; 2] = ["link", "repository"];
 /// Where tokens come from.
 const TOKENS_FROM: [&str; 2] = ["upstream", "memory"];
 /// Who can decide about access.
@@ -35,6 +35,9 @@ pub struct Metrics {
     store_duration: HistogramVec,
     upstream_duration: Histogram,
     token_answers: IntCounterVec,
+    index_links: IntGauge,
+    walked: IntCounterVec,
+    walk_ended: IntGauge,
     requests: IntCounterVec,
     request_duration: Histogram,
     in_flight: IntGauge,
@@ -100,6 +103,22 @@ impl Metrics {
                 "Answers to logins at the token endpoint that may be remembered, by where they came from.",
                 &["from"],
             )?,
+            index_links: gauge(
+                &registry,
+                "crossmount_index_links",
+                "Links of layers that discovery knows of.",
+            )?,
+            walked: counter(
+                &registry,
+                "crossmount_walk_total",
+                "What walks through the store came by.",
+                &["what"],
+            )?,
+            walk_ended: gauge(
+                &registry,
+                "crossmount_walk_last_completed_timestamp_seconds",
+                "When a walk through the store was done last, in seconds since 1970; 0 before the first.",
+            )?,
             requests: counter(
                 &registry,
                 "crossmount_requests_total",
@@ -111,7 +130,11 @@ impl Metrics {
                 "crossmount_request_duration_seconds",
                 "Time from a request's head to the end of its answer.",
             )?,
-            in_flight: in_flight(&registry)?,
+            in_flight: gauge(
+                &registry,
+                "crossmount_requests_in_flight",
+                "Requests on the registry's port that are being answered.",
+            )?,
             certificate_expiry: certificate_expiry(&registry)?,
             log_lines_lost: log_lines_lost(&registry)?,
             lines_lost,
@@ -131,14 +154,17 @@ impl Metrics {
             }
             self.mount_duration.with_label_values(&[outcome.as_str()]);
         }
-        for via in VIA {
-            self.mounted_bytes.with_label_values(&[via]);
-            self.dry_run_bytes.with_label_values(&[via]);
+        for via in Via::ALL {
+            self.mounted_bytes.with_label_values(&[via.as_str()]);
+            self.dry_run_bytes.with_label_values(&[via.as_str()]);
         }
         for via in DECIDERS {
             for decision in ["allowed", "denied", "unknown"] {
                 self.access_decisions.with_label_values(&[decision, via]);
             }
+        }
+        for what in WALKED {
+            self.walked.with_label_values(&[what]);
         }
         for from in TOKENS_FROM {
             self.token_answers.with_label_values(&[from]);
@@ -158,16 +184,16 @@ impl Metrics {
     }
 
     /// Counts the bytes of a layer that was linked here.
-    pub fn mounted_bytes(&self, bytes: u64) {
+    pub fn mounted_bytes(&self, bytes: u64, via: Via) {
         self.mounted_bytes
-            .with_label_values(&["from"])
+            .with_label_values(&[via.as_str()])
             .inc_by(bytes);
     }
 
     /// Counts the bytes of a layer that would have been linked.
-    pub fn dry_run_bytes(&self, bytes: u64) {
+    pub fn dry_run_bytes(&self, bytes: u64, via: Via) {
         self.dry_run_bytes
-            .with_label_values(&["from"])
+            .with_label_values(&[via.as_str()])
             .inc_by(bytes);
     }
 
@@ -182,6 +208,28 @@ impl Metrics {
     pub fn token_answer(&self, is_remembered: bool) {
         let from = TOKENS_FROM[usize::from(is_remembered)];
         self.token_answers.with_label_values(&[from]).inc();
+    }
+
+    /// Shows how many links discovery knows of.
+    pub fn index_links(&self, links: u64) {
+        self.index_links
+            .set(i64::try_from(links).unwrap_or(i64::MAX));
+    }
+
+    /// A walk through the store came by a link.
+    pub fn walked_link(&self) {
+        self.walked.with_label_values(&WALKED[..1]).inc();
+    }
+
+    /// A walk through the store came by a repository.
+    pub fn walked_repository(&self) {
+        self.walked.with_label_values(&WALKED[1..]).inc();
+    }
+
+    /// A walk through the store is done, at this time in seconds since 1970.
+    pub fn walk_ended(&self, seconds: u64) {
+        self.walk_ended
+            .set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// Measures an operation on the store until the timer is dropped.
@@ -270,11 +318,8 @@ fn plain_histogram(
     Ok(histogram)
 }
 
-fn in_flight(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::new(
-        "crossmount_requests_in_flight",
-        "Requests on the registry's port that are being answered.",
-    )?;
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(name, help)?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
 }

@@ -17,6 +17,32 @@ pub enum Outcome {
     Forwarded,
 }
 
+/// How it was found where the layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// The client said it.
+    From,
+    /// It was suggested for a mount.
+    Discovery,
+    /// It was suggested for a HEAD.
+    Head,
+}
+
+impl Via {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::From, Self::Discovery, Self::Head];
+
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::From => "from",
+            Self::Discovery => "discovery",
+            Self::Head => "head",
+        }
+    }
+}
+
 /// Why a mount was left to the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {

@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint build unit mounts access pod pulp examples)
+all_parts=(tools lint build unit mounts access pod pulp discovery examples)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
@@ -112,6 +112,10 @@ pod() {
 
 pulp() {
   integration mending
+}
+
+discovery() {
+  integration discovery
 }
 
 examples() {

@@ -42,6 +42,9 @@ pub enum Proof {
     Token,
     /// The caller's password is that of a user in the registry's own file.
     Htpasswd,
+    /// The caller may use the target, and the operator declares the source readable by every
+    /// authenticated caller.
+    SharedSource,
     /// The registry has no access control: it allowed them to a request without credentials.
     NoAccessControl,
 }
@@ -60,6 +63,18 @@ impl Grant {
             user,
             basis,
             validity,
+        }
+    }
+
+    /// The same for a source that the operator declares readable by every authenticated caller.
+    pub(super) fn for_shared(self, source: &RepositoryName) -> Self {
+        Self {
+            source: source.clone(),
+            basis: Basis {
+                proof: Proof::SharedSource,
+                ..self.basis
+            },
+            ..self
         }
     }
 
@@ -127,6 +142,7 @@ impl Proof {
             Self::RememberedProbe => "registry asked before",
             Self::Token => "token verified",
             Self::Htpasswd => "password verified",
+            Self::SharedSource => "source declared shared",
             Self::NoAccessControl => "no access control",
         }
     }

@@ -111,6 +111,11 @@ impl LocalAccess {
         }
     }
 
+    /// Whoever is in a password file may do everything.
+    pub fn lets_users_pull_everything(&self) -> bool {
+        matches!(self.judge, Judge::Htpasswd(_))
+    }
+
     pub async fn decide(&self, wish: &Wish<'_>) -> (Verdict, &'static str) {
         let via = self.judge.name();
         if wish.credentials.header().is_none() {

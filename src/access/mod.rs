@@ -17,6 +17,7 @@ mod htpasswd;
 mod judgement;
 mod local;
 mod open;
+mod pullable;
 mod refusal;
 mod token;
 mod unverified;
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 
 pub use credentials::Credentials;
 pub use grant::{Basis, Grant, Proof};
+pub use pullable::{Pullable, Used};
 pub use refusal::{Refusal, Refusals};
 pub(crate) use unverified::Unverified;
 pub use verdict::Verdict;
@@ -41,7 +43,7 @@ pub use watched::FileFault;
 use crate::config::{self, AccessMode};
 use crate::memory::{Fingerprint, Fingerprints, NoRandomness};
 use crate::metrics::Metrics;
-use crate::oci::RepositoryName;
+use crate::oci::{Patterns, RepositoryName};
 use crate::upstream::{Ask, Pulse, Standing};
 use asking::Asking;
 use challenged::Challenged;
@@ -82,6 +84,9 @@ pub enum AccessError {
 pub struct Access {
     mode: Mode,
     challenged: Challenged,
+    used: Used,
+    /// What the operator declares readable by every authenticated caller.
+    shared: Patterns,
     fingerprints: Arc<Fingerprints>,
     metrics: Arc<Metrics>,
 }
@@ -94,13 +99,14 @@ enum Mode {
 }
 
 impl Access {
-    /// Decides by `settings`; questions go through `ask`, and what they show about the registry
+    /// Decides by `settings`, and takes `shared` for readable by every authenticated caller; questions go through `ask`, and what they show about the registry
     /// is told to `standing` and `pulse`. Reads the operator's files, and so blocks.
     ///
     /// # Errors
     /// [`AccessError`]
     pub fn new(
         settings: &config::Access,
+        shared: &Patterns,
         ask: Arc<Ask>,
         standing: Arc<Standing>,
         pulse: Arc<Pulse>,
@@ -123,6 +129,8 @@ impl Access {
         Ok(Self {
             mode,
             challenged: Challenged::default(),
+            used: Used::new()?,
+            shared: shared.clone(),
             fingerprints,
             metrics,
         })
@@ -160,6 +168,41 @@ impl Access {
         };
         self.metrics.access_decision(decision, via);
         verdict
+    }
+
+    /// As [`Access::decide`], for a source that the client did not name.
+    ///
+    /// One that is declared shared needs no proof but that the caller may use the target.
+    pub async fn decide_suggested(
+        &self,
+        target: &RepositoryName,
+        source: &RepositoryName,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Verdict {
+        if !self.shared.matches(source) {
+            return self.decide(target, source, credentials, deadline).await;
+        }
+        match self.decide(target, target, credentials, deadline).await {
+            Verdict::Granted(grant) => Verdict::Granted(grant.for_shared(source)),
+            verdict => verdict,
+        }
+    }
+
+    /// From where something is tried for a caller. It proves nothing.
+    pub async fn pullable(&self, credentials: &Credentials) -> Pullable {
+        match &self.mode {
+            Mode::Local(access) if access.lets_users_pull_everything() => Pullable::Everything,
+            Mode::Open(_) => Pullable::Everything,
+            Mode::Local(_) | Mode::Upstream(_) => self.used.by(credentials).await,
+        }
+    }
+
+    /// The registry let these credentials pull from or push to a repository.
+    pub async fn saw_use(&self, credentials: &Credentials, repository: &RepositoryName) {
+        if matches!(self.mode, Mode::Upstream(_)) {
+            self.used.learn(credentials, repository).await;
+        }
     }
 
     /// The registry answered a request with 401. Returns whether that contradicts what is

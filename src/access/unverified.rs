@@ -4,6 +4,7 @@
 //! something, and how soon that, or the registry's own answer, is forgotten; never whether
 //! somebody may.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -88,6 +89,16 @@ impl Unverified {
                 .flatten()
                 .any(|listed| listed == action)
         })
+    }
+
+    /// Repositories from which pull is listed.
+    pub fn pulls(&self) -> HashSet<String> {
+        let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
+        let is_its = |entry: &&Entry| {
+            entry.kind == "repository" && entry.actions.iter().flatten().any(pulls)
+        };
+        let entries = self.access.iter().flatten().filter(is_its);
+        entries.map(|entry| entry.name.clone()).collect()
     }
 
     pub(super) fn mention(&self, repository: &RepositoryName) -> Mention {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::oci::RepositoryName;
+use crate::oci::{Patterns, RepositoryName};
 
 /// The kind of the registry behind.
 #[derive(Debug, Clone)]
@@ -28,6 +28,32 @@ pub struct Distribution {
     pub access: Access,
     /// How mounts are answered.
     pub mount: Mount,
+    /// From where else layers are mounted, if from anywhere.
+    pub discovery: Option<Discovery>,
+}
+
+/// From where else layers are mounted for clients that do not know it.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    /// Also for a HEAD of a layer that is not there.
+    pub on_head: bool,
+    /// From which repositories.
+    pub sources: Sources,
+    /// Repositories that every authenticated caller may pull.
+    pub shared: Patterns,
+    /// Ask for pull on likely sources in a client's own request for a token.
+    pub widen_scopes: bool,
+}
+
+/// From which repositories layers are mounted for clients that do not know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Those that are declared shared.
+    Shared,
+    /// And those of the target's own namespace.
+    Namespace,
+    /// All that the caller may pull.
+    Any,
 }
 
 /// In front of Pulp.

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 pub use environment::Overrides;
 pub use kind::{
-    Access, AccessMode, Artifacts, Distribution, DistributionVersion, Durability, Generic, Kind,
-    Mount, Pulp, SourceDenied, Store, TokenRules,
+    Access, AccessMode, Artifacts, Discovery, Distribution, DistributionVersion, Durability,
+    Generic, Kind, Mount, Pulp, SourceDenied, Sources, Store, TokenRules,
 };
 pub use values::{ListenAddress, UpstreamUrl};
 

@@ -150,8 +150,7 @@ fn an_unknown_key_is_named_with_its_line() {
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
     for (addition, setting) in [
-        ("discovery: {enabled: true}", "discovery.enabled"),
-        ("discovery: {on_head: true}", "discovery.on_head"),
+        ("discovery: {widen_scopes: true}", "discovery.widen_scopes"),
         (
             "notifications: {endpoints: [{name: a}]}",
             "notifications.endpoints",
@@ -417,5 +416,48 @@ fn a_setting_of_another_kind_or_out_of_bounds_is_named() {
             text.starts_with(&format!("{setting}: ")),
             "{addition}: {text}"
         );
+    }
+}
+
+#[test]
+fn discovery_says_from_where_layers_may_come() {
+    let shared = "discovery: {enabled: true, on_head: true, shared_sources: ['base/**']}\n";
+    let config = load(&format!("{MINIMAL}{shared}")).unwrap();
+    let discovery = distribution(&config).discovery.as_ref().unwrap();
+    assert!(discovery.on_head);
+    assert_eq!(discovery.sources, Sources::Shared);
+    let name = crate::oci::RepositoryName::parse("base/a/b").unwrap();
+    assert!(discovery.shared.matches(&name));
+    let off = "discovery: {enabled: false, sources: any}\n";
+    let config = load(&format!("{MINIMAL}{off}")).unwrap();
+    assert!(distribution(&config).discovery.is_none());
+    let open = format!("{MINIMAL}access: {{mode: none}}\n");
+    let any = "discovery: {enabled: true, sources: any}\n";
+    assert!(load(&format!("{open}{any}")).is_ok());
+    for (text, setting) in [
+        (
+            format!("{MINIMAL}discovery: {{enabled: true}}"),
+            "discovery.shared_sources",
+        ),
+        (
+            format!("{MINIMAL}discovery: {{on_head: true}}"),
+            "discovery.on_head",
+        ),
+        (
+            format!("{MINIMAL}discovery: {{enabled: true, shared_sources: ['A/*']}}"),
+            "discovery.shared_sources",
+        ),
+        (
+            format!("{MINIMAL}discovery: {{enabled: true, sources: some}}"),
+            "discovery.sources",
+        ),
+        (
+            format!("{open}discovery: {{enabled: true, sources: namespace}}"),
+            "discovery.sources",
+        ),
+        (format!("{open}{shared}"), "discovery.sources"),
+    ] {
+        let text = error(&text);
+        assert!(text.starts_with(&format!("{setting}: ")), "{text}");
     }
 }

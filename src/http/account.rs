@@ -23,11 +23,13 @@ pub(super) fn mount(metrics: &Metrics, context: &mut Context) {
     }
     metrics.mount(outcome, reason, context.started.elapsed());
     match &context.mount {
-        MountState::Done { size, .. } if matches!(outcome, Outcome::Mounted | Outcome::Relayed) => {
-            metrics.mounted_bytes(*size);
+        MountState::Done { size, via, .. }
+            if matches!(outcome, Outcome::Mounted | Outcome::Relayed) =>
+        {
+            metrics.mounted_bytes(*size, *via);
         }
         MountState::Forwarded(forward) if outcome == Outcome::WouldMount => {
-            metrics.dry_run_bytes(forward.dry_run_size);
+            metrics.dry_run_bytes(forward.dry_run_size, forward.via);
         }
         _ => {}
     }

@@ -24,12 +24,28 @@ pub(super) enum Route {
     Mount(MountRequest),
     /// It names a mount, but not in the plain form.
     OddMount(Oddity),
-    /// A mount that names no source: the registry starts an upload.
-    SourcelessMount,
+    /// A mount that names no source.
+    SourcelessMount {
+        /// The repository to link into.
+        target: RepositoryName,
+        /// The layer.
+        digest: Digest,
+    },
     /// The start or the end of an upload into a repository.
     Upload(RepositoryName),
+    /// A layer of a repository, asked for or deleted.
+    Blob(Blob),
     /// Anything else.
     Other,
+}
+
+/// A layer of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blob {
+    /// Whose.
+    pub repository: RepositoryName,
+    /// Which.
+    pub digest: Digest,
 }
 
 /// What keeps a request that names a mount from having the plain form.
@@ -51,6 +67,7 @@ pub(super) fn classify(prefix: &str, target: &[u8], head: &Parts) -> Route {
     match head.method {
         Method::PUT => completed_upload(prefix, path),
         Method::POST if path.ends_with(UPLOADS) => new_upload(prefix, path, query, head),
+        Method::GET | Method::HEAD | Method::DELETE => blob(prefix, path),
         _ => Route::Other,
     }
 }
@@ -95,7 +112,7 @@ fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
     }
     let digest = Digest::parse(mount?).ok()?;
     let Some(from) = from else {
-        return Some(Route::SourcelessMount);
+        return Some(Route::SourcelessMount { target, digest });
     };
     let source = RepositoryName::parse(from).ok()?;
     if [&target, &source]
@@ -148,6 +165,18 @@ fn completed_upload(prefix: &str, path: &str) -> Route {
     let folder = path.rfind('/').map(|slash| &path[..=slash]);
     let name = folder.and_then(|folder| folder.strip_suffix(UPLOADS));
     repository(prefix, name).map_or(Route::Other, Route::Upload)
+}
+
+/// `…/blobs/<digest>` is a layer of a repository.
+fn blob(prefix: &str, path: &str) -> Route {
+    let parsed = || {
+        let (folder, digest) = path.rsplit_once('/')?;
+        Some(Blob {
+            digest: Digest::parse(digest).ok()?,
+            repository: repository(prefix, folder.strip_suffix("/blobs"))?,
+        })
+    };
+    parsed().map_or(Route::Other, Route::Blob)
 }
 
 /// The repository between the API's base and the rest of a path; no escape is decoded.

@@ -6,7 +6,7 @@ use super::classify::Route;
 use crate::access::Credentials;
 use crate::mount::{Forward, Since};
 use crate::ops::{InFlight, RequestId};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, Via};
 
 /// One request's state between Pingora's phases.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(super) enum MountState {
         outcome: Outcome,
         /// Bytes of the blob.
         size: u64,
+        /// How its source was found.
+        via: Via,
     },
     /// The registry answers.
     Forwarded(Forward),

@@ -20,7 +20,7 @@ pub(super) fn status(error: &Error) -> Option<StatusCode> {
 }
 
 /// Whether no connection to the registry came about.
-fn is_unconnected(kind: &ErrorType) -> bool {
+pub(super) fn is_unconnected(kind: &ErrorType) -> bool {
     matches!(
         kind,
         ErrorType::ConnectTimedout

@@ -1,20 +1,24 @@
 //! In front of distribution: a mount is answered here, by a link of our own, or forwarded.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::header;
+use http::{Method, StatusCode, header};
 use pingora::Result;
 use pingora::proxy::Session;
 
-use super::classify::Route;
+use super::classify::{Blob, Route, is_plain};
 use super::context::{Context, MountState};
 use super::passing::{Passing, linked_into};
-use super::{Locations, account, respond};
+use super::{Locations, account, client_left, respond};
 use crate::access::Credentials;
 use crate::config::Upstream;
+use crate::discovery::Survey;
 use crate::metrics::Metrics;
-use crate::mount::{Decision, MountRequest, Mounts};
+use crate::mount::{Caller, Decision, MountRequest, Mounts};
+use crate::oci::{Digest, RepositoryName};
 use crate::outcome::Reason;
+use crate::upstream::Exchange;
 
 /// Answers mounts by links.
 #[derive(Debug)]
@@ -23,6 +27,9 @@ pub struct Linking {
     response_headers: Vec<(String, Vec<String>)>,
     mounts: Arc<Mounts>,
     pub(super) passing: Passing,
+    exchange: Arc<Exchange>,
+    /// Ends with this.
+    _survey: Option<Survey>,
     metrics: Arc<Metrics>,
 }
 
@@ -33,6 +40,8 @@ impl Linking {
         upstream: &Upstream,
         mounts: Arc<Mounts>,
         passing: Passing,
+        exchange: Arc<Exchange>,
+        survey: Option<Survey>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -40,6 +49,8 @@ impl Linking {
             response_headers: upstream.response_headers.clone(),
             mounts,
             passing,
+            exchange,
+            _survey: survey,
             metrics,
         }
     }
@@ -55,9 +66,14 @@ impl Linking {
         }
         match context.route.clone() {
             Route::Mount(request) => return self.mount(session, &request, context).await,
+            Route::SourcelessMount { target, digest } => {
+                return self.sourceless(session, &target, &digest, context).await;
+            }
+            Route::Blob(blob) if self.mounts.fills_heads() => {
+                return Box::pin(self.head(session, &blob, context)).await;
+            }
             Route::OddMount(_) => context.forward_at_once(Reason::OddRequest),
-            Route::SourcelessMount => context.forward_at_once(Reason::SourceMissing),
-            Route::Upload(_) | Route::Other => {}
+            Route::Upload(_) | Route::Blob(_) | Route::Other => {}
         }
         Ok(false)
     }
@@ -70,27 +86,120 @@ impl Linking {
         context: &mut Context,
     ) -> Result<bool> {
         let head = session.req_header();
-        let Some(location) = self.locations.of(request, &head.headers) else {
+        let place = (&request.target, &request.digest);
+        let Some(location) = self.locations.of(place, &head.headers) else {
             context.forward_at_once(Reason::OddRequest);
             return Ok(false);
         };
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
-        match self
-            .mounts
-            .attempt(request, &credentials, &context.id)
+        let caller = Caller {
+            credentials: &credentials,
+            id: &context.id,
+        };
+        let decision = self.mounts.attempt(request, &caller).await;
+        self.created(session, decision, &request.digest, &location, context)
             .await
-        {
+    }
+
+    /// A mount whose source the client does not know.
+    async fn sourceless(
+        &self,
+        session: &mut Session,
+        target: &RepositoryName,
+        digest: &Digest,
+        context: &mut Context,
+    ) -> Result<bool> {
+        let head = session.req_header();
+        let Some(location) = self.locations.of((target, digest), &head.headers) else {
+            context.forward_at_once(Reason::SourceMissing);
+            return Ok(false);
+        };
+        let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
+        let caller = Caller {
+            credentials: &credentials,
+            id: &context.id,
+        };
+        let decision = self.mounts.attempt_without_source(target, digest, &caller);
+        let decision = decision.await;
+        self.created(session, decision, digest, &location, context)
+            .await
+    }
+
+    /// The 201 where it is done.
+    async fn created(
+        &self,
+        session: &mut Session,
+        decision: Decision,
+        digest: &Digest,
+        location: &str,
+        context: &mut Context,
+    ) -> Result<bool> {
+        match decision {
             Decision::Forward(forward) => {
                 context.mount = MountState::Forwarded(forward);
                 Ok(false)
             }
-            Decision::Done { outcome, size } => {
-                context.mount = MountState::Done { outcome, size };
+            Decision::Done { outcome, size, via } => {
+                context.mount = MountState::Done { outcome, size, via };
                 account::mount(&self.metrics, context);
-                let head = respond::created(request, &location, &self.response_headers)?;
+                let head = respond::created(digest, location, &self.response_headers)?;
                 session.write_response_header(Box::new(head), true).await?;
                 Ok(true)
             }
+        }
+    }
+
+    /// A question for a layer, which may become true by being asked.
+    ///
+    /// The registry answers first, and if something is linked then, once more, so that the
+    /// answer is its own.
+    async fn head(
+        &self,
+        session: &mut Session,
+        blob: &Blob,
+        context: &mut Context,
+    ) -> Result<bool> {
+        if session.req_header().method != Method::HEAD || !is_plain(session.req_header()) {
+            return Ok(false);
+        }
+        let head = session.req_header().clone();
+        context.asked = Some(Instant::now());
+        context.shown = Credentials::sole(&head.headers);
+        let answer = tokio::select! {
+            answer = self.exchange.send(head.clone()) => answer,
+            gone = client_left(session) => return Err(gone),
+        };
+        let answer = answer.inspect_err(|error| self.passing.gave_no_answer(error))?;
+        context.answered_after = context.asked.map(|asked| asked.elapsed());
+        if answer.status() == StatusCode::NOT_FOUND && self.fill(blob, context).await {
+            return Ok(false);
+        }
+        self.passing.look(&head, answer.head(), context).await;
+        account::mount(&self.metrics, context);
+        answer.pass_on(session).await?;
+        Ok(true)
+    }
+
+    /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.
+    async fn fill(&self, blob: &Blob, context: &mut Context) -> bool {
+        let Some(credentials) = context.shown.clone() else {
+            return false;
+        };
+        let caller = Caller {
+            credentials: &credentials,
+            id: &context.id,
+        };
+        let (repository, digest) = (&blob.repository, &blob.digest);
+        match self.mounts.fill(repository, digest, &caller).await {
+            Some(Decision::Done { outcome, size, via }) => {
+                context.mount = MountState::Done { outcome, size, via };
+                true
+            }
+            Some(Decision::Forward(forward)) => {
+                context.mount = MountState::Forwarded(forward);
+                false
+            }
+            None => false,
         }
     }
 }

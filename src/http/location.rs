@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 
 use super::forwarded;
 use crate::config::Upstream;
-use crate::mount::MountRequest;
+use crate::oci::{Digest, RepositoryName};
 
 /// Builds Locations by distribution's rules (`registry/api/v2/urls.go`, `handlers/app.go`).
 #[derive(Debug)]
@@ -37,8 +37,12 @@ impl Locations {
     ///
     /// `None` where they name a scheme or host that has no one spelling in a URL: then the
     /// registry shall answer itself.
-    pub(super) fn of(&self, mount: &MountRequest, headers: &HeaderMap) -> Option<String> {
-        let path = format!("v2/{}/blobs/{}", mount.target, mount.digest);
+    pub(super) fn of(
+        &self,
+        (target, digest): (&RepositoryName, &Digest),
+        headers: &HeaderMap,
+    ) -> Option<String> {
+        let path = format!("v2/{target}/blobs/{digest}");
         if let Some(external) = &self.external {
             return Some(format!("{external}{path}"));
         }
@@ -106,7 +110,6 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::{Digest, RepositoryName};
 
     const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
@@ -120,16 +123,13 @@ mod tests {
     }
 
     fn location(locations: &Locations, headers: &[(&'static str, &str)]) -> Option<String> {
-        let mount = MountRequest {
-            target: RepositoryName::parse("a/b").unwrap(),
-            source: RepositoryName::parse("c").unwrap(),
-            digest: Digest::parse(&format!("sha256:{HEX}")).unwrap(),
-        };
+        let target = RepositoryName::parse("a/b").unwrap();
+        let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        locations.of(&mount, &map).map(|found| {
+        locations.of((&target, &digest), &map).map(|found| {
             let tail = format!("v2/a/b/blobs/sha256:{HEX}");
             found.strip_suffix(&tail).unwrap().to_owned()
         })

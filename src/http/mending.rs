@@ -16,7 +16,7 @@ use crate::access::Credentials;
 use crate::metrics::Metrics;
 use crate::mount::{Forward, MountRequest};
 use crate::native::{Answered, Native, Next, counted};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, Via};
 use crate::relay::{Errand, Relay, Relayed};
 use crate::upstream::{Exchange, Held};
 
@@ -66,13 +66,13 @@ impl Mending {
     ) -> Result<bool> {
         let (request, reason) = match context.route.clone() {
             Route::Mount(request) => (Some(request), Reason::None),
-            Route::SourcelessMount => (None, Reason::SourceMissing),
+            Route::SourcelessMount { .. } => (None, Reason::SourceMissing),
             Route::OddMount(Oddity::Words) => (None, Reason::OddRequest),
             Route::OddMount(Oddity::Form) => {
                 context.forward_at_once(Reason::OddRequest);
                 return Ok(false);
             }
-            Route::Upload(_) | Route::Other => return Ok(false),
+            Route::Upload(_) | Route::Blob(_) | Route::Other => return Ok(false),
         };
         // Until the registry has answered: if it does not, this is what is counted.
         context.forward_at_once(Reason::UpstreamUnavailable);
@@ -184,6 +184,7 @@ fn done(relayed: Relayed) -> Given {
         state: MountState::Done {
             outcome: Outcome::Relayed,
             size: relayed.size,
+            via: Via::From,
         },
     }
 }

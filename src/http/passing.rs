@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::classify::Route;
+use super::classify::{Blob, Route};
 use super::context::{Context, MountState};
+use super::failure;
 use super::refused_write::{self, Shows};
 use crate::access::Unauthorized;
 use crate::mount::{Forward, MountRequest, Mounts, Sightings, Since};
@@ -53,6 +54,15 @@ impl Passing {
         self.pulse.is_absent();
     }
 
+    /// A question of a client's that was sent on by us has no answer.
+    pub(super) fn gave_no_answer(&self, error: &pingora::Error) {
+        if failure::is_unconnected(error.etype()) {
+            self.pulse.is_absent();
+        } else if failure::is_lost(error) {
+            self.pulse.connection_broke();
+        }
+    }
+
     /// A connection to the registry broke.
     pub(super) fn connection_broke(&self) {
         self.pulse.connection_broke();
@@ -67,6 +77,8 @@ impl Passing {
     ) {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
+            status if shows_layer(status) => self.note_layer(request, context).await,
+            StatusCode::ACCEPTED => self.note_deletion(request, context),
             StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head),
             StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
             _ => {}
@@ -83,10 +95,33 @@ impl Passing {
             .get("docker-content-digest")
             .and_then(|value| value.to_str().ok())
             .and_then(|text| Digest::parse(text).ok());
-        if let (Some(repository), Some(digest), Some(since)) =
-            (linked_into(&context.route), digest, &context.since)
-        {
+        let (Some(repository), Some(digest)) = (linked_into(&context.route), digest) else {
+            return;
+        };
+        if let Some(since) = &context.since {
             self.sightings.linked(repository, &digest, since).await;
+        }
+        let credentials = context.shown.as_ref();
+        self.mounts.saw(repository, &digest, credentials).await;
+    }
+
+    /// The registry gave somebody a layer.
+    async fn note_layer(&self, request: &RequestHeader, context: &Context) {
+        let is_read = matches!(request.method, Method::GET | Method::HEAD);
+        if let Route::Blob(Blob { repository, digest }) = &context.route
+            && is_read
+        {
+            let credentials = context.shown.as_ref();
+            self.mounts.saw(repository, digest, credentials).await;
+        }
+    }
+
+    /// The registry deleted a layer for somebody.
+    fn note_deletion(&self, request: &RequestHeader, context: &Context) {
+        if let Route::Blob(Blob { repository, digest }) = &context.route
+            && request.method == Method::DELETE
+        {
+            self.mounts.saw_deletion(repository, digest);
         }
     }
 
@@ -130,9 +165,22 @@ impl Passing {
 pub(super) fn linked_into(route: &Route) -> Option<&RepositoryName> {
     match route {
         Route::Upload(repository) => Some(repository),
-        Route::Mount(MountRequest { target, .. }) => Some(target),
-        Route::OddMount(_) | Route::SourcelessMount | Route::Other => None,
+        Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount { target, .. } => {
+            Some(target)
+        }
+        Route::OddMount(_) | Route::Blob(_) | Route::Other => None,
     }
+}
+
+/// Whether an answer to a question for a layer shows that it is there: whole, in part, or elsewhere.
+fn shows_layer(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::OK
+            | StatusCode::PARTIAL_CONTENT
+            | StatusCode::FOUND
+            | StatusCode::TEMPORARY_REDIRECT
+    )
 }
 
 /// Counts a mount from before the store was proved by what the registry made of it.

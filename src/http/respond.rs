@@ -3,18 +3,18 @@
 use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
-use crate::mount::MountRequest;
+use crate::oci::Digest;
 
 /// The head of a 201 (`registry/handlers/blobupload.go`, `writeBlobCreatedHeaders`), with the
 /// configured headers among the registry's own, in the order in which Go writes them.
 pub(super) fn created(
-    mount: &MountRequest,
+    digest: &Digest,
     location: &str,
     response_headers: &[(String, Vec<String>)],
 ) -> pingora::Result<ResponseHeader> {
     let mut headers: Vec<(String, String)> = vec![
         ("Content-Length".to_owned(), "0".to_owned()),
-        ("Docker-Content-Digest".to_owned(), mount.digest.to_string()),
+        ("Docker-Content-Digest".to_owned(), digest.to_string()),
         (
             "Docker-Distribution-Api-Version".to_owned(),
             "registry/2.0".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::access::Basis;
 use crate::memory::Fingerprint;
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, Via};
 
 /// How a mount goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Decision {
         outcome: Outcome,
         /// Bytes of the blob.
         size: u64,
+        /// How its source was found.
+        via: Via,
     },
     /// The registry answers.
     Forward(Forward),
@@ -42,20 +44,24 @@ pub struct Forward {
     pub granted: Option<Basis>,
     /// Bytes that a dry run would have mounted.
     pub dry_run_size: u64,
+    /// How the source was found that it would have mounted from.
+    pub via: Via,
 }
 
 impl Decision {
-    pub(super) fn mounted(size: u64) -> Self {
+    pub(super) fn mounted(size: u64, via: Via) -> Self {
         Self::Done {
             outcome: Outcome::Mounted,
             size,
+            via,
         }
     }
 
-    pub(super) fn already_linked(size: u64) -> Self {
+    pub(super) fn already_linked(size: u64, via: Via) -> Self {
         Self::Done {
             outcome: Outcome::AlreadyLinked,
             size,
+            via,
         }
     }
 }
@@ -71,6 +77,7 @@ impl Forward {
             challenge: None,
             granted: None,
             dry_run_size: 0,
+            via: Via::From,
         }
     }
 
@@ -91,10 +98,11 @@ impl Forward {
     }
 
     /// Unchanged, because nothing is to be linked.
-    pub(super) fn would_mount(size: u64) -> Self {
+    pub(super) fn would_mount(size: u64, via: Via) -> Self {
         Self {
             outcome: Outcome::WouldMount,
             dry_run_size: size,
+            via,
             ..Self::as_it_came(Reason::None)
         }
     }

@@ -8,6 +8,7 @@ use crate::access::Grant;
 use crate::metrics::Metrics;
 use crate::oci::Digest;
 use crate::ops::RequestId;
+use crate::outcome::Via;
 use crate::store::{Filesystem, Linked, Located, OpenStore, StoreError};
 use crate::upstream::Standing;
 
@@ -30,6 +31,7 @@ pub(super) struct Job {
     pub metrics: Arc<Metrics>,
     pub grant: Grant,
     pub digest: Digest,
+    pub via: Via,
     pub dry_run: bool,
     pub deadline: Instant,
 }
@@ -75,6 +77,7 @@ impl Job {
             digest = %self.digest,
             bytes = size,
             proof = self.grant.basis().proof().as_str(),
+            via = self.via.as_str(),
             "linked"
         );
     }

@@ -1,7 +1,7 @@
 //! One mount from beginning to end: authorise, locate, link, or forward with a reason.
 //!
 //! The parts know nothing of each other; here they are joined. No HTTP type comes in: a
-//! [`MountRequest`] and the caller's [`Credentials`] go in, a [`Decision`] comes out.
+//! [`MountRequest`] and its [`Caller`] go in, a [`Decision`] comes out.
 //! `decision` has its words, `job` is the part that may block, and
 //! `sighting` looks whether the registry's own new links appear in our store.
 
@@ -18,10 +18,11 @@ pub use sighting::{Sightings, Since};
 
 use crate::access::{Access, Credentials, Grant, Refusal, Unauthorized, Verdict};
 use crate::config::{self, SourceDenied};
+use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
 use crate::ops::RequestId;
-use crate::outcome::Reason;
+use crate::outcome::{Outcome, Reason, Via};
 use crate::store::{Filesystem, Linked};
 use crate::upstream::Standing;
 use crate::workers::{Unfinished, Workers};
@@ -46,7 +47,17 @@ pub struct Mounts {
     workers: Arc<Workers>,
     standing: Arc<Standing>,
     settings: config::Mount,
+    discovery: Option<Arc<Discovery>>,
     metrics: Arc<Metrics>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// What the caller shows.
+    pub credentials: &'a Credentials,
+    /// The request's name in the log.
+    pub id: &'a RequestId,
 }
 
 impl Mounts {
@@ -58,6 +69,7 @@ impl Mounts {
         workers: Arc<Workers>,
         standing: Arc<Standing>,
         settings: config::Mount,
+        discovery: Option<Arc<Discovery>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -66,30 +78,167 @@ impl Mounts {
             workers,
             standing,
             settings,
+            discovery,
             metrics,
         }
     }
 
-    /// Mounts, or says how the request goes on and why; `id` names the request in the log.
-    pub async fn attempt(
-        &self,
-        request: &MountRequest,
-        credentials: &Credentials,
-        id: &RequestId,
-    ) -> Decision {
+    /// Mounts, or says how the request goes on and why.
+    pub async fn attempt(&self, request: &MountRequest, caller: &Caller<'_>) -> Decision {
         if !self.standing.is_store_proved() {
             return Decision::Forward(Forward::unproved());
         }
-        let deadline = Instant::now() + self.settings.time_budget;
-        match self.authorise(request, credentials, deadline).await {
+        let deadline = self.deadline();
+        let forward = match self.named(request, caller, deadline).await {
+            Decision::Forward(forward) => forward,
+            done @ Decision::Done { .. } => return done,
+        };
+        let is_useless = matches!(
+            forward.reason,
+            Reason::Denied | Reason::SourceMissing | Reason::BlobMissing
+        );
+        if !is_useless {
+            return Decision::Forward(forward);
+        }
+        let MountRequest { target, digest, .. } = request;
+        let found = self.discover(target, digest, caller, Via::Discovery, deadline);
+        found.await.unwrap_or(Decision::Forward(forward))
+    }
+
+    /// Mounts from wherever the caller may, where the client names no source.
+    pub async fn attempt_without_source(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller<'_>,
+    ) -> Decision {
+        let deadline = self.deadline();
+        let found = self.discover(target, digest, caller, Via::Discovery, deadline);
+        let forward = Forward::as_it_came(Reason::SourceMissing);
+        found.await.unwrap_or(Decision::Forward(forward))
+    }
+
+    /// Whether a layer that a HEAD asks for in vain may be mounted.
+    #[must_use]
+    pub fn fills_heads(&self) -> bool {
+        let settings = self.discovery.as_deref().map(Discovery::settings);
+        settings.is_some_and(|settings| settings.on_head)
+    }
+
+    /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
+    pub async fn fill(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller<'_>,
+    ) -> Option<Decision> {
+        let discovery = self.discovery.as_deref().filter(|_| self.fills_heads())?;
+        if discovery.is_barred(target, digest) {
+            return None;
+        }
+        let deadline = self.deadline();
+        self.discover(target, digest, caller, Via::Head, deadline)
+            .await
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.time_budget
+    }
+
+    /// From the source that the client names.
+    async fn named(
+        &self,
+        request: &MountRequest,
+        caller: &Caller<'_>,
+        deadline: Instant,
+    ) -> Decision {
+        match self.authorise(request, caller.credentials, deadline).await {
             Err(forward) => Decision::Forward(forward),
             Ok(grant) => {
                 let granted = Some(grant.basis());
-                match self.locate_and_link(grant, request, id, deadline).await {
+                let linked = self.locate_and_link(grant, request, caller.id, Via::From, deadline);
+                match linked.await {
                     Decision::Forward(forward) => Decision::Forward(Forward { granted, ..forward }),
                     done @ Decision::Done { .. } => done,
                 }
             }
+        }
+    }
+
+    /// From another repository that holds the layer, and that the caller may pull.
+    ///
+    /// Whether the caller may use the target is found out first, for everybody alike: then a
+    /// caller who may pull none of the holders causes the same whether there are any or not.
+    async fn discover(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller<'_>,
+        via: Via,
+        deadline: Instant,
+    ) -> Option<Decision> {
+        let discovery = self.discovery.as_deref()?;
+        if !self.standing.is_store_proved() {
+            return None;
+        }
+        let credentials = caller.credentials;
+        let own = self.access.decide(target, target, credentials, deadline);
+        let Verdict::Granted(_) = own.await else {
+            return None;
+        };
+        let pullable = self.access.pullable(credentials).await;
+        for source in discovery.candidates(target, digest, &pullable) {
+            let verdict = self
+                .access
+                .decide_suggested(target, &source, credentials, deadline)
+                .await;
+            let Verdict::Granted(grant) = verdict else {
+                continue;
+            };
+            let request = MountRequest {
+                target: target.clone(),
+                source,
+                digest: digest.clone(),
+            };
+            let linked = self.locate_and_link(grant, &request, caller.id, via, deadline);
+            match linked.await {
+                Decision::Forward(Forward {
+                    reason: Reason::SourceMissing | Reason::BlobMissing,
+                    ..
+                }) => discovery.forget(&request.source, digest),
+                Decision::Forward(forward) if forward.outcome != Outcome::WouldMount => {
+                    return None;
+                }
+                decision => {
+                    tracing::debug!(source = %request.source, %target, %digest, "discovered");
+                    return Some(decision);
+                }
+            }
+        }
+        None
+    }
+
+    /// A repository was seen to hold a layer, by an answer of the registry's to these credentials.
+    pub async fn saw(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        credentials: Option<&Credentials>,
+    ) {
+        let Some(discovery) = &self.discovery else {
+            return;
+        };
+        discovery.learn(repository, digest);
+        self.metrics.index_links(discovery.links());
+        if let Some(credentials) = credentials {
+            self.access.saw_use(credentials, repository).await;
+        }
+    }
+
+    /// A layer was deleted from a repository.
+    pub fn saw_deletion(&self, repository: &RepositoryName, digest: &Digest) {
+        if let Some(discovery) = &self.discovery {
+            discovery.bar(repository, digest);
         }
     }
 
@@ -143,10 +292,12 @@ impl Mounts {
         grant: Grant,
         request: &MountRequest,
         id: &RequestId,
+        via: Via,
         deadline: Instant,
     ) -> Decision {
         let job = Job {
             id: id.clone(),
+            via,
             store: self.store.clone(),
             standing: self.standing.clone(),
             metrics: self.metrics.clone(),
@@ -156,7 +307,7 @@ impl Mounts {
             deadline,
         };
         match self.workers.run(deadline, move || job.run()).await {
-            Ok(Ok(done)) => self.decide(done, deadline),
+            Ok(Ok(done)) => self.decide(done, via, deadline),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the store gave no answer; the mount goes upstream");
                 Decision::Forward(Forward::as_it_came(Reason::StoreError))
@@ -167,10 +318,10 @@ impl Mounts {
         }
     }
 
-    fn decide(&self, done: Done, deadline: Instant) -> Decision {
+    fn decide(&self, done: Done, via: Via, deadline: Instant) -> Decision {
         Decision::Forward(match done {
-            Done::Linked(Linked::Written, size) => return Decision::mounted(size),
-            Done::Linked(Linked::Already, size) => return Decision::already_linked(size),
+            Done::Linked(Linked::Written, size) => return Decision::mounted(size, via),
+            Done::Linked(Linked::Already, size) => return Decision::already_linked(size, via),
             // The disk says that there is nothing to mount, so the registry is not asked to
             // mount either: its cache may still vouch for what is gone.
             Done::SourceMissing => Forward::plain(Reason::SourceMissing),
@@ -179,7 +330,7 @@ impl Mounts {
             }
             Done::NoStore => Forward::as_it_came(Reason::StoreError),
             Done::Linked(Linked::Withdrawn, _) => Forward::as_it_came(self.why_withdrawn(deadline)),
-            Done::WouldMount(size) => Forward::would_mount(size),
+            Done::WouldMount(size) => Forward::would_mount(size, via),
         })
     }
 

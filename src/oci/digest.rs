@@ -47,16 +47,22 @@ impl Digest {
         &self.0
     }
 
+    /// The SHA-256 itself.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 32] {
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => digit - b'0',
+            // Only a to f are left, by parsing.
+            _ => digit.wrapping_sub(b'a').wrapping_add(10),
+        };
+        let digits = self.hex().as_bytes();
+        std::array::from_fn(|at| value(digits[2 * at]) << 4 | value(digits[2 * at + 1]))
+    }
+
     /// Whether it names bytes that have this SHA-256.
     #[must_use]
     pub fn names(&self, hash: &[u8]) -> bool {
-        let digits = |at: usize| self.hex().get(2 * at..2 * at + 2);
-        let byte = |at| u8::from_str_radix(digits(at)?, 16).ok();
-        hash.len() * 2 == HEX_LENGTH
-            && hash
-                .iter()
-                .enumerate()
-                .all(|(at, found)| byte(at) == Some(*found))
+        self.bytes() == hash
     }
 
     /// The 64 hexadecimal digits.
@@ -95,6 +101,9 @@ mod tests {
     fn a_digest_names_its_hash_alone() {
         let digest = Digest::parse(&format!("sha256:{}", "0f".repeat(32))).unwrap();
         assert!(digest.names(&[15; 32]));
+        let all = Digest::parse(&format!("sha256:{}", "0123456789abcdef".repeat(4))).unwrap();
+        let eight = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+        assert_eq!(all.bytes(), *eight.repeat(4));
         assert!(!digest.names(&[15; 31]));
         assert!(!digest.names(&[]));
         let mut other = [15; 32];

@@ -8,8 +8,10 @@ mod challenge;
 mod digest;
 mod error;
 mod name;
+mod pattern;
 
 pub use challenge::{finds_scope_insufficient, refuses_token};
 pub use digest::{Digest, DigestError};
 pub use error::{error_body, has_error_code};
 pub use name::{NameError, RepositoryName};
+pub use pattern::{PatternError, Patterns};

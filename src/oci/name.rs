@@ -50,6 +50,12 @@ impl RepositoryName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The first part, to whose owner the repository belongs; none where there is only one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(namespace, _)| namespace)
+    }
 }
 
 fn is_component(text: &str) -> bool {

@@ -7,10 +7,12 @@ use pingora::server::configuration::ServerConf;
 use super::StartError;
 use crate::access::Access;
 use crate::config::{Config, Distribution, Kind, Pulp, Upstream};
+use crate::discovery::{Discovery, survey};
 use crate::http::{Forwarding, Linking, Mending, Passing, RegistryProxy, TokenEndpoint, Way};
 use crate::metrics::Metrics;
 use crate::mount::{Mounts, Sightings};
 use crate::native::{Generic, Native};
+use crate::oci::Patterns;
 use crate::ops::Drain;
 use crate::relay::Relay;
 use crate::store::Filesystem;
@@ -36,10 +38,15 @@ pub(super) fn proxy(
 ) -> Result<RegistryProxy, StartError> {
     let upstream = &config.upstream;
     let peers = Arc::new(Peers::new(upstream));
-    let exchange = Arc::new(Exchange::new(&pingora_settings(upstream), peers.clone()));
+    let exchange = Arc::new(Exchange::new(
+        &pingora_settings(upstream),
+        peers.clone(),
+        upstream.timeouts.idle,
+    ));
     let way = match &config.kind {
         Kind::Distribution(settings) => {
-            Way::Linking(linking(settings, upstream, ask.clone(), metrics.clone())?)
+            let (ask, exchange) = (ask.clone(), exchange.clone());
+            Way::Linking(linking(settings, upstream, ask, exchange, metrics.clone())?)
         }
         Kind::Pulp(settings) => {
             let (prefix, exchange) = (&upstream.prefix, exchange.clone());
@@ -78,6 +85,7 @@ fn linking(
     settings: &Distribution,
     upstream: &Upstream,
     ask: Arc<Ask>,
+    exchange: Arc<Exchange>,
     metrics: Arc<Metrics>,
 ) -> Result<Linking, StartError> {
     let standing = Arc::new(Standing::default());
@@ -85,13 +93,19 @@ fn linking(
     let workers = Arc::new(Workers::new(DISK_JOBS, DISK_QUEUE));
     let store = &settings.store;
     let store = Arc::new(Filesystem::new(&store.root, store.durability));
+    let shared = settings
+        .discovery
+        .as_ref()
+        .map(|discovery| &discovery.shared);
     let access = Access::new(
         &settings.access,
+        shared.unwrap_or(&Patterns::default()),
         ask,
         standing.clone(),
         pulse.clone(),
         metrics.clone(),
     )?;
+    let discovery = settings.discovery.clone().map(Discovery::new).map(Arc::new);
     let sightings = Sightings::new(store.clone(), workers.clone(), standing.clone());
     let mounts = Arc::new(Mounts::new(
         access,
@@ -99,10 +113,21 @@ fn linking(
         workers,
         standing.clone(),
         settings.mount,
+        discovery.clone(),
         metrics.clone(),
     ));
     let passing = Passing::new(&upstream.prefix, mounts.clone(), sightings, standing, pulse);
-    Ok(Linking::new(upstream, mounts, passing, metrics))
+    let survey = match &discovery {
+        Some(discovery) => {
+            let store = Filesystem::new(&settings.store.root, settings.store.durability);
+            let survey = survey(store, discovery.clone(), metrics.clone());
+            Some(survey.map_err(StartError::Survey)?)
+        }
+        None => None,
+    };
+    Ok(Linking::new(
+        upstream, mounts, passing, exchange, survey, metrics,
+    ))
 }
 
 /// Pulp's own mount, and its artifacts where they are given.

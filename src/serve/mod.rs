@@ -49,6 +49,9 @@ pub enum StartError {
     /// The bytes of layers cannot be read.
     #[error(transparent)]
     Artifacts(#[from] ArtifactsFault),
+    /// The walk through the store has no thread.
+    #[error("a thread for the walk through the store: {0}")]
+    Survey(std::io::Error),
     /// Memories have no key.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),

@@ -14,6 +14,19 @@ use crate::access::Grant;
 use crate::config::Durability;
 use crate::oci::Digest;
 
+/// The file that says that a repository holds a layer.
+pub(super) const NAME: &str = "link";
+/// Around the identifier in the name of a temporary file of ours.
+const OURS: &str = "link.crossmount.";
+const TEMPORARY: &str = ".tmp";
+
+/// Whether a file is one that this program writes before it becomes a link.
+pub(super) fn is_temporary(name: &str) -> bool {
+    let identifier = name.strip_prefix(OURS);
+    let identifier = identifier.and_then(|rest| rest.strip_suffix(TEMPORARY));
+    identifier.is_some_and(|text| Uuid::try_parse(text).is_ok())
+}
+
 /// A link older than this has reached the disk by the kernel's own writeback.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -71,7 +84,7 @@ impl OpenStore<'_> {
     ) -> Result<Linked, StoreError> {
         let durability = self.filesystem.durability;
         self.make_folders(folder)?;
-        let temporary = format!("{folder}/link.crossmount.{}.tmp", Uuid::new_v4());
+        let temporary = format!("{folder}/{OURS}{}{TEMPORARY}", Uuid::new_v4());
         let written = self.write_temporary(&temporary, digest).and_then(|()| {
             if !still_allowed() {
                 return Ok(Linked::Withdrawn);

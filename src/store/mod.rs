@@ -1,8 +1,8 @@
 //! The registry's filesystem store: where links and data are, and how a link is written.
 //!
 //! `layout` knows the paths, `filesystem` opens the store, `locate` reads it, `link`
-//! writes it, `folders` makes and syncs the folders of a link, and `ownership` says
-//! whether this user may write here. Everything blocks: it is called on
+//! writes it, `folders` makes and syncs the folders of a link, `walk` comes by every link, and
+//! `ownership` says whether this user may write here. Everything blocks: it is called on
 //! [`Workers`](crate::workers::Workers). Nothing here decides who may do what, and nothing
 //! knows HTTP: [`OpenStore::link`] takes a [`Grant`](crate::access::Grant) as the proof of that.
 
@@ -15,8 +15,10 @@ mod link;
 mod locate;
 mod ownership;
 mod unsynced;
+mod walk;
 
 pub use filesystem::{Filesystem, OpenStore, StoreError};
 pub use link::Linked;
 pub use locate::Located;
 pub use ownership::{StoreFault, check_owner, prove_writable};
+pub use walk::{Step, Visitor};

@@ -1,10 +1,11 @@
 //! A request whose answer is looked at before anybody gets it.
 //!
-//! Pingora cannot ask again once it has seen an answer's status, so such a request is sent here:
-//! on a connection of its own, once, and the answer is held until it is known whether the client
-//! gets it. Most of these requests have no body.
+//! Pingora cannot ask again once it has seen an answer's status, so such a request is sent here,
+//! and the answer is held until it is known whether the client gets it. But for a HEAD it goes on
+//! a connection of its own, and once. Most of these requests have no body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header};
@@ -14,7 +15,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
-use pingora::upstreams::peer::Peer;
+use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::mpsc::Receiver;
 
@@ -33,29 +34,43 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
+/// How often a HEAD is sent again after kept connections that had just died.
+const RESENT_AT_MOST: usize = 2;
+
 /// Sends requests to the registry.
 pub struct Exchange {
     connector: Connector,
     peers: Arc<Peers>,
+    /// How long a connection is kept that nobody uses.
+    idle: Duration,
 }
 
 /// An answer that nobody has got yet.
 pub struct Held {
-    session: HttpSession,
+    /// None where the answer has no body, and nothing more is to come.
+    session: Option<HttpSession>,
     head: ResponseHeader,
     /// What was read of the body.
     start: Vec<u8>,
     is_whole: bool,
 }
 
+/// A connection for one request.
+struct Connected {
+    session: HttpSession,
+    peer: Box<HttpPeer>,
+    is_reused: bool,
+}
+
 impl Exchange {
     /// By Pingora's settings, as the proxy's own connections are made.
     #[must_use]
-    pub fn new(settings: &ServerConf, peers: Arc<Peers>) -> Self {
+    pub fn new(settings: &ServerConf, peers: Arc<Peers>, idle: Duration) -> Self {
         let options = ConnectorOptions::from_server_conf(settings);
         Self {
             connector: Connector::new(Some(options)),
             peers,
+            idle,
         }
     }
 
@@ -64,9 +79,38 @@ impl Exchange {
     /// # Errors
     /// Where the registry gave no answer.
     pub async fn send(&self, head: RequestHeader) -> Result<Held> {
+        if head.method == Method::HEAD {
+            return self.send_head(head).await;
+        }
         let mut session = self.begin(head).await?;
         session.finish_request_body().await.map_err(of_upstream)?;
         Held::receive(session).await
+    }
+
+    /// Sends a HEAD, which may use a kept connection and leave one: clients send many, and no
+    /// answer has a body.
+    async fn send_head(&self, mut head: RequestHeader) -> Result<Held> {
+        without_hop_by_hop(&mut head);
+        let mut resent = 0;
+        loop {
+            let mut connected = self.connect(&head.method).await.map_err(of_upstream)?;
+            match exchange(&mut connected.session, &head).await {
+                Ok(answer) => {
+                    let Connected { session, peer, .. } = connected;
+                    self.connector
+                        .release_http_session(session, &*peer, Some(self.idle))
+                        .await;
+                    return Ok(Held {
+                        session: None,
+                        head: answer,
+                        start: Vec::new(),
+                        is_whole: true,
+                    });
+                }
+                Err(_) if connected.is_reused && resent < RESENT_AT_MOST => resent += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Sends a request with a body of `length` bytes, which come in pieces.
@@ -98,30 +142,33 @@ impl Exchange {
         Held::receive(session).await
     }
 
-    /// Sends a request's head on a new connection.
+    /// Sends a request's head on a connection that ends with it.
     async fn begin(&self, mut head: RequestHeader) -> Result<HttpSession> {
-        for name in HOP_BY_HOP {
-            head.remove_header(*name);
-        }
+        without_hop_by_hop(&mut head);
         head.insert_header(header::CONNECTION, "close")?;
-        let mut session = self.connect(&head.method).await.map_err(of_upstream)?;
+        let connected = self.connect(&head.method).await.map_err(of_upstream)?;
+        let mut session = connected.session;
         let written = session.write_request_header(Box::new(head)).await;
         written.map_err(of_upstream)?;
         Ok(session)
     }
 
     /// Connects to the first of the host's addresses that takes the connection.
-    async fn connect(&self, method: &Method) -> Result<HttpSession> {
+    async fn connect(&self, method: &Method) -> Result<Connected> {
         let mut tried = 0;
         loop {
             let peer = self.peers.peer(method).await?;
             tried += 1;
             match self.connector.get_http_session(&*peer).await {
-                Ok((mut session, _)) => {
+                Ok((mut session, is_reused)) => {
                     let options = peer.get_peer_options();
                     session.set_read_timeout(options.and_then(|options| options.read_timeout));
                     session.set_write_timeout(options.and_then(|options| options.write_timeout));
-                    return Ok(session);
+                    return Ok(Connected {
+                        session,
+                        peer,
+                        is_reused,
+                    });
                 }
                 Err(error) if tried >= self.peers.failed(&peer) => return Err(error),
                 Err(_) => {}
@@ -130,26 +177,51 @@ impl Exchange {
     }
 }
 
-impl Held {
-    async fn receive(mut session: HttpSession) -> Result<Self> {
-        loop {
-            session.read_response_header().await.map_err(of_upstream)?;
-            match session.response_header() {
-                Some(head) if head.status.is_informational() => {}
-                Some(head) => {
-                    return Ok(Self {
-                        head: head.clone(),
-                        session,
-                        start: Vec::new(),
-                        is_whole: false,
-                    });
-                }
-                None => {
-                    let error = Error::explain(ErrorType::InvalidHTTPHeader, "no head");
-                    return Err(of_upstream(error));
-                }
+fn without_hop_by_hop(head: &mut RequestHeader) {
+    for name in HOP_BY_HOP {
+        head.remove_header(*name);
+    }
+}
+
+/// Sends a request without a body, and reads the head of the answer, which has none either.
+async fn exchange(session: &mut HttpSession, head: &RequestHeader) -> Result<ResponseHeader> {
+    let written = session.write_request_header(Box::new(head.clone())).await;
+    written.map_err(of_upstream)?;
+    session.finish_request_body().await.map_err(of_upstream)?;
+    let answer = receive_head(session).await?;
+    // Says that nothing is to come, so that the connection may be kept.
+    while session
+        .read_response_body()
+        .await
+        .map_err(of_upstream)?
+        .is_some()
+    {}
+    Ok(answer)
+}
+
+/// The head of the answer itself; interim ones are passed over.
+async fn receive_head(session: &mut HttpSession) -> Result<ResponseHeader> {
+    loop {
+        session.read_response_header().await.map_err(of_upstream)?;
+        match session.response_header() {
+            Some(head) if head.status.is_informational() => {}
+            Some(head) => return Ok(head.clone()),
+            None => {
+                let error = Error::explain(ErrorType::InvalidHTTPHeader, "no head");
+                return Err(of_upstream(error));
             }
         }
+    }
+}
+
+impl Held {
+    async fn receive(mut session: HttpSession) -> Result<Self> {
+        Ok(Self {
+            head: receive_head(&mut session).await?,
+            session: Some(session),
+            start: Vec::new(),
+            is_whole: false,
+        })
     }
 
     /// The answer's status.
@@ -222,7 +294,10 @@ impl Held {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.session.read_response_body().await.map_err(of_upstream)
+        match &mut self.session {
+            Some(session) => session.read_response_body().await.map_err(of_upstream),
+            None => Ok(None),
+        }
     }
 }
 

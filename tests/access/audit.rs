@@ -42,7 +42,7 @@ fn one(sidecar: &Sidecar, client: &Client, digest: &str, user: &Value, proof: &s
     }
     let mut wanted = json!({
         "level": "INFO", "message": "linked", "target": "target", "source": "source",
-        "digest": digest, "bytes": BLOB.len(), "proof": proof, "user": user,
+        "digest": digest, "bytes": BLOB.len(), "proof": proof, "user": user, "via": "from",
     });
     if user.is_null() {
         wanted.as_object_mut().unwrap().remove("user");

@@ -80,8 +80,7 @@ fn a_bad_value_is_named() {
 fn a_setting_that_is_not_built_yet_is_said_to_be_so() {
     let home = Home::new();
     for addition in [
-        "discovery: {enabled: true}",
-        "discovery: {on_head: true}",
+        "discovery: {enabled: true, widen_scopes: true}",
         "notifications: {endpoints: [{name: a, url: 'http://127.0.0.1:1'}]}",
     ] {
         let text = format!("{GOOD}{addition}\n");

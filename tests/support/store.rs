@@ -65,6 +65,15 @@ impl Store {
         fs::write(link, content).unwrap();
     }
 
+    pub fn has_link(&self, name: &str, digest: &str) -> bool {
+        self.link(name, digest).is_file()
+    }
+
+    /// Takes a link away behind everybody's back.
+    pub fn remove_link(&self, name: &str, digest: &str) {
+        fs::remove_file(self.link(name, digest)).unwrap();
+    }
+
     /// Every file below the root, by its path from there.
     pub fn files(&self) -> Vec<String> {
         listing(&self.root)

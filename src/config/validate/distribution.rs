@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::single::{choice, invalid, positive};
-use super::{access, upstream};
+use super::{access, discovery, upstream};
 use crate::config::schema::{self, File};
 use crate::config::{ConfigError, Distribution, Durability, Mount, SourceDenied, Store};
 
@@ -13,9 +13,11 @@ pub(super) fn validate(
     warnings: &mut Vec<String>,
 ) -> Result<Distribution, ConfigError> {
     let version = upstream::version(file.upstream.version)?;
+    let access = access::validate(file.access.clone(), version, warnings)?;
     Ok(Distribution {
         mount: mount(&file.mount)?,
-        access: access::validate(file.access.clone(), version, warnings)?,
+        discovery: discovery::validate(&file.discovery, Some(&access.mode))?,
+        access,
         store: store(file.store.clone())?,
     })
 }

@@ -56,6 +56,7 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
         ("mount.dry_run", mount.dry_run == Some(true)),
         ("mount.time_budget", mount.time_budget.is_some()),
     ];
+    let discovers = file.discovery.enabled == Some(true);
     let is_distribution = word == Word::Distribution;
     let found = distributions.into_iter().find(|(_, is_set)| *is_set);
     if let Some((setting, _)) = found.filter(|_| !is_distribution) {
@@ -69,6 +70,11 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
     if file.mend.statuses.is_some() && word != Word::Generic {
         let reason = "is of use only with upstream.kind: generic";
         return Err(invalid("mend.statuses", reason));
+    }
+    if discovers && !is_distribution {
+        return Err(ConfigError::Unsupported {
+            setting: "discovery.enabled with upstream.kind: pulp or generic",
+        });
     }
     if mount.source_denied.is_some() && word == Word::Pulp {
         let reason = "is of no use with upstream.kind: pulp, whose refusals stay as they are";

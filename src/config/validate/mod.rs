@@ -2,9 +2,10 @@
 //!
 //! `upstream` has the section about the registry behind, `kind` finds out what it is and asks
 //! `distribution` or `others` for the sections that belong to that; `access` has the one about
-//! who may, `token_endpoint` the one about remembered tokens, `single` what all sections share.
+//! who may, `discovery` the one about unknown sources, `token_endpoint` the one about remembered tokens, `single` what all sections share.
 
 mod access;
+mod discovery;
 mod distribution;
 mod kind;
 mod others;
@@ -54,13 +55,6 @@ fn refuse_unsupported(file: &File) -> Result<(), ConfigError> {
         (
             "store.verify: sha256",
             is_other(&file.store.verify, "sha256"),
-        ),
-        ("discovery.enabled", discovery.enabled == Some(true)),
-        ("discovery.on_head", discovery.on_head == Some(true)),
-        ("discovery.sources", discovery.sources.is_some()),
-        (
-            "discovery.shared_sources",
-            !discovery.shared_sources.is_empty(),
         ),
         (
             "discovery.widen_scopes",

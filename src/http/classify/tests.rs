@@ -184,7 +184,11 @@ fn odd_paths_are_the_registrys() {
 #[test]
 fn a_mount_without_from_names_no_source() {
     let route = post(&format!("/v2/dst/blobs/uploads/?mount={D}"), &[]);
-    assert_eq!(route, Route::SourcelessMount);
+    let expected = Route::SourcelessMount {
+        target: RepositoryName::parse("dst").unwrap(),
+        digest: Digest::parse(D).unwrap(),
+    };
+    assert_eq!(route, expected);
 }
 
 #[test]
@@ -210,6 +214,32 @@ fn other_methods_never_mount() {
     for method in [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE] {
         assert_eq!(request(method, &target, &[]), Route::Other);
     }
+}
+
+#[test]
+fn a_layer_is_asked_for_and_deleted_by_its_digest() {
+    let blob = Route::Blob(Blob {
+        repository: RepositoryName::parse("a/blobs").unwrap(),
+        digest: Digest::parse(D).unwrap(),
+    });
+    for method in [Method::GET, Method::HEAD, Method::DELETE] {
+        let found = |target: &str| request(method.clone(), target, &[]);
+        assert_eq!(found(&format!("/v2/a/blobs/blobs/{D}")), blob);
+        assert_eq!(found(&format!("/v2/a/blobs/blobs/{D}?x=y")), blob);
+        for target in [
+            format!("/v2/blobs/{D}"),
+            format!("/v2/a/blobs/{}", D.to_uppercase()),
+            format!("/v2/a/blobs/uploads/{D}"),
+            format!("/v2/a/manifests/{D}"),
+            format!("/v2/A/blobs/{D}"),
+            format!("/v2/a/../b/blobs/{D}"),
+            format!("/v2/a/blobs/{D}/"),
+            "/v2/a/blobs/sha512:00".to_owned(),
+        ] {
+            assert_eq!(found(&target), Route::Other, "{target}");
+        }
+    }
+    assert_eq!(post(&format!("/v2/a/blobs/{D}"), &[]), Route::Other);
 }
 
 #[test]

@@ -1,0 +1,47 @@
+//! From where else layers are mounted.
+
+use super::single::{choice, invalid};
+use crate::config::{AccessMode, ConfigError, Discovery, Sources, schema};
+use crate::oci::Patterns;
+
+/// `mode` is who decides about access; `None` where the registry itself does.
+pub(super) fn validate(
+    file: &schema::Discovery,
+    mode: Option<&AccessMode>,
+) -> Result<Option<Discovery>, ConfigError> {
+    let sources = choice(
+        "discovery.sources",
+        file.sources.as_deref(),
+        &[
+            ("shared", Sources::Shared),
+            ("namespace", Sources::Namespace),
+            ("any", Sources::Any),
+        ],
+        Sources::Shared,
+    )?;
+    let shared = Patterns::parse(file.shared_sources.iter().map(String::as_str))
+        .map_err(|error| invalid("discovery.shared_sources", error.to_string()))?;
+    let on_head = file.on_head == Some(true);
+    if file.enabled != Some(true) {
+        if on_head {
+            let reason = "is of use only with discovery.enabled: true";
+            return Err(invalid("discovery.on_head", reason));
+        }
+        return Ok(None);
+    }
+    if matches!(mode, Some(AccessMode::None)) && sources != Sources::Any {
+        let reason = "must be any where access.mode is none: say outright that everybody may pull everything";
+        return Err(invalid("discovery.sources", reason));
+    }
+    if sources == Sources::Shared && shared.is_empty() {
+        let reason = "is empty, so nothing could be discovered: name repositories that every \
+                      authenticated caller may pull, such as base/**, or widen discovery.sources";
+        return Err(invalid("discovery.shared_sources", reason));
+    }
+    Ok(Some(Discovery {
+        on_head,
+        sources,
+        shared,
+        widen_scopes: false,
+    }))
+}

@@ -1,0 +1,215 @@
+//! Which repositories hold a digest, as far as somebody has seen it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::oci::{Digest, RepositoryName};
+
+/// Links that are remembered; beyond, those of the digests that are used least go.
+pub(super) const MOST_LINKS: u64 = 1_000_000;
+/// Digests that two learn of at once wait for each other in this many rows.
+const ROWS: usize = 64;
+/// As many names are kept without looking whether somebody still needs them.
+const FEW_NAMES: usize = 1024;
+
+/// A name that is stored once, however many digests it holds.
+pub(super) type Name = Arc<RepositoryName>;
+
+/// Digests and their holders, bounded by the number of links.
+#[derive(Debug)]
+pub struct Index {
+    links: Cache<[u8; 32], Holders, Links>,
+    rows: [Mutex<()>; ROWS],
+    names: Mutex<Names>,
+}
+
+/// Most layers are one repository's alone.
+#[derive(Debug, Clone)]
+enum Holders {
+    One(Name),
+    Many(Arc<[Name]>),
+}
+
+/// Counts links.
+#[derive(Debug, Clone)]
+struct Links;
+
+#[derive(Debug, Default)]
+struct Names {
+    all: HashSet<Name>,
+    /// When to look for names that nobody needs.
+    sweep_at: usize,
+}
+
+impl Weighter<[u8; 32], Holders> for Links {
+    fn weight(&self, _: &[u8; 32], holders: &Holders) -> u64 {
+        holders.all().len() as u64
+    }
+}
+
+impl Holders {
+    fn all(&self) -> &[Name] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Many(names) => names,
+        }
+    }
+
+    fn of(names: Vec<Name>) -> Option<Self> {
+        match &*names {
+            [] => None,
+            [name] => Some(Self::One(name.clone())),
+            _ => Some(Self::Many(names.into())),
+        }
+    }
+}
+
+impl Index {
+    /// Remembers at most so many links.
+    #[must_use]
+    pub fn new(most: u64) -> Self {
+        // Room grows with what is there; this is only where it begins.
+        let expected = usize::try_from(most / 16).unwrap_or(usize::MAX);
+        Self {
+            links: Cache::with_weighter(expected, most, Links),
+            rows: std::array::from_fn(|_| Mutex::new(())),
+            names: Mutex::default(),
+        }
+    }
+
+    /// A repository holds a digest.
+    pub fn learn(&self, repository: &RepositoryName, digest: &Digest) {
+        let key = digest.bytes();
+        let _row = self.row(&key);
+        let known = self.links.get(&key);
+        let known = known.as_ref().map_or(&[][..], Holders::all);
+        if known.iter().any(|name| **name == *repository) {
+            return;
+        }
+        let mut names = known.to_vec();
+        names.push(self.name(repository));
+        if let Some(holders) = Holders::of(names) {
+            self.links.insert(key, holders);
+        }
+    }
+
+    /// A repository does not hold a digest.
+    pub fn forget(&self, repository: &RepositoryName, digest: &Digest) {
+        let key = digest.bytes();
+        let _row = self.row(&key);
+        let Some(known) = self.links.get(&key) else {
+            return;
+        };
+        let others = known.all().iter().filter(|name| ***name != *repository);
+        match Holders::of(others.cloned().collect()) {
+            Some(holders) => self.links.insert(key, holders),
+            None => drop(self.links.remove(&key)),
+        }
+    }
+
+    /// Who holds a digest.
+    pub(super) fn holders(&self, digest: &Digest) -> Vec<Name> {
+        let known = self.links.get(&digest.bytes());
+        known
+            .map(|holders| holders.all().to_vec())
+            .unwrap_or_default()
+    }
+
+    /// How many links are remembered.
+    #[must_use]
+    pub fn links(&self) -> u64 {
+        self.links.weight()
+    }
+
+    /// Held while the holders of one digest change.
+    fn row(&self, key: &[u8; 32]) -> MutexGuard<'_, ()> {
+        // Digests are spread evenly, whatever part of them is taken.
+        let row = &self.rows[usize::from(key[0]) % ROWS];
+        row.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, repository: &RepositoryName) -> Name {
+        // No code panics while it holds this lock, and each change is whole in itself.
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.get(repository)
+    }
+}
+
+impl Names {
+    fn get(&mut self, repository: &RepositoryName) -> Name {
+        if let Some(name) = self.all.get(repository) {
+            return name.clone();
+        }
+        if self.all.len() >= self.sweep_at.max(FEW_NAMES) {
+            self.all.retain(|name| Arc::strong_count(name) > 1);
+            self.sweep_at = self.all.len() * 2;
+        }
+        let name = Arc::new(repository.clone());
+        self.all.insert(name.clone());
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> RepositoryName {
+        RepositoryName::parse(text).unwrap()
+    }
+
+    fn digest(number: u64) -> Digest {
+        // Spread over the whole range, as hashes are.
+        let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Digest::parse(&format!("sha256:{spread:016x}{number:048x}")).unwrap()
+    }
+
+    fn holders(index: &Index, number: u64) -> Vec<String> {
+        let found = index.holders(&digest(number));
+        found.iter().map(|name| name.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_was_learned_is_known_until_it_is_forgotten() {
+        let index = Index::new(100);
+        for repository in ["a", "b", "a", "c"] {
+            index.learn(&name(repository), &digest(1));
+        }
+        assert_eq!(holders(&index, 1), ["a", "b", "c"]);
+        assert_eq!(index.links(), 3);
+        index.forget(&name("b"), &digest(1));
+        index.forget(&name("d"), &digest(1));
+        assert_eq!(holders(&index, 1), ["a", "c"]);
+        index.forget(&name("a"), &digest(1));
+        index.forget(&name("c"), &digest(1));
+        assert!(holders(&index, 1).is_empty());
+        assert_eq!(index.links(), 0);
+        index.forget(&name("a"), &digest(2));
+    }
+
+    #[test]
+    fn beyond_the_bound_the_least_used_go() {
+        let index = Index::new(1000);
+        let often = 5;
+        index.learn(&name("often"), &digest(often));
+        for number in 1000..6000 {
+            index.learn(&name("once"), &digest(number));
+            assert_eq!(holders(&index, often), ["often"], "{number}");
+        }
+        assert!(index.links() <= 1000);
+        assert!(index.links() > 500);
+    }
+
+    #[test]
+    fn names_that_nobody_needs_do_not_stay() {
+        let index = Index::new(10);
+        for number in 0..20_000 {
+            index.learn(&name(&format!("repository/{number}")), &digest(number));
+        }
+        let names = index.names.lock().unwrap();
+        assert!(names.all.len() <= FEW_NAMES + 10, "{}", names.all.len());
+    }
+}

@@ -1,0 +1,101 @@
+//! Patterns of repository names.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::RepositoryName;
+
+/// A set of patterns: `base/*` is one part below `base`, `base/**` everything below it.
+#[derive(Debug, Clone, Default)]
+pub struct Patterns(GlobSet);
+
+/// Why a text is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Something else than the letters of names and `*`.
+    #[error("{0:?} holds more than the letters of a name and *")]
+    Letters(String),
+    /// The stars cannot be read.
+    #[error("{0:?} is no pattern such as base/* or base/**")]
+    Stars(String),
+}
+
+impl Patterns {
+    /// Parses all of them.
+    ///
+    /// # Errors
+    /// [`PatternError`] names the first that cannot be used.
+    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, PatternError> {
+        let mut set = GlobSetBuilder::new();
+        for text in texts {
+            let is_plain =
+                |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-/*".contains(&b);
+            if text.is_empty() || !text.bytes().all(is_plain) {
+                return Err(PatternError::Letters(text.to_owned()));
+            }
+            let stars = |_| PatternError::Stars(text.to_owned());
+            let glob = GlobBuilder::new(text).literal_separator(true).build();
+            set.add(glob.map_err(stars)?);
+        }
+        let whole = |_| PatternError::Stars(String::new());
+        set.build().map(Self).map_err(whole)
+    }
+
+    /// Whether one of them matches.
+    #[must_use]
+    pub fn matches(&self, name: &RepositoryName) -> bool {
+        self.0.is_match(name.as_str())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_one_part_and_two_are_all_below() {
+        for (pattern, name, matches) in [
+            ("base/*", "base/a", true),
+            ("base/*", "base/a/b", false),
+            ("base/*", "base", false),
+            ("base/*", "other/base/a", false),
+            ("base/**", "base/a/b", true),
+            ("base/**", "base", false),
+            ("base/**", "based/a", false),
+            ("base", "base", true),
+            ("base", "base/a", false),
+            ("team-*/os", "team-a/os", true),
+            ("team-*/os", "team-a/b/os", false),
+            ("*", "a", true),
+            ("**", "a/b", true),
+        ] {
+            let patterns = Patterns::parse([pattern]).unwrap();
+            let name = RepositoryName::parse(name).unwrap();
+            assert_eq!(patterns.matches(&name), matches, "{pattern} {name}");
+        }
+        let none = Patterns::parse([]).unwrap();
+        assert!(none.is_empty() && !none.matches(&RepositoryName::parse("a").unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_named() {
+        for wrong in [
+            "",
+            "Base/*",
+            "a b",
+            "base/{a,b}",
+            "base/?",
+            "base/[ab]",
+            "!a",
+            "a\\*",
+        ] {
+            let error = Patterns::parse(["ok", wrong]).unwrap_err();
+            assert_eq!(error, PatternError::Letters(wrong.to_owned()));
+        }
+    }
+}

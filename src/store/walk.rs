@@ -1,0 +1,279 @@
+//! Every repository's links, one folder after another.
+//!
+//! Repositories come in a fixed order, so that a walk can go on where it stopped. Old temporary
+//! files of our own are removed on the way.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::filesystem::{OpenStore, StoreError};
+use super::link;
+use crate::oci::{Digest, RepositoryName};
+
+/// Where repositories are (`registry/storage/paths.go`).
+const REPOSITORIES: &str = "repositories";
+/// Where a repository's links are.
+const LINKS: &str = "_layers/sha256";
+/// A temporary file of ours that is older was left behind by a process that was killed.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// What a walk comes by.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A layer's folder, with a link or without.
+    Link {
+        /// Whose.
+        repository: &'a RepositoryName,
+        /// Of what.
+        digest: &'a Digest,
+        /// Whether the link is there.
+        is_there: bool,
+    },
+    /// All links of a repository were seen.
+    Repository(&'a RepositoryName),
+}
+
+/// Who is told; may say that it is enough.
+pub type Visitor<'a> = dyn FnMut(Step<'_>) -> ControlFlow<()> + 'a;
+
+impl OpenStore<'_> {
+    /// Walks through all repositories that come after `after`.
+    ///
+    /// Returns whether it came to the end.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn walk(
+        &self,
+        after: Option<&RepositoryName>,
+        visit: &mut Visitor<'_>,
+    ) -> Result<bool, StoreError> {
+        let done = self.walk_below("", after.map(RepositoryName::as_str), visit)?;
+        Ok(done.is_continue())
+    }
+
+    /// The repositories whose names begin with `name`, which is one itself or only a part.
+    fn walk_below(
+        &self,
+        name: &str,
+        after: Option<&str>,
+        visit: &mut Visitor<'_>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let folder = join(REPOSITORIES, name);
+        let parts = self.entries(&folder)?;
+        let is_repository = parts.iter().any(|part| part == "_layers");
+        if is_repository
+            && after.is_none_or(|after| order(name) > order(after))
+            && let Ok(repository) = RepositoryName::parse(name)
+            && self.walk_repository(&repository, visit)?.is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
+        for part in parts {
+            let below = if name.is_empty() {
+                part
+            } else {
+                format!("{name}/{part}")
+            };
+            // Names with an underscore in front are the registry's own folders.
+            let is_name = RepositoryName::parse(&below).is_ok();
+            let is_before = after.is_some_and(|after| {
+                let within = after.strip_prefix(&*below);
+                let is_part = within.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                !is_part && order(&below) < order(after)
+            });
+            if is_name && !is_before && self.walk_below(&below, after, visit)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn walk_repository(
+        &self,
+        repository: &RepositoryName,
+        visit: &mut Visitor<'_>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let links = join(REPOSITORIES, &format!("{repository}/{LINKS}"));
+        for hex in self.entries(&links)? {
+            let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) else {
+                continue;
+            };
+            let is_there = self.look_into(&join(&links, &hex))?;
+            let step = Step::Link {
+                repository,
+                digest: &digest,
+                is_there,
+            };
+            if visit(step).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(visit(Step::Repository(repository)))
+    }
+
+    /// Whether a layer's folder has a link. Removes what was left behind there.
+    fn look_into(&self, folder: &str) -> Result<bool, StoreError> {
+        let entries = self.entries(folder)?;
+        for name in entries.iter().filter(|name| link::is_temporary(name)) {
+            self.remove_if_abandoned(&join(folder, name));
+        }
+        Ok(entries.iter().any(|name| name == link::NAME))
+    }
+
+    /// The next walk comes by again where this one could not.
+    fn remove_if_abandoned(&self, path: &str) {
+        let Ok(about) = rustix::fs::statat(&self.folder, path, AtFlags::SYMLINK_NOFOLLOW) else {
+            return;
+        };
+        let written = u64::try_from(about.st_mtime).unwrap_or_default();
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(written);
+        let age = SystemTime::now()
+            .duration_since(written)
+            .unwrap_or_default();
+        let is_file = FileType::from_raw_mode(about.st_mode) == FileType::RegularFile;
+        if is_file && age > ABANDONED_AFTER {
+            match rustix::fs::unlinkat(&self.folder, path, AtFlags::empty()) {
+                Ok(()) => tracing::info!(path, "a temporary file that was left behind is removed"),
+                Err(errno) => tracing::debug!(path, %errno, "a temporary file stays"),
+            }
+        }
+    }
+
+    /// The names in a folder, in the walk's order; none where it is gone.
+    fn entries(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let open = || rustix::fs::openat(&self.folder, folder, flags, Mode::empty());
+        let opened = match retry_on_intr(open) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            Err(errno) => return Err(StoreError::call("open", folder)(errno)),
+        };
+        let listed = Dir::new(opened).map_err(StoreError::call("list", folder))?;
+        let mut names = Vec::new();
+        for entry in listed {
+            let entry = entry.map_err(StoreError::call("list", folder))?;
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => names.push(name.to_owned()),
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+/// Compares names part by part, as the folders are walked through.
+fn order(name: &str) -> impl Ord + '_ {
+    name.split('/').collect::<Vec<_>>()
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if name.is_empty() {
+        return folder.to_owned();
+    }
+    format!("{folder}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, digest};
+    use super::*;
+    use std::fs;
+
+    fn walked(fixture: &Fixture, after: Option<&str>, most: usize) -> (Vec<String>, bool) {
+        let mut seen = Vec::new();
+        let after = after.map(|name| RepositoryName::parse(name).unwrap());
+        let mut visit = |step: Step<'_>| {
+            match step {
+                Step::Link {
+                    repository,
+                    is_there: true,
+                    ..
+                } => seen.push(repository.as_str().to_owned()),
+                Step::Link { .. } => seen.push("gone".to_owned()),
+                Step::Repository(repository) => seen.push(format!("{repository}.")),
+            }
+            if seen.len() >= most {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let ended = fixture
+            .store
+            .on_open(|store| store.walk(after.as_ref(), &mut visit));
+        (seen, ended.unwrap().unwrap())
+    }
+
+    fn filled() -> Fixture {
+        let fixture = Fixture::new();
+        for repository in ["b", "a/b", "a", "a-b", "a/b/c", "a0/x"] {
+            fixture.write_link(repository, digest().as_str());
+        }
+        for folder in [
+            "a/_manifests/tags",
+            "a/_uploads",
+            "empty/repository",
+            "BAD/_layers",
+        ] {
+            fs::create_dir_all(fixture.path(&format!("repositories/{folder}"))).unwrap();
+        }
+        fixture
+    }
+
+    const ALL: &[&str] = &["a", "a/b", "a/b/c", "a-b", "a0/x", "b"];
+
+    fn as_seen(names: &[&str]) -> Vec<String> {
+        let both = |name: &&str| [(*name).to_owned(), format!("{name}.")];
+        names.iter().flat_map(both).collect()
+    }
+
+    #[test]
+    fn every_link_is_seen_and_a_walk_goes_on_where_it_stopped() {
+        let fixture = filled();
+        assert_eq!(walked(&fixture, None, 100), (as_seen(ALL), true));
+        for (at, name) in ALL.iter().enumerate() {
+            let rest = as_seen(&ALL[at + 1..]);
+            assert_eq!(walked(&fixture, Some(name), 100), (rest, true), "{name}");
+        }
+        let (seen, ended) = walked(&fixture, None, 3);
+        assert_eq!((seen.len(), ended), (3, false));
+        assert_eq!(walked(&fixture, Some("a/zzz"), 2).0, ["a-b", "a-b."]);
+    }
+
+    #[test]
+    fn a_folder_without_a_link_is_said_to_have_none() {
+        let fixture = Fixture::new();
+        fixture.write_link("a", digest().as_str());
+        fs::remove_file(fixture.link_path("a")).unwrap();
+        assert_eq!(walked(&fixture, None, 100).0, ["gone", "a."]);
+    }
+
+    #[test]
+    fn only_old_temporary_files_of_our_own_are_removed() {
+        let fixture = Fixture::new();
+        fixture.write_link("a", digest().as_str());
+        let folder = fixture.link_path("a").parent().unwrap().to_owned();
+        let uuid = "0190b3a2-8a4e-4c31-9d3c-0d6f3d2f8e11";
+        let old = SystemTime::now() - ABANDONED_AFTER - Duration::from_secs(5);
+        let ours = format!("link.crossmount.{uuid}.tmp");
+        let registrys = format!("link.{uuid}.tmp");
+        let odd = "link.crossmount.x.tmp".to_owned();
+        for name in [&ours, &registrys, &odd] {
+            let file = fs::File::create(folder.join(name)).unwrap();
+            file.set_modified(old).unwrap();
+        }
+        let young = format!("link.crossmount.{}.tmp", uuid.replace('0', "1"));
+        fs::write(folder.join(&young), "").unwrap();
+        walked(&fixture, None, 100);
+        assert!(!folder.join(&ours).exists());
+        for name in [&registrys, &odd, &young] {
+            assert!(folder.join(name).exists(), "{name}");
+        }
+        assert!(fixture.link_path("a").exists());
+    }
+}

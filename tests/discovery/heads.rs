@@ -1,0 +1,166 @@
+//! A HEAD of a layer that is not there, and one that makes itself true.
+
+use crate::{needs, support};
+use serde_json::json;
+use support::image::Image;
+use support::push::Client;
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::tokens::Tokens;
+use support::{bytes_from, wire};
+
+/// Everybody may pull everything, and it is said outright.
+pub fn open(registry: &Registry) -> Sidecar {
+    let sidecar = Sidecar::with(registry, |config| {
+        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    });
+    sidecar.prove();
+    sidecar
+}
+
+#[test]
+fn a_layer_that_another_repository_holds_is_there_when_it_is_asked_for() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = open(&registry);
+    let client = sidecar.client();
+    let bytes = bytes_from("layer", 5000);
+    let digest = client.upload("team/base", &bytes);
+    registry.client().head_blob("team/app", &digest).expect(404);
+    let answer = client.head_blob("team/app", &digest).expect(200);
+    // The registry's own answer, which it gives from now on by itself.
+    let direct = registry.client().head_blob("team/app", &digest).expect(200);
+    for name in [
+        "Content-Length",
+        "Content-Type",
+        "Docker-Content-Digest",
+        "Etag",
+    ] {
+        assert_eq!(answer.header(name), direct.header(name), "{name}");
+    }
+    assert_eq!(client.pull("team/app", &digest), bytes);
+    assert!(registry.store.has_link("team/app", &digest));
+    assert_eq!(sidecar.mounted(), 1);
+    let bytes = sidecar.metric("crossmount_mounted_bytes_total", &[("via", "head")]);
+    assert!((bytes - 5000.0).abs() < 0.5, "{bytes}");
+}
+
+#[test]
+fn a_fresh_client_pushes_an_image_and_sends_only_what_nobody_has() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = open(&registry);
+    let client = sidecar.client();
+    let base = Image::of(&["one", "two"], 3000);
+    base.push(&client, "base", "v1");
+    let app = Image::of(&["one", "two", "own"], 3000);
+    let sent: Vec<_> = app
+        .blobs()
+        .filter(|blob| client.head_blob("app", &blob.digest).status == 404)
+        .collect();
+    assert_eq!(sent.len(), 2, "its own layer and its configuration");
+    for blob in sent {
+        client.upload("app", &blob.bytes);
+    }
+    client
+        .put_manifest("app", "v1", &app.manifest.bytes)
+        .expect(201);
+    app.pull(&registry.client(), "app", "v1");
+}
+
+#[test]
+fn only_a_head_makes_itself_true() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = open(&registry);
+    let client = sidecar.client();
+    let digest = client.upload("base", b"a layer");
+    client.blob("app", &digest).expect(404);
+    for (method, target) in [
+        ("DELETE", format!("/v2/app/blobs/{digest}")),
+        ("PUT", format!("/v2/app/blobs/{digest}")),
+        ("HEAD", format!("/v2/app/manifests/{digest}")),
+        ("HEAD", format!("/v2/App/blobs/{digest}")),
+        ("HEAD", format!("/v2/a%70p/blobs/{digest}")),
+    ] {
+        client.request(method, &target).send(client.port);
+        assert!(
+            !registry.store.has_link("app", &digest),
+            "{method} {target}"
+        );
+    }
+    assert_eq!(sidecar.mounted(), 0);
+    client.head_blob("app", &digest).expect(200);
+}
+
+#[test]
+fn an_answer_that_is_no_404_is_passed_on_as_it_is() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = open(&registry);
+    let digest = sidecar.client().upload("base", b"a layer");
+    for (repository, digest) in [
+        ("base", digest.clone()),
+        ("base", support::digest_of(b"absent")),
+        ("nowhere", support::digest_of(b"absent")),
+    ] {
+        let through = sidecar.client().head_blob(repository, &digest);
+        let mut direct = registry.client().head_blob(repository, &digest);
+        direct
+            .headers
+            .push(("Connection".to_owned(), "keep-alive".to_owned()));
+        assert_eq!(through.status, direct.status);
+        for headers in [&through.headers, &direct.headers] {
+            assert!(!headers.is_empty());
+        }
+        let kept = |answer: &wire::Answer| {
+            let mut headers = answer.headers.clone();
+            headers.retain(|(name, _)| name != "Date");
+            headers.sort();
+            headers
+        };
+        assert_eq!(kept(&through), kept(&direct));
+    }
+}
+
+#[test]
+fn heads_share_connections_and_survive_their_end() {
+    needs!("docker-registry");
+    let mut registry = Registry::start();
+    let sidecar = open(&registry);
+    let client = sidecar.client();
+    let digest = client.upload("base", b"a layer");
+    for _ in 0..5 {
+        client.head_blob("base", &digest).expect(200);
+    }
+    // Its kept connections are dead now.
+    registry.kill();
+    client.head_blob("base", &digest).expect(503);
+    registry.resume();
+    client.head_blob("base", &digest).expect(200);
+}
+
+#[test]
+fn before_the_store_is_proved_and_without_a_login_nothing_is_linked() {
+    needs!("docker-registry", "openssl");
+    let tokens = Tokens::new();
+    let registry = tokens.registry();
+    let all: &[&str] = &["pull", "push"];
+    let owner = tokens.token("owner", &[("base", all), ("proof/of-store", all)]);
+    let sidecar = Sidecar::with(&registry, |config| {
+        tokens.verify_here(config);
+        config["discovery"] = json!({
+            "enabled": true, "on_head": true, "shared_sources": ["base"],
+        });
+    });
+    let digest = registry.client().bearer(&owner).upload("base", b"a layer");
+    let seen = sidecar.client().bearer(&owner);
+    seen.head_blob("base", &digest).expect(200);
+    let pusher = tokens.token("pusher", &[("app", all)]);
+    let pusher = sidecar.client().bearer(&pusher);
+    pusher.head_blob("app", &digest).expect(404);
+    sidecar.prove_as(&Client::new(sidecar.port).bearer(&owner));
+    sidecar.client().head_blob("app", &digest).expect(401);
+    assert!(!registry.store.has_link("app", &digest));
+    pusher.head_blob("app", &digest).expect(200);
+}

@@ -1,0 +1,199 @@
+//! Whoever may pull none of the holders sees and causes the same, whether there are any or not.
+
+use crate::{needs, support};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use support::push::{Client, encoded, mount_target};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::tokens::Tokens;
+use support::traced::{Call, Traced};
+use support::wire::Answer;
+use support::{digest_of, wait_until};
+
+const HELD: &[u8] = b"held by repositories that the caller may not pull";
+const ABSENT: &[u8] = b"held by nobody";
+
+/// A registry in which two repositories hold a layer, and a caller who may use neither.
+struct Case {
+    tokens: Tokens,
+    registry: Registry,
+}
+
+impl Case {
+    fn new() -> Self {
+        let tokens = Tokens::new();
+        let registry = Registry::with(|config| {
+            tokens.configure(config);
+            config["log"]["accesslog"]["disabled"] = false.into();
+        });
+        let all: &[&str] = &["pull", "push"];
+        let owner = tokens.token("owner", &[("secret/one", all), ("target/two", all)]);
+        let owner = registry.client().bearer(&owner);
+        owner.upload("secret/one", HELD);
+        owner.upload("target/two", HELD);
+        Self { tokens, registry }
+    }
+
+    fn configure(&self, mode: &str, config: &mut Value) {
+        match mode {
+            "token" => self.tokens.verify_here(config),
+            _ => config["access"] = json!({"mode": mode}),
+        }
+        config["discovery"] = json!({
+            "enabled": true, "on_head": true, "sources": "any", "shared_sources": ["base/*"],
+        });
+    }
+
+    /// Ready to link: the store is proved, the holders are known, and the walk is over.
+    fn ready(&self, sidecar: &Sidecar) {
+        let all: &[&str] = &["pull", "push"];
+        let owner = self.tokens.token(
+            "owner",
+            &[
+                ("proof/of-store", all),
+                ("secret/one", all),
+                ("target/two", all),
+            ],
+        );
+        let owner = sidecar.client().bearer(&owner);
+        sidecar.prove_as(&owner);
+        let held = digest_of(HELD);
+        owner.head_blob("secret/one", &held).expect(200);
+        owner.head_blob("target/two", &held).expect(200);
+        wait_until("the walk is done", || {
+            sidecar.metric("crossmount_walk_last_completed_timestamp_seconds", &[]) > 0.0
+        });
+    }
+
+    /// Somebody who may push to a repository beside one of the holders.
+    fn caller(&self, sidecar: &Sidecar) -> Client {
+        let all: &[&str] = &["pull", "push"];
+        let token = self.tokens.token("ci", &[("target/app", all)]);
+        sidecar.client().bearer(&token)
+    }
+}
+
+/// Everything that asks for a layer, the client's way first.
+fn questions(digest: &str) -> [(&'static str, String); 4] {
+    [
+        ("HEAD", format!("/v2/target/app/blobs/{digest}")),
+        (
+            "POST",
+            format!("/v2/target/app/blobs/uploads/?mount={}", encoded(digest)),
+        ),
+        ("POST", mount_target("target/app", digest, "secret/one")),
+        ("POST", mount_target("target/app", digest, "target/app")),
+    ]
+}
+
+/// What a client sees, but for the upload's own name and the time.
+fn seen(answer: &Answer, digest: &str) -> String {
+    let mut headers = answer.headers.clone();
+    headers.retain(|(name, _)| !["Date", "Docker-Upload-Uuid", "Location"].contains(&&**name));
+    // The registry lists scopes in any order.
+    let challenge = answer.header("Www-Authenticate").map(|text| {
+        let mut words: Vec<_> = text.split([' ', ',', '"']).collect();
+        words.sort_unstable();
+        words.join(" ")
+    });
+    headers.retain(|(name, _)| name != "Www-Authenticate");
+    let text = format!(
+        "{} {headers:?} {challenge:?} {}",
+        answer.status,
+        answer.text()
+    );
+    text.replace(digest, "D").replace(&encoded(digest), "D")
+}
+
+fn ask(client: &Client, digest: &str) -> Vec<String> {
+    questions(digest)
+        .iter()
+        .map(|(method, target)| seen(&client.request(method, target).send(client.port), digest))
+        .collect()
+}
+
+/// What reached the registry since its log was `before` bytes long.
+fn asked(registry: &Registry, before: usize, digest: &str) -> Vec<String> {
+    let read = || {
+        let log = registry.log();
+        let lines = log[before..].lines().filter_map(|line| {
+            let (_, rest) = line.split_once("] \"")?;
+            let (request, rest) = rest.split_once("\" ")?;
+            Some(format!("{request} {}", rest.split(' ').next()?))
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let (mut all, mut since) = (Vec::new(), Instant::now());
+    wait_until("nothing more is in the registry's log", || {
+        let now = read();
+        if now != all {
+            (all, since) = (now, Instant::now());
+        }
+        all.len() >= 4 && since.elapsed() > Duration::from_millis(500)
+    });
+    let own = |line: &String| line.replace(digest, "D").replace(&encoded(digest), "D");
+    all.iter().map(own).collect()
+}
+
+#[test]
+fn answers_and_questions_to_the_registry_are_the_same() {
+    needs!("docker-registry", "openssl");
+    let case = Case::new();
+    for mode in ["token", "upstream"] {
+        let faces = [HELD, ABSENT].map(|bytes| {
+            // Each with a sidecar of its own: what one has asked before is no matter here.
+            let sidecar = Sidecar::with(&case.registry, |config| case.configure(mode, config));
+            case.ready(&sidecar);
+            let (client, digest) = (case.caller(&sidecar), digest_of(bytes));
+            let before = case.registry.log().len();
+            let answers = ask(&client, &digest);
+            let asked = asked(&case.registry, before, &digest);
+            assert_eq!(sidecar.mounted(), 0);
+            (answers, asked)
+        });
+        assert_eq!(faces[0], faces[1], "{mode}");
+        assert!(
+            faces[0].0[0].starts_with("404 "),
+            "{mode}: {:?}",
+            faces[0].0
+        );
+        assert!(
+            !case
+                .registry
+                .store
+                .link("target/app", &digest_of(HELD))
+                .exists()
+        );
+    }
+}
+
+fn below(root: &Path, calls: &[Call]) -> Vec<String> {
+    let below = |call: &&Call| call.paths.iter().any(|path| path.starts_with(root));
+    let lines = calls.iter().filter(below);
+    lines.map(|call| call.line.clone()).collect()
+}
+
+#[test]
+fn no_call_on_the_store_is_made_for_who_may_not() {
+    needs!("docker-registry", "openssl", "strace");
+    let case = Case::new();
+    let root = case.registry.store.root.canonicalize().unwrap();
+    for mode in ["token", "upstream"] {
+        let traced = Traced::start(&case.registry, |config| case.configure(mode, config));
+        case.ready(&traced.sidecar);
+        let client = case.caller(&traced.sidecar);
+        for bytes in [HELD, ABSENT] {
+            let digest = digest_of(bytes);
+            let before = traced.calls().len();
+            // The mount that names a repository of the caller's own looks there, and only there.
+            for (method, target) in &questions(&digest)[..3] {
+                client.request(method, target).send(client.port);
+            }
+            let calls = traced.calls();
+            assert_eq!(below(&root, &calls[before..]), [""; 0], "{mode}");
+        }
+        assert_eq!(traced.sidecar.mounted(), 0);
+    }
+}
