@@ -111,6 +111,9 @@ fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
         }
     }
     let digest = Digest::parse(mount?).ok()?;
+    if target.as_str().len() > LONGEST_NAME {
+        return None;
+    }
     let Some(from) = from else {
         return Some(Route::SourcelessMount { target, digest });
     };

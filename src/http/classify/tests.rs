@@ -192,6 +192,13 @@ fn a_mount_without_from_names_no_source() {
 }
 
 #[test]
+fn a_name_that_the_registrys_cache_refuses_is_odd_without_from_too() {
+    let name = "a".repeat(LONGEST_NAME + 1);
+    let route = post(&format!("/v2/{name}/blobs/uploads/?mount={D}"), &[]);
+    assert_eq!(route, Route::OddMount(Oddity::Words));
+}
+
+#[test]
 fn uploads_begin_with_post_and_end_with_put() {
     let upload = Route::Upload(RepositoryName::parse("a/b").unwrap());
     assert_eq!(post("/v2/a/b/blobs/uploads/", &[]), upload);
