@@ -92,9 +92,9 @@ fn questions(digest: &str) -> [(&'static str, String); 4] {
 fn seen(answer: &Answer, digest: &str) -> String {
     let mut headers = answer.headers.clone();
     headers.retain(|(name, _)| !["Date", "Docker-Upload-Uuid", "Location"].contains(&&**name));
-    // The registry lists scopes in any order.
+    // The registry lists scopes, and the actions of each, in any order.
     let challenge = answer.header("Www-Authenticate").map(|text| {
-        let mut words: Vec<_> = text.split([' ', ',', '"']).collect();
+        let mut words: Vec<_> = text.split([' ', ',', ':', '"']).collect();
         words.sort_unstable();
         words.join(" ")
     });
