@@ -17,7 +17,7 @@ const SECONDS: &[f64] = &[
     600.0,
 ];
 /// What walks come by.
-const WALKED: [&str; 2] = ["link", "repository"];
+const WALKED: [&str; 3] = ["link", "repository", "unreadable"];
 /// Where tokens come from.
 const TOKENS_FROM: [&str; 2] = ["upstream", "memory"];
 /// Who can decide about access.
@@ -223,7 +223,12 @@ impl Metrics {
 
     /// A walk through the store came by a repository.
     pub fn walked_repository(&self) {
-        self.walked.with_label_values(&WALKED[1..]).inc();
+        self.walked.with_label_values(&WALKED[1..2]).inc();
+    }
+
+    /// A walk through the store passed over a folder that it cannot read.
+    pub fn walked_unreadable(&self) {
+        self.walked.with_label_values(&WALKED[2..]).inc();
     }
 
     /// A walk through the store is done, at this time in seconds since 1970.

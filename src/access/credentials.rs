@@ -78,6 +78,12 @@ impl Credentials {
         }
     }
 
+    /// Whether it is a bearer token.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        matches!(self.scheme(), Scheme::Bearer(_))
+    }
+
     pub(super) fn scheme(&self) -> Scheme<'_> {
         let Some(value) = &self.0 else {
             return Scheme::None;

@@ -4,9 +4,11 @@
 //! and remembers for seconds; `local` decides here, by the `judgement` of the bearer `token` or
 //! the `htpasswd` file, each confirmed by the registry, as `vouchers` remembers; `open` stands for
 //! a registry without access control, for which `agreement` knows whether it contradicts that.
-//! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified` reads a token without
-//! verifying it. `watched` files are read again when they
-//! change. A grant carries its `validity` to the moment when a link becomes visible. Nothing here touches the store: access is decided before the disk is looked at.
+//! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified`
+//! reads a token without verifying it, and `pullable` from where something is tried for a caller
+//! who names no source. `watched` files are read again when they change. A grant carries its
+//! `validity` to the moment when a link becomes visible. Nothing here touches the store: access
+//! is decided before the disk is looked at.
 
 mod agreement;
 mod asking;
@@ -34,7 +36,7 @@ use tokio::time::Instant;
 
 pub use credentials::Credentials;
 pub use grant::{Basis, Grant, Proof};
-pub use pullable::{Pullable, Used};
+pub use pullable::{Claims, Pullable, Use, Used};
 pub use refusal::{Refusal, Refusals};
 pub(crate) use unverified::Unverified;
 pub use verdict::Verdict;
@@ -99,8 +101,9 @@ enum Mode {
 }
 
 impl Access {
-    /// Decides by `settings`, and takes `shared` for readable by every authenticated caller; questions go through `ask`, and what they show about the registry
-    /// is told to `standing` and `pulse`. Reads the operator's files, and so blocks.
+    /// Decides by `settings`, and takes `shared` for readable by every authenticated caller;
+    /// questions go through `ask`, and what they show about the registry is told to `standing`
+    /// and `pulse`. Reads the operator's files, and so blocks.
     ///
     /// # Errors
     /// [`AccessError`]
@@ -129,7 +132,7 @@ impl Access {
         Ok(Self {
             mode,
             challenged: Challenged::default(),
-            used: Used::new()?,
+            used: Used::new(Claims::Read)?,
             shared: shared.clone(),
             fingerprints,
             metrics,
@@ -181,7 +184,11 @@ impl Access {
         deadline: Instant,
     ) -> Verdict {
         if !self.shared.matches(source) {
-            return self.decide(target, source, credentials, deadline).await;
+            let verdict = self.decide(target, source, credentials, deadline).await;
+            if matches!(verdict, Verdict::Refused(_)) {
+                self.used.forget(credentials, source).await;
+            }
+            return verdict;
         }
         match self.decide(target, target, credentials, deadline).await {
             Verdict::Granted(grant) => Verdict::Granted(grant.for_shared(source)),
@@ -193,15 +200,15 @@ impl Access {
     pub async fn pullable(&self, credentials: &Credentials) -> Pullable {
         match &self.mode {
             Mode::Local(access) if access.lets_users_pull_everything() => Pullable::Everything,
-            Mode::Open(_) => Pullable::Everything,
-            Mode::Local(_) | Mode::Upstream(_) => self.used.by(credentials).await,
+            Mode::Open(access) if access.is_undisputed() => Pullable::Everything,
+            Mode::Local(_) | Mode::Upstream(_) | Mode::Open(_) => self.used.by(credentials).await,
         }
     }
 
     /// The registry let these credentials pull from or push to a repository.
     pub async fn saw_use(&self, credentials: &Credentials, repository: &RepositoryName) {
-        if matches!(self.mode, Mode::Upstream(_)) {
-            self.used.learn(credentials, repository).await;
+        if matches!(self.mode, Mode::Upstream(_) | Mode::Open(_)) {
+            self.used.learn(credentials, repository, Use::Pulled).await;
         }
     }
 

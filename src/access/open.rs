@@ -45,6 +45,11 @@ impl OpenAccess {
         self.contradicted();
     }
 
+    /// Whether everybody may, for all that is known.
+    pub fn is_undisputed(&self) -> bool {
+        self.agreement.holds()
+    }
+
     fn contradicted(&self) {
         self.asking.standing().refused_write();
         if self.agreement.contradicted() {

@@ -2,19 +2,19 @@
 //! caller's own credentials say or have done; it proves nothing.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Credentials;
 use super::credentials::Scheme;
 use super::unverified::Unverified;
-use crate::memory::{Fingerprints, Kept, Memory, NoRandomness};
+use crate::memory::{Fingerprint, Fingerprints, Kept, Memory, NoRandomness};
 use crate::oci::RepositoryName;
 
 /// Logins whose repositories are remembered.
-const LOGINS: u64 = 4096;
+const LOGINS: u64 = 1024;
 /// Repositories that are remembered of one login: those it used last.
-const REPOSITORIES: usize = 256;
+const REPOSITORIES: usize = 128;
 /// For how long after the last use.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 
@@ -43,11 +43,65 @@ impl Pullable {
     }
 }
 
-/// What logins were seen to use with success.
+/// Whether what a bearer token says of itself counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claims {
+    /// The registry's tokens are read: whoever calls this has its word that it took the token.
+    Read,
+    /// A token is a credential like any other: only what it was seen to do counts.
+    Ignored,
+}
+
+/// What credentials were seen to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// They were shown a layer, as anybody may be where a repository is public.
+    Pulled,
+    /// They wrote something, which no registry lets strangers do.
+    Pushed,
+}
+
+/// What credentials were seen to use with success.
 #[derive(Debug)]
 pub struct Used {
+    claims: Claims,
     fingerprints: Fingerprints,
-    logins: Memory<Arc<Mutex<VecDeque<String>>>>,
+    logins: Memory<Arc<Mutex<Uses>>>,
+}
+
+/// The repositories of one login, the last used last.
+#[derive(Debug, Default)]
+struct Uses {
+    names: VecDeque<(String, Instant)>,
+    pushed: Option<Instant>,
+}
+
+impl Uses {
+    fn learn(&mut self, name: &str, what: Use) {
+        let now = Instant::now();
+        self.forget(name);
+        if self.names.len() >= REPOSITORIES {
+            self.names.pop_front();
+        }
+        self.names.push_back((name.to_owned(), now));
+        if what == Use::Pushed {
+            self.pushed = Some(now);
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.names.retain(|(known, _)| known != name);
+    }
+
+    /// Those of the last hour.
+    fn names(&self) -> HashSet<String> {
+        let young = self.names.iter().filter(|(_, since)| is_young(*since));
+        young.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+fn is_young(since: Instant) -> bool {
+    since.elapsed() < REMEMBERED_FOR
 }
 
 impl Used {
@@ -55,8 +109,9 @@ impl Used {
     ///
     /// # Errors
     /// [`NoRandomness`]
-    pub fn new() -> Result<Self, NoRandomness> {
+    pub fn new(claims: Claims) -> Result<Self, NoRandomness> {
         Ok(Self {
+            claims,
             fingerprints: Fingerprints::new()?,
             logins: Memory::new(LOGINS),
         })
@@ -64,27 +119,17 @@ impl Used {
 
     /// The registry let these credentials pull from or push to a repository.
     ///
-    /// A token's own claims say more than that, so only other credentials are remembered.
-    pub async fn learn(&self, credentials: &Credentials, repository: &RepositoryName) {
-        let (Scheme::Basic(_) | Scheme::Other, Some(header)) =
-            (credentials.scheme(), credentials.header())
-        else {
+    /// Of a token whose claims are read, nothing is remembered: they say more than that.
+    pub async fn learn(&self, credentials: &Credentials, repository: &RepositoryName, what: Use) {
+        if self.claims(credentials).is_some() {
+            return;
+        }
+        let Some(login) = self.login(credentials) else {
             return;
         };
-        let login = self.fingerprints.of(&[header.as_bytes()]);
         let known = self.logins.get(&login).await.unwrap_or_default();
-        {
-            // No code panics while it holds this lock, and each change is whole in itself.
-            let mut names = known.lock().unwrap_or_else(PoisonError::into_inner);
-            if names.back().is_some_and(|last| last == repository.as_str()) {
-                return;
-            }
-            names.retain(|name| name != repository.as_str());
-            if names.len() >= REPOSITORIES {
-                names.pop_front();
-            }
-            names.push_back(repository.as_str().to_owned());
-        }
+        uses(&known).learn(repository.as_str(), what);
+        // Its hour begins anew.
         let kept = Kept {
             answer: known,
             lifetime: REMEMBERED_FOR,
@@ -92,21 +137,60 @@ impl Used {
         self.logins.insert(login, kept).await;
     }
 
-    /// What a bearer token names, and else what this very credential was seen to use.
+    /// The registry does not let these credentials pull from a repository after all.
+    pub async fn forget(&self, credentials: &Credentials, repository: &RepositoryName) {
+        if let Some(known) = self.known(credentials).await {
+            uses(&known).forget(repository.as_str());
+        }
+    }
+
+    /// What a token names whose claims are read, and else what this very credential was seen to
+    /// use within the last hour.
     pub async fn by(&self, credentials: &Credentials) -> Pullable {
-        let names = match credentials.scheme() {
-            Scheme::None => HashSet::new(),
-            Scheme::Bearer(token) => Unverified::read(token).pulls(),
-            Scheme::Basic(_) | Scheme::Other => {
-                let header = credentials.header().map(http::HeaderValue::as_bytes);
-                let login = self.fingerprints.of(&[header.unwrap_or_default()]);
-                let known = self.logins.get(&login).await.unwrap_or_default();
-                let names = known.lock().unwrap_or_else(PoisonError::into_inner);
-                names.iter().cloned().collect()
-            }
+        let names = match self.claims(credentials) {
+            Some(claims) => claims.pulls(),
+            None => match self.known(credentials).await {
+                Some(known) => uses(&known).names(),
+                None => HashSet::new(),
+            },
         };
         Pullable::These(names)
     }
+
+    /// Whether the registry let these credentials write something within the last hour.
+    pub async fn pushed(&self, credentials: &Credentials) -> bool {
+        match self.known(credentials).await {
+            Some(known) => uses(&known).pushed.is_some_and(is_young),
+            None => false,
+        }
+    }
+
+    /// Whether what a token says of itself counts.
+    #[must_use]
+    pub fn reads_claims(&self) -> bool {
+        self.claims == Claims::Read
+    }
+
+    fn claims(&self, credentials: &Credentials) -> Option<Unverified> {
+        match credentials.scheme() {
+            Scheme::Bearer(token) if self.reads_claims() => Some(Unverified::read(token)),
+            _ => None,
+        }
+    }
+
+    fn login(&self, credentials: &Credentials) -> Option<Fingerprint> {
+        let header = credentials.header()?;
+        Some(self.fingerprints.of(&[header.as_bytes()]))
+    }
+
+    async fn known(&self, credentials: &Credentials) -> Option<Arc<Mutex<Uses>>> {
+        self.logins.get(&self.login(credentials)?).await
+    }
+}
+
+fn uses(known: &Mutex<Uses>) -> MutexGuard<'_, Uses> {
+    // No code panics while it holds this lock, and each change is whole in itself.
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -124,22 +208,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_login_is_tried_where_it_was_used_and_nobody_elses() {
-        let used = Used::new().unwrap();
+        let used = Used::new(Claims::Read).unwrap();
         let (alice, bob) = (login("Basic YTpi"), login("Basic Yjpi"));
-        used.learn(&alice, &name("a")).await;
-        used.learn(&alice, &name("b")).await;
+        used.learn(&alice, &name("a"), Use::Pulled).await;
+        used.learn(&alice, &name("b"), Use::Pulled).await;
         assert_eq!(used.by(&alice).await, Pullable::these(["a", "b"]));
         assert_eq!(used.by(&bob).await, Pullable::these([]));
         let nobody = Credentials::new(None);
-        used.learn(&nobody, &name("a")).await;
+        used.learn(&nobody, &name("a"), Use::Pulled).await;
         assert_eq!(used.by(&nobody).await, Pullable::these([]));
     }
 
     #[tokio::test]
     async fn of_many_repositories_the_last_are_remembered() {
-        let (used, alice) = (Used::new().unwrap(), login("Basic YTpi"));
+        let (used, alice) = (Used::new(Claims::Read).unwrap(), login("Basic YTpi"));
         for number in 0..=REPOSITORIES {
-            used.learn(&alice, &name(&format!("r{number}"))).await;
+            used.learn(&alice, &name(&format!("r{number}")), Use::Pulled)
+                .await;
         }
         let pullable = used.by(&alice).await;
         assert!(!pullable.includes(&name("r0")));
@@ -152,8 +237,38 @@ mod tests {
         // {"access":[{"type":"repository","name":"a","actions":["pull"]},
         //            {"type":"repository","name":"b","actions":["push"]}]}
         let token = "Bearer e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6ImEiLCJhY3Rpb25zIjpbInB1bGwiXX0seyJ0eXBlIjoicmVwb3NpdG9yeSIsIm5hbWUiOiJiIiwiYWN0aW9ucyI6WyJwdXNoIl19XX0.c2ln";
-        let used = Used::new().unwrap();
-        used.learn(&login(token), &name("c")).await;
+        let used = Used::new(Claims::Read).unwrap();
+        used.learn(&login(token), &name("c"), Use::Pulled).await;
         assert_eq!(used.by(&login(token)).await, Pullable::these(["a"]));
+        let used = Used::new(Claims::Ignored).unwrap();
+        assert_eq!(used.by(&login(token)).await, Pullable::these([]));
+        used.learn(&login(token), &name("c"), Use::Pulled).await;
+        assert_eq!(used.by(&login(token)).await, Pullable::these(["c"]));
+    }
+
+    #[tokio::test]
+    async fn an_hour_is_each_repositorys_own() {
+        let (used, alice) = (Used::new(Claims::Read).unwrap(), login("Basic YTpi"));
+        for repository in ["a", "b"] {
+            used.learn(&alice, &name(repository), Use::Pulled).await;
+        }
+        let known = used.known(&alice).await.unwrap();
+        let an_hour_ago = Instant::now().checked_sub(REMEMBERED_FOR).unwrap();
+        uses(&known).names[0].1 = an_hour_ago;
+        assert_eq!(used.by(&alice).await, Pullable::these(["b"]));
+        used.learn(&alice, &name("a"), Use::Pulled).await;
+        assert_eq!(used.by(&alice).await, Pullable::these(["a", "b"]));
+        used.forget(&alice, &name("b")).await;
+        assert_eq!(used.by(&alice).await, Pullable::these(["a"]));
+    }
+
+    #[tokio::test]
+    async fn who_has_pushed_is_known() {
+        let (used, alice) = (Used::new(Claims::Read).unwrap(), login("Basic YTpi"));
+        used.learn(&alice, &name("a"), Use::Pulled).await;
+        assert!(!used.pushed(&alice).await);
+        used.learn(&alice, &name("a"), Use::Pushed).await;
+        assert!(used.pushed(&alice).await);
+        assert!(!used.pushed(&login("Basic Yjpi")).await);
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of a wish.
 
 use super::{Grant, Refusal};
+use crate::outcome::Reason;
 
 /// What is known about one caller's right to one mount.
 #[derive(Debug)]
@@ -21,4 +22,21 @@ pub enum Verdict {
     TimedOut,
     /// Too many passwords wait to be checked.
     Overloaded,
+}
+
+impl Verdict {
+    /// Why nothing is mounted.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Granted(_) => Reason::None,
+            Self::NoCredentials => Reason::NoCredentials,
+            Self::Refused(_) => Reason::Denied,
+            Self::ReadOnly => Reason::ReadOnly,
+            Self::Mismatch => Reason::AccessMismatch,
+            Self::Unavailable => Reason::UpstreamUnavailable,
+            Self::TimedOut => Reason::Timeout,
+            Self::Overloaded => Reason::Overload,
+        }
+    }
 }

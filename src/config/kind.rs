@@ -41,8 +41,19 @@ pub struct Discovery {
     pub sources: Sources,
     /// Repositories that every authenticated caller may pull.
     pub shared: Patterns,
-    /// Ask for pull on likely sources in a client's own request for a token.
-    pub widen_scopes: bool,
+}
+
+impl Discovery {
+    /// Whether the operator lets layers of `source` be mounted into `target`, for callers who may
+    /// pull it.
+    #[must_use]
+    pub fn allows(&self, target: &RepositoryName, source: &RepositoryName) -> bool {
+        match self.sources {
+            Sources::Shared => self.shared.matches(source),
+            Sources::Namespace => self.shared.matches(source) || source.is_beside(target),
+            Sources::Any => true,
+        }
+    }
 }
 
 /// From which repositories layers are mounted for clients that do not know them.
@@ -61,6 +72,10 @@ pub enum Sources {
 pub struct Pulp {
     /// Where the bytes of layers are that it does not mount yet, if they are to be relayed.
     pub artifacts: Option<Artifacts>,
+    /// From where else layers are mounted, if from anywhere.
+    pub discovery: Option<Discovery>,
+    /// How long that may take.
+    pub time_budget: Duration,
 }
 
 /// Pulp's artifacts, which are read and never written.
@@ -85,6 +100,10 @@ pub struct Generic {
     pub statuses: Vec<StatusCode>,
     /// What a caller gets who may not pull the source.
     pub source_denied: SourceDenied,
+    /// From where else layers are mounted, if from anywhere.
+    pub discovery: Option<Discovery>,
+    /// How long that may take.
+    pub time_budget: Duration,
 }
 
 /// The registry's filesystem store.

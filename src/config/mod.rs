@@ -34,8 +34,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// What kind of registry it is, and so how its mounts are answered.
     pub kind: Kind,
-    /// Whose answers are remembered, if somebody's are.
-    pub token_cache: Option<TokenCache>,
+    /// Where the registry hands out tokens itself, if something is done about that.
+    pub token_endpoint: Option<TokenEndpoint>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// What is logged, and how.
@@ -87,13 +87,15 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// Answers of the registry's own token endpoint that are remembered.
+/// The registry's own token endpoint.
 #[derive(Debug, Clone)]
-pub struct TokenCache {
-    /// The endpoint's path.
+pub struct TokenEndpoint {
+    /// Its path.
     pub path: String,
-    /// For how long at most.
-    pub ttl: Duration,
+    /// For how long at most its answers are remembered, if they are.
+    pub remembered_for: Option<Duration>,
+    /// Ask for pull on likely sources in a client's own request for a token.
+    pub widens_scopes: bool,
 }
 
 /// How the process ends after a signal.

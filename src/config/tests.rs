@@ -149,18 +149,11 @@ fn an_unknown_key_is_named_with_its_line() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    for (addition, setting) in [
-        ("discovery: {widen_scopes: true}", "discovery.widen_scopes"),
-        (
-            "notifications: {endpoints: [{name: a}]}",
-            "notifications.endpoints",
-        ),
-    ] {
-        assert_eq!(
-            error(&format!("{MINIMAL}{addition}\n")),
-            format!("{setting}: not supported in this version")
-        );
-    }
+    let later = "notifications: {endpoints: [{name: a}]}";
+    assert_eq!(
+        error(&format!("{MINIMAL}{later}\n")),
+        "notifications.endpoints: not supported in this version"
+    );
     assert!(load(&format!("{MINIMAL}discovery: {{enabled: false}}\n")).is_ok());
 }
 
@@ -282,11 +275,12 @@ const GENERIC: &str = "upstream: {url: 'http://127.0.0.1:8080', kind: generic}\n
 fn pulp_needs_no_store() {
     let config = load(PULP).unwrap();
     assert!(matches!(&config.kind, Kind::Pulp(pulp) if pulp.artifacts.is_none()));
-    assert!(config.token_cache.is_none());
+    assert!(config.token_endpoint.is_none());
     let artifacts = "store: {artifacts: {rootdirectory: /var/lib/pulp/media}}\n";
     let config = load(&format!("{PULP}{artifacts}")).unwrap();
     let Kind::Pulp(Pulp {
         artifacts: Some(artifacts),
+        ..
     }) = &config.kind
     else {
         panic!("{config:?}")
@@ -302,16 +296,18 @@ fn tokens_are_remembered_where_that_is_said() {
         "{PULP}token_endpoint: {{cache: {{enabled: true}}}}\n"
     ))
     .unwrap();
-    let cache = config.token_cache.unwrap();
+    let cache = config.token_endpoint.unwrap();
     assert_eq!(cache.path, "/token/");
-    assert_eq!(cache.ttl, Duration::from_secs(30));
+    assert_eq!(cache.remembered_for, Some(Duration::from_secs(30)));
     let elsewhere = "token_endpoint: {path: /jwt/auth, cache: {enabled: true, ttl: 5s}}\n";
     for upstream in [GENERIC, MINIMAL] {
-        let cache = load(&format!("{upstream}{elsewhere}")).unwrap().token_cache;
+        let cache = load(&format!("{upstream}{elsewhere}"))
+            .unwrap()
+            .token_endpoint;
         let cache = cache.unwrap();
         assert_eq!(
-            (&*cache.path, cache.ttl),
-            ("/jwt/auth", Duration::from_secs(5))
+            (&*cache.path, cache.remembered_for),
+            ("/jwt/auth", Some(Duration::from_secs(5)))
         );
     }
 }
@@ -444,6 +440,14 @@ fn discovery_says_from_where_layers_may_come() {
             "discovery.on_head",
         ),
         (
+            format!("{PULP}discovery: {{widen_scopes: true}}"),
+            "discovery.widen_scopes",
+        ),
+        (
+            format!("{GENERIC}discovery: {{enabled: true, sources: any, widen_scopes: true}}"),
+            "token_endpoint.path",
+        ),
+        (
             format!("{MINIMAL}discovery: {{enabled: true, shared_sources: ['A/*']}}"),
             "discovery.shared_sources",
         ),
@@ -460,4 +464,19 @@ fn discovery_says_from_where_layers_may_come() {
         let text = error(&text);
         assert!(text.starts_with(&format!("{setting}: ")), "{text}");
     }
+}
+
+#[test]
+fn discovery_in_front_of_other_registries_has_a_time_budget_too() {
+    let any =
+        "discovery: {enabled: true, sources: any, widen_scopes: true}\nmount: {time_budget: 1s}\n";
+    let config = load(&format!("{PULP}{any}")).unwrap();
+    let Kind::Pulp(pulp) = &config.kind else {
+        panic!("{config:?}")
+    };
+    assert!(pulp.discovery.is_some());
+    assert_eq!(pulp.time_budget, Duration::from_secs(1));
+    let endpoint = config.token_endpoint.unwrap();
+    assert!(endpoint.widens_scopes && endpoint.remembered_for.is_none());
+    assert_eq!(endpoint.path, "/token/");
 }

@@ -2,11 +2,21 @@
 
 use super::index::Name;
 use crate::access::Pullable;
-use crate::config::{Discovery, Sources};
+use crate::config::Discovery;
 use crate::oci::RepositoryName;
 
-/// As many are tried for one request.
-const MOST: usize = 8;
+/// As many are tried for one request, or asked for with one token.
+pub(super) const MOST: usize = 8;
+
+/// Whether a repository that is declared shared may be tried for a caller who is not known to
+/// pull it otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// Yes: the declaration counts, or the registry itself decides by who the caller is.
+    IsEnough,
+    /// No: the registry looks at the token alone.
+    MustBeNamed,
+}
 
 /// Those that the operator and the caller's own rights leave: the target's namespace first, then
 /// what is declared shared, then the rest.
@@ -14,18 +24,15 @@ pub(super) fn pick(
     settings: &Discovery,
     target: &RepositoryName,
     holders: &[Name],
-    pullable: &Pullable,
+    (pullable, trust): (&Pullable, Shared),
 ) -> Vec<RepositoryName> {
     let (mut near, mut shared, mut far) = (Vec::new(), Vec::new(), Vec::new());
     for holder in holders {
         let is_shared = settings.shared.matches(holder);
-        let is_near = holder.namespace() == target.namespace();
-        let is_allowed = match settings.sources {
-            Sources::Shared => is_shared,
-            Sources::Namespace => is_shared || is_near,
-            Sources::Any => true,
-        };
-        if **holder == *target || !is_allowed || !(is_shared || pullable.includes(holder)) {
+        let is_near = holder.is_beside(target);
+        let is_allowed = settings.allows(target, holder);
+        let may_try = pullable.includes(holder) || is_shared && trust == Shared::IsEnough;
+        if **holder == *target || !is_allowed || !may_try {
             continue;
         }
         let place = match (is_near, is_shared) {
@@ -45,20 +52,24 @@ pub(super) fn pick(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sources;
     use crate::oci::Patterns;
     use std::sync::Arc;
 
     fn picked(sources: Sources, pullable: &Pullable, holders: &[&str]) -> Vec<String> {
+        picked_with(sources, (pullable, Shared::IsEnough), holders)
+    }
+
+    fn picked_with(sources: Sources, rights: (&Pullable, Shared), holders: &[&str]) -> Vec<String> {
         let settings = Discovery {
             on_head: true,
             sources,
             shared: Patterns::parse(["base/*"]).unwrap(),
-            widen_scopes: false,
         };
         let name = |text: &&str| Arc::new(RepositoryName::parse(text).unwrap());
         let holders: Vec<_> = holders.iter().map(name).collect();
         let target = RepositoryName::parse("team/app").unwrap();
-        pick(&settings, &target, &holders, pullable)
+        pick(&settings, &target, &holders, rights)
             .iter()
             .map(|name| name.as_str().to_owned())
             .collect()
@@ -89,6 +100,10 @@ mod tests {
         let none = Pullable::these([]);
         assert_eq!(picked(Sources::Any, &none, HOLDERS), ["base/os"]);
         assert!(picked(Sources::Any, &none, &["other/x", "team/lib"]).is_empty());
+        let named = (&none, Shared::MustBeNamed);
+        assert!(picked_with(Sources::Any, named, HOLDERS).is_empty());
+        let named = (&some, Shared::MustBeNamed);
+        assert_eq!(picked_with(Sources::Any, named, HOLDERS), ["other/x"]);
     }
 
     #[test]

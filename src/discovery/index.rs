@@ -10,6 +10,8 @@ use crate::oci::{Digest, RepositoryName};
 
 /// Links that are remembered; beyond, those of the digests that are used least go.
 pub(super) const MOST_LINKS: u64 = 1_000_000;
+/// Holders of one digest that are remembered: those that were learned of last.
+const MOST_HOLDERS: usize = 4096;
 /// Digests that two learn of at once wait for each other in this many rows.
 const ROWS: usize = 64;
 /// As many names are kept without looking whether somebody still needs them.
@@ -89,7 +91,8 @@ impl Index {
         if known.iter().any(|name| **name == *repository) {
             return;
         }
-        let mut names = known.to_vec();
+        let first = (known.len() + 1).saturating_sub(MOST_HOLDERS);
+        let mut names = known[first..].to_vec();
         names.push(self.name(repository));
         if let Some(holders) = Holders::of(names) {
             self.links.insert(key, holders);
@@ -201,6 +204,63 @@ mod tests {
         }
         assert!(index.links() <= 1000);
         assert!(index.links() > 500);
+    }
+
+    /// Bytes of memory that this process uses.
+    fn resident() -> usize {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size()
+    }
+
+    /// Set for a process that runs the test below alone.
+    const ALONE: &str = "CROSSMOUNT_TEST_ALONE";
+
+    #[test]
+    fn a_million_links_take_less_than_150_mb() {
+        if std::env::var_os(ALONE).is_some() {
+            return fill_and_measure();
+        }
+        // Other tests use memory too, so it has a process of its own.
+        let test = std::thread::current().name().unwrap().to_owned();
+        let alone = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &test])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        assert!(alone.status.success(), "{alone:?}");
+    }
+
+    fn fill_and_measure() {
+        let before = resident();
+        let index = Index::new(MOST_LINKS);
+        // More than there is room for: what is dropped is not held either. Most layers have one
+        // holder, one in a hundred has ten.
+        for number in 0..1_200_000 {
+            let holders = if number % 100 == 0 { 10 } else { 1 };
+            for holder in 0..holders {
+                let repository = name(&format!("team-{}/image-{holder}", number % 1000));
+                index.learn(&repository, &digest(number));
+            }
+        }
+        let links = index.links();
+        assert!((900_000..=MOST_LINKS).contains(&links), "{links}");
+        let used = resident().saturating_sub(before);
+        assert!((10_000_000..150_000_000).contains(&used), "{used}");
+    }
+
+    #[test]
+    fn of_very_many_holders_the_last_are_known() {
+        let index = Index::new(MOST_LINKS);
+        for number in 0..=MOST_HOLDERS {
+            index.learn(&name(&format!("r{number}")), &digest(1));
+        }
+        let found = holders(&index, 1);
+        assert_eq!(found.len(), MOST_HOLDERS);
+        assert_eq!(
+            (&*found[0], found.last()),
+            ("r1", Some(&format!("r{MOST_HOLDERS}")))
+        );
     }
 
     #[test]

@@ -1,30 +1,38 @@
 //! Where else a layer may be: suggestions, for clients that do not know it.
 //!
-//! `index` remembers which repositories hold a digest, `candidates` picks those that a caller may
-//! use and the operator allows, `bars` remembers what was deleted on purpose, and `survey` walks
-//! through the store. Nothing here is a proof of anything: rights are proved by
-//! [`crate::access`], and the disk, or the registry, is asked again before a suggestion is used.
+//! `index` remembers which repositories hold a digest, and `active` which were used lately;
+//! `candidates` picks those that a caller may use and the operator allows. `deletions` knows what
+//! was deleted on purpose, and `survey` walks through the store. Nothing here is a proof of
+//! anything: rights are proved by [`crate::access`], and the disk, or the registry, is asked again
+//! before a suggestion is used.
 
-mod bars;
+mod active;
 mod candidates;
+mod deletions;
 mod index;
 mod survey;
+
+use std::sync::Arc;
 
 use crate::access::Pullable;
 use crate::config;
 use crate::oci::{Digest, RepositoryName};
 
+pub use candidates::Shared;
+pub use deletions::Deletion;
 pub use index::Index;
 pub use survey::{Survey, survey};
 
-use bars::Bars;
+use active::Active;
+use deletions::Deletions;
 
 /// Suggests repositories.
 #[derive(Debug)]
 pub struct Discovery {
     settings: config::Discovery,
     index: Index,
-    bars: Bars,
+    deletions: Arc<Deletions>,
+    active: Active,
 }
 
 impl Discovery {
@@ -34,7 +42,8 @@ impl Discovery {
         Self {
             settings,
             index: Index::new(index::MOST_LINKS),
-            bars: Bars::default(),
+            deletions: Arc::default(),
+            active: Active::default(),
         }
     }
 
@@ -46,7 +55,27 @@ impl Discovery {
 
     /// A repository was seen to hold a layer.
     pub fn learn(&self, repository: &RepositoryName, digest: &Digest) {
-        self.index.learn(repository, digest);
+        if repository.is_mountable() {
+            self.index.learn(repository, digest);
+        }
+    }
+
+    /// Something was pushed to, or mounted from, a repository.
+    pub fn was_used(&self, repository: &RepositoryName) {
+        self.active.note(repository);
+    }
+
+    /// Repositories from which a push to `target` is likely to need layers, likeliest first: of
+    /// those that are declared shared, or that the caller was seen to pull and the operator
+    /// allows. Nobody hears the name of another.
+    #[must_use]
+    pub fn likely(&self, target: &RepositoryName, pullable: &Pullable) -> Vec<RepositoryName> {
+        let is_allowed = |name: &RepositoryName| {
+            let is_shared = self.settings.shared.matches(name);
+            let is_known = pullable.includes(name) && self.settings.allows(target, name);
+            name != target && (is_shared || is_known)
+        };
+        self.active.latest(candidates::MOST, is_allowed)
     }
 
     /// A repository does not hold a layer after all.
@@ -54,16 +83,18 @@ impl Discovery {
         self.index.forget(repository, digest);
     }
 
-    /// Somebody deleted a layer from a repository: no HEAD shall bring it back for a while.
-    pub fn bar(&self, repository: &RepositoryName, digest: &Digest) {
-        self.index.forget(repository, digest);
-        self.bars.set(repository, digest);
+    /// Somebody is about to delete a layer from a repository, before the registry hears of it.
+    ///
+    /// From then on no HEAD brings the layer back, and for a while longer if it was deleted.
+    #[must_use]
+    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> Deletion {
+        self.deletions.begin(repository, digest)
     }
 
-    /// Whether a layer was deleted from a repository lately.
+    /// Whether a layer was deleted from a repository lately, or is being deleted.
     #[must_use]
     pub fn is_barred(&self, repository: &RepositoryName, digest: &Digest) -> bool {
-        self.bars.is_set(repository, digest)
+        self.deletions.is_barred(repository, digest)
     }
 
     /// How many links are remembered.
@@ -78,13 +109,8 @@ impl Discovery {
         &self,
         target: &RepositoryName,
         digest: &Digest,
-        pullable: &Pullable,
+        rights: (&Pullable, Shared),
     ) -> Vec<RepositoryName> {
-        candidates::pick(
-            &self.settings,
-            target,
-            &self.index.holders(digest),
-            pullable,
-        )
+        candidates::pick(&self.settings, target, &self.index.holders(digest), rights)
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::RepositoryName;
-use crate::store::{Filesystem, Step};
+use crate::store::{Abandoned, Filesystem, Step, StoreError};
 
 /// Folders of layers that are looked into before the others get a turn.
 const AT_A_TIME: u32 = 50;
@@ -33,18 +33,21 @@ impl Drop for Survey {
     }
 }
 
-/// Walks through the store again and again, and tells `discovery` what is there.
+/// Walks through the store again and again, and tells `discovery` what is there; what becomes of
+/// files that were left behind says `abandoned`.
 ///
 /// # Errors
 /// Where the system gives no thread.
 pub fn survey(
     store: Filesystem,
+    abandoned: Abandoned,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<Survey> {
     let is_over = Arc::new(AtomicBool::new(false));
     let mut walker = Walker {
         store,
+        abandoned,
         discovery,
         metrics,
         is_over: is_over.clone(),
@@ -58,6 +61,7 @@ pub fn survey(
 
 struct Walker {
     store: Filesystem,
+    abandoned: Abandoned,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
     is_over: Arc<AtomicBool>,
@@ -71,6 +75,7 @@ struct Walker {
 struct Seen {
     repositories: u64,
     links: u64,
+    unreadable: u64,
 }
 
 impl Walker {
@@ -92,8 +97,8 @@ impl Walker {
     }
 
     /// One walk, or the rest of one; `false` where it did not come to the end.
-    fn walk(&mut self) -> Result<bool, crate::store::StoreError> {
-        let after = self.after.clone();
+    fn walk(&mut self) -> Result<bool, StoreError> {
+        let (after, abandoned) = (self.after.clone(), self.abandoned);
         let mut pace = Pace::new();
         let (discovery, metrics, seen) = (&self.discovery, &self.metrics, &mut self.seen);
         let (is_over, last) = (&self.is_over, &mut self.after);
@@ -108,6 +113,15 @@ impl Walker {
                         seen.links += 1;
                         metrics.walked_link();
                         discovery.learn(repository, digest);
+                    }
+                    pace.step(seen);
+                }
+                Step::Folder => pace.step(seen),
+                Step::Unreadable(error) => {
+                    seen.unreadable += 1;
+                    metrics.walked_unreadable();
+                    if seen.unreadable == 1 {
+                        tracing::warn!(%error, "the walk passes over what it cannot read");
                     }
                     pace.step(seen);
                 }
@@ -126,7 +140,7 @@ impl Walker {
         };
         let walked = self
             .store
-            .on_open(|store| store.walk(after.as_ref(), &mut visit))?;
+            .on_open(|store| store.walk(after.as_ref(), abandoned, &mut visit))?;
         Ok(walked == Some(true))
     }
 
@@ -134,6 +148,7 @@ impl Walker {
         let Seen {
             repositories,
             links,
+            unreadable,
         } = std::mem::take(&mut self.seen);
         self.after = None;
         self.metrics.index_links(self.discovery.links());
@@ -141,7 +156,12 @@ impl Walker {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         self.metrics.walk_ended(now.as_secs());
-        tracing::info!(repositories, links, "the walk through the store is done");
+        tracing::info!(
+            repositories,
+            links,
+            unreadable,
+            "the walk through the store is done"
+        );
     }
 
     fn is_over(&self) -> bool {

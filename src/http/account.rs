@@ -8,6 +8,7 @@ use super::classify::Route;
 use super::context::{Context, MountState};
 use super::failure;
 use crate::metrics::Metrics;
+use crate::oci::{Digest, RepositoryName};
 use crate::outcome::{Outcome, Reason};
 
 /// The longest path that the log shows, in characters.
@@ -57,11 +58,15 @@ fn log(session: &Session, status: Option<StatusCode>, error: Option<&Error>, con
     let head = session.req_header();
     // Without the query, which may hold an upload's state.
     let path: String = head.uri.path().chars().take(LONGEST_PATH).collect();
-    let mount = match &context.route {
-        Route::Mount(mount) => Some(mount),
-        _ => None,
-    };
     let end = end_of_mount(context);
+    let named = named(&context.route).filter(|_| end.is_some());
+    let (target, source, digest) = named.map_or((None, None, None), |(target, source, digest)| {
+        (
+            Some(target.as_str()),
+            source.map(RepositoryName::as_str),
+            Some(digest.as_str()),
+        )
+    });
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -71,9 +76,9 @@ fn log(session: &Session, status: Option<StatusCode>, error: Option<&Error>, con
                 status = status.map(|status| status.as_u16()),
                 outcome = end.map(|(outcome, _)| outcome.as_str()),
                 reason = end.map(|(_, reason)| reason.as_str()),
-                target = mount.map(|mount| mount.target.as_str()),
-                source = mount.map(|mount| mount.source.as_str()),
-                digest = mount.map(|mount| mount.digest.as_str()),
+                target,
+                source,
+                digest,
                 received = session.as_downstream().body_bytes_read(),
                 sent = session.as_downstream().body_bytes_sent(),
                 upstream_seconds = context.answered_after.map(|after| after.as_secs_f64()),
@@ -86,6 +91,16 @@ fn log(session: &Session, status: Option<StatusCode>, error: Option<&Error>, con
     match error {
         Some(error) if *error.esource() != ErrorSource::Downstream => line!(warn),
         _ => line!(info),
+    }
+}
+
+/// What a mount's request names: the target, the source where it names one, and the layer.
+fn named(route: &Route) -> Option<(&RepositoryName, Option<&RepositoryName>, &Digest)> {
+    match route {
+        Route::Mount(mount) => Some((&mount.target, Some(&mount.source), &mount.digest)),
+        Route::SourcelessMount { target, digest } => Some((target, None, digest)),
+        Route::Blob(blob) => Some((&blob.repository, None, &blob.digest)),
+        Route::OddMount(_) | Route::Upload(_) | Route::Deletion(_) | Route::Other => None,
     }
 }
 

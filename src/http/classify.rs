@@ -5,6 +5,7 @@
 
 use http::request::Parts;
 use http::{Method, Version, header};
+use percent_encoding::percent_decode;
 
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
@@ -12,10 +13,6 @@ use crate::query::{Pair, pairs};
 
 /// What follows a repository's name in the path of a new upload.
 const UPLOADS: &str = "/blobs/uploads/";
-
-/// The registry's cache of blobs puts a domain of ten characters before a name, and refuses what
-/// is longer than 255 then (`registry/storage/cache/memory`).
-const LONGEST_NAME: usize = 245;
 
 /// What a request is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +30,10 @@ pub(super) enum Route {
     },
     /// The start or the end of an upload into a repository.
     Upload(RepositoryName),
-    /// A layer of a repository, asked for or deleted.
+    /// A layer of a repository is asked for.
     Blob(Blob),
+    /// A layer of a repository is deleted.
+    Deletion(Blob),
     /// Anything else.
     Other,
 }
@@ -60,6 +59,9 @@ pub(super) enum Oddity {
 /// Classifies a request by its head; `target` is the request line's target as it came, and
 /// `prefix` the registry's own, with slashes at both ends.
 pub(super) fn classify(prefix: &str, target: &[u8], head: &Parts) -> Route {
+    if head.method == Method::DELETE {
+        return deleted(prefix, target).map_or(Route::Other, Route::Deletion);
+    }
     let Ok(target) = std::str::from_utf8(target) else {
         return Route::Other;
     };
@@ -67,7 +69,7 @@ pub(super) fn classify(prefix: &str, target: &[u8], head: &Parts) -> Route {
     match head.method {
         Method::PUT => completed_upload(prefix, path),
         Method::POST if path.ends_with(UPLOADS) => new_upload(prefix, path, query, head),
-        Method::GET | Method::HEAD | Method::DELETE => blob(prefix, path),
+        Method::GET | Method::HEAD => blob(prefix, path).map_or(Route::Other, Route::Blob),
         _ => Route::Other,
     }
 }
@@ -111,19 +113,14 @@ fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
         }
     }
     let digest = Digest::parse(mount?).ok()?;
-    if target.as_str().len() > LONGEST_NAME {
+    if !target.is_mountable() {
         return None;
     }
     let Some(from) = from else {
         return Some(Route::SourcelessMount { target, digest });
     };
-    let source = RepositoryName::parse(from).ok()?;
-    if [&target, &source]
-        .iter()
-        .any(|name| name.as_str().len() > LONGEST_NAME)
-    {
-        return None;
-    }
+    let source = RepositoryName::parse(from).ok();
+    let source = source.filter(RepositoryName::is_mountable)?;
     Some(Route::Mount(MountRequest {
         target,
         source,
@@ -171,15 +168,36 @@ fn completed_upload(prefix: &str, path: &str) -> Route {
 }
 
 /// `…/blobs/<digest>` is a layer of a repository.
-fn blob(prefix: &str, path: &str) -> Route {
-    let parsed = || {
-        let (folder, digest) = path.rsplit_once('/')?;
-        Some(Blob {
-            digest: Digest::parse(digest).ok()?,
-            repository: repository(prefix, folder.strip_suffix("/blobs"))?,
-        })
+fn blob(prefix: &str, path: &str) -> Option<Blob> {
+    let (folder, digest) = path.rsplit_once('/')?;
+    Some(Blob {
+        digest: Digest::parse(digest).ok()?,
+        repository: repository(prefix, folder.strip_suffix("/blobs"))?,
+    })
+}
+
+/// As [`blob`], however the path is written: none of the ways in which some registry reads it may
+/// bring back what was deleted.
+fn deleted(prefix: &str, target: &[u8]) -> Option<Blob> {
+    let path = target.split(|byte| *byte == b'?').next()?;
+    let path = percent_decode(path).decode_utf8().ok()?;
+    // From `http://host/path` only the path matters (RFC 9112, 3.2.2).
+    let path = match path.split_once(':') {
+        Some((scheme, rest)) if !scheme.contains('/') => match rest.strip_prefix("//") {
+            Some(rest) => &rest[rest.find('/')?..],
+            None => rest,
+        },
+        _ => &*path,
     };
-    parsed().map_or(Route::Other, Route::Blob)
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    blob(prefix, &format!("/{}", parts.join("/")))
 }
 
 /// The repository between the API's base and the rest of a path; no escape is decoded.

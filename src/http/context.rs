@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+
 use super::classify::Route;
 use crate::access::Credentials;
+use crate::discovery::Deletion;
 use crate::mount::{Forward, Since};
 use crate::ops::{InFlight, RequestId};
 use crate::outcome::{Outcome, Reason, Via};
@@ -21,6 +24,8 @@ pub struct Context {
     /// Where a link of the registry's own is still to be seen.
     pub(super) since: Option<Since>,
     pub(super) mount: MountState,
+    /// The deletion that this request is.
+    pub(super) deletion: Option<Deletion>,
     /// The credentials that went to the registry with a question to its API.
     pub(super) shown: Option<Credentials>,
     /// Whether the mount was counted already.
@@ -60,11 +65,23 @@ impl Context {
             route: Route::Other,
             since: None,
             mount: MountState::None,
+            deletion: None,
             shown: None,
             is_counted: false,
             unconnected: 0,
             resent: 0,
             _in_flight: in_flight,
+        }
+    }
+
+    /// The registry has answered this request, if it is a deletion.
+    pub(super) fn deletion_answered(&mut self, status: StatusCode) {
+        if let Some(mut deletion) = self.deletion.take() {
+            if status.is_success() {
+                deletion.was_done();
+            } else if !status.is_server_error() {
+                deletion.was_refused();
+            }
         }
     }
 

@@ -1,16 +1,16 @@
 //! In front of distribution: a mount is answered here, by a link of our own, or forwarded.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use pingora::Result;
 use pingora::proxy::Session;
 
-use super::classify::{Blob, Route, is_plain};
+use super::classify::{Blob, Route};
 use super::context::{Context, MountState};
 use super::passing::{Passing, linked_into};
-use super::{Locations, account, client_left, respond};
+use super::waiting::head_answered;
+use super::{Locations, account, respond};
 use crate::access::Credentials;
 use crate::config::Upstream;
 use crate::discovery::Survey;
@@ -68,6 +68,9 @@ impl Linking {
             Route::Mount(request) => return self.mount(session, &request, context).await,
             Route::SourcelessMount { target, digest } => {
                 return self.sourceless(session, &target, &digest, context).await;
+            }
+            Route::Deletion(blob) => {
+                context.deletion = self.mounts.deletion(&blob.repository, &blob.digest);
             }
             Route::Blob(blob) if self.mounts.fills_heads() => {
                 return Box::pin(self.head(session, &blob, context)).await;
@@ -159,18 +162,11 @@ impl Linking {
         blob: &Blob,
         context: &mut Context,
     ) -> Result<bool> {
-        if session.req_header().method != Method::HEAD || !is_plain(session.req_header()) {
+        let answered = head_answered(session, context, &self.exchange).await;
+        let answered = answered.inspect_err(|error| self.passing.gave_no_answer(error))?;
+        let Some((head, answer)) = answered else {
             return Ok(false);
-        }
-        let head = session.req_header().clone();
-        context.asked = Some(Instant::now());
-        context.shown = Credentials::sole(&head.headers);
-        let answer = tokio::select! {
-            answer = self.exchange.send(head.clone()) => answer,
-            gone = client_left(session) => return Err(gone),
         };
-        let answer = answer.inspect_err(|error| self.passing.gave_no_answer(error))?;
-        context.answered_after = context.asked.map(|asked| asked.elapsed());
         if answer.status() == StatusCode::NOT_FOUND && self.fill(blob, context).await {
             return Ok(false);
         }

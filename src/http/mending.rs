@@ -2,23 +2,25 @@
 //! clients is replaced by that of a plain upload.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{StatusCode, header};
 use pingora::Result;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
-use super::classify::{Oddity, Route};
+use super::classify::{Blob, Oddity, Route};
 use super::context::{Context, MountState};
-use super::{account, client_left, target};
+use super::waiting::{for_client, head_answered};
+use super::{Suggesting, account, target};
 use crate::access::Credentials;
 use crate::metrics::Metrics;
 use crate::mount::{Forward, MountRequest};
 use crate::native::{Answered, Native, Next, counted};
+use crate::oci::{Digest, RepositoryName};
 use crate::outcome::{Outcome, Reason, Via};
 use crate::relay::{Errand, Relay, Relayed};
-use crate::upstream::{Exchange, Held};
+use crate::upstream::{Exchange, Held, InName};
 
 /// Bytes of the longest error that is looked into.
 const LONGEST_ERROR: usize = 64 * 1024;
@@ -32,7 +34,19 @@ pub struct Mending {
     exchange: Arc<Exchange>,
     /// For layers that Pulp does not mount yet.
     relay: Option<Arc<Relay>>,
+    /// For layers that the client does not know of.
+    suggesting: Option<Suggesting>,
     metrics: Arc<Metrics>,
+}
+
+/// What a client wants mounted.
+enum Wish {
+    /// In the plain form.
+    Named(MountRequest),
+    /// From wherever it is.
+    Sourceless(RepositoryName, Digest),
+    /// Only the registry can tell.
+    Odd,
 }
 
 /// What the client gets.
@@ -48,12 +62,14 @@ impl Mending {
         native: Native,
         exchange: Arc<Exchange>,
         relay: Option<Arc<Relay>>,
+        suggesting: Option<Suggesting>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             native,
             exchange,
             relay,
+            suggesting,
             metrics,
         }
     }
@@ -65,32 +81,79 @@ impl Mending {
         context: &mut Context,
     ) -> Result<bool> {
         let (request, reason) = match context.route.clone() {
-            Route::Mount(request) => (Some(request), Reason::None),
-            Route::SourcelessMount { .. } => (None, Reason::SourceMissing),
-            Route::OddMount(Oddity::Words) => (None, Reason::OddRequest),
+            Route::Mount(request) => (Wish::Named(request), Reason::None),
+            Route::SourcelessMount { target, digest } => {
+                (Wish::Sourceless(target, digest), Reason::SourceMissing)
+            }
+            Route::OddMount(Oddity::Words) => (Wish::Odd, Reason::OddRequest),
             Route::OddMount(Oddity::Form) => {
                 context.forward_at_once(Reason::OddRequest);
                 return Ok(false);
             }
-            Route::Upload(_) | Route::Blob(_) | Route::Other => return Ok(false),
+            Route::Blob(blob) => return self.head(session, &blob, context).await,
+            Route::Deletion(blob) => {
+                let suggesting = self.suggesting.as_ref();
+                context.deletion = suggesting.map(|it| it.deletion(&blob));
+                return Ok(false);
+            }
+            Route::Upload(_) | Route::Other => return Ok(false),
         };
         // Until the registry has answered: if it does not, this is what is counted.
         context.forward_at_once(Reason::UpstreamUnavailable);
-        context.asked = Some(Instant::now());
         let head = session.req_header().clone();
-        let given = tokio::select! {
-            given = self.mount(&head, request.as_ref()) => given?,
-            gone = client_left(session) => return Err(gone),
-        };
-        context.answered_after = context.asked.map(|asked| asked.elapsed());
+        context.shown = Credentials::sole(&head.headers);
+        let given = for_client(session, context, self.mount(&head, &request)).await?;
         context.mount = or_reason(given.state, reason);
+        self.look(given.answer.head(), context).await;
         account::mount(&self.metrics, context);
         given.answer.pass_on(session).await?;
         Ok(true)
     }
 
+    /// Looks at an answer's head before the client gets it.
+    pub(super) async fn look(&self, head: &ResponseHeader, context: &Context) {
+        if let Some(suggesting) = &self.suggesting {
+            suggesting.look(head, context).await;
+        }
+    }
+
+    /// A question for a layer, which may become true by being asked: the registry answers first,
+    /// and if it has mounted something then, once more.
+    async fn head(
+        &self,
+        session: &mut Session,
+        blob: &Blob,
+        context: &mut Context,
+    ) -> Result<bool> {
+        let Some(suggesting) = self.suggesting.as_ref().filter(|it| it.fills_heads()) else {
+            return Ok(false);
+        };
+        let Some((head, answer)) = head_answered(session, context, &self.exchange).await? else {
+            return Ok(false);
+        };
+        if answer.status() == StatusCode::NOT_FOUND
+            && let Some(mounted) = suggesting.fill(blob, &head, &answer).await
+        {
+            context.mount = passed_on(mounted).state;
+            return Ok(false);
+        }
+        self.look(answer.head(), context).await;
+        answer.pass_on(session).await?;
+        Ok(true)
+    }
+
     /// Asks for the mount, and for what the rules put in its place.
-    async fn mount(&self, head: &RequestHeader, request: Option<&MountRequest>) -> Result<Given> {
+    async fn mount(&self, head: &RequestHeader, wish: &Wish) -> Result<Given> {
+        if let Some(suggesting) = &self.suggesting
+            && let Wish::Sourceless(target, digest) = wish
+            && let Some(mounted) = suggesting.mount_sourceless(target, digest, head).await
+        {
+            return Ok(passed_on(mounted));
+        }
+        let request = match wish {
+            Wish::Named(request) => Some(request),
+            Wish::Sourceless(..) | Wish::Odd => None,
+        };
         let mut mount = head.clone();
         if let Some(request) = request.filter(|_| self.native.wants_bare_queries()) {
             mount.set_raw_path(&target::bare_mount(head.raw_path(), request))?;
@@ -119,10 +182,17 @@ impl Mending {
         else {
             return Ok(passed_on(answer));
         };
-        if let Some(request) = request.filter(|_| is_blob_missing)
-            && let Some(relayed) = self.relay(head, request, credentials).await
-        {
-            return Ok(done(relayed));
+        if let Some(request) = request {
+            let (target, digest) = (&request.target, &request.digest);
+            if let Some(suggesting) = &self.suggesting
+                && let Some(mounted) = suggesting.mount(target, digest, head).await
+            {
+                return Ok(passed_on(mounted));
+            }
+            if is_blob_missing && let Some(relayed) = self.relay(head, request, &credentials).await
+            {
+                return Ok(done(relayed));
+            }
         }
         self.upload(head, answer, reason).await
     }
@@ -131,13 +201,12 @@ impl Mending {
         &self,
         head: &RequestHeader,
         request: &MountRequest,
-        credentials: Credentials,
+        credentials: &Credentials,
     ) -> Option<Relayed> {
         let relay = self.relay.as_ref()?;
         let errand = Errand {
             request: request.clone(),
-            credentials,
-            host: head.headers.get(header::HOST)?.clone(),
+            name: InName::of(&head.headers, credentials)?,
         };
         relay.attempt(errand).await
     }

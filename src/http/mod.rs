@@ -6,8 +6,9 @@
 //!
 //! In front of distribution `linking` answers mounts; `location` and `respond` make the 201, and
 //! `passing` learns from the registry's own answers (`refused_write` from a 405). In front of
-//! other registries `mending` asks their own mount. `token_endpoint` answers from memory where
-//! the registry hands out tokens itself.
+//! other registries `mending` asks their own mount, and `suggesting` from where else.
+//! `token_endpoint` answers from memory where the registry hands out tokens itself. `waiting` is
+//! how they ask the registry first, and end with the client.
 //!
 //! `failure` words an answer that the registry could not give, and `account` counts and logs what
 //! was done. Decisions about mounts are made in [`crate::mount`] and [`crate::native`].
@@ -27,19 +28,11 @@ mod passing;
 mod proxy;
 mod refused_write;
 mod respond;
+mod suggesting;
 mod target;
 mod tls;
 mod token_endpoint;
-
-/// Waits until the client closes its connection, or sends what nobody asked for; then its request
-/// is over, as for one that passes through. For requests without a body.
-async fn client_left(session: &mut pingora::proxy::Session) -> Box<pingora::Error> {
-    loop {
-        if let Err(error) = session.as_downstream_mut().read_body_or_idle(true).await {
-            return error.into_down();
-        }
-    }
-}
+mod waiting;
 
 pub use forwarding::Forwarding;
 pub use linking::Linking;
@@ -48,5 +41,6 @@ pub use location::Locations;
 pub use mending::Mending;
 pub use passing::Passing;
 pub use proxy::{RegistryProxy, Way};
+pub use suggesting::Suggesting;
 pub use tls::{TlsFault, load as load_tls};
 pub use token_endpoint::TokenEndpoint;

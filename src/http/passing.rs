@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::classify::{Blob, Route};
@@ -77,8 +77,7 @@ impl Passing {
     ) {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
-            status if shows_layer(status) => self.note_layer(request, context).await,
-            StatusCode::ACCEPTED => self.note_deletion(request, context),
+            status if shows_layer(status) => self.note_layer(context).await,
             StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head),
             StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
             _ => {}
@@ -102,26 +101,14 @@ impl Passing {
             self.sightings.linked(repository, &digest, since).await;
         }
         let credentials = context.shown.as_ref();
-        self.mounts.saw(repository, &digest, credentials).await;
+        self.mounts.saw_push(repository, &digest, credentials).await;
     }
 
     /// The registry gave somebody a layer.
-    async fn note_layer(&self, request: &RequestHeader, context: &Context) {
-        let is_read = matches!(request.method, Method::GET | Method::HEAD);
-        if let Route::Blob(Blob { repository, digest }) = &context.route
-            && is_read
-        {
+    async fn note_layer(&self, context: &Context) {
+        if let Route::Blob(Blob { repository, digest }) = &context.route {
             let credentials = context.shown.as_ref();
             self.mounts.saw(repository, digest, credentials).await;
-        }
-    }
-
-    /// The registry deleted a layer for somebody.
-    fn note_deletion(&self, request: &RequestHeader, context: &Context) {
-        if let Route::Blob(Blob { repository, digest }) = &context.route
-            && request.method == Method::DELETE
-        {
-            self.mounts.saw_deletion(repository, digest);
         }
     }
 
@@ -168,12 +155,12 @@ pub(super) fn linked_into(route: &Route) -> Option<&RepositoryName> {
         Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount { target, .. } => {
             Some(target)
         }
-        Route::OddMount(_) | Route::Blob(_) | Route::Other => None,
+        Route::OddMount(_) | Route::Blob(_) | Route::Deletion(_) | Route::Other => None,
     }
 }
 
 /// Whether an answer to a question for a layer shows that it is there: whole, in part, or elsewhere.
-fn shows_layer(status: StatusCode) -> bool {
+pub(super) fn shows_layer(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::OK

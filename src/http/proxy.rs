@@ -199,8 +199,11 @@ impl ProxyHttp for RegistryProxy {
             if !session.is_body_done() {
                 session.set_read_timeout(Some(AFTER_ANSWER));
             }
-            if let Some(passing) = self.passing() {
-                passing.look(session.req_header(), head, context).await;
+            context.deletion_answered(head.status);
+            let request = session.req_header();
+            match &self.way {
+                Way::Linking(linking) => linking.passing.look(request, head, context).await,
+                Way::Mending(mending) => mending.look(head, context).await,
             }
             account::mount(&self.metrics, context);
         }

@@ -1,28 +1,31 @@
-//! Requests to the registry's own token endpoint, answered from memory where that is allowed.
+//! Requests to the registry's own token endpoint, answered from memory or widened where that is
+//! allowed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header;
-use pingora::Result;
+use http::{StatusCode, header};
+use pingora::ErrorType::ConnectionClosed;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
+use pingora::{Error, Result};
 
 use super::classify::is_plain;
-use super::client_left;
 use super::context::Context;
+use super::waiting::{client_left, for_client};
 use crate::metrics::Metrics;
-use crate::tokens::{Answer, LONGEST, NotKept, TokenAnswers};
+use crate::tokens::{Answer, LONGEST, NotKept, Question, TokenAnswers, Widening};
 use crate::upstream::{Exchange, Held};
 
 /// How long one waits for the answer to somebody else's equal question before asking alone.
 const FOLLOWS_FOR: Duration = Duration::from_secs(5);
 
-/// Remembers what the token endpoint answered.
+/// Stands before the token endpoint.
 #[derive(Debug)]
 pub struct TokenEndpoint {
-    answers: TokenAnswers,
+    answers: Option<TokenAnswers>,
+    widening: Option<Widening>,
     exchange: Arc<Exchange>,
     metrics: Arc<Metrics>,
 }
@@ -38,11 +41,17 @@ struct State {
 }
 
 impl TokenEndpoint {
-    /// Through `exchange`.
+    /// Through `exchange`; either may be left out.
     #[must_use]
-    pub fn new(answers: TokenAnswers, exchange: Arc<Exchange>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        answers: Option<TokenAnswers>,
+        widening: Option<Widening>,
+        exchange: Arc<Exchange>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             answers,
+            widening,
             exchange,
             metrics,
         }
@@ -55,16 +64,55 @@ impl TokenEndpoint {
         context: &mut Context,
     ) -> Result<bool> {
         let head = session.req_header().clone();
-        let Some(question) = self.answers.question(head.raw_path(), &head) else {
-            return Ok(false);
-        };
         if !is_plain(&head) {
             return Ok(false);
         }
+        let question = self.answers.as_ref().and_then(|answers| {
+            let question = answers.question(head.raw_path(), &head)?;
+            Some((answers, question))
+        });
+        let widening = self.widening.as_ref();
+        let is_learned_from = widening.is_some_and(|it| it.concerns(head.raw_path(), &head));
+        if let Some((answers, question)) = question {
+            let answered = self.remembered(session, context, (answers, &question), &head);
+            if answered.await? {
+                return Ok(true);
+            }
+        }
+        if is_learned_from {
+            self.fetched(session, context, &head).await?;
+        }
+        Ok(is_learned_from)
+    }
+
+    /// The registry's own answer, from which something is learned.
+    async fn fetched(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        head: &RequestHeader,
+    ) -> Result<()> {
+        let ask = async {
+            let asked = Asked::default();
+            self.ask(head, &asked).await;
+            asked.end().unwrap_or(Err(Error::new_up(ConnectionClosed)))
+        };
+        let answer = for_client(session, context, ask).await?;
+        answer.pass_on(session).await
+    }
+
+    /// From memory, or what will be remembered; `Ok(false)` where it is to be asked for alone.
+    async fn remembered(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        (answers, question): (&TokenAnswers, &Question),
+        head: &RequestHeader,
+    ) -> Result<bool> {
         let (asked, begun) = (Asked::default(), Instant::now());
-        let ask = self.ask(&head, &asked);
+        let ask = self.ask(head, &asked);
         let answer = tokio::select! {
-            answer = Box::pin(self.answers.answer(&question, &head, ask)) => answer,
+            answer = Box::pin(answers.answer(question, head, ask)) => answer,
             () = asked.patience() => Err(NotKept),
             gone = client_left(session) => return Err(gone),
         };
@@ -79,11 +127,38 @@ impl TokenEndpoint {
             (_, Some(Ok(alone))) => alone.pass_on(session).await.map(|()| true),
             (Ok(answer), None) => {
                 let given = give(session, &answer, !is_own).await;
-                given.map_err(pingora::Error::into_down)?;
+                given.map_err(Error::into_down)?;
                 Ok(true)
             }
             (Err(_), None) => Ok(false),
         }
+    }
+
+    /// The answer to a request with more scopes, if it may have them, and its target; where that
+    /// is refused, the answer to the client's own.
+    async fn widely(&self, head: &RequestHeader) -> Result<(Held, Vec<u8>)> {
+        let own_target = head.raw_path().to_vec();
+        let widened = match &self.widening {
+            Some(widening) => widening
+                .widened(head.raw_path(), head)
+                .await
+                .zip(Some(widening)),
+            None => None,
+        };
+        let Some((target, widening)) = widened else {
+            return Ok((self.exchange.send(head.clone()).await?, own_target));
+        };
+        let mut wide = head.clone();
+        wide.set_raw_path(&target)?;
+        let answer = self.exchange.send(wide).await?;
+        if answer.status() == StatusCode::OK {
+            return Ok((answer, target));
+        }
+        let own = self.exchange.send(head.clone()).await?;
+        if own.status() == StatusCode::OK {
+            widening.was_refused();
+        }
+        Ok((own, own_target))
     }
 
     /// Fetches an answer; one that is too long or breaks off is left in `asked`.
@@ -94,8 +169,13 @@ impl TokenEndpoint {
     ) -> Option<(pingora::http::ResponseHeader, Bytes)> {
         asked.begin();
         let fetched = async {
-            let mut answer = self.exchange.send(head.clone()).await?;
+            let (mut answer, asked) = self.widely(head).await?;
             let body = answer.body(LONGEST).await?.map(Bytes::copy_from_slice);
+            if let (Some(widening), Some(body)) = (&self.widening, &body)
+                && answer.status() == StatusCode::OK
+            {
+                widening.learn(&asked, head, body).await;
+            }
             Ok((answer, body))
         };
         match fetched.await {

@@ -66,6 +66,21 @@ impl Decision {
     }
 }
 
+impl Decision {
+    /// Where a dry run found what it would have mounted, the request goes on as without it.
+    pub(super) fn in_place_of(self, forward: Forward) -> Self {
+        match self {
+            Self::Forward(found) => Self::Forward(Forward {
+                form: forward.form,
+                challenge: forward.challenge,
+                granted: forward.granted,
+                ..found
+            }),
+            done @ Self::Done { .. } => done,
+        }
+    }
+}
+
 impl Forward {
     /// Unchanged, for a reason.
     #[must_use]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::access::Grant;
+use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::Digest;
 use crate::ops::RequestId;
@@ -32,6 +33,8 @@ pub(super) struct Job {
     pub grant: Grant,
     pub digest: Digest,
     pub via: Via,
+    /// By which a HEAD is barred, if it is one.
+    pub discovery: Option<Arc<Discovery>>,
     pub dry_run: bool,
     pub deadline: Instant,
 }
@@ -58,6 +61,7 @@ impl Job {
         let still_allowed = || {
             Instant::now() < self.deadline
                 && self.standing.is_writable()
+                && !self.is_barred()
                 && self.grant.is_still_good(&self.standing)
         };
         let linked = store.link(&self.grant, &self.digest, &still_allowed)?;
@@ -65,6 +69,12 @@ impl Job {
             self.audit(size);
         }
         Ok(Done::Linked(linked, size))
+    }
+
+    /// Whether somebody has deleted meanwhile what a HEAD would bring back.
+    fn is_barred(&self) -> bool {
+        let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
+        discovery.is_some_and(|it| it.is_barred(self.grant.target(), &self.digest))
     }
 
     /// The registry's own log does not see these links.

@@ -2,10 +2,12 @@
 //!
 //! The parts know nothing of each other; here they are joined. No HTTP type comes in: a
 //! [`MountRequest`] and its [`Caller`] go in, a [`Decision`] comes out.
-//! `decision` has its words, `job` is the part that may block, and
-//! `sighting` looks whether the registry's own new links appear in our store.
+//! `decision` has its words, `discover` tries sources that the client did not name, `job` is the
+//! part that may block, and `sighting` looks whether the registry's own new links appear in our
+//! store.
 
 mod decision;
+mod discover;
 mod job;
 mod sighting;
 
@@ -22,7 +24,7 @@ use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
 use crate::ops::RequestId;
-use crate::outcome::{Outcome, Reason, Via};
+use crate::outcome::{Reason, Via};
 use crate::store::{Filesystem, Linked};
 use crate::upstream::Standing;
 use crate::workers::{Unfinished, Workers};
@@ -102,43 +104,10 @@ impl Mounts {
         }
         let MountRequest { target, digest, .. } = request;
         let found = self.discover(target, digest, caller, Via::Discovery, deadline);
-        found.await.unwrap_or(Decision::Forward(forward))
-    }
-
-    /// Mounts from wherever the caller may, where the client names no source.
-    pub async fn attempt_without_source(
-        &self,
-        target: &RepositoryName,
-        digest: &Digest,
-        caller: &Caller<'_>,
-    ) -> Decision {
-        let deadline = self.deadline();
-        let found = self.discover(target, digest, caller, Via::Discovery, deadline);
-        let forward = Forward::as_it_came(Reason::SourceMissing);
-        found.await.unwrap_or(Decision::Forward(forward))
-    }
-
-    /// Whether a layer that a HEAD asks for in vain may be mounted.
-    #[must_use]
-    pub fn fills_heads(&self) -> bool {
-        let settings = self.discovery.as_deref().map(Discovery::settings);
-        settings.is_some_and(|settings| settings.on_head)
-    }
-
-    /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
-    pub async fn fill(
-        &self,
-        target: &RepositoryName,
-        digest: &Digest,
-        caller: &Caller<'_>,
-    ) -> Option<Decision> {
-        let discovery = self.discovery.as_deref().filter(|_| self.fills_heads())?;
-        if discovery.is_barred(target, digest) {
-            return None;
+        match found.await {
+            Ok(decision) => decision.in_place_of(forward),
+            Err(_) => Decision::Forward(forward),
         }
-        let deadline = self.deadline();
-        self.discover(target, digest, caller, Via::Head, deadline)
-            .await
     }
 
     fn deadline(&self) -> Instant {
@@ -162,83 +131,6 @@ impl Mounts {
                     done @ Decision::Done { .. } => done,
                 }
             }
-        }
-    }
-
-    /// From another repository that holds the layer, and that the caller may pull.
-    ///
-    /// Whether the caller may use the target is found out first, for everybody alike: then a
-    /// caller who may pull none of the holders causes the same whether there are any or not.
-    async fn discover(
-        &self,
-        target: &RepositoryName,
-        digest: &Digest,
-        caller: &Caller<'_>,
-        via: Via,
-        deadline: Instant,
-    ) -> Option<Decision> {
-        let discovery = self.discovery.as_deref()?;
-        if !self.standing.is_store_proved() {
-            return None;
-        }
-        let credentials = caller.credentials;
-        let own = self.access.decide(target, target, credentials, deadline);
-        let Verdict::Granted(_) = own.await else {
-            return None;
-        };
-        let pullable = self.access.pullable(credentials).await;
-        for source in discovery.candidates(target, digest, &pullable) {
-            let verdict = self
-                .access
-                .decide_suggested(target, &source, credentials, deadline)
-                .await;
-            let Verdict::Granted(grant) = verdict else {
-                continue;
-            };
-            let request = MountRequest {
-                target: target.clone(),
-                source,
-                digest: digest.clone(),
-            };
-            let linked = self.locate_and_link(grant, &request, caller.id, via, deadline);
-            match linked.await {
-                Decision::Forward(Forward {
-                    reason: Reason::SourceMissing | Reason::BlobMissing,
-                    ..
-                }) => discovery.forget(&request.source, digest),
-                Decision::Forward(forward) if forward.outcome != Outcome::WouldMount => {
-                    return None;
-                }
-                decision => {
-                    tracing::debug!(source = %request.source, %target, %digest, "discovered");
-                    return Some(decision);
-                }
-            }
-        }
-        None
-    }
-
-    /// A repository was seen to hold a layer, by an answer of the registry's to these credentials.
-    pub async fn saw(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        credentials: Option<&Credentials>,
-    ) {
-        let Some(discovery) = &self.discovery else {
-            return;
-        };
-        discovery.learn(repository, digest);
-        self.metrics.index_links(discovery.links());
-        if let Some(credentials) = credentials {
-            self.access.saw_use(credentials, repository).await;
-        }
-    }
-
-    /// A layer was deleted from a repository.
-    pub fn saw_deletion(&self, repository: &RepositoryName, digest: &Digest) {
-        if let Some(discovery) = &self.discovery {
-            discovery.bar(repository, digest);
         }
     }
 
@@ -298,6 +190,7 @@ impl Mounts {
         let job = Job {
             id: id.clone(),
             via,
+            discovery: self.discovery.clone(),
             store: self.store.clone(),
             standing: self.standing.clone(),
             metrics: self.metrics.clone(),

@@ -93,6 +93,8 @@ mod tests {
         let settings = config::Generic {
             statuses,
             source_denied,
+            discovery: None,
+            time_budget: std::time::Duration::ZERO,
         };
         Generic::new(&settings).unwrap()
     }

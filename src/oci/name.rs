@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The longest name that distribution takes, in bytes (`reference.NameTotalLengthMax`).
 const MAX_LENGTH: usize = 255;
+/// What its cache puts before a name, in bytes.
+const CACHE_DOMAIN: usize = "docker.io/".len();
 
 /// A repository name by distribution's grammar: components joined by `/`.
 ///
@@ -45,6 +47,13 @@ impl RepositoryName {
         Ok(Self(text.into()))
     }
 
+    /// Whether distribution can mount from it and into it: its cache of blobs puts a domain of ten
+    /// characters before a name, and refuses what is too long then (`registry/storage/cache/memory`).
+    #[must_use]
+    pub fn is_mountable(&self) -> bool {
+        self.0.len() + CACHE_DOMAIN <= MAX_LENGTH
+    }
+
     /// The name as it was parsed.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -55,6 +64,19 @@ impl RepositoryName {
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.0.split_once('/').map(|(namespace, _)| namespace)
+    }
+
+    /// Whether it is `path`, or begins with its components.
+    #[must_use]
+    pub fn is_below(&self, path: &Self) -> bool {
+        let rest = self.0.strip_prefix(path.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether both are in one namespace.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.namespace().is_some() && self.namespace() == other.namespace()
     }
 }
 

@@ -15,22 +15,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::access::Credentials;
 use crate::config;
-use crate::metrics::Metrics;
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::upstream::{Exchange, Held};
+use crate::upstream::{Asker, Held, InName};
 use crate::workers::Workers;
 
 use artifact::Artifact;
 pub use artifact::{Artifacts, ArtifactsFault};
 use pace::Pace;
-use upload::{Asker, Upload, UploadFault};
+use upload::{Upload, UploadFault};
 
 /// Files that are looked for and hashed at once, and that wait for it.
 const LOOKS: (usize, usize) = (2, 64);
@@ -40,15 +38,12 @@ const LONGER: Duration = Duration::from_secs(60);
 /// Relays blobs, within bounds.
 #[derive(Debug)]
 pub struct Relay {
-    exchange: Arc<Exchange>,
-    /// The registry's own, with slashes at both ends.
-    prefix: String,
+    asker: Asker,
     artifacts: Artifacts,
     settings: config::Artifacts,
     places: Arc<Semaphore>,
     workers: Workers,
     pace: Pace,
-    metrics: Arc<Metrics>,
 }
 
 /// A blob that a caller wants in another repository.
@@ -56,10 +51,8 @@ pub struct Relay {
 pub struct Errand {
     /// What to mount.
     pub request: MountRequest,
-    /// The caller's own.
-    pub credentials: Credentials,
-    /// The client's, for which its token was made.
-    pub host: HeaderValue,
+    /// For whom.
+    pub name: InName,
 }
 
 /// A blob that was relayed.
@@ -93,25 +86,18 @@ enum NotRelayed {
 }
 
 impl Relay {
-    /// Through `exchange`, to the registry with this prefix.
+    /// Asks by `asker`.
     ///
     /// # Errors
     /// [`ArtifactsFault`], where the artifacts cannot be read.
-    pub fn new(
-        exchange: Arc<Exchange>,
-        prefix: &str,
-        settings: &config::Artifacts,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, ArtifactsFault> {
+    pub fn new(asker: Asker, settings: &config::Artifacts) -> Result<Self, ArtifactsFault> {
         Ok(Self {
-            exchange,
-            prefix: prefix.to_owned(),
+            asker,
             artifacts: Artifacts::open(&settings.root)?,
             places: Arc::new(Semaphore::new(settings.concurrency)),
             settings: settings.clone(),
             workers: Workers::new(LOOKS.0, LOOKS.1),
             pace: Pace::default(),
-            metrics,
         })
     }
 
@@ -194,10 +180,10 @@ impl Relay {
         artifact: Artifact,
         is_given_up: &AtomicBool,
     ) -> Result<Held, UploadFault> {
-        let asker = Asker::of(self, errand);
-        let upload = Upload::begin(&asker, &errand.request.target).await?;
+        let (asker, name) = (&self.asker, &errand.name);
+        let upload = Upload::begin(asker, name, &errand.request.target).await?;
         let digest = &errand.request.digest;
-        let sending = upload.send(&asker, artifact, digest, is_given_up);
+        let sending = upload.send(asker, name, artifact, digest, is_given_up);
         let sent = tokio::time::timeout(self.settings.deadline + LONGER, sending).await;
         match sent.unwrap_or(Err(UploadFault::Late)) {
             Ok(answer) => Ok(answer),
@@ -205,7 +191,7 @@ impl Relay {
                 let (relay, errand) = (self.clone(), errand.clone());
                 // Nobody waits for it.
                 tokio::spawn(async move {
-                    upload.give_up(&Asker::of(&relay, &errand)).await;
+                    upload.give_up(&relay.asker, &errand.name).await;
                 });
                 Err(fault)
             }
@@ -214,10 +200,8 @@ impl Relay {
 
     /// Whether a question about a blob would make Pulp ask another registry.
     fn is_pulled_through(&self, source: &RepositoryName) -> bool {
-        self.settings.pull_through.iter().any(|path| {
-            let rest = source.as_str().strip_prefix(path.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        let paths = &self.settings.pull_through;
+        paths.iter().any(|path| source.is_below(path))
     }
 
     /// Pulp answers 302 where this caller may pull and the repository has the blob, pending ones
@@ -225,7 +209,8 @@ impl Relay {
     async fn is_shown(&self, errand: &Errand) -> Result<(), NotRelayed> {
         let MountRequest { source, digest, .. } = &errand.request;
         let path = format!("v2/{source}/blobs/{digest}");
-        let answer = Asker::of(self, errand).ask(Method::HEAD, &path).await?;
+        let answer = self.asker.ask(Method::HEAD, &path, &errand.name).await;
+        let answer = answer.map_err(upload::no_answer)?;
         match answer.status() {
             StatusCode::FOUND => Ok(()),
             status => Err(NotRelayed::NotShown(status)),

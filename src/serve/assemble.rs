@@ -1,23 +1,26 @@
 //! The parts of a request's way, joined.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::server::configuration::ServerConf;
 
 use super::StartError;
-use crate::access::Access;
-use crate::config::{Config, Distribution, Kind, Pulp, Upstream};
+use crate::access::{Access, Claims, Used};
+use crate::config::{self, Config, Distribution, Kind, Upstream};
 use crate::discovery::{Discovery, survey};
-use crate::http::{Forwarding, Linking, Mending, Passing, RegistryProxy, TokenEndpoint, Way};
+use crate::http::{
+    Forwarding, Linking, Mending, Passing, RegistryProxy, Suggesting, TokenEndpoint, Way,
+};
 use crate::metrics::Metrics;
 use crate::mount::{Mounts, Sightings};
 use crate::native::{Generic, Native};
-use crate::oci::Patterns;
+use crate::oci::{Patterns, RepositoryName};
 use crate::ops::Drain;
 use crate::relay::Relay;
-use crate::store::Filesystem;
-use crate::tokens::TokenAnswers;
-use crate::upstream::{Ask, Exchange, Peers, Pulse, Standing};
+use crate::store::{Abandoned, Filesystem};
+use crate::tokens::{TokenAnswers, Widening};
+use crate::upstream::{Ask, Asker, Exchange, Peers, Pulse, Standing};
 use crate::workers::Workers;
 
 /// More than any request tries: how often one is sent again is decided for each.
@@ -43,30 +46,41 @@ pub(super) fn proxy(
         peers.clone(),
         upstream.timeouts.idle,
     ));
+    let discovery = discovery(&config.kind).cloned();
+    let discovery = discovery.map(Discovery::new).map(Arc::new);
     let way = match &config.kind {
         Kind::Distribution(settings) => {
-            let (ask, exchange) = (ask.clone(), exchange.clone());
-            Way::Linking(linking(settings, upstream, ask, exchange, metrics.clone())?)
+            let parts = (ask.clone(), exchange.clone(), discovery.clone());
+            Way::Linking(linking(settings, upstream, parts, metrics.clone())?)
         }
         Kind::Pulp(settings) => {
-            let (prefix, exchange) = (&upstream.prefix, exchange.clone());
-            Way::Mending(pulp(settings, prefix, exchange, metrics.clone())?)
+            let asker = Asker::new(exchange.clone(), &upstream.prefix, metrics.clone());
+            let (discovery, budget) = (discovery.clone(), settings.time_budget);
+            let pull_through = settings
+                .artifacts
+                .as_ref()
+                .map(|it| it.pull_through.clone());
+            let pull_through = pull_through.unwrap_or_default();
+            let parts = (Claims::Read, pull_through);
+            let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
+            let relay = settings.artifacts.as_ref();
+            let relay = relay.map(|artifacts| Relay::new(asker, artifacts).map(Arc::new));
+            let (native, relay) = (Native::Pulp, relay.transpose()?);
+            let (exchange, metrics) = (exchange.clone(), metrics.clone());
+            Way::Mending(Mending::new(native, exchange, relay, suggesting, metrics))
         }
         Kind::Generic(settings) => {
+            let asker = Asker::new(exchange.clone(), &upstream.prefix, metrics.clone());
+            let (discovery, budget) = (discovery.clone(), settings.time_budget);
+            let parts = (Claims::Ignored, Vec::new());
+            let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
             let native = Native::Generic(Box::new(Generic::new(settings)?));
-            Way::Mending(Mending::new(
-                native,
-                exchange.clone(),
-                None,
-                metrics.clone(),
-            ))
+            let (exchange, metrics) = (exchange.clone(), metrics.clone());
+            Way::Mending(Mending::new(native, exchange, None, suggesting, metrics))
         }
     };
-    let tokens = match &config.token_cache {
-        Some(settings) => {
-            let answers = TokenAnswers::new(settings)?;
-            Some(TokenEndpoint::new(answers, exchange, metrics.clone()))
-        }
+    let tokens = match &config.token_endpoint {
+        Some(settings) => Some(token_endpoint(settings, discovery, exchange, metrics)?),
         None => None,
     };
     Ok(RegistryProxy::new(
@@ -80,12 +94,64 @@ pub(super) fn proxy(
     ))
 }
 
+fn discovery(kind: &Kind) -> Option<&config::Discovery> {
+    match kind {
+        Kind::Distribution(settings) => settings.discovery.as_ref(),
+        Kind::Pulp(settings) => settings.discovery.as_ref(),
+        Kind::Generic(settings) => settings.discovery.as_ref(),
+    }
+}
+
+/// The registry's own token endpoint.
+fn token_endpoint(
+    settings: &config::TokenEndpoint,
+    discovery: Option<Arc<Discovery>>,
+    exchange: Arc<Exchange>,
+    metrics: &Arc<Metrics>,
+) -> Result<TokenEndpoint, StartError> {
+    let path = &settings.path;
+    let answers = settings.remembered_for;
+    let answers = answers
+        .map(|time| TokenAnswers::new(path, time))
+        .transpose()?;
+    let widening = discovery.filter(|_| settings.widens_scopes);
+    let widening = widening.map(|discovery| Widening::new(path, discovery));
+    let widening = widening.transpose()?;
+    Ok(TokenEndpoint::new(
+        answers,
+        widening,
+        exchange,
+        metrics.clone(),
+    ))
+}
+
+/// Suggestions in front of a registry that mounts itself.
+fn suggesting(
+    discovery: Option<Arc<Discovery>>,
+    (claims, pull_through): (Claims, Vec<RepositoryName>),
+    asker: &Asker,
+    time_budget: Duration,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Suggesting>, StartError> {
+    let Some(discovery) = discovery else {
+        return Ok(None);
+    };
+    let (used, asker) = (Used::new(claims)?, asker.clone());
+    Ok(Some(Suggesting::new(
+        discovery,
+        used,
+        asker,
+        time_budget,
+        pull_through,
+        metrics.clone(),
+    )))
+}
+
 /// Links in distribution's store.
 fn linking(
     settings: &Distribution,
     upstream: &Upstream,
-    ask: Arc<Ask>,
-    exchange: Arc<Exchange>,
+    (ask, exchange, discovery): (Arc<Ask>, Arc<Exchange>, Option<Arc<Discovery>>),
     metrics: Arc<Metrics>,
 ) -> Result<Linking, StartError> {
     let standing = Arc::new(Standing::default());
@@ -105,7 +171,6 @@ fn linking(
         pulse.clone(),
         metrics.clone(),
     )?;
-    let discovery = settings.discovery.clone().map(Discovery::new).map(Arc::new);
     let sightings = Sightings::new(store.clone(), workers.clone(), standing.clone());
     let mounts = Arc::new(Mounts::new(
         access,
@@ -120,7 +185,12 @@ fn linking(
     let survey = match &discovery {
         Some(discovery) => {
             let store = Filesystem::new(&settings.store.root, settings.store.durability);
-            let survey = survey(store, discovery.clone(), metrics.clone());
+            let abandoned = if settings.mount.dry_run {
+                Abandoned::Leave
+            } else {
+                Abandoned::Remove
+            };
+            let survey = survey(store, abandoned, discovery.clone(), metrics.clone());
             Some(survey.map_err(StartError::Survey)?)
         }
         None => None,
@@ -128,23 +198,6 @@ fn linking(
     Ok(Linking::new(
         upstream, mounts, passing, exchange, survey, metrics,
     ))
-}
-
-/// Pulp's own mount, and its artifacts where they are given.
-fn pulp(
-    settings: &Pulp,
-    prefix: &str,
-    exchange: Arc<Exchange>,
-    metrics: Arc<Metrics>,
-) -> Result<Mending, StartError> {
-    let relay = match &settings.artifacts {
-        Some(artifacts) => {
-            let relay = Relay::new(exchange.clone(), prefix, artifacts, metrics.clone())?;
-            Some(Arc::new(relay))
-        }
-        None => None,
-    };
-    Ok(Mending::new(Native::Pulp, exchange, relay, metrics))
 }
 
 /// What Pingora itself is told; the rest is decided for each request.

@@ -65,8 +65,13 @@ impl StoreError {
         }
     }
 
-    fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         matches!(self, Self::Call { errno, .. } if *errno == Errno::STALE)
+    }
+
+    /// Whether this user may not.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Call { errno, .. } if matches!(*errno, Errno::ACCESS | Errno::PERM))
     }
 }
 
@@ -104,7 +109,10 @@ impl Filesystem {
         mut job: impl FnMut(&OpenStore<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let mut attempt = || match self.open()? {
-            Some(store) => job(&store).map(Some),
+            Some(store) => {
+                store.check_owner()?;
+                job(&store).map(Some)
+            }
             None => Ok(None),
         };
         match attempt() {
@@ -121,13 +129,6 @@ impl Filesystem {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(errno) => return Err(StoreError::call("open", layout::VERSION_FOLDER)(errno)),
         };
-        let owner = rustix::fs::fstat(&folder)
-            .map_err(StoreError::call("stat", layout::VERSION_FOLDER))?
-            .st_uid;
-        let user = rustix::process::geteuid().as_raw();
-        if owner != user {
-            return Err(StoreError::ForeignOwner { owner, user });
-        }
         Ok(Some(OpenStore {
             folder,
             filesystem: self,
@@ -136,6 +137,17 @@ impl Filesystem {
 }
 
 impl OpenStore<'_> {
+    fn check_owner(&self) -> Result<(), StoreError> {
+        let owner = rustix::fs::fstat(&self.folder)
+            .map_err(StoreError::call("stat", layout::VERSION_FOLDER))?
+            .st_uid;
+        let user = rustix::process::geteuid().as_raw();
+        if owner != user {
+            return Err(StoreError::ForeignOwner { owner, user });
+        }
+        Ok(())
+    }
+
     /// Reads the link at a relative path; `None` where there is none.
     pub(super) fn read_link(&self, path: &str) -> Result<Option<Link>, StoreError> {
         // NONBLOCK: whatever lies there, opening it must not wait.

@@ -21,4 +21,4 @@ pub use filesystem::{Filesystem, OpenStore, StoreError};
 pub use link::Linked;
 pub use locate::Located;
 pub use ownership::{StoreFault, check_owner, prove_writable};
-pub use walk::{Step, Visitor};
+pub use walk::{Abandoned, Step, Visitor};

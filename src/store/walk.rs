@@ -1,7 +1,7 @@
 //! Every repository's links, one folder after another.
 //!
-//! Repositories come in a fixed order, so that a walk can go on where it stopped. Old temporary
-//! files of our own are removed on the way.
+//! Repositories come in a fixed order, so that a walk can go on where it stopped. A folder that
+//! cannot be read is passed over. Old temporary files of our own are removed on the way.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,8 @@ const REPOSITORIES: &str = "repositories";
 const LINKS: &str = "_layers/sha256";
 /// A temporary file of ours that is older was left behind by a process that was killed.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
+/// After so many folders without an answer it is the disk that gives none.
+const MOST_SILENT: usize = 16;
 
 /// What a walk comes by.
 #[derive(Debug)]
@@ -34,6 +36,31 @@ pub enum Step<'a> {
     },
     /// All links of a repository were seen.
     Repository(&'a RepositoryName),
+    /// A folder was looked into, in which repositories may be.
+    Folder,
+    /// A folder cannot be read, for another reason than absence; the walk goes on behind it.
+    Unreadable(&'a StoreError),
+}
+
+/// What becomes of files that a killed process of ours left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandoned {
+    /// They are removed.
+    Remove,
+    /// They stay: nothing is to be written.
+    Leave,
+}
+
+/// One walk.
+struct Walk<'a, 'v> {
+    store: &'a OpenStore<'a>,
+    after: Option<&'a str>,
+    abandoned: Abandoned,
+    visit: &'a mut Visitor<'v>,
+    /// Folders that gave no answer since the last that did.
+    silent: usize,
+    /// Why it goes no further.
+    fault: Option<StoreError>,
 }
 
 /// Who is told; may say that it is enough.
@@ -45,83 +72,28 @@ impl OpenStore<'_> {
     /// Returns whether it came to the end.
     ///
     /// # Errors
-    /// [`StoreError`] where the disk gave no answer.
+    /// [`StoreError`] where the disk gave no answer about the folder of all repositories, or about
+    /// many folders one after another.
     pub fn walk(
         &self,
         after: Option<&RepositoryName>,
+        abandoned: Abandoned,
         visit: &mut Visitor<'_>,
     ) -> Result<bool, StoreError> {
-        let done = self.walk_below("", after.map(RepositoryName::as_str), visit)?;
-        Ok(done.is_continue())
-    }
-
-    /// The repositories whose names begin with `name`, which is one itself or only a part.
-    fn walk_below(
-        &self,
-        name: &str,
-        after: Option<&str>,
-        visit: &mut Visitor<'_>,
-    ) -> Result<ControlFlow<()>, StoreError> {
-        let folder = join(REPOSITORIES, name);
-        let parts = self.entries(&folder)?;
-        let is_repository = parts.iter().any(|part| part == "_layers");
-        if is_repository
-            && after.is_none_or(|after| order(name) > order(after))
-            && let Ok(repository) = RepositoryName::parse(name)
-            && self.walk_repository(&repository, visit)?.is_break()
-        {
-            return Ok(ControlFlow::Break(()));
+        let parts = self.entries(REPOSITORIES)?;
+        let mut walk = Walk {
+            store: self,
+            after: after.map(RepositoryName::as_str),
+            abandoned,
+            visit,
+            silent: 0,
+            fault: None,
+        };
+        let ended = walk.through("", parts).is_continue();
+        match walk.fault {
+            Some(fault) => Err(fault),
+            None => Ok(ended),
         }
-        for part in parts {
-            let below = if name.is_empty() {
-                part
-            } else {
-                format!("{name}/{part}")
-            };
-            // Names with an underscore in front are the registry's own folders.
-            let is_name = RepositoryName::parse(&below).is_ok();
-            let is_before = after.is_some_and(|after| {
-                let within = after.strip_prefix(&*below);
-                let is_part = within.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-                !is_part && order(&below) < order(after)
-            });
-            if is_name && !is_before && self.walk_below(&below, after, visit)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn walk_repository(
-        &self,
-        repository: &RepositoryName,
-        visit: &mut Visitor<'_>,
-    ) -> Result<ControlFlow<()>, StoreError> {
-        let links = join(REPOSITORIES, &format!("{repository}/{LINKS}"));
-        for hex in self.entries(&links)? {
-            let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) else {
-                continue;
-            };
-            let is_there = self.look_into(&join(&links, &hex))?;
-            let step = Step::Link {
-                repository,
-                digest: &digest,
-                is_there,
-            };
-            if visit(step).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(visit(Step::Repository(repository)))
-    }
-
-    /// Whether a layer's folder has a link. Removes what was left behind there.
-    fn look_into(&self, folder: &str) -> Result<bool, StoreError> {
-        let entries = self.entries(folder)?;
-        for name in entries.iter().filter(|name| link::is_temporary(name)) {
-            self.remove_if_abandoned(&join(folder, name));
-        }
-        Ok(entries.iter().any(|name| name == link::NAME))
     }
 
     /// The next walk comes by again where this one could not.
@@ -143,8 +115,8 @@ impl OpenStore<'_> {
         }
     }
 
-    /// The names in a folder, in the walk's order; none where it is gone.
-    fn entries(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+    /// The names in a folder, in order; none where it is gone.
+    pub(super) fn entries(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let open = || rustix::fs::openat(&self.folder, folder, flags, Mode::empty());
         let opened = match retry_on_intr(open) {
@@ -163,6 +135,90 @@ impl OpenStore<'_> {
         }
         names.sort_unstable();
         Ok(names)
+    }
+}
+
+impl Walk<'_, '_> {
+    /// The repositories whose names begin with `name`, which is one itself or only a part; `parts`
+    /// are in its folder.
+    fn through(&mut self, name: &str, parts: Vec<String>) -> ControlFlow<()> {
+        (self.visit)(Step::Folder)?;
+        let is_repository = parts.iter().any(|part| part == "_layers");
+        if is_repository
+            && self.after.is_none_or(|after| order(name) > order(after))
+            && let Ok(repository) = RepositoryName::parse(name)
+        {
+            self.repository(&repository)?;
+        }
+        for part in parts {
+            let below = if name.is_empty() {
+                part
+            } else {
+                format!("{name}/{part}")
+            };
+            // Names with an underscore in front are the registry's own folders.
+            if RepositoryName::parse(&below).is_ok() && !self.is_behind(&below) {
+                let parts = self.entries(&join(REPOSITORIES, &below))?;
+                self.through(&below, parts)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Whether everything below a name was seen by an earlier walk.
+    fn is_behind(&self, name: &str) -> bool {
+        self.after.is_some_and(|after| {
+            let within = after.strip_prefix(name);
+            let is_part = within.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            !is_part && order(name) < order(after)
+        })
+    }
+
+    fn repository(&mut self, repository: &RepositoryName) -> ControlFlow<()> {
+        let links = join(REPOSITORIES, &format!("{repository}/{LINKS}"));
+        for hex in self.entries(&links)? {
+            let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) else {
+                continue;
+            };
+            let is_there = self.look_into(&join(&links, &hex))?;
+            (self.visit)(Step::Link {
+                repository,
+                digest: &digest,
+                is_there,
+            })?;
+        }
+        (self.visit)(Step::Repository(repository))
+    }
+
+    /// Whether a layer's folder has a link. Removes what was left behind there.
+    fn look_into(&mut self, folder: &str) -> ControlFlow<(), bool> {
+        let entries = self.entries(folder)?;
+        if self.abandoned == Abandoned::Remove {
+            for name in entries.iter().filter(|name| link::is_temporary(name)) {
+                self.store.remove_if_abandoned(&join(folder, name));
+            }
+        }
+        ControlFlow::Continue(entries.iter().any(|name| name == link::NAME))
+    }
+
+    /// The names in a folder; none, and a word about it, where it cannot be read.
+    fn entries(&mut self, folder: &str) -> ControlFlow<(), Vec<String>> {
+        match self.store.entries(folder) {
+            Ok(names) => {
+                self.silent = 0;
+                ControlFlow::Continue(names)
+            }
+            Err(error) => {
+                // One that is not this user's is nobody's fault, however many there are.
+                self.silent += usize::from(!error.is_refusal());
+                if error.is_stale() || self.silent >= MOST_SILENT {
+                    self.fault = Some(error);
+                    return ControlFlow::Break(());
+                }
+                (self.visit)(Step::Unreadable(&error))?;
+                ControlFlow::Continue(Vec::new())
+            }
+        }
     }
 }
 
@@ -196,6 +252,8 @@ mod tests {
                 } => seen.push(repository.as_str().to_owned()),
                 Step::Link { .. } => seen.push("gone".to_owned()),
                 Step::Repository(repository) => seen.push(format!("{repository}.")),
+                Step::Folder => {}
+                Step::Unreadable(error) => seen.push(error.to_string()),
             }
             if seen.len() >= most {
                 ControlFlow::Break(())
@@ -205,7 +263,7 @@ mod tests {
         };
         let ended = fixture
             .store
-            .on_open(|store| store.walk(after.as_ref(), &mut visit));
+            .on_open(|store| store.walk(after.as_ref(), Abandoned::Remove, &mut visit));
         (seen, ended.unwrap().unwrap())
     }
 

@@ -36,6 +36,22 @@ struct Body {
     refresh_token: Option<serde_json::Value>,
 }
 
+impl Body {
+    /// The one token, under either of its names.
+    fn token(&self) -> Option<Unverified> {
+        match (&self.token, &self.access_token) {
+            (Some(one), Some(other)) if one != other => None,
+            (Some(token), _) | (None, Some(token)) => Some(Unverified::read(token)),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The token that an answer hands out.
+pub(super) fn handed_out(body: &[u8]) -> Option<Unverified> {
+    serde_json::from_slice::<Body>(body).ok()?.token()
+}
+
 /// Judges an answer to a question for these scopes, of which at most `ttl` may pass.
 pub(super) fn judge(
     head: &ResponseHeader,
@@ -49,10 +65,8 @@ pub(super) fn judge(
     let Ok(body) = serde_json::from_slice::<Body>(body) else {
         return Judgement::Leave;
     };
-    let token = match (&body.token, &body.access_token) {
-        (Some(one), Some(other)) if one != other => return Judgement::Leave,
-        (Some(token), _) | (None, Some(token)) => Unverified::read(token),
-        (None, None) => return Judgement::Leave,
+    let Some(token) = body.token() else {
+        return Judgement::Leave;
     };
     if body.refresh_token.is_some() {
         return Judgement::Leave;

@@ -1,13 +1,15 @@
-//! Remembered answers of the registry's own token endpoint.
+//! The registry's own token endpoint: its answers remembered, and requests to it widened.
 //!
-//! `question` says which requests may be answered from memory, and what makes two of them the
-//! same; `scope` reads what they ask for; `keeping` judges for how long an answer may be kept.
+//! `widening` adds likely sources to a request. `question` says which requests may be answered
+//! from memory, and what makes two of them the same; `scope` reads what they ask for; `keeping`
+//! judges for how long an answer may be kept.
 //! An answer is handed out as it came, to the same credentials alone, and nothing is answered
 //! from memory that the registry itself would not have answered a moment ago.
 
 mod keeping;
 mod question;
 mod scope;
+mod widening;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,10 +20,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 
-use crate::config::TokenCache;
 use crate::memory::{Fingerprints, Kept, Memory, NoRandomness};
 use keeping::Judgement;
-use question::Question;
+pub use question::Question;
+pub use widening::Widening;
 
 /// Answers that are remembered.
 const REMEMBERED: u64 = 16 * 1024;
@@ -31,7 +33,8 @@ pub const LONGEST: usize = 64 * 1024;
 /// Remembers answers of one token endpoint.
 #[derive(Debug)]
 pub struct TokenAnswers {
-    settings: TokenCache,
+    path: String,
+    remembered_for: Duration,
     fingerprints: Fingerprints,
     memory: Memory<Arc<Answer>>,
 }
@@ -52,13 +55,14 @@ pub struct Answer {
 pub struct NotKept;
 
 impl TokenAnswers {
-    /// Remembers nothing yet.
+    /// Of the endpoint at `path`, each for `remembered_for` at most; nothing yet.
     ///
     /// # Errors
     /// [`NoRandomness`]
-    pub fn new(settings: &TokenCache) -> Result<Self, NoRandomness> {
+    pub fn new(path: &str, remembered_for: Duration) -> Result<Self, NoRandomness> {
         Ok(Self {
-            settings: settings.clone(),
+            path: path.to_owned(),
+            remembered_for,
             fingerprints: Fingerprints::new()?,
             memory: Memory::new(REMEMBERED),
         })
@@ -67,7 +71,7 @@ impl TokenAnswers {
     /// The question that a request puts, if its answer may come from memory.
     #[must_use]
     pub fn question(&self, target: &[u8], head: &Parts) -> Option<Question> {
-        Question::read(&self.settings.path, target, head, &self.fingerprints)
+        Question::read(&self.path, target, head, &self.fingerprints)
     }
 
     /// The remembered answer, or the one that `ask` fetches; equal questions at once ask once.
@@ -83,7 +87,7 @@ impl TokenAnswers {
         let asked = self.memory.get_or_ask(question.fingerprint, async {
             let taken = Instant::now();
             let (answer, body) = ask.await.ok_or(NotKept)?;
-            let ttl = self.settings.ttl;
+            let ttl = self.remembered_for;
             let lifetime = match keeping::judge(&answer, &body, &question.scopes, ttl) {
                 Judgement::Keep(lifetime) => lifetime.saturating_sub(taken.elapsed()),
                 Judgement::Share => Duration::ZERO,

@@ -23,6 +23,18 @@ impl Scope {
         })
     }
 
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn asks_for(&self, action: &str) -> bool {
+        self.actions.iter().any(|asked| asked == action)
+    }
+
     /// Whether a token lists every action, as it was asked for.
     pub fn is_granted_by(&self, token: &Unverified) -> bool {
         let is_listed = |action: &String| token.lists(&self.kind, &self.name, action);

@@ -107,7 +107,11 @@ impl Exchange {
                         is_whole: true,
                     });
                 }
-                Err(_) if connected.is_reused && resent < RESENT_AT_MOST => resent += 1,
+                Err(error)
+                    if connected.is_reused && is_broken(&error) && resent < RESENT_AT_MOST =>
+                {
+                    resent += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -175,6 +179,14 @@ impl Exchange {
             }
         }
     }
+}
+
+/// Whether the connection itself ended, as kept ones do at any time.
+fn is_broken(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+    )
 }
 
 fn without_hop_by_hop(head: &mut RequestHeader) {

@@ -2,7 +2,15 @@
 
 use super::heads::open;
 use crate::{needs, support};
+use serde_json::json;
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use support::faulty::{Verdict, answer};
+use support::played::Played;
+use support::push::encoded;
 use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::wait_until;
 
 #[test]
 fn a_deleted_layer_is_not_brought_back_by_a_head() {
@@ -42,4 +50,119 @@ fn a_delete_that_the_registry_refuses_bars_nothing() {
         .expect(405);
     client.head_blob("app", &digest).expect(200);
     assert_eq!(sidecar.mounted(), 1);
+}
+
+#[test]
+fn a_layer_is_deleted_however_its_name_is_written() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = open(&registry);
+    let client = sidecar.client();
+    let digest = client.upload("base", b"a layer");
+    let encoded = encoded(&digest);
+    for (repository, path) in [
+        ("a/one", format!("/v2/a/one/blobs/{encoded}")),
+        ("a/two", format!("/v2/a%2Ftwo/blobs/{digest}")),
+    ] {
+        client.head_blob(repository, &digest).expect(200);
+        client
+            .request("DELETE", &path)
+            .send(client.port)
+            .expect(202);
+        client.head_blob(repository, &digest).expect(404);
+    }
+}
+
+/// A registry whose answers to deletions are told one by one, and which holds a layer.
+struct Slow {
+    registry: Played,
+    sidecar: Sidecar,
+    digest: String,
+    told: Sender<&'static str>,
+}
+
+impl Slow {
+    fn start() -> Self {
+        let (told, answers) = channel::<&str>();
+        let answers = Mutex::new(answers);
+        let registry = Played::start(move |heard| match &*heard.method {
+            "DELETE" => Some(match answers.lock().unwrap().recv() {
+                Ok(said) => Verdict::Answer(answer(said, "")),
+                Err(_) => Verdict::Close,
+            }),
+            "HEAD" => Some(Verdict::Answer(answer("404 Not Found", ""))),
+            _ => None,
+        });
+        let digest = registry.plant("base", b"a layer");
+        let sidecar = registry.sidecar(|config| {
+            config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        });
+        wait_until("the walk is done", || {
+            let ended = "crossmount_walk_last_completed_timestamp_seconds";
+            sidecar.metric(ended, &[]) > 0.0
+        });
+        Self {
+            registry,
+            sidecar,
+            digest,
+            told,
+        }
+    }
+
+    /// Whether a HEAD brings the layer.
+    fn brings_it(&self) -> bool {
+        self.sidecar.client().head_blob("app", &self.digest);
+        self.registry.store.has_link("app", &self.digest)
+    }
+
+    fn path(&self) -> String {
+        format!("/v2/app/blobs/{}", self.digest)
+    }
+
+    fn hears_deletions(&self, count: usize) {
+        wait_until("the registry is deleting", || {
+            self.registry.heard("DELETE").len() == count
+        });
+    }
+}
+
+#[test]
+fn a_head_that_comes_while_a_delete_is_on_its_way_brings_nothing_back() {
+    let slow = Slow::start();
+    let deleting = |count: usize, answer: &'static str, linked: bool| {
+        std::thread::scope(|scope| {
+            let deleted = scope.spawn(|| {
+                let client = slow.sidecar.client();
+                client.request("DELETE", &slow.path()).send(client.port)
+            });
+            slow.hears_deletions(count);
+            assert!(!slow.brings_it(), "meanwhile");
+            slow.told.send(answer).unwrap();
+            deleted.join().unwrap();
+            assert_eq!(slow.brings_it(), linked, "{answer}");
+        });
+    };
+    // It was not there to be deleted, so nothing is barred.
+    deleting(1, "404 Not Found", true);
+    slow.registry.store.remove_link("app", &slow.digest);
+    deleting(2, "202 Accepted", false);
+    deleting(3, "404 Not Found", false);
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_the_answer_has_deleted_all_the_same() {
+    let slow = Slow::start();
+    let client = slow.sidecar.client();
+    let mut connection = client.connect();
+    let request = client.request("DELETE", &slow.path());
+    connection.write(&request.bytes(client.port)).unwrap();
+    slow.hears_deletions(1);
+    drop(connection);
+    wait_until("the request is over", || {
+        let ended = [("method", "DELETE")];
+        slow.sidecar.metric("crossmount_requests_total", &ended) > 0.0
+    });
+    assert!(!slow.brings_it());
+    slow.told.send("202 Accepted").unwrap();
+    assert!(!slow.brings_it());
 }

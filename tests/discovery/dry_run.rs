@@ -2,9 +2,11 @@
 
 use crate::{needs, support};
 use serde_json::json;
+use support::played::Played;
 use support::push::encoded;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
+use support::wait_until;
 
 #[test]
 fn a_dry_run_counts_what_it_would_have_saved_and_links_nothing() {
@@ -27,4 +29,29 @@ fn a_dry_run_counts_what_it_would_have_saved_and_links_nothing() {
         assert!((bytes - 7.0).abs() < 0.5, "{via} {bytes}");
     }
     assert_eq!(sidecar.mounted(), 0);
+}
+
+#[test]
+fn a_dry_run_sends_a_mount_on_as_it_would_go_without_discovery() {
+    let registry = Played::start(|_| None);
+    let digest = registry.plant("base", b"a layer");
+    let sidecar = registry.sidecar(|config| {
+        config["discovery"] = json!({"enabled": true, "sources": "any"});
+        config["mount"] = json!({"dry_run": true});
+    });
+    wait_until("the walk is done", || {
+        let ended = "crossmount_walk_last_completed_timestamp_seconds";
+        sidecar.metric(ended, &[]) > 0.0
+    });
+    let client = sidecar.client();
+    client.mount("app", &digest, "nowhere").expect(202);
+    assert_eq!(sidecar.mounts("would_mount", "none"), 1);
+    let sent: Vec<_> = registry.heard("POST");
+    let sent: Vec<_> = sent
+        .iter()
+        .filter(|heard| !heard.is_the_sidecars())
+        .collect();
+    // The disk says that the source has nothing, so the registry is asked for an upload.
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].target, "/v2/app/blobs/uploads/");
 }

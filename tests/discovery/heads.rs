@@ -2,12 +2,15 @@
 
 use crate::{needs, support};
 use serde_json::json;
+use std::time::Duration;
+use support::faulty::{Verdict, answer};
 use support::image::Image;
-use support::push::Client;
+use support::played::Played;
+use support::push::{Client, encoded};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::tokens::Tokens;
-use support::{bytes_from, wire};
+use support::{bytes_from, wait_until, wire};
 
 /// Everybody may pull everything, and it is said outright.
 pub fn open(registry: &Registry) -> Sidecar {
@@ -123,21 +126,80 @@ fn an_answer_that_is_no_404_is_passed_on_as_it_is() {
     }
 }
 
+/// A registry that says nothing to every third HEAD on a connection, in this way.
+fn silent_now_and_then(way: fn() -> Verdict) -> Played {
+    Played::start(move |heard| match (&*heard.method, heard.nth) {
+        ("HEAD", 2) => Some(way()),
+        ("HEAD", _) => Some(Verdict::Answer(answer("404 Not Found", ""))),
+        _ => None,
+    })
+}
+
+fn in_front_of(registry: &Played) -> Sidecar {
+    registry.sidecar(|config| {
+        config["upstream"]["timeouts"] = json!({"read": "500ms"});
+        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    })
+}
+
+fn heads(registry: &Played) -> Vec<(usize, usize)> {
+    let heard = registry.heard("HEAD");
+    heard
+        .iter()
+        .map(|heard| (heard.connection, heard.nth))
+        .collect()
+}
+
 #[test]
 fn heads_share_connections_and_survive_their_end() {
+    let registry = silent_now_and_then(|| Verdict::Close);
+    let sidecar = in_front_of(&registry);
+    let absent = support::digest_of(b"absent");
+    for _ in 0..3 {
+        sidecar.client().head_blob("app", &absent).expect(404);
+    }
+    let heads = heads(&registry);
+    let (first, last) = (heads[0].0, heads[3].0);
+    assert_eq!(heads, [(first, 0), (first, 1), (first, 2), (last, 0)]);
+    assert_ne!(first, last);
+}
+
+#[test]
+fn a_head_without_an_answer_in_time_is_not_sent_again() {
+    let late = || Verdict::Pieces(vec![answer("404 Not Found", "")], Duration::from_secs(2));
+    let registry = silent_now_and_then(late);
+    let sidecar = in_front_of(&registry);
+    let absent = support::digest_of(b"absent");
+    for status in [404, 404, 504] {
+        sidecar.client().head_blob("app", &absent).expect(status);
+    }
+    assert_eq!(heads(&registry).len(), 3);
+}
+
+#[test]
+fn a_line_in_the_log_says_what_was_brought_by_which_request() {
     needs!("docker-registry");
-    let mut registry = Registry::start();
+    let registry = Registry::start();
     let sidecar = open(&registry);
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
-    for _ in 0..5 {
-        client.head_blob("base", &digest).expect(200);
+    client.head_blob("app", &digest).expect(200);
+    let path = format!("/v2/other/blobs/uploads/?mount={}", encoded(&digest));
+    client.request("POST", &path).send(client.port).expect(201);
+    for (method, target) in [("HEAD", "app"), ("POST", "other")] {
+        let parts = [
+            format!(r#""method":"{method}""#),
+            format!(r#""target":"{target}""#),
+            format!(r#""digest":"{digest}""#),
+            r#""outcome":"mounted""#.to_owned(),
+        ];
+        let is_it = |line: &str| parts.iter().all(|part| line.contains(part));
+        wait_until("the line is there", || sidecar.log().lines().any(is_it));
     }
-    // Its kept connections are dead now.
-    registry.kill();
-    client.head_blob("base", &digest).expect(503);
-    registry.resume();
+    // A HEAD that is no mount names none.
     client.head_blob("base", &digest).expect(200);
+    let named = r#""target":"base""#;
+    assert!(!sidecar.log().lines().any(|line| line.contains(named)));
 }
 
 #[test]

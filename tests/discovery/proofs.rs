@@ -6,6 +6,7 @@ use support::push::Client;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::tokens::{Access, Tokens};
+use support::wait_until;
 
 const ALL: &[&str] = &["pull", "push"];
 
@@ -110,8 +111,9 @@ fn what_is_declared_shared_needs_a_caller_who_may_push_to_the_target() {
         case.bearing(access)
             .head_blob("team/app", &case.shared)
             .expect(200);
-        let log = case.sidecar.log();
-        assert!(log.contains("source declared shared"), "{log}");
+        wait_until("its proof is in the log", || {
+            case.sidecar.log().contains("source declared shared")
+        });
         assert!(case.registry.store.link("team/app", &case.shared).exists());
     }
 }
@@ -173,7 +175,7 @@ fn whoever_is_in_the_password_file_may_pull_everything() {
 #[test]
 fn where_a_registry_is_open_after_all_only_to_some_nobody_is_taken_for_everybody() {
     needs!("docker-registry", "htpasswd");
-    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "too")]);
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = json!({"mode": "none"});
         anywhere(config);
@@ -183,4 +185,8 @@ fn where_a_registry_is_open_after_all_only_to_some_nobody_is_taken_for_everybody
     let digest = alice.upload("team/lib", b"a team's own");
     sidecar.client().head_blob("team/app", &digest).expect(401);
     assert!(!registry.store.link("team/app", &digest).exists());
+    // From then on each login counts by what it was seen to use.
+    let bob = sidecar.client().basic("bob", "too");
+    bob.head_blob("team/app", &digest).expect(404);
+    alice.head_blob("team/app", &digest).expect(200);
 }

@@ -1,22 +1,33 @@
 //! The walk through the store.
 
 use crate::{needs, support};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 use support::registry::Registry;
-use support::sidecar::Sidecar;
+use support::sidecar::{self, Sidecar, whole};
+use support::traced::noting_at;
 use support::wait_until;
 
-fn walked(registry: &Registry) -> Sidecar {
+fn walked(registry: &Registry, change: impl FnOnce(&mut Value)) -> Sidecar {
     let sidecar = Sidecar::with(registry, |config| {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        change(config);
     });
+    wait_for(&sidecar);
+    sidecar
+}
+
+fn wait_for(sidecar: &Sidecar) {
     wait_until("the walk is done", || {
         let ended = "crossmount_walk_last_completed_timestamp_seconds";
         sidecar.metric(ended, &[]) > 0.0
     });
-    sidecar
+}
+
+fn walk_total(sidecar: &Sidecar, what: &str) -> u64 {
+    whole(sidecar.metric("crossmount_walk_total", &[("what", what)]))
 }
 
 #[test]
@@ -28,10 +39,9 @@ fn what_was_there_before_the_start_is_found() {
         .iter()
         .map(|name| direct.upload(name, name.as_bytes()))
         .collect();
-    let sidecar = walked(&registry);
-    for (what, count) in [("link", 3.0), ("repository", 3.0)] {
-        let seen = sidecar.metric("crossmount_walk_total", &[("what", what)]);
-        assert!((seen - count).abs() < 0.5, "{what} {seen}");
+    let sidecar = walked(&registry, |_| ());
+    for what in ["link", "repository"] {
+        assert_eq!(walk_total(&sidecar, what), 3, "{what}");
     }
     let links = sidecar.metric("crossmount_index_links", &[]);
     assert!((links - 3.0).abs() < 0.5, "{links}");
@@ -56,7 +66,7 @@ fn what_a_killed_process_left_behind_is_removed_and_nothing_else() {
     for file in [&ours, &registrys] {
         File::create(file).unwrap().set_modified(old).unwrap();
     }
-    let sidecar = walked(&registry);
+    let sidecar = walked(&registry, |_| ());
     assert!(!ours.exists());
     assert!(registrys.exists());
     assert_eq!(
@@ -64,6 +74,46 @@ fn what_a_killed_process_left_behind_is_removed_and_nothing_else() {
         digest.as_bytes()
     );
     assert!(sidecar.log().contains("left behind"));
+}
+
+#[test]
+fn a_dry_run_removes_nothing() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let digest = registry.client().upload("a", b"a layer");
+    let uuid = "0190b3a2-8a4e-4c31-9d3c-0d6f3d2f8e11";
+    let link = registry.store.link("a", &digest);
+    let left = link.with_file_name(format!("link.crossmount.{uuid}.tmp"));
+    let old = SystemTime::now() - Duration::from_secs(2 * 60 * 60);
+    File::create(&left).unwrap().set_modified(old).unwrap();
+    walked(&registry, |config| {
+        config["mount"] = json!({"dry_run": true});
+    });
+    assert!(left.exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_passed_over() {
+    needs!("docker-registry", "strace");
+    let registry = Registry::start();
+    let direct = registry.client();
+    let digests: Vec<_> = ["a", "broken/one", "broken/two", "c"]
+        .iter()
+        .map(|name| direct.upload(name, name.as_bytes()))
+        .collect();
+    let home = tempfile::tempdir().unwrap();
+    let store = registry.store.top().join("repositories/broken");
+    let (place, log) = (Path::new("repositories/broken"), home.path().join("trace"));
+    let command = noting_at(&[place, &store], "openat", &["openat:error=EIO"], &log);
+    let mut config = sidecar::config(&registry.url(), &registry.store.root);
+    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    let sidecar = Sidecar::launch(command, &config);
+    wait_for(&sidecar);
+    assert_eq!(walk_total(&sidecar, "unreadable"), 1);
+    assert_eq!(walk_total(&sidecar, "repository"), 2);
+    assert!(sidecar.log().contains("the walk passes over"));
+    sidecar.prove();
+    sidecar.client().head_blob("app", &digests[3]).expect(200);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod support;
 
 mod clients;
+mod discovered;
 mod generic;
 mod mounts;
 mod passing;

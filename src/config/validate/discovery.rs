@@ -23,11 +23,17 @@ pub(super) fn validate(
         .map_err(|error| invalid("discovery.shared_sources", error.to_string()))?;
     let on_head = file.on_head == Some(true);
     if file.enabled != Some(true) {
-        if on_head {
-            let reason = "is of use only with discovery.enabled: true";
-            return Err(invalid("discovery.on_head", reason));
-        }
-        return Ok(None);
+        let useless = [
+            ("discovery.on_head", on_head),
+            ("discovery.widen_scopes", file.widen_scopes == Some(true)),
+        ];
+        return match useless.into_iter().find(|(_, is_set)| *is_set) {
+            Some((setting, _)) => {
+                let reason = "is of use only with discovery.enabled: true";
+                Err(invalid(setting, reason))
+            }
+            None => Ok(None),
+        };
     }
     if matches!(mode, Some(AccessMode::None)) && sources != Sources::Any {
         let reason = "must be any where access.mode is none: say outright that everybody may pull everything";
@@ -42,6 +48,5 @@ pub(super) fn validate(
         on_head,
         sources,
         shared,
-        widen_scopes: false,
     }))
 }

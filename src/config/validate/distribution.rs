@@ -60,11 +60,7 @@ fn store(file: schema::Store) -> Result<Store, ConfigError> {
 fn mount(file: &schema::Mount) -> Result<Mount, ConfigError> {
     Ok(Mount {
         source_denied: source_denied(file)?,
-        time_budget: positive(
-            "mount.time_budget",
-            file.time_budget.as_deref(),
-            Duration::from_secs(2),
-        )?,
+        time_budget: time_budget(file)?,
         dry_run: file.dry_run.unwrap_or(false),
     })
 }
@@ -80,4 +76,10 @@ pub(super) fn source_denied(file: &schema::Mount) -> Result<SourceDenied, Config
         ],
         SourceDenied::Fallback,
     )
+}
+
+/// How long a mount may take before it is left to the registry.
+pub(super) fn time_budget(file: &schema::Mount) -> Result<Duration, ConfigError> {
+    let text = file.time_budget.as_deref();
+    positive("mount.time_budget", text, Duration::from_secs(2))
 }

@@ -43,6 +43,7 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
     let says_more = upstream.external_url.is_some()
         || upstream.relative_urls.is_some()
         || !upstream.response_headers.is_empty();
+    let discovers = file.discovery.enabled == Some(true);
     let distributions = [
         ("upstream.version", upstream.version.is_some()),
         (
@@ -54,9 +55,11 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
         ("store.verify", store.verify.is_some()),
         ("access", is_access_set),
         ("mount.dry_run", mount.dry_run == Some(true)),
-        ("mount.time_budget", mount.time_budget.is_some()),
+        (
+            "mount.time_budget",
+            mount.time_budget.is_some() && !discovers,
+        ),
     ];
-    let discovers = file.discovery.enabled == Some(true);
     let is_distribution = word == Word::Distribution;
     let found = distributions.into_iter().find(|(_, is_set)| *is_set);
     if let Some((setting, _)) = found.filter(|_| !is_distribution) {
@@ -70,11 +73,6 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
     if file.mend.statuses.is_some() && word != Word::Generic {
         let reason = "is of use only with upstream.kind: generic";
         return Err(invalid("mend.statuses", reason));
-    }
-    if discovers && !is_distribution {
-        return Err(ConfigError::Unsupported {
-            setting: "discovery.enabled with upstream.kind: pulp or generic",
-        });
     }
     if mount.source_denied.is_some() && word == Word::Pulp {
         let reason = "is of no use with upstream.kind: pulp, whose refusals stay as they are";

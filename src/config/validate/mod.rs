@@ -38,7 +38,7 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
             "127.0.0.1:9500",
         )?,
         upstream,
-        token_cache: token_endpoint::validate(file.token_endpoint, &kind)?,
+        token_endpoint: token_endpoint::validate(file.token_endpoint, &file.discovery, &kind)?,
         kind,
         shutdown: shutdown(&file.shutdown)?,
         log: log(&file.log)?,
@@ -48,17 +48,12 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
 
 /// Refuses what a later version will have, by its path, so that no file promises more than is done.
 fn refuse_unsupported(file: &File) -> Result<(), ConfigError> {
-    let discovery = &file.discovery;
     let is_other =
         |value: &Option<String>, known: &str| value.as_deref().is_some_and(|v| v == known);
     let later = [
         (
             "store.verify: sha256",
             is_other(&file.store.verify, "sha256"),
-        ),
-        (
-            "discovery.widen_scopes",
-            discovery.widen_scopes == Some(true),
         ),
         (
             "notifications.endpoints",

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::distribution::source_denied;
+use super::discovery;
+use super::distribution::{source_denied, time_budget};
 use super::single::{invalid, positive};
 use crate::config::schema::{self, File};
 use crate::config::values::size;
@@ -23,6 +24,8 @@ pub(super) fn pulp(file: &File) -> Result<Pulp, ConfigError> {
     let artifacts = file.store.artifacts.as_ref();
     Ok(Pulp {
         artifacts: artifacts.map(self::artifacts).transpose()?,
+        discovery: discovery::validate(&file.discovery, None)?,
+        time_budget: time_budget(&file.mount)?,
     })
 }
 
@@ -35,6 +38,8 @@ pub(super) fn generic(file: &File) -> Result<Generic, ConfigError> {
             .map(status)
             .collect::<Result<_, _>>()?,
         source_denied: source_denied(&file.mount)?,
+        discovery: discovery::validate(&file.discovery, None)?,
+        time_budget: time_budget(&file.mount)?,
     })
 }
 

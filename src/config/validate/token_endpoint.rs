@@ -1,9 +1,9 @@
-//! Remembered answers of the registry's own token endpoint.
+//! The registry's own token endpoint.
 
 use std::time::Duration;
 
 use super::single::{invalid, positive};
-use crate::config::{ConfigError, Kind, TokenCache, schema};
+use crate::config::{ConfigError, Kind, TokenEndpoint, schema};
 
 /// Pulp's own.
 const PULPS: &str = "/token/";
@@ -12,24 +12,27 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) fn validate(
     file: schema::TokenEndpoint,
+    discovery: &schema::Discovery,
     kind: &Kind,
-) -> Result<Option<TokenCache>, ConfigError> {
-    let ttl = "token_endpoint.cache.ttl";
-    let cache = TokenCache {
-        ttl: positive(ttl, file.cache.ttl.as_deref(), Duration::from_secs(30))?,
-        path: path(file.path, kind)?,
-    };
-    if cache.ttl > LONGEST {
+) -> Result<Option<TokenEndpoint>, ConfigError> {
+    let setting = "token_endpoint.cache.ttl";
+    let ttl = positive(setting, file.cache.ttl.as_deref(), Duration::from_secs(30))?;
+    if ttl > LONGEST {
         let reason =
             "must not be longer than a minute: a right that is taken away lives on for as long";
-        return Err(invalid(ttl, reason));
+        return Err(invalid(setting, reason));
     }
-    let is_enabled = file.cache.enabled == Some(true);
-    if is_enabled && cache.path.is_empty() {
+    let endpoint = TokenEndpoint {
+        path: path(file.path, kind)?,
+        remembered_for: (file.cache.enabled == Some(true)).then_some(ttl),
+        widens_scopes: discovery.widen_scopes == Some(true),
+    };
+    let is_used = endpoint.remembered_for.is_some() || endpoint.widens_scopes;
+    if is_used && endpoint.path.is_empty() {
         let reason = "is missing: at which path does the registry hand out tokens?";
         return Err(invalid("token_endpoint.path", reason));
     }
-    Ok(is_enabled.then_some(cache))
+    Ok(is_used.then_some(endpoint))
 }
 
 /// Empty where nobody says one.

@@ -193,7 +193,7 @@ fn a_mount_without_from_names_no_source() {
 
 #[test]
 fn a_name_that_the_registrys_cache_refuses_is_odd_without_from_too() {
-    let name = "a".repeat(LONGEST_NAME + 1);
+    let name = "a".repeat(246);
     let route = post(&format!("/v2/{name}/blobs/uploads/?mount={D}"), &[]);
     assert_eq!(route, Route::OddMount(Oddity::Words));
 }
@@ -224,12 +224,15 @@ fn other_methods_never_mount() {
 }
 
 #[test]
-fn a_layer_is_asked_for_and_deleted_by_its_digest() {
-    let blob = Route::Blob(Blob {
+fn a_layer_is_asked_for_by_its_digest() {
+    let blob = Blob {
         repository: RepositoryName::parse("a/blobs").unwrap(),
         digest: Digest::parse(D).unwrap(),
-    });
-    for method in [Method::GET, Method::HEAD, Method::DELETE] {
+    };
+    for (method, blob) in [
+        (Method::GET, Route::Blob(blob.clone())),
+        (Method::HEAD, Route::Blob(blob)),
+    ] {
         let found = |target: &str| request(method.clone(), target, &[]);
         assert_eq!(found(&format!("/v2/a/blobs/blobs/{D}")), blob);
         assert_eq!(found(&format!("/v2/a/blobs/blobs/{D}?x=y")), blob);
@@ -285,4 +288,43 @@ proptest! {
             prop_assert_eq!(found.source.as_str(), &*decoded);
         }
     }
+}
+
+#[test]
+fn a_deletion_is_one_however_its_path_is_written() {
+    let deletion = Route::Deletion(Blob {
+        repository: RepositoryName::parse("a/b").unwrap(),
+        digest: Digest::parse(D).unwrap(),
+    });
+    let encoded = D.replace(':', "%3A");
+    for target in [
+        format!("/v2/a/b/blobs/{encoded}"),
+        format!("/v2/a%2fb/blobs/{D}"),
+        format!("/%76%32/a/b/%62lobs/{D}?x=y"),
+        format!("http://registry.test/v2/a/b/blobs/{encoded}"),
+        format!("x:/v2/a/b/blobs/{D}"),
+        format!("//v2/./c/../a//b/blobs/{D}/"),
+    ] {
+        let found = request(Method::DELETE, &target, &[]);
+        assert_eq!(found, deletion, "{target}");
+        let found = request(Method::HEAD, &target, &[]);
+        assert_eq!(found, Route::Other, "{target}");
+    }
+    for target in [
+        format!("/v2/a/b/blobs/{}", D.replace(':', "%253A")),
+        format!("/v2/a/b/c/{D}"),
+        "http://registry.test".to_owned(),
+        "/v2/a/b/blobs/%ff".to_owned(),
+    ] {
+        let found = request(Method::DELETE, &target, &[]);
+        assert_eq!(found, Route::Other, "{target}");
+    }
+}
+
+#[test]
+fn a_deletion_is_one_whatever_stands_in_its_query() {
+    let target = [format!("/v2/a/b/blobs/{D}?").as_bytes(), b"\xff"].concat();
+    let (head, ()) = http::Request::delete("/").body(()).unwrap().into_parts();
+    let found = classify("/", &target, &head);
+    assert!(matches!(found, Route::Deletion(_)), "{found:?}");
 }

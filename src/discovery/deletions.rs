@@ -1,0 +1,237 @@
+//! What was deleted on purpose, or is being deleted.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+
+use crate::oci::{Digest, RepositoryName};
+
+/// How long a HEAD brings nothing back that was deleted.
+const BARRED_FOR: Duration = Duration::from_secs(60 * 60);
+/// Deletions that are remembered; where there are more, everything is barred for as long.
+const BOUND: usize = 64 * 1024;
+/// Deletions without an answer that are remembered, the last. Anybody can cause them, so beyond
+/// the bound the oldest are forgotten, and nobody else's layers are barred.
+const UNANSWERED: usize = 16 * 1024;
+
+type Layer = (RepositoryName, [u8; 32]);
+
+/// Remembers deletions, each from before the registry hears of it.
+#[derive(Debug, Default)]
+pub(super) struct Deletions {
+    /// How many deletions of a layer are on their way.
+    pending: DashMap<Layer, usize>,
+    /// What the registry said that it has deleted, and when.
+    done: DashMap<Layer, Instant>,
+    /// Everything is barred until then.
+    full_until: Mutex<Option<Instant>>,
+    /// What it may have deleted: nobody heard its answer.
+    unanswered: Mutex<Unanswered>,
+}
+
+/// The last deletions without an answer, in their order.
+#[derive(Debug, Default)]
+struct Unanswered {
+    order: VecDeque<(Layer, Instant)>,
+    last: HashMap<Layer, Instant>,
+}
+
+/// A deletion that is on its way. Dropped without an answer, it counts as one that was done.
+#[derive(Debug)]
+pub struct Deletion {
+    all: Arc<Deletions>,
+    layer: Layer,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Unanswered,
+    Done,
+    Refused,
+}
+
+impl Unanswered {
+    fn add(&mut self, layer: Layer) {
+        let now = Instant::now();
+        self.order.push_back((layer.clone(), now));
+        self.last.insert(layer, now);
+        while let Some((oldest, since)) = self.order.front()
+            && (self.order.len() > UNANSWERED || !is_young(*since))
+        {
+            if self.last.get(oldest) == Some(since) {
+                self.last.remove(oldest);
+            }
+            self.order.pop_front();
+        }
+    }
+}
+
+fn is_young(since: Instant) -> bool {
+    since.elapsed() < BARRED_FOR
+}
+
+impl Deletions {
+    pub fn begin(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> Deletion {
+        let layer = (repository.clone(), digest.bytes());
+        *self.pending.entry(layer.clone()).or_default() += 1;
+        Deletion {
+            all: self.clone(),
+            layer,
+            end: End::Unanswered,
+        }
+    }
+
+    /// Whether no HEAD may bring a layer back.
+    pub fn is_barred(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        if lock(&self.full_until).is_some_and(|until| Instant::now() < until) {
+            return true;
+        }
+        let layer = (repository.clone(), digest.bytes());
+        self.pending.contains_key(&layer)
+            || self.done.get(&layer).is_some_and(|since| is_young(*since))
+            || {
+                let unanswered = lock(&self.unanswered);
+                unanswered.last.get(&layer).copied().is_some_and(is_young)
+            }
+    }
+
+    fn remember(&self, layer: &Layer) {
+        if self.done.len() >= BOUND {
+            self.done.retain(|_, since| is_young(*since));
+        }
+        if self.done.len() < BOUND {
+            self.done.insert(layer.clone(), Instant::now());
+        } else {
+            *lock(&self.full_until) = Some(Instant::now() + BARRED_FOR);
+        }
+    }
+}
+
+/// No code panics while it holds one of these locks, and each change is whole in itself.
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Deletion {
+    /// The registry has deleted the layer.
+    pub fn was_done(&mut self) {
+        self.end = End::Done;
+    }
+
+    /// The registry has not deleted it.
+    pub fn was_refused(&mut self) {
+        self.end = End::Refused;
+    }
+}
+
+impl Drop for Deletion {
+    fn drop(&mut self) {
+        // First what stays, so that the layer is barred without a gap.
+        match self.end {
+            End::Done => self.all.remember(&self.layer),
+            End::Unanswered => lock(&self.all.unanswered).add(self.layer.clone()),
+            End::Refused => {}
+        }
+        if let Some(mut count) = self.all.pending.get_mut(&self.layer) {
+            *count = count.saturating_sub(1);
+        }
+        self.all
+            .pending
+            .remove_if(&self.layer, |_, count| *count == 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(number: usize) -> Digest {
+        Digest::parse(&format!("sha256:{number:064x}")).unwrap()
+    }
+
+    fn name(text: &str) -> RepositoryName {
+        RepositoryName::parse(text).unwrap()
+    }
+
+    fn delete(deletions: &Arc<Deletions>, repository: &str, number: usize) {
+        let mut deletion = deletions.begin(&name(repository), &digest(number));
+        deletion.was_done();
+    }
+
+    #[test]
+    fn what_was_deleted_is_barred_in_its_repository_alone() {
+        let deletions = Arc::new(Deletions::default());
+        delete(&deletions, "a", 1);
+        assert!(deletions.is_barred(&name("a"), &digest(1)));
+        assert!(!deletions.is_barred(&name("b"), &digest(1)));
+        assert!(!deletions.is_barred(&name("a"), &digest(2)));
+        let old = Instant::now().checked_sub(BARRED_FOR).unwrap();
+        let layer = (name("a"), digest(1).bytes());
+        deletions.done.insert(layer, old);
+        assert!(!deletions.is_barred(&name("a"), &digest(1)));
+    }
+
+    #[test]
+    fn one_refusal_says_nothing_of_another_deletion_of_the_same_layer() {
+        let deletions = Arc::new(Deletions::default());
+        let (a, one) = (name("a"), digest(1));
+        let mut refused = deletions.begin(&a, &one);
+        let mut pending = deletions.begin(&a, &one);
+        refused.was_refused();
+        drop(refused);
+        assert!(deletions.is_barred(&a, &one));
+        pending.was_refused();
+        drop(pending);
+        assert!(!deletions.is_barred(&a, &one));
+        delete(&deletions, "a", 1);
+        deletions.begin(&a, &one).was_refused();
+        assert!(deletions.is_barred(&a, &one));
+        assert!(deletions.pending.is_empty());
+    }
+
+    #[test]
+    fn one_whose_answer_nobody_heard_counts_as_done() {
+        let deletions = Arc::new(Deletions::default());
+        drop(deletions.begin(&name("a"), &digest(1)));
+        assert!(deletions.is_barred(&name("a"), &digest(1)));
+        for number in 0..2 * UNANSWERED {
+            drop(deletions.begin(&name("stranger"), &digest(number)));
+        }
+        let last = digest(2 * UNANSWERED - 1);
+        assert!(deletions.is_barred(&name("stranger"), &last));
+        assert!(!deletions.is_barred(&name("b"), &digest(1)));
+        let unanswered = lock(&deletions.unanswered);
+        assert_eq!(unanswered.order.len(), UNANSWERED);
+        assert_eq!(unanswered.last.len(), UNANSWERED);
+    }
+
+    #[test]
+    fn the_last_of_several_without_an_answer_counts() {
+        let deletions = Arc::new(Deletions::default());
+        for _ in 0..2 {
+            drop(deletions.begin(&name("a"), &digest(1)));
+        }
+        {
+            let mut unanswered = lock(&deletions.unanswered);
+            unanswered.order[0].1 = Instant::now().checked_sub(BARRED_FOR).unwrap();
+        }
+        drop(deletions.begin(&name("b"), &digest(2)));
+        assert!(deletions.is_barred(&name("a"), &digest(1)));
+        assert_eq!(lock(&deletions.unanswered).order.len(), 2);
+    }
+
+    #[test]
+    fn more_than_can_be_remembered_bars_everything() {
+        let deletions = Arc::new(Deletions::default());
+        for number in 0..=BOUND {
+            delete(&deletions, "a", number);
+        }
+        assert_eq!(deletions.done.len(), BOUND);
+        assert!(deletions.is_barred(&name("a"), &digest(BOUND + 1)));
+        *lock(&deletions.full_until) = Some(Instant::now());
+        assert!(!deletions.is_barred(&name("a"), &digest(BOUND + 1)));
+    }
+}

@@ -1,0 +1,269 @@
+//! In front of registries that mount themselves: a layer that the client does not know of is
+//! mounted by the registry, from a suggested source, with the caller's own credentials.
+//!
+//! Here is decided what is tried, and learned from what passes by; `trying` asks the registry.
+
+mod trying;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+use tokio::time::Instant;
+
+use super::classify::{Blob, Route};
+use super::context::Context;
+use super::passing::{linked_into, shows_layer};
+use crate::access::{Credentials, Pullable, Use, Used};
+use crate::discovery::{Deletion, Discovery, Shared};
+use crate::metrics::Metrics;
+use crate::mount::MountRequest;
+use crate::oci::{Digest, RepositoryName};
+use crate::upstream::{Asker, Held, InName};
+use trying::{Caller, Look, Tried, Trying};
+
+/// In every repository of Pulp's, whether it was pushed or not
+/// (`pulp_container/app/registry_api.py`, `EMPTY_BLOB`).
+const EMPTY_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
+
+/// Mounts from suggested sources.
+#[derive(Debug)]
+pub struct Suggesting {
+    discovery: Arc<Discovery>,
+    used: Used,
+    asker: Asker,
+    time_budget: Duration,
+    /// Below these a question for a layer makes Pulp ask another registry.
+    pull_through: Vec<RepositoryName>,
+    metrics: Arc<Metrics>,
+}
+
+impl Suggesting {
+    /// By what `discovery` suggests, and what callers were seen to use.
+    #[must_use]
+    pub fn new(
+        discovery: Arc<Discovery>,
+        used: Used,
+        asker: Asker,
+        time_budget: Duration,
+        pull_through: Vec<RepositoryName>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            discovery,
+            used,
+            asker,
+            time_budget,
+            pull_through,
+            metrics,
+        }
+    }
+
+    /// Whether a HEAD that is answered with 404 may be made true.
+    pub(super) fn fills_heads(&self) -> bool {
+        self.discovery.settings().on_head
+    }
+
+    /// A deletion of a layer begins.
+    pub(super) fn deletion(&self, blob: &Blob) -> Deletion {
+        self.discovery.deletion(&blob.repository, &blob.digest)
+    }
+
+    /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
+    pub(super) async fn fill(
+        &self,
+        blob: &Blob,
+        head: &RequestHeader,
+        answer: &Held,
+    ) -> Option<Held> {
+        let (target, digest) = (&blob.repository, &blob.digest);
+        let caller = self.caller(head).filter(|_| self.accepts(answer))?;
+        let is_wanted = || !self.discovery.is_barred(target, digest);
+        self.try_candidates(target, digest, caller, &is_wanted)
+            .await
+    }
+
+    /// Mounts a layer in the place of a mount that the registry has found nothing for.
+    pub(super) async fn mount(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        head: &RequestHeader,
+    ) -> Option<Held> {
+        let caller = self.caller(head)?;
+        self.try_candidates(target, digest, caller, &|| true).await
+    }
+
+    /// Mounts a layer whose source the client does not know, before the registry has seen the
+    /// request: whether it accepts the caller is found out first, for everybody alike.
+    pub(super) async fn mount_sourceless(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        head: &RequestHeader,
+    ) -> Option<Held> {
+        let caller = self.caller(head)?;
+        let trying = self.trying(&caller);
+        let answer = trying.look_for(target, digest).await?;
+        if shows_layer(answer.status()) {
+            let (target, digest) = (target.clone(), digest.clone());
+            let mount = MountRequest {
+                source: target.clone(),
+                target,
+                digest,
+            };
+            return match trying.mount(mount).await {
+                Tried::Mounted(answer) => Some(*answer),
+                Tried::Useless | Tried::Refused | Tried::Silent => None,
+            };
+        }
+        if !self.accepts(&answer) {
+            return None;
+        }
+        self.try_candidates(target, digest, caller, &|| true).await
+    }
+
+    /// Whether a registry that says that it has no such layer has judged the caller before.
+    ///
+    /// Pulp's views name the API's version, and look at rights before they look for anything;
+    /// whoever answers in their place does not (`pulp_container/app/registry_api.py`,
+    /// `default_response_headers`). Of any other registry's callers nothing is believed.
+    fn accepts(&self, answer: &Held) -> bool {
+        let is_views = answer
+            .headers()
+            .contains_key("docker-distribution-api-version");
+        answer.status() == StatusCode::NOT_FOUND && (is_views || !self.used.reads_claims())
+    }
+
+    fn caller(&self, head: &RequestHeader) -> Option<Arc<Caller>> {
+        let credentials = Credentials::sole(&head.headers).filter(|shown| !shown.is_nobody())?;
+        Some(Arc::new(Caller {
+            name: InName::of(&head.headers, &credentials)?,
+            credentials,
+            deadline: Instant::now() + self.time_budget,
+        }))
+    }
+
+    /// Lets the registry mount a layer, and gives its 201; `None` where it did not.
+    ///
+    /// The registry decides about each source. Tried is only where the caller is likely to be
+    /// let: then one who may pull none of the holders causes the same whether there are any or
+    /// not. What a token says of that counts where the registry has just taken the token.
+    async fn try_candidates(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: Arc<Caller>,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Held> {
+        let pullable = self.used.by(&caller.credentials).await;
+        let rights = (&pullable, self.shared(&caller.credentials).await);
+        let candidates = self.discovery.candidates(target, digest, rights);
+        self.note_wanted(target, digest, &pullable);
+        let trying = self.trying(&caller);
+        for source in candidates {
+            if !is_wanted() {
+                return None;
+            }
+            let mount = MountRequest {
+                target: target.clone(),
+                source: source.clone(),
+                digest: digest.clone(),
+            };
+            match trying.mount(mount).await {
+                Tried::Mounted(answer) => {
+                    self.discovery.was_used(&source);
+                    self.learn(target, digest);
+                    return Some(*answer);
+                }
+                Tried::Refused => self.used.forget(&caller.credentials, &source).await,
+                Tried::Useless => {}
+                Tried::Silent => return None,
+            }
+        }
+        None
+    }
+
+    fn trying(&self, caller: &Arc<Caller>) -> Trying {
+        Trying {
+            asker: self.asker.clone(),
+            discovery: self.discovery.clone(),
+            caller: caller.clone(),
+            look: if self.used.reads_claims() {
+                Look::Never
+            } else {
+                Look::First
+            },
+        }
+    }
+
+    /// Whether what is declared shared is tried for a caller who is not known to pull it.
+    async fn shared(&self, credentials: &Credentials) -> Shared {
+        // A registry that hands out tokens goes by the token alone; and elsewhere only a push has
+        // shown that it knows who this is.
+        let is_known = self.used.reads_claims() || self.used.pushed(credentials).await;
+        if is_known && !credentials.is_token() {
+            Shared::IsEnough
+        } else {
+            Shared::MustBeNamed
+        }
+    }
+
+    /// Shared holders that a caller's token does not name are likely to be of use to the next
+    /// one: they are asked for in its request for a token.
+    fn note_wanted(&self, target: &RepositoryName, digest: &Digest, pullable: &Pullable) {
+        if !self.used.reads_claims() {
+            return;
+        }
+        let nothing_else = Pullable::These(HashSet::new());
+        let rights = (&nothing_else, Shared::IsEnough);
+        let wanted = self.discovery.candidates(target, digest, rights);
+        for holder in wanted.iter().rev().filter(|it| !pullable.includes(it)) {
+            self.discovery.was_used(holder);
+        }
+    }
+
+    /// Learns from an answer that passes by.
+    pub(super) async fn look(&self, head: &ResponseHeader, context: &Context) {
+        match (&context.route, head.status) {
+            (Route::Blob(blob), status) if shows_layer(status) => {
+                let what = (&blob.repository, &blob.digest);
+                self.saw(what, context, Use::Pulled).await;
+            }
+            (route, StatusCode::CREATED) => {
+                let digest = head.headers.get("docker-content-digest");
+                let digest = digest.and_then(|value| Digest::parse(value.to_str().ok()?).ok());
+                if let (Some(repository), Some(digest)) = (linked_into(route), digest) {
+                    self.discovery.was_used(repository);
+                    self.saw((repository, &digest), context, Use::Pushed).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn saw(
+        &self,
+        (repository, digest): (&RepositoryName, &Digest),
+        context: &Context,
+        what: Use,
+    ) {
+        self.learn(repository, digest);
+        if let Some(credentials) = &context.shown {
+            self.used.learn(credentials, repository, what).await;
+        }
+    }
+
+    fn learn(&self, repository: &RepositoryName, digest: &Digest) {
+        let is_pulled_through = self
+            .pull_through
+            .iter()
+            .any(|path| repository.is_below(path));
+        if digest.as_str() != EMPTY_LAYER && !is_pulled_through {
+            self.discovery.learn(repository, digest);
+            self.metrics.index_links(self.discovery.links());
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Sources that the client did not name.
+
+use tokio::time::Instant;
+
+use super::{Caller, Decision, Forward, MountRequest, Mounts};
+use crate::access::{Credentials, Verdict};
+use crate::discovery::{Deletion, Discovery, Shared};
+use crate::oci::{Digest, RepositoryName};
+use crate::outcome::{Outcome, Reason, Via};
+
+impl Mounts {
+    /// Mounts from wherever the caller may, where the client names no source.
+    pub async fn attempt_without_source(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller<'_>,
+    ) -> Decision {
+        let deadline = self.deadline();
+        let found = self.discover(target, digest, caller, Via::Discovery, deadline);
+        match found.await {
+            Ok(decision) => decision,
+            Err(reason) => Decision::Forward(Forward::as_it_came(reason)),
+        }
+    }
+
+    /// Whether a layer that a HEAD asks for in vain may be mounted.
+    #[must_use]
+    pub fn fills_heads(&self) -> bool {
+        let settings = self.discovery.as_deref().map(Discovery::settings);
+        settings.is_some_and(|settings| settings.on_head)
+    }
+
+    /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
+    pub async fn fill(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller<'_>,
+    ) -> Option<Decision> {
+        let discovery = self.discovery.as_deref().filter(|_| self.fills_heads())?;
+        if discovery.is_barred(target, digest) {
+            return None;
+        }
+        let deadline = self.deadline();
+        let found = self.discover(target, digest, caller, Via::Head, deadline);
+        match found.await {
+            Ok(decision) => Some(decision),
+            // An operator sees what might have been; who only asks has wanted no mount.
+            Err(reason @ (Reason::StoreError | Reason::Timeout | Reason::Overload)) => {
+                Some(Decision::Forward(Forward::as_it_came(reason)))
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// From another repository that holds the layer, and that the caller may pull; or why not.
+    ///
+    /// Whether the caller may use the target is found out first, for everybody alike: then a
+    /// caller who may pull none of the holders causes the same whether there are any or not.
+    pub(super) async fn discover(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller<'_>,
+        via: Via,
+        deadline: Instant,
+    ) -> Result<Decision, Reason> {
+        let Some(discovery) = self
+            .discovery
+            .as_deref()
+            .filter(|_| self.standing.is_store_proved())
+        else {
+            return Err(Reason::SourceMissing);
+        };
+        let credentials = caller.credentials;
+        match self
+            .access
+            .decide(target, target, credentials, deadline)
+            .await
+        {
+            Verdict::Granted(_) => {}
+            verdict => return Err(verdict.reason()),
+        }
+        let pullable = self.access.pullable(credentials).await;
+        for source in discovery.candidates(target, digest, (&pullable, Shared::IsEnough)) {
+            let verdict = self
+                .access
+                .decide_suggested(target, &source, credentials, deadline)
+                .await;
+            let grant = match verdict {
+                Verdict::Granted(grant) => grant,
+                Verdict::Refused(_) => continue,
+                verdict => return Err(verdict.reason()),
+            };
+            let request = MountRequest {
+                target: target.clone(),
+                source,
+                digest: digest.clone(),
+            };
+            let linked = self.locate_and_link(grant, &request, caller.id, via, deadline);
+            match linked.await {
+                Decision::Forward(Forward {
+                    reason: Reason::SourceMissing | Reason::BlobMissing,
+                    ..
+                }) => discovery.forget(&request.source, digest),
+                Decision::Forward(forward) if forward.outcome != Outcome::WouldMount => {
+                    return Err(forward.reason);
+                }
+                decision => {
+                    discovery.was_used(&request.source);
+                    return Ok(decision);
+                }
+            }
+        }
+        Err(Reason::SourceMissing)
+    }
+
+    /// A layer was pushed to a repository, with these credentials.
+    pub async fn saw_push(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        credentials: Option<&Credentials>,
+    ) {
+        if let Some(discovery) = &self.discovery {
+            discovery.was_used(repository);
+        }
+        self.saw(repository, digest, credentials).await;
+    }
+
+    /// A repository was seen to hold a layer, by an answer of the registry's to these credentials.
+    pub async fn saw(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        credentials: Option<&Credentials>,
+    ) {
+        let Some(discovery) = &self.discovery else {
+            return;
+        };
+        discovery.learn(repository, digest);
+        self.metrics.index_links(discovery.links());
+        if let Some(credentials) = credentials {
+            self.access.saw_use(credentials, repository).await;
+        }
+    }
+
+    /// Somebody is about to delete a layer from a repository: no HEAD brings it back.
+    #[must_use]
+    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> Option<Deletion> {
+        let discovery = self.discovery.as_ref()?;
+        Some(discovery.deletion(repository, digest))
+    }
+}

@@ -1,0 +1,107 @@
+//! Questions of our own in a caller's name, to a registry that decides everything itself.
+//!
+//! They carry the caller's Authorization and the client's Host, because a token may be good only
+//! for the host for which it was made (`pulp_container/app/token_verification.py`), and what
+//! proxies said of the client: the registry may have rules by address, and its answer may go to
+//! the client. Nothing else of the client's is in them.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use pingora::Result;
+use pingora::http::RequestHeader;
+
+use super::{Exchange, Held, USER_AGENT};
+use crate::access::Credentials;
+use crate::metrics::Metrics;
+
+/// Asks one registry.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    exchange: Arc<Exchange>,
+    /// The registry's own, with slashes at both ends.
+    prefix: String,
+    metrics: Arc<Metrics>,
+}
+
+/// In whose name.
+#[derive(Debug, Clone)]
+pub struct InName {
+    /// The client's.
+    host: HeaderValue,
+    /// The caller's own, if there is one.
+    authorization: Option<HeaderValue>,
+    /// What proxies said of the client.
+    forwarded: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What names a request and whose it is, besides all headers that begin with `x-forwarded-`.
+const FORWARDED: &[&str] = &["forwarded", "x-real-ip", "x-request-id"];
+
+impl InName {
+    /// Of a client's request with these headers; `None` where it names no host.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, credentials: &Credentials) -> Option<Self> {
+        let is_forwarded = |name: &HeaderName| {
+            let name = name.as_str();
+            name.starts_with("x-forwarded-") || FORWARDED.contains(&name)
+        };
+        let forwarded = headers.iter().filter(|(name, _)| is_forwarded(name));
+        Some(Self {
+            host: headers.get(header::HOST)?.clone(),
+            authorization: credentials.header().cloned(),
+            forwarded: forwarded
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        })
+    }
+}
+
+impl Asker {
+    /// Asks the registry with this prefix through `exchange`.
+    #[must_use]
+    pub fn new(exchange: Arc<Exchange>, prefix: &str, metrics: Arc<Metrics>) -> Self {
+        Self {
+            exchange,
+            prefix: prefix.to_owned(),
+            metrics,
+        }
+    }
+
+    /// Asks a question without a body; `path` is made from parsed names and relative to the prefix.
+    ///
+    /// # Errors
+    /// Where the registry gave no answer.
+    pub async fn ask(&self, method: Method, path: &str, name: &InName) -> Result<Held> {
+        let mut head = self.head(&method, path, name)?;
+        if matches!(method, Method::POST | Method::PUT) {
+            head.insert_header(header::CONTENT_LENGTH, "0")?;
+        }
+        let _timer = self.metrics.upstream_timer();
+        self.exchange.send(head).await
+    }
+
+    /// The head of such a question.
+    ///
+    /// # Errors
+    /// Where the path is none.
+    pub fn head(&self, method: &Method, path: &str, name: &InName) -> Result<RequestHeader> {
+        let target = format!("{}{path}", self.prefix);
+        let mut head = RequestHeader::build(method.clone(), target.as_bytes(), Some(6))?;
+        head.insert_header(header::HOST, &name.host)?;
+        head.insert_header(header::USER_AGENT, USER_AGENT)?;
+        if let Some(value) = &name.authorization {
+            head.insert_header(header::AUTHORIZATION, value)?;
+        }
+        for (header, value) in &name.forwarded {
+            head.append_header(header.clone(), value)?;
+        }
+        Ok(head)
+    }
+
+    /// By which a question with a body is sent.
+    #[must_use]
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+}

@@ -1,0 +1,535 @@
+//! Layers that the client does not know of, mounted by the registry itself.
+
+use crate::support;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use support::faulty::{Faulty, Verdict, answer};
+use support::image::Image;
+use support::pulp::{self, ADMIN, Pulp, fresh, settled};
+use support::push::{Client, encoded};
+use support::sidecar::Sidecar;
+use support::wait_until;
+
+/// A base image that was pushed through a sidecar, which may suggest it.
+struct Case {
+    pulp: &'static Pulp,
+    sidecar: Sidecar,
+    base: String,
+    image: Image,
+}
+
+fn case(change: impl FnOnce(&mut Value)) -> Option<Case> {
+    let pulp = pulp::start()?;
+    let team = fresh("team");
+    let sidecar = pulp.sidecar(|config| {
+        config["discovery"] = json!({
+            "enabled": true, "on_head": true, "widen_scopes": true,
+            "shared_sources": [format!("{team}/*")],
+        });
+        change(config);
+    });
+    let base = format!("{team}/base");
+    let image = Image::of(&[&fresh("a"), &fresh("b")], 2000);
+    image.push(&pulp.pushing(sidecar.port, ADMIN, &base), &base, "v1");
+    Some(Case {
+        pulp,
+        sidecar,
+        base,
+        image,
+    })
+}
+
+impl Case {
+    /// What the token endpoint says through the sidecar to a user who wants to push.
+    fn token(&self, user: &str, target: &str) -> Value {
+        let scope = format!("repository:{target}:pull,push");
+        let path = Pulp::token_target(self.sidecar.port, &[&scope]);
+        let login = self.sidecar.client().basic(user, user);
+        serde_json::from_slice(&login.get(&path).expect(200).body).unwrap()
+    }
+
+    fn pushing(&self, user: &str, target: &str) -> Client {
+        let token = self.token(user, target);
+        self.sidecar
+            .client()
+            .bearer(token["token"].as_str().unwrap())
+    }
+}
+
+/// What a token grants, by repository.
+fn access(token: &Value) -> Vec<(String, Vec<String>)> {
+    let claims = token["token"].as_str().unwrap().split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&from_base64(claims)).unwrap();
+    let entries = claims["access"].as_array().unwrap();
+    let list = |entry: &Value| {
+        let mut actions: Vec<String> = serde_json::from_value(entry["actions"].clone()).unwrap();
+        actions.sort();
+        (entry["name"].as_str().unwrap().to_owned(), actions)
+    };
+    entries.iter().map(list).collect()
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const SET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let value = |letter: u8| SET.iter().position(|known| *known == letter).unwrap();
+    let mut bytes = Vec::new();
+    let (mut bits, mut held) = (0_usize, 0);
+    for letter in text.bytes() {
+        bits = bits << 6 | value(letter);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from(bits >> held & 0xff).unwrap());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_fresh_runner_sends_no_layer_that_a_shared_repository_holds() {
+    let Some(case) = case(|_| ()) else { return };
+    let user = case.pulp.user();
+    let target = format!("{user}/app");
+    let client = case.pushing(&user, &target);
+    for layer in &case.image.layers {
+        client.head_blob(&target, &layer.digest).expect(302);
+        assert_eq!(case.pulp.pull(&client, &target, &layer.digest), layer.bytes);
+    }
+    assert_eq!(case.sidecar.mounts("native", "none"), 2);
+    let uploads = format!("\"PUT /v2/{target}/blobs/");
+    assert_eq!(case.pulp.answered(&uploads).len(), 0);
+    let absent = support::digest_of(fresh("absent").as_bytes());
+    client.head_blob(&target, &absent).expect(404);
+}
+
+#[test]
+fn a_scope_that_is_denied_fails_no_token_and_empties_none() {
+    let Some(case) = case(|_| ()) else { return };
+    let secret = case.base.replace("base", "secret");
+    case.image.push(
+        &case.pulp.pushing(case.sidecar.port, ADMIN, &secret),
+        &secret,
+        "v1",
+    );
+    case.pulp.hide(&secret);
+    let user = case.pulp.user();
+    let target = format!("{user}/app");
+    let mut granted = access(&case.token(&user, &target));
+    granted.sort();
+    let list = |name: &str, actions: &[&str]| {
+        let actions = actions.iter().map(|action| (*action).to_owned()).collect();
+        (name.to_owned(), actions)
+    };
+    let mut expected = vec![
+        list(&target, &["pull", "push"]),
+        list(&case.base, &["pull"]),
+        list(&secret, &[]),
+    ];
+    expected.sort();
+    assert_eq!(granted, expected);
+    // A push with it goes on as with any other.
+    let client = case.pushing(&user, &target);
+    let image = Image::of(&[&fresh("own")], 2000);
+    image.push(&client, &target, "v1");
+}
+
+#[test]
+fn a_token_names_no_repository_that_its_owner_could_not_know_of() {
+    let Some(case) = case(|config| config["discovery"]["sources"] = json!("any")) else {
+        return;
+    };
+    let user = case.pulp.user();
+    let (own, secret) = (format!("{user}/own"), format!("{user}/secret"));
+    case.image.push(&case.pushing(&user, &own), &own, "v1");
+    let admin = case.pulp.pushing(case.sidecar.port, ADMIN, &secret);
+    case.image.push(&admin, &secret, "v1");
+    case.pulp.hide(&secret);
+    let app = format!("{user}/app");
+    let named = |token: &Value| {
+        let mut names: Vec<_> = access(token).into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names
+    };
+    let mut expected = vec![app.clone(), own, case.base.clone()];
+    expected.sort();
+    assert_eq!(named(&case.token(&user, &app)), expected);
+    let other = case.pulp.user();
+    let app = format!("{other}/app");
+    let mut expected = vec![app.clone(), case.base.clone()];
+    expected.sort();
+    assert_eq!(named(&case.token(&other, &app)), expected);
+}
+
+#[test]
+fn nothing_that_a_token_says_is_believed_before_the_registry_has_taken_it() {
+    let Some(case) = case(|config| config["discovery"]["sources"] = json!("any")) else {
+        return;
+    };
+    let user = case.pulp.user();
+    let digest = &case.image.layers[0].digest;
+    let there = format!("{user}/there");
+    let own = Image::of(&[&fresh("own")], 2000);
+    own.push(&case.pushing(&user, &there), &there, "v1");
+    let absent = support::digest_of(fresh("absent").as_bytes());
+    for target in [there, format!("{user}/new")] {
+        // It names the holder, and somebody else has signed it.
+        let token = case.token(&user, &target);
+        let token = token["token"].as_str().unwrap();
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        let forged = case
+            .sidecar
+            .client()
+            .bearer(&format!("{signed}.{}", "A".repeat(86)));
+        let asked = |digest: &str| {
+            let count = |what: &str| case.pulp.answered(what).len();
+            let posts = format!("\"POST /v2/{target}/blobs/");
+            let heads =
+                [&target, &case.base].map(|name| format!("\"HEAD /v2/{name}/blobs/{digest}"));
+            let before = (count(&posts), count(&heads[0]), count(&heads[1]));
+            forged.head_blob(&target, digest).expect(401);
+            let path = format!("/v2/{target}/blobs/uploads/?mount={}", encoded(digest));
+            forged.request("POST", &path).send(forged.port).expect(401);
+            forged.mount(&target, digest, "nowhere").expect(401);
+            settled(|| count(&posts), before.0 + 2);
+            (count(&heads[0]) - before.1, count(&heads[1]) - before.2)
+        };
+        // One of the client's own, and one before a source is looked for.
+        assert_eq!(asked(digest), (2, 0));
+        assert_eq!(asked(&absent), (2, 0));
+    }
+    assert_eq!(case.sidecar.mounts("native", "none"), 0);
+}
+
+#[test]
+fn a_mount_without_from_or_with_a_useless_one_finds_the_layer() {
+    let Some(case) = case(|_| ()) else { return };
+    let user = case.pulp.user();
+    let digest = &case.image.layers[0].digest;
+    let target = format!("{user}/one");
+    let client = case.pushing(&user, &target);
+    let path = format!("/v2/{target}/blobs/uploads/?mount={}", encoded(digest));
+    let mounted = client.request("POST", &path).send(client.port).expect(201);
+    assert_eq!(mounted.header("Docker-Content-Digest"), Some(&**digest));
+    client.head_blob(&target, digest).expect(302);
+
+    let other = format!("{user}/two");
+    let nowhere = format!("{user}/nowhere");
+    let scopes = [
+        format!("repository:{other}:pull,push"),
+        format!("repository:{nowhere}:pull"),
+        format!("repository:{}:pull", case.base),
+    ];
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let client = case.pulp.client(case.sidecar.port, &user, &scopes);
+    client.mount(&other, digest, &nowhere).expect(201);
+    assert_eq!(case.sidecar.mounts("native", "none"), 2);
+}
+
+#[test]
+fn a_token_that_does_not_name_a_holder_causes_nothing_whether_there_is_one_or_not() {
+    let Some(case) = case(|config| {
+        config["discovery"]["widen_scopes"] = json!(false);
+        config["discovery"]["sources"] = json!("any");
+    }) else {
+        return;
+    };
+    let user = case.pulp.user();
+    let target = format!("{user}/app");
+    let client = case.pushing(&user, &target);
+    let absent = support::digest_of(fresh("absent").as_bytes());
+    for digest in [&case.image.layers[0].digest, &absent] {
+        client.head_blob(&target, digest).expect(404);
+        let heads = format!("\"HEAD /v2/{target}/blobs/{digest}");
+        settled(|| case.pulp.answered(&heads).len(), 1);
+    }
+    let posts = format!("\"POST /v2/{target}/blobs/");
+    assert_eq!(case.pulp.answered(&posts).len(), 0);
+    assert_eq!(case.sidecar.mounts("native", "none"), 0);
+}
+
+/// What stands in front of a Pulp, and gives answers of its own.
+fn in_front_of_pulp(upstream: &Faulty) -> Sidecar {
+    Sidecar::from(&json!({
+        "listen": {"address": "127.0.0.1:0"},
+        "admin": {"address": "127.0.0.1:0"},
+        "upstream": {"url": upstream.url(), "kind": "pulp"},
+        "discovery": {
+            "enabled": true, "on_head": true, "sources": "any", "widen_scopes": true,
+            "shared_sources": ["base/*"],
+        },
+    }))
+}
+
+#[test]
+fn a_404_of_somebody_else_s_is_not_pulps_word_that_it_has_taken_a_token() {
+    let upstream = Faulty::start(|heard| {
+        Verdict::Answer(match &*heard.method {
+            "HEAD" if heard.target.starts_with("/v2/src/") => answer("200 OK", ""),
+            _ => answer("404 Not Found", ""),
+        })
+    });
+    let sidecar = in_front_of_pulp(&upstream);
+    let digest = support::digest_of(b"a layer");
+    // {"access":[{"type":"repository","name":"src","actions":["pull"]}]}
+    let token = "e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6InNyYyIsImFjdGlvbnMiOlsicHVsbCJdfV19.c2ln";
+    let client = sidecar.client().bearer(token);
+    client.head_blob("src", &digest).expect(200);
+    client.head_blob("dst", &digest).expect(404);
+    let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(&digest));
+    client.request("POST", &path).send(client.port).expect(404);
+    let all = upstream.all();
+    assert!(all.iter().all(|heard| !heard.target.contains("from=")));
+    let looks = all.iter().filter(|heard| heard.target.contains("/src/"));
+    assert_eq!(looks.count(), 1);
+}
+
+#[test]
+fn a_token_server_that_refuses_more_scopes_gets_the_clients_own_question() {
+    let upstream = Faulty::start(|heard| {
+        let scopes = heard.target.matches("scope=").count();
+        Verdict::Answer(match &*heard.method {
+            "PUT" => {
+                let digest = heard.target.rsplit('=').next().unwrap();
+                let head = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n";
+                format!("{head}Docker-Content-Digest: {digest}\r\n\r\n").into()
+            }
+            _ if scopes > 1 => answer("400 Bad Request", ""),
+            _ => answer("200 OK", r#"{"token":"e30.e30.c2ln"}"#),
+        })
+    });
+    let sidecar = in_front_of_pulp(&upstream);
+    let login = sidecar.client().basic("alice", "right");
+    let digest = support::digest_of(b"a layer");
+    let put = format!("/v2/base/os/blobs/uploads/1?digest={digest}");
+    login.request("PUT", &put).send(login.port);
+    let scope = encoded("repository:team/app:pull,push");
+    let question = format!("/token/?service=h&scope={scope}");
+    for _ in 0..2 {
+        let answer = login.get(&question).expect(200);
+        assert_eq!(answer.text(), r#"{"token":"e30.e30.c2ln"}"#);
+    }
+    let asked = upstream.all();
+    let asked = asked
+        .iter()
+        .filter(|heard| heard.target.starts_with("/token/"));
+    let counts: Vec<_> = asked
+        .map(|heard| heard.target.matches("scope=").count())
+        .collect();
+    // Once with more, and then never again for a while.
+    assert_eq!(counts, [2, 1, 1]);
+}
+
+/// What a registry of another kind answers to mounts; everything else is as usual.
+struct Other {
+    upstream: Faulty,
+    is_closed: Arc<AtomicBool>,
+    sidecar: Sidecar,
+    digest: String,
+}
+
+impl Other {
+    /// It mounts from `src`, and begins an upload for a mount from anywhere else.
+    fn start() -> Self {
+        let mounted = AtomicBool::new(false);
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let closed = is_closed.clone();
+        let upstream = Faulty::start(move |heard| {
+            let is_mount = heard.target.contains("mount=");
+            let begun = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\
+                         Location: /v2/dst/blobs/uploads/17?_state=a\r\n\r\n";
+            let said = match &*heard.method {
+                _ if heard.header("Authorization").is_none() => "401 Unauthorized",
+                "DELETE" => "204 No Content",
+                "PUT" => {
+                    let digest = heard.target.rsplit('=').next().unwrap();
+                    let head = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n";
+                    let named = format!("{head}Docker-Content-Digest: {digest}\r\n\r\n");
+                    return Verdict::Answer(named.into());
+                }
+                "HEAD" if heard.target.starts_with("/v2/dst/") && !mounted.load(SeqCst) => {
+                    "404 Not Found"
+                }
+                "HEAD" if heard.target.starts_with("/v2/closed/") && closed.load(SeqCst) => {
+                    "403 Forbidden"
+                }
+                "HEAD" => "200 OK",
+                "POST" if heard.target.contains("from=slow") => {
+                    return Verdict::Pieces(vec![begun.into()], Duration::from_millis(500));
+                }
+                "POST" if is_mount && heard.target.contains("from=src") => {
+                    mounted.store(true, SeqCst);
+                    "201 Created"
+                }
+                _ => return Verdict::Answer(begun.into()),
+            };
+            Verdict::Answer(answer(said, ""))
+        });
+        let config = json!({
+            "listen": {"address": "127.0.0.1:0"},
+            "admin": {"address": "127.0.0.1:0"},
+            "upstream": {"url": upstream.url(), "kind": "generic"},
+            "discovery": {
+                "enabled": true, "on_head": true, "sources": "any", "shared_sources": ["base/*"],
+            },
+        });
+        Self {
+            upstream,
+            is_closed,
+            sidecar: Sidecar::from(&config),
+            digest: support::digest_of(b"a layer"),
+        }
+    }
+
+    /// From now on nobody may see one repository.
+    fn close(&self) {
+        self.is_closed.store(true, SeqCst);
+    }
+
+    fn alice(&self) -> Client {
+        self.sidecar.client().basic("alice", "right")
+    }
+
+    /// The mounts that were asked for, and what else changes something.
+    fn writes(&self) -> Vec<String> {
+        let all = self.upstream.all();
+        let writes = all.iter().filter(|heard| heard.method != "HEAD");
+        writes
+            .map(|heard| format!("{} {}", heard.method, heard.target))
+            .collect()
+    }
+}
+
+#[test]
+fn in_front_of_any_registry_a_login_is_tried_where_it_was_used() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    let bob = other.sidecar.client().basic("bob", "also right");
+    alice.head_blob("dst", digest).expect(404);
+    alice.head_blob("src", digest).expect(200);
+    other.sidecar.client().head_blob("dst", digest).expect(401);
+    bob.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 0);
+    alice.head_blob("dst", digest).expect(200);
+    assert_eq!(other.writes().len(), 1);
+    assert_eq!(other.sidecar.mounts("native", "none"), 1);
+}
+
+#[test]
+fn in_front_of_any_registry_a_token_is_tried_where_it_was_used_and_not_where_it_says() {
+    let other = Other::start();
+    other.alice().head_blob("src", &other.digest).expect(200);
+    // {"access":[{"type":"repository","name":"src","actions":["pull"]}]}
+    let token = "e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6InNyYyIsImFjdGlvbnMiOlsicHVsbCJdfV19.c2ln";
+    let client = other.sidecar.client().bearer(token);
+    client.head_blob("dst", &other.digest).expect(404);
+    assert_eq!(other.writes().len(), 0);
+    client.head_blob("src", &other.digest).expect(200);
+    client.head_blob("dst", &other.digest).expect(200);
+    assert_eq!(other.writes().len(), 1);
+}
+
+#[test]
+fn in_front_of_any_registry_what_is_shared_is_tried_for_logins_that_it_knows() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    let bob = other.sidecar.client().basic("bob", "who knows");
+    alice.head_blob("base/os", digest).expect(200);
+    bob.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 0);
+    // Anybody may be shown a layer of a public repository; a push shows who it is.
+    bob.head_blob("elsewhere", digest).expect(200);
+    bob.head_blob("dst", digest).expect(404);
+    let is_shared = |write: &String| write.contains("from=base%2Fos");
+    assert!(!other.writes().iter().any(is_shared));
+    let session = "/v2/own/blobs/uploads/1?digest=";
+    let own = support::digest_of(b"bob's own");
+    let end = bob.request("PUT", &format!("{session}{own}"));
+    end.body(b"bob's own").send(bob.port).expect(201);
+    bob.head_blob("dst", digest).expect(404);
+    assert!(other.writes().iter().any(is_shared));
+}
+
+#[test]
+fn in_front_of_any_registry_a_source_that_the_caller_may_no_longer_see_is_not_tried_again() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("closed", digest).expect(200);
+    other.close();
+    alice.head_blob("dst", digest).expect(404);
+    let looks = || {
+        let all = other.upstream.all();
+        let looks = all
+            .iter()
+            .filter(|heard| heard.target.starts_with("/v2/closed/"));
+        looks.count()
+    };
+    assert_eq!(looks(), 2);
+    alice.head_blob("dst", digest).expect(404);
+    assert_eq!((looks(), other.writes().len()), (2, 0));
+}
+
+#[test]
+fn what_proxies_say_of_a_client_is_said_for_a_suggestion_too() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("src", digest).expect(200);
+    let path = format!("/v2/dst/blobs/{digest}");
+    let head = alice.request("HEAD", &path);
+    let head = head
+        .header("X-Forwarded-Proto", "https")
+        .header("Cookie", "a=b");
+    head.send(alice.port).expect(200);
+    let all = other.upstream.all();
+    let mount = all.iter().find(|heard| heard.method == "POST").unwrap();
+    assert_eq!(mount.header("X-Forwarded-Proto"), Some("https"));
+    assert_eq!(mount.header("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(mount.header("Cookie"), None);
+}
+
+#[test]
+fn a_client_that_leaves_leaves_no_upload_of_a_suggestion_behind() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("slow", digest).expect(200);
+    let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(digest));
+    let mut connection = alice.connect();
+    let request = alice.request("POST", &path);
+    connection.write(&request.bytes(alice.port)).unwrap();
+    wait_until("the mount is asked for", || other.writes().len() == 1);
+    drop(connection);
+    let end = "DELETE /v2/dst/blobs/uploads/17?_state=a";
+    wait_until("its session is deleted", || {
+        other.writes().iter().any(|write| write == end)
+    });
+}
+
+#[test]
+fn an_upload_that_a_useless_suggestion_has_begun_is_deleted_and_the_suggestion_forgotten() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("other", digest).expect(200);
+    alice.head_blob("dst", digest).expect(404);
+    wait_until("its session is deleted", || other.writes().len() == 2);
+    let writes = other.writes();
+    assert!(writes[0].starts_with("POST /v2/dst/blobs/uploads/?from=other&"));
+    assert_eq!(writes[1], "DELETE /v2/dst/blobs/uploads/17?_state=a");
+    alice.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 2);
+}
+
+#[test]
+fn in_front_of_any_registry_what_was_deleted_stays_away() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("src", digest).expect(200);
+    let path = format!("/v2/dst/blobs/{}", encoded(digest));
+    alice.request("DELETE", &path).send(alice.port).expect(204);
+    alice.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 1);
+    // A mount is wanted all the same.
+    let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(digest));
+    alice.request("POST", &path).send(alice.port).expect(201);
+}
