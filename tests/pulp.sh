@@ -7,6 +7,7 @@
 #                           standard input, whatever became of whoever holds it
 #
 # CROSSMOUNT_PULP_HASHING=real makes each login cost what it costs outside of tests.
+# CROSSMOUNT_PULP_ADDRESS is where it listens for clients, 127.0.0.1 if left out.
 set -euo pipefail
 
 tools=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
@@ -15,6 +16,7 @@ programs=$tools/pulp
 state=${CROSSMOUNT_PULP_STATE:-/var/tmp/crossmount-pulp-$UID}
 wanted=(pulp-container==2.30.0 pulpcore==3.123.1)
 password=adminpass
+address=${CROSSMOUNT_PULP_ADDRESS:-127.0.0.1}
 
 postgres() {
   find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1
@@ -115,11 +117,11 @@ DEPLOY_ROOT = "$state"
 MEDIA_ROOT = "$state/media"
 STATIC_ROOT = "$state/assets"
 WORKING_DIRECTORY = FILE_UPLOAD_TEMP_DIR = "$state/tmp"
-CONTENT_ORIGIN = "http://127.0.0.1:$content_port"
+CONTENT_ORIGIN = "http://$address:$content_port"
 ALLOWED_HOSTS = ["*"]
 ANALYTICS = False
 TOKEN_AUTH_DISABLED = False
-TOKEN_SERVER = "http://127.0.0.1:$public_port/token/"
+TOKEN_SERVER = "http://$address:$public_port/token/"
 TOKEN_SIGNATURE_ALGORITHM = "ES256"
 PUBLIC_KEY_PATH = "$state/keys/public.pem"
 PRIVATE_KEY_PATH = "$state/keys/private.pem"
@@ -183,12 +185,12 @@ serve() {
     echo "${wanted[*]}" >"$state/migrated"
   fi
   manage reset-admin-password --password "$password"
-  launch pulpcore-api --bind "127.0.0.1:$api_port" --workers 2 --access-logfile -
-  launch pulpcore-content --bind "127.0.0.1:$content_port" --workers 1
+  launch pulpcore-api --bind "$address:$api_port" --workers 2 --access-logfile -
+  launch pulpcore-content --bind "$address:$content_port" --workers 1
   launch pulpcore-worker
-  wait_for "http://127.0.0.1:$api_port/pulp/api/v3/status/" '"online_workers":\[\{'
-  wait_for "http://127.0.0.1:$api_port/v2/" '^HTTP/1.1 401'
-  wait_for "http://127.0.0.1:$content_port/pulp/content/" '^HTTP/1.1 (200|404)'
+  wait_for "http://$address:$api_port/pulp/api/v3/status/" '"online_workers":\[\{'
+  wait_for "http://$address:$api_port/v2/" '^HTTP/1.1 401'
+  wait_for "http://$address:$content_port/pulp/content/" '^HTTP/1.1 (200|404)'
   printf '%s=%s\n' api "$api_port" content "$content_port" public "$public_port" \
     media "$state/media" log "$state/log/pulpcore-api.log" password "$password"
   echo ready
@@ -199,7 +201,7 @@ serve() {
 case ${1-} in
   install | serve) "$1" ;;
   *)
-    sed -n '2,11p' "$0"
+    sed -n '2,12p' "$0"
     exit 64
     ;;
 esac

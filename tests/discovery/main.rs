@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod deleted;
 mod dry_run;
 mod heads;

@@ -169,3 +169,67 @@ impl Drop for Ctr {
         let _ = self.daemon.wait();
     }
 }
+
+/// docker with a daemon of its own, which knows no other registry and keeps nothing.
+pub struct Docker {
+    home: TempDir,
+    daemon: Child,
+}
+
+impl Docker {
+    pub fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let place = |name: &str| home.path().join(name);
+        let log = fs::File::create(place("log")).unwrap();
+        let daemon = Command::new("dockerd")
+            .args(["--storage-driver", "vfs", "--bridge=none"])
+            .args(["--iptables=false", "--ip6tables=false"])
+            .arg("--data-root")
+            .arg(place("data"))
+            .arg("--exec-root")
+            .arg(place("exec"))
+            .arg("--pidfile")
+            .arg(place("pid"))
+            .arg("--host")
+            .arg(format!("unix://{}", place("socket").display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let docker = Self { home, daemon };
+        let start = Instant::now();
+        while !docker.try_run(&["version"]).status.success() {
+            let log = fs::read_to_string(docker.home.path().join("log")).unwrap_or_default();
+            assert!(start.elapsed() < PATIENCE, "dockerd does not answer: {log}");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        docker
+    }
+
+    fn try_run(&self, args: &[&str]) -> Output {
+        let socket = self.home.path().join("socket");
+        Command::new("/usr/bin/docker")
+            .arg("--host")
+            .arg(format!("unix://{}", socket.display()))
+            .args(args)
+            .env("HOME", self.home.path())
+            .env("DOCKER_CONFIG", self.home.path().join("config"))
+            .output()
+            .unwrap()
+    }
+
+    pub fn run(&self, args: &[&str]) {
+        let output = self.try_run(args);
+        assert!(output.status.success(), "docker {args:?}: {output:?}");
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        // It ends its containerd itself; killed, it would leave it behind.
+        let id = rustix::process::Pid::from_child(&self.daemon);
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = self.daemon.wait();
+    }
+}

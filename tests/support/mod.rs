@@ -26,6 +26,7 @@ pub mod secrets;
 pub mod secured;
 pub mod sidecar;
 pub mod store;
+pub mod token_server;
 pub mod tokens;
 pub mod tools;
 pub mod traced;

@@ -1,0 +1,84 @@
+"""The results as a table and as a picture."""
+
+MB = 1_000_000
+# What is to be reached in front of distribution: bytes to unique bytes, by order.
+GOALS = {"one after another": 1.05, "level by level, eight at a time": 1.15}
+FASTER = 5
+
+
+def pairs(results):
+    """Each registry and order with its run past crossmount and the one through it."""
+    for direct, through in zip(results[::2], results[1::2]):
+        assert direct["direct"] and not through["direct"]
+        yield direct["registry"], direct["order"], direct, through
+
+
+def missed(results, unique):
+    """Orders in which more bytes were sent to distribution than is wanted."""
+    return [
+        order
+        for registry, order, _, through in pairs(results)
+        if registry == "distribution" and through["sent"] > unique * GOALS.get(order, float("inf"))
+    ]
+
+
+def reached(is_reached):
+    return "reached" if is_reached else "MISSED"
+
+
+def table(results, unique, everything):
+    lines = [
+        "# The fleet",
+        "",
+        "Written by `./examples/fleet/fleet.py --pulp --write`. Sixty images in four levels are "
+        "pushed through a link of 100 Mbit/s by runners that know nothing, with bcrypt passwords to "
+        "docker-registry and with tokens to Pulp, directly and through crossmount with discovery.",
+        "",
+        f"All images have {everything / MB:.0f} MB, their unique content {unique / MB:.1f} MB: "
+        f"{100 - 100 * unique / everything:.0f} % is shared.",
+        "",
+        "| registry | order | directly | | through crossmount | | sent to unique | times as fast |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for registry, order, direct, through in pairs(results):
+        ratio = through["sent"] / unique
+        faster = direct["seconds"] / through["seconds"]
+        is_ours = registry == "distribution"
+        goal = GOALS.get(order) if is_ours else None
+        said = f" (at most {goal:g}: {reached(ratio <= goal)})" if goal else ""
+        fast = f" (at least {FASTER}: {reached(faster >= FASTER)})" if goal else ""
+        lines.append(
+            f"| {registry} | {order} | {direct['sent'] / MB:.1f} MB | {direct['seconds']:.1f} s | "
+            f"{through['sent'] / MB:.1f} MB | {through['seconds']:.1f} s | "
+            f"{ratio:.3f}{said} | {faster:.1f}{fast} |"
+        )
+    return "\n".join([*lines, "", "![bytes sent and seconds](RESULTS.svg)", ""])
+
+
+def picture(results, unique):
+    """Bars for bytes, one pair for each run, with the limit as a line."""
+    rows = list(pairs(results))
+    width, left, step = 760, 300, 46
+    most = max(result["sent"] for result in results)
+    scale = (width - left - 150) / most
+    height = 60 + step * len(rows)
+    limit = left + unique * scale
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="20">bytes sent (grey: directly, blue: through crossmount; '
+        "line: unique content)</text>",
+    ]
+    for number, (registry, order, direct, through) in enumerate(rows):
+        top = 36 + step * number
+        parts.append(f'<text x="{left - 8}" y="{top + 18}" text-anchor="end">{registry}, {order}</text>')
+        for place, (result, colour) in enumerate(((direct, "#999"), (through, "#2b6cb0"))):
+            long, y = result["sent"] * scale, top + 15 * place
+            parts.append(f'<rect x="{left}" y="{y}" width="{long:.1f}" height="12" fill="{colour}"/>')
+            words = f"{result['sent'] / MB:.0f} MB, {result['seconds']:.0f} s"
+            parts.append(f'<text x="{left + long + 6:.1f}" y="{y + 10}">{words}</text>')
+    parts.append(
+        f'<line x1="{limit:.1f}" y1="30" x2="{limit:.1f}" y2="{height - 20}" stroke="#c53030"/>'
+    )
+    return "\n".join([*parts, "</svg>", ""])

@@ -1,0 +1,60 @@
+//! A token server that gives every login what it asks for.
+
+use super::faulty::{Faulty, Heard, Verdict, answer, ok};
+use super::tokens::Tokens;
+use serde_json::json;
+use std::sync::Arc;
+
+/// Ends with the test process.
+pub struct TokenServer {
+    server: Faulty,
+}
+
+impl TokenServer {
+    pub fn start(tokens: Arc<Tokens>) -> Self {
+        let server = Faulty::start(move |heard| {
+            if heard.header("Authorization").is_none() {
+                return Verdict::Answer(answer("401 Unauthorized", ""));
+            }
+            let asked = scopes(heard);
+            let asked: Vec<(&str, Vec<&str>)> = asked
+                .iter()
+                .map(|(name, actions)| (name.as_str(), actions.split(',').collect()))
+                .collect();
+            let access: Vec<(&str, &[&str])> = asked
+                .iter()
+                .map(|(name, actions)| (*name, actions.as_slice()))
+                .collect();
+            let token = tokens.token("alice", &access);
+            let body = json!({"token": token, "expires_in": 300});
+            Verdict::Answer(ok(&body.to_string()))
+        });
+        Self { server }
+    }
+
+    pub fn realm(&self) -> String {
+        format!("{}/token", self.server.url())
+    }
+}
+
+/// Repositories and actions of a request's query.
+fn scopes(heard: &Heard) -> Vec<(String, String)> {
+    let query = heard.target.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("scope="));
+    let plain = |text: &str| {
+        let text = text
+            .replace("%3A", ":")
+            .replace("%2F", "/")
+            .replace("%2C", ",");
+        text.replace("%20", " ").replace('+', " ")
+    };
+    let words: Vec<_> = pairs.map(plain).collect();
+    let scopes = words.iter().flat_map(|text| text.split(' '));
+    let repository = |scope: &str| {
+        let (name, actions) = scope.strip_prefix("repository:")?.rsplit_once(':')?;
+        Some((name.to_owned(), actions.to_owned()))
+    };
+    scopes.filter_map(repository).collect()
+}
