@@ -33,6 +33,15 @@ pub enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Say what a registry's store holds, and how often it was sent. Reads only.
+    Report {
+        /// The registry's rootdirectory.
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+        /// For machines: one object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Where the settings are. Flags win over environment, environment over the file.

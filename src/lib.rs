@@ -32,8 +32,9 @@
 //! asks the registry and knows whether it may be written beside; [`http`] `passing` tells it
 //! what the registry's own answers show. [`oci`] has names and digests that only parsing can
 //! make, [`config`] a configuration that cannot contradict itself, [`outcome`] the words for how
-//! a mount ends, [`memory`] answers that are remembered for seconds, [`metrics`] every metric, [`ops`] health, logs and the end of the process,
-//! [`workers`] the threads for calls that block. [`serve`] and [`check`] are the two commands.
+//! a mount ends, [`memory`] answers that are remembered for seconds, [`metrics`] every
+//! metric, [`ops`] health, logs and the end of the process, [`workers`] the threads for calls
+//! that block. [`serve`], [`check`] and [`report`] are the commands.
 
 pub mod access;
 pub mod check;
@@ -50,6 +51,7 @@ pub mod ops;
 pub mod outcome;
 mod query;
 pub mod relay;
+pub mod report;
 pub mod serve;
 pub mod store;
 pub mod tokens;

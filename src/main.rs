@@ -1,11 +1,13 @@
 //! The program: arguments to configuration to run.
 
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use crossmount::cli::{Cli, Command, Settings};
 use crossmount::config::Config;
-use crossmount::{check, ops, serve};
+use crossmount::{check, ops, report, serve};
 use tokio::runtime::Runtime;
 
 /// The exit code for a configuration that cannot be used (`EX_USAGE`).
@@ -34,7 +36,24 @@ fn main() -> ExitCode {
             }
             ExitCode::from(u8::from(!findings.is_good()))
         }),
+        Command::Report { root, json } => report(&root, json),
     }
+}
+
+fn report(root: &Path, json: bool) -> ExitCode {
+    let report = match report::report(root) {
+        Ok(report) => report,
+        Err(error) => return fail(&error, 1),
+    };
+    let text = if json {
+        serde_json::to_string_pretty(&report).map(|text| text + "\n")
+    } else {
+        Ok(report.to_string())
+    };
+    let written = text
+        .map_err(io::Error::from)
+        .and_then(|text| io::stdout().write_all(text.as_bytes()));
+    written.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
 }
 
 fn with(settings: Settings, run: impl FnOnce(&Runtime, Config) -> ExitCode) -> ExitCode {

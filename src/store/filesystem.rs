@@ -121,6 +121,20 @@ impl Filesystem {
         }
     }
 
+    /// As [`Filesystem::on_open`], once, and for any user: the job must only read.
+    ///
+    /// # Errors
+    /// What the job returns, or why the store cannot be opened.
+    pub fn on_open_to_read<T>(
+        &self,
+        job: impl FnOnce(&OpenStore<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.open()? {
+            Some(store) => job(&store).map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn open(&self) -> Result<Option<OpenStore<'_>>, StoreError> {
         let path = self.root.join(layout::VERSION_FOLDER);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -15,6 +15,11 @@ pub(super) fn layer_link(repository: &RepositoryName, digest: &Digest) -> String
     format!("{}/link", link_folder(repository, digest))
 }
 
+/// The folder of all blobs whose digest begins with this byte.
+pub(super) fn blobs_beginning_with(first: u8) -> String {
+    format!("blobs/sha256/{first:02x}")
+}
+
 /// The blob's bytes.
 pub(super) fn blob_data(digest: &Digest) -> String {
     let hex = digest.hex();

@@ -1,11 +1,12 @@
 //! The registry's filesystem store: where links and data are, and how a link is written.
 //!
 //! `layout` knows the paths, `filesystem` opens the store, `locate` reads it, `link`
-//! writes it, `folders` makes and syncs the folders of a link, `walk` comes by every link, and
-//! `ownership` says whether this user may write here. Everything blocks: it is called on
+//! writes it, `folders` makes and syncs the folders of a link, `walk` comes by every link and
+//! `blobs` by every blob, and `ownership` says whether this user may write here. Everything blocks: it is called on
 //! [`Workers`](crate::workers::Workers). Nothing here decides who may do what, and nothing
 //! knows HTTP: [`OpenStore::link`] takes a [`Grant`](crate::access::Grant) as the proof of that.
 
+mod blobs;
 mod filesystem;
 #[cfg(test)]
 mod fixture;
@@ -17,6 +18,7 @@ mod ownership;
 mod unsynced;
 mod walk;
 
+pub use blobs::Blob;
 pub use filesystem::{Filesystem, OpenStore, StoreError};
 pub use link::Linked;
 pub use locate::Located;

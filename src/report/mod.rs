@@ -1,0 +1,105 @@
+//! `crossmount report`: what a registry's store holds, and how often it was sent, before anybody
+//! installs anything. It only reads.
+//!
+//! First every link of a layer is looked at, and only its digest is kept, in `links`: 32 bytes
+//! each. Then the blobs come by in the order of their digests, so that none of them need be kept.
+//! `counted` is what comes out, `words` says it to people, and `progress` shows how far it is.
+
+mod counted;
+mod links;
+mod progress;
+mod words;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+pub use counted::{Amount, Damage, Report, Shared};
+
+use links::Links;
+use progress::Progress;
+
+use crate::config::Durability;
+use crate::store::{Abandoned, Blob, Filesystem, Located, OpenStore, Step, StoreError};
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// No registry has written here.
+    #[error(
+        "{} holds no registry: --root must be its rootdirectory, in which it has made docker/registry/v2",
+        .0.display()
+    )]
+    NoStore(PathBuf),
+    /// The disk gave no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Looks through the store below `root`, as any user who may read it.
+///
+/// # Errors
+/// [`ReportError`]; single folders that cannot be read are counted in the report.
+pub fn report(root: &Path) -> Result<Report, ReportError> {
+    let store = Filesystem::new(root, Durability::None);
+    let found = store.on_open_to_read(|store| {
+        let mut report = Report::default();
+        let progress = Progress::start();
+        let mut links = walk(store, &mut report, &progress)?;
+        compare(store, &mut links, &mut report, &progress);
+        progress.end();
+        Ok(report)
+    })?;
+    found.ok_or_else(|| ReportError::NoStore(root.to_owned()))
+}
+
+/// All links of layers, and what is wrong with some of them.
+fn walk(
+    store: &OpenStore<'_>,
+    report: &mut Report,
+    progress: &Progress,
+) -> Result<Links, StoreError> {
+    let mut links = Links::default();
+    let mut visit = |step: Step<'_>| {
+        match step {
+            Step::Link {
+                repository,
+                digest,
+                is_there: true,
+            } => {
+                report.links += 1;
+                match store.locate(repository, digest) {
+                    Ok(Located::Here { .. }) => links.add(digest),
+                    Ok(Located::SourceMissing) => report.damage.broken_link(repository, digest),
+                    Ok(Located::BlobMissing) => report.damage.dangling_link(repository, digest),
+                    Err(error) => report.damage.unreadable(&error),
+                }
+                progress.link(report);
+            }
+            Step::Link { .. } | Step::Folder => {}
+            Step::Repository(_) => report.repositories += 1,
+            Step::Unreadable(error) => report.damage.unreadable(error),
+        }
+        ControlFlow::Continue(())
+    };
+    store.walk(None, Abandoned::Leave, &mut visit)?;
+    Ok(links)
+}
+
+/// How often each blob is linked.
+fn compare(store: &OpenStore<'_>, links: &mut Links, report: &mut Report, progress: &Progress) {
+    progress.blobs_begin();
+    for first in 0..=u8::MAX {
+        let mut row = links.row(first);
+        // It never has enough.
+        let _ = store.blobs(first, &mut |blob| {
+            match blob {
+                Blob::Whole { digest, size } => report.blob(digest, size, row.count(digest)),
+                Blob::Absent(digest) => report.damage.empty_blob(digest),
+                Blob::Unreadable(error) => report.damage.unreadable(error),
+            }
+            ControlFlow::Continue(())
+        });
+        progress.row_done();
+    }
+    report.finish();
+}

@@ -1,0 +1,49 @@
+//! How far a report is, on a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Report;
+
+/// How often the line is drawn anew while nothing moves.
+const TICK: Duration = Duration::from_millis(200);
+/// Between two counts that are shown.
+const EVERY: u64 = 256;
+
+/// A line on standard error, if that is a terminal.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    pub fn start() -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+
+    pub fn link(&self, report: &Report) {
+        if report.links.is_multiple_of(EVERY) {
+            let (repositories, links) = (report.repositories, report.links);
+            self.0
+                .set_message(format!("{repositories} repositories, {links} links"));
+        }
+    }
+
+    /// From here on it is known how much is left.
+    pub fn blobs_begin(&self) {
+        self.0.set_length(256);
+        self.0.set_position(0);
+        let style = ProgressStyle::with_template("{bar:40} {percent}% of the blobs, {eta} left");
+        if let Ok(style) = style {
+            self.0.set_style(style);
+        }
+    }
+
+    pub fn row_done(&self) {
+        self.0.inc(1);
+    }
+
+    pub fn end(self) {
+        self.0.finish_and_clear();
+    }
+}

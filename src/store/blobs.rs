@@ -1,0 +1,97 @@
+//! Every blob's data, in the order of digests.
+
+use std::ops::ControlFlow;
+
+use super::filesystem::{OpenStore, StoreError};
+use super::layout;
+use crate::oci::Digest;
+
+/// What lies in a blob's folder.
+#[derive(Debug)]
+pub enum Blob<'a> {
+    /// Data.
+    Whole {
+        /// Of what.
+        digest: &'a Digest,
+        /// Bytes.
+        size: u64,
+    },
+    /// None, or an empty file.
+    Absent(&'a Digest),
+    /// The disk gave no answer.
+    Unreadable(&'a StoreError),
+}
+
+/// What the digest of no bytes at all is.
+const OF_NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+impl OpenStore<'_> {
+    /// Comes by all blobs whose digest begins with `first`, until `visit` has enough.
+    pub fn blobs(
+        &self,
+        first: u8,
+        visit: &mut dyn FnMut(Blob<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let names = match self.entries(&layout::blobs_beginning_with(first)) {
+            Ok(names) => names,
+            Err(error) => return visit(Blob::Unreadable(&error)),
+        };
+        for name in names {
+            let Ok(digest) = Digest::parse(&format!("sha256:{name}")) else {
+                continue;
+            };
+            match self.data_size(&digest) {
+                Ok(Some(size)) => visit(Blob::Whole {
+                    digest: &digest,
+                    size,
+                })?,
+                Ok(None) if digest.as_str() == OF_NOTHING => {}
+                Ok(None) => visit(Blob::Absent(&digest))?,
+                Err(error) => visit(Blob::Unreadable(&error))?,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, digest};
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn blobs_come_in_order_with_their_size() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        let folder = |rest: char| {
+            let path = fixture.path(&format!(
+                "blobs/sha256/ab/ab{}",
+                rest.to_string().repeat(62)
+            ));
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        folder('0');
+        fs::write(folder('f').join("data"), "").unwrap();
+        fs::create_dir_all(fixture.path("blobs/sha256/ab/odd")).unwrap();
+        let mut seen = Vec::new();
+        let mut visit = |blob: Blob<'_>| {
+            seen.push(match blob {
+                Blob::Whole { digest, size } => format!("{} {size}", &digest.hex()[..3]),
+                Blob::Absent(digest) => digest.hex()[..3].to_owned(),
+                Blob::Unreadable(error) => error.to_string(),
+            });
+            ControlFlow::Continue(())
+        };
+        let ended = fixture
+            .store
+            .on_open(|store| Ok(store.blobs(0xab, &mut visit)));
+        assert!(ended.unwrap().unwrap().is_continue());
+        assert_eq!(seen, ["ab0", &format!("{} 5", &digest().hex()[..3]), "abf"]);
+        let none = fixture
+            .store
+            .on_open(|store| Ok(store.blobs(1, &mut |_| unreachable!())));
+        assert!(none.unwrap().unwrap().is_continue());
+    }
+}
