@@ -21,7 +21,8 @@
 //! | answer | [`http`] `location`, `respond` | the 201 that the registry would have written |
 //! | forward | [`http`] `proxy`, [`upstream`] `peer` | as it came, or without `mount` and `from` |
 //!
-//! Where a client does not know the source, [`discovery`] suggests one.
+//! Where a client does not know the source, [`discovery`] suggests one. [`notifications`] tells
+//! others of the mounts that the registry does not see.
 //!
 //! In front of other registries the way is shorter: [`http`] `mending` sends the mount to the
 //! registry, [`native`] judges the answer, [`relay`] copies a layer that Pulp holds and does not
@@ -46,6 +47,7 @@ pub mod memory;
 pub mod metrics;
 pub mod mount;
 pub mod native;
+pub mod notifications;
 pub mod oci;
 pub mod ops;
 pub mod outcome;

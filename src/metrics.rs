@@ -20,6 +20,8 @@ const SECONDS: &[f64] = &[
 const WALKED: [&str; 3] = ["link", "repository", "unreadable"];
 /// Where tokens come from.
 const TOKENS_FROM: [&str; 2] = ["upstream", "memory"];
+/// What becomes of events.
+const NOTIFIED: [&str; 3] = ["sent", "failed", "dropped"];
 /// Who can decide about access.
 const DECIDERS: [&str; 5] = ["upstream", "memory", "token", "htpasswd", "none"];
 
@@ -38,6 +40,8 @@ pub struct Metrics {
     index_links: IntGauge,
     walked: IntCounterVec,
     walk_ended: IntGauge,
+    notifications: IntCounterVec,
+    notifications_waiting: IntGaugeVec,
     requests: IntCounterVec,
     request_duration: Histogram,
     in_flight: IntGauge,
@@ -119,6 +123,13 @@ impl Metrics {
                 "crossmount_walk_last_completed_timestamp_seconds",
                 "When a walk through the store was done last, in seconds since 1970; 0 before the first.",
             )?,
+            notifications: counter(
+                &registry,
+                "crossmount_notifications_total",
+                "Attempts to send events to an endpoint, and events that were dropped.",
+                &["endpoint", "result"],
+            )?,
+            notifications_waiting: notifications_waiting(&registry)?,
             requests: counter(
                 &registry,
                 "crossmount_requests_total",
@@ -237,6 +248,28 @@ impl Metrics {
             .set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
+    /// Shows an endpoint from the start.
+    pub fn notifications_begin(&self, endpoint: &str) {
+        for result in NOTIFIED {
+            self.notifications.with_label_values(&[endpoint, result]);
+        }
+        self.notifications_waiting(endpoint, 0);
+    }
+
+    /// Counts an attempt to send an event, or one that was dropped.
+    pub fn notification(&self, endpoint: &str, result: &str) {
+        self.notifications
+            .with_label_values(&[endpoint, result])
+            .inc();
+    }
+
+    /// Shows how many events wait for an endpoint.
+    pub fn notifications_waiting(&self, endpoint: &str, waiting: usize) {
+        self.notifications_waiting
+            .with_label_values(&[endpoint])
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
     /// Measures an operation on the store until the timer is dropped.
     pub fn store_timer(&self, operation: &str) -> HistogramTimer {
         self.store_duration
@@ -325,6 +358,16 @@ fn plain_histogram(
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
     let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn notifications_waiting(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let options = Opts::new(
+        "crossmount_notifications_waiting",
+        "Events that wait for an endpoint, or are being sent.",
+    );
+    let gauge = IntGaugeVec::new(options, &["endpoint"])?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
 }

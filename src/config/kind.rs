@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::Endpoint;
 use crate::oci::{Patterns, RepositoryName};
 
 /// The kind of the registry behind.
@@ -22,6 +23,8 @@ pub enum Kind {
 /// What is needed to write links beside distribution.
 #[derive(Debug, Clone)]
 pub struct Distribution {
+    /// Who is told of the mounts that the registry does not see.
+    pub endpoints: Vec<Endpoint>,
     /// Where its layer links are.
     pub store: Store,
     /// Who decides about access, and for how long.

@@ -14,6 +14,8 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderMap;
+
 pub use environment::Overrides;
 pub use kind::{
     Access, AccessMode, Artifacts, Discovery, Distribution, DistributionVersion, Durability,
@@ -96,6 +98,23 @@ pub struct TokenEndpoint {
     pub remembered_for: Option<Duration>,
     /// Ask for pull on likely sources in a client's own request for a token.
     pub widens_scopes: bool,
+}
+
+/// Who is told of mounts.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// What it is called in the log and the metrics.
+    pub name: String,
+    /// Where events are sent.
+    pub url: String,
+    /// Sent with them; they may be secret.
+    pub headers: HeaderMap,
+    /// How long it may take for one.
+    pub timeout: Duration,
+    /// So many attempts may fail before it is left alone for a while.
+    pub threshold: u32,
+    /// For how long.
+    pub backoff: Duration,
 }
 
 /// How the process ends after a signal.

@@ -160,7 +160,19 @@ pub(super) struct TokenCache {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Notifications {
-    pub endpoints: Vec<serde_yaml::Value>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// As in distribution's own `notifications.endpoints`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Endpoint {
+    pub name: Option<String>,
+    pub url: Option<String>,
+    pub headers: BTreeMap<String, Vec<String>>,
+    pub timeout: Option<String>,
+    pub threshold: Option<u32>,
+    pub backoff: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

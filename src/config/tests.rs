@@ -149,10 +149,11 @@ fn an_unknown_key_is_named_with_its_line() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let later = "notifications: {endpoints: [{name: a}]}";
+    let later = MINIMAL.replace("store: {", "store: {verify: sha256, ");
+    assert_ne!(later, MINIMAL);
     assert_eq!(
-        error(&format!("{MINIMAL}{later}\n")),
-        "notifications.endpoints: not supported in this version"
+        error(&later),
+        "store.verify: sha256: not supported in this version"
     );
     assert!(load(&format!("{MINIMAL}discovery: {{enabled: false}}\n")).is_ok());
 }
@@ -479,4 +480,66 @@ fn discovery_in_front_of_other_registries_has_a_time_budget_too() {
     let endpoint = config.token_endpoint.unwrap();
     assert!(endpoint.widens_scopes && endpoint.remembered_for.is_none());
     assert_eq!(endpoint.path, "/token/");
+}
+
+#[test]
+fn endpoints_are_written_as_in_the_registrys_own_configuration() {
+    let endpoint = |rest: &str| {
+        format!(
+            "{MINIMAL}notifications: {{endpoints: [{{name: a, url: 'https://u/e?x=y'{rest}}}]}}\n"
+        )
+    };
+    let loaded = |text: &str| match load(text).unwrap().kind {
+        Kind::Distribution(mut settings) => settings.endpoints.remove(0),
+        _ => panic!("not distribution"),
+    };
+    let plain = loaded(&endpoint(""));
+    let second = Duration::from_secs(1);
+    assert_eq!(
+        (plain.timeout, plain.threshold, plain.backoff),
+        (second, 10, second)
+    );
+    let full = loaded(&endpoint(
+        ", headers: {Authorization: [Bearer s3cret]}, timeout: 2s, threshold: 3, backoff: 5m",
+    ));
+    assert_eq!(
+        (full.threshold, full.backoff),
+        (3, Duration::from_secs(300))
+    );
+    assert_eq!(full.headers["authorization"], "Bearer s3cret");
+    assert!(!format!("{full:?}").contains("s3cret"));
+    for (text, word) in [
+        (
+            endpoint(", headers: {'a b': [c]}"),
+            "a: \"a b\" is no header",
+        ),
+        (
+            endpoint(", headers: {a: [\"s3cret\\n\"]}"),
+            "a: the value of a is none of a header",
+        ),
+        (
+            endpoint(", threshold: 0"),
+            "a: threshold must be at least 1",
+        ),
+        (
+            endpoint(", timeout: 0s"),
+            "a: timeout must be longer than nothing",
+        ),
+        (
+            endpoint("}, {name: a, url: 'http://b'"),
+            "two are called \"a\"",
+        ),
+        (endpoint("}, {url: 'http://b'"), "number 2 has no name"),
+        (
+            endpoint("}, {name: b, url: 'http://s3cret@b'"),
+            "b: url is not",
+        ),
+        (endpoint("}, {name: b, url: 'ftp://b'"), "b: url is not"),
+        (endpoint(", ignore: {}"), "unknown field `ignore`"),
+    ] {
+        let error = error(&text);
+        assert!(error.contains(word) && !error.contains("s3cret"), "{error}");
+    }
+    let others = "upstream: {url: 'http://a', kind: pulp}\nnotifications: {endpoints: [{name: a, url: 'http://b'}]}\n";
+    assert!(error(others).contains("notifications.endpoints: is of use only"));
 }

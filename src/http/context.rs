@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::classify::Route;
 use crate::access::Credentials;
 use crate::discovery::Deletion;
-use crate::mount::{Forward, Since};
+use crate::mount::{Forward, Mounted, Since};
 use crate::ops::{InFlight, RequestId};
 use crate::outcome::{Outcome, Reason, Via};
 
@@ -53,6 +53,16 @@ pub(super) enum MountState {
     },
     /// The registry answers.
     Forwarded(Forward),
+}
+
+impl MountState {
+    pub(super) fn done(mounted: &Mounted) -> Self {
+        Self::Done {
+            outcome: mounted.outcome,
+            size: mounted.size,
+            via: mounted.via,
+        }
+    }
 }
 
 impl Context {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use http::{StatusCode, header};
 use pingora::Result;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::classify::{Blob, Route};
 use super::context::{Context, MountState};
+use super::naming::described;
 use super::passing::{Passing, linked_into};
 use super::waiting::head_answered;
 use super::{Locations, account, respond};
@@ -15,7 +17,8 @@ use crate::access::Credentials;
 use crate::config::Upstream;
 use crate::discovery::Survey;
 use crate::metrics::Metrics;
-use crate::mount::{Caller, Decision, MountRequest, Mounts};
+use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
+use crate::notifications::{Event, Notifier};
 use crate::oci::{Digest, RepositoryName};
 use crate::outcome::Reason;
 use crate::upstream::Exchange;
@@ -28,6 +31,7 @@ pub struct Linking {
     mounts: Arc<Mounts>,
     pub(super) passing: Passing,
     exchange: Arc<Exchange>,
+    notifier: Arc<Notifier>,
     /// Ends with this.
     _survey: Option<Survey>,
     metrics: Arc<Metrics>,
@@ -41,6 +45,7 @@ impl Linking {
         mounts: Arc<Mounts>,
         passing: Passing,
         exchange: Arc<Exchange>,
+        notifier: Arc<Notifier>,
         survey: Option<Survey>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -50,6 +55,7 @@ impl Linking {
             mounts,
             passing,
             exchange,
+            notifier,
             _survey: survey,
             metrics,
         }
@@ -100,7 +106,7 @@ impl Linking {
             id: &context.id,
         };
         let decision = self.mounts.attempt(request, &caller).await;
-        self.created(session, decision, &request.digest, &location, context)
+        self.created(session, decision, place, &location, context)
             .await
     }
 
@@ -124,7 +130,8 @@ impl Linking {
         };
         let decision = self.mounts.attempt_without_source(target, digest, &caller);
         let decision = decision.await;
-        self.created(session, decision, digest, &location, context)
+        let layer = (target, digest);
+        self.created(session, decision, layer, &location, context)
             .await
     }
 
@@ -133,7 +140,7 @@ impl Linking {
         &self,
         session: &mut Session,
         decision: Decision,
-        digest: &Digest,
+        layer: (&RepositoryName, &Digest),
         location: &str,
         context: &mut Context,
     ) -> Result<bool> {
@@ -142,10 +149,11 @@ impl Linking {
                 context.mount = MountState::Forwarded(forward);
                 Ok(false)
             }
-            Decision::Done { outcome, size, via } => {
-                context.mount = MountState::Done { outcome, size, via };
+            Decision::Done(mounted) => {
+                self.tell(session.req_header(), &mounted, layer, location, context);
+                context.mount = MountState::done(&mounted);
                 account::mount(&self.metrics, context);
-                let head = respond::created(digest, location, &self.response_headers)?;
+                let head = respond::created(layer.1, location, &self.response_headers)?;
                 session.write_response_header(Box::new(head), true).await?;
                 Ok(true)
             }
@@ -167,7 +175,7 @@ impl Linking {
         let Some((head, answer)) = answered else {
             return Ok(false);
         };
-        if answer.status() == StatusCode::NOT_FOUND && self.fill(blob, context).await {
+        if answer.status() == StatusCode::NOT_FOUND && self.fill(blob, &head, context).await {
             return Ok(false);
         }
         self.passing.look(&head, answer.head(), context).await;
@@ -177,7 +185,7 @@ impl Linking {
     }
 
     /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.
-    async fn fill(&self, blob: &Blob, context: &mut Context) -> bool {
+    async fn fill(&self, blob: &Blob, head: &RequestHeader, context: &mut Context) -> bool {
         let Some(credentials) = context.shown.clone() else {
             return false;
         };
@@ -187,8 +195,12 @@ impl Linking {
         };
         let (repository, digest) = (&blob.repository, &blob.digest);
         match self.mounts.fill(repository, digest, &caller).await {
-            Some(Decision::Done { outcome, size, via }) => {
-                context.mount = MountState::Done { outcome, size, via };
+            Some(Decision::Done(mounted)) => {
+                let layer = (repository, digest);
+                if let Some(location) = self.locations.of(layer, &head.headers) {
+                    self.tell(head, &mounted, layer, &location, context);
+                }
+                context.mount = MountState::done(&mounted);
                 true
             }
             Some(Decision::Forward(forward)) => {
@@ -197,5 +209,25 @@ impl Linking {
             }
             None => false,
         }
+    }
+
+    /// Tells those who want to know of a mount.
+    fn tell(
+        &self,
+        head: &RequestHeader,
+        mounted: &Mounted,
+        (target, digest): (&RepositoryName, &Digest),
+        location: &str,
+        context: &Context,
+    ) {
+        self.notifier.tell(&Event {
+            target: target.clone(),
+            source: mounted.source.clone(),
+            digest: digest.clone(),
+            size: mounted.size,
+            url: location.to_owned(),
+            user: mounted.user.clone(),
+            request: described(head, &context.id),
+        });
     }
 }

@@ -3,6 +3,7 @@
 use http::HeaderName;
 use pingora::http::RequestHeader;
 
+use crate::notifications::Request;
 use crate::ops::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -17,6 +18,25 @@ pub(super) fn name(head: &mut RequestHeader, new: RequestId) -> RequestId {
         tracing::debug!(%error, "a request goes on without a name");
     }
     new
+}
+
+/// What an event says of a request, as distribution says it (`notifications/bridge.go`,
+/// `NewRequestRecord`): the first address that proxies name is the client's, and the last proxy
+/// is crossmount.
+pub(super) fn described(head: &RequestHeader, id: &RequestId) -> Request {
+    let text = |name: &str| {
+        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let forwarded = text("x-forwarded-for");
+    let client = forwarded.split(',').next().unwrap_or_default();
+    Request {
+        id: id.as_str().to_owned(),
+        addr: client.trim().to_owned(),
+        host: text("host"),
+        method: head.method.to_string(),
+        user_agent: text("user-agent"),
+    }
 }
 
 /// The one name that is given and can be written down.

@@ -2,22 +2,31 @@
 
 use crate::access::Basis;
 use crate::memory::Fingerprint;
+use crate::oci::RepositoryName;
 use crate::outcome::{Outcome, Reason, Via};
 
 /// How a mount goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It is done: answer 201.
-    Done {
-        /// Written or already there.
-        outcome: Outcome,
-        /// Bytes of the blob.
-        size: u64,
-        /// How its source was found.
-        via: Via,
-    },
+    Done(Mounted),
     /// The registry answers.
     Forward(Forward),
+}
+
+/// A mount that is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// Written or already there.
+    pub outcome: Outcome,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// How its source was found.
+    pub via: Via,
+    /// The source.
+    pub source: RepositoryName,
+    /// The caller's name, where one is known.
+    pub user: Option<String>,
 }
 
 /// In which form a request goes to the registry.
@@ -49,24 +58,6 @@ pub struct Forward {
 }
 
 impl Decision {
-    pub(super) fn mounted(size: u64, via: Via) -> Self {
-        Self::Done {
-            outcome: Outcome::Mounted,
-            size,
-            via,
-        }
-    }
-
-    pub(super) fn already_linked(size: u64, via: Via) -> Self {
-        Self::Done {
-            outcome: Outcome::AlreadyLinked,
-            size,
-            via,
-        }
-    }
-}
-
-impl Decision {
     /// Where a dry run found what it would have mounted, the request goes on as without it.
     pub(super) fn in_place_of(self, forward: Forward) -> Self {
         match self {
@@ -76,7 +67,7 @@ impl Decision {
                 granted: forward.granted,
                 ..found
             }),
-            done @ Self::Done { .. } => done,
+            done @ Self::Done(_) => done,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub use decision::{Decision, Form, Forward};
+pub use decision::{Decision, Form, Forward, Mounted};
 pub use sighting::{Sightings, Since};
 
 use crate::access::{Access, Credentials, Grant, Refusal, Unauthorized, Verdict};
@@ -24,7 +24,7 @@ use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
 use crate::ops::RequestId;
-use crate::outcome::{Reason, Via};
+use crate::outcome::{Outcome, Reason, Via};
 use crate::store::{Filesystem, Linked};
 use crate::upstream::Standing;
 use crate::workers::{Unfinished, Workers};
@@ -93,7 +93,7 @@ impl Mounts {
         let deadline = self.deadline();
         let forward = match self.named(request, caller, deadline).await {
             Decision::Forward(forward) => forward,
-            done @ Decision::Done { .. } => return done,
+            done @ Decision::Done(_) => return done,
         };
         let is_useless = matches!(
             forward.reason,
@@ -128,7 +128,7 @@ impl Mounts {
                 let linked = self.locate_and_link(grant, request, caller.id, Via::From, deadline);
                 match linked.await {
                     Decision::Forward(forward) => Decision::Forward(Forward { granted, ..forward }),
-                    done @ Decision::Done { .. } => done,
+                    done @ Decision::Done(_) => done,
                 }
             }
         }
@@ -187,6 +187,7 @@ impl Mounts {
         via: Via,
         deadline: Instant,
     ) -> Decision {
+        let by = (grant.source().clone(), grant.user());
         let job = Job {
             id: id.clone(),
             via,
@@ -200,7 +201,7 @@ impl Mounts {
             deadline,
         };
         match self.workers.run(deadline, move || job.run()).await {
-            Ok(Ok(done)) => self.decide(done, via, deadline),
+            Ok(Ok(done)) => self.decide(done, by, via, deadline),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the store gave no answer; the mount goes upstream");
                 Decision::Forward(Forward::as_it_came(Reason::StoreError))
@@ -211,10 +212,25 @@ impl Mounts {
         }
     }
 
-    fn decide(&self, done: Done, via: Via, deadline: Instant) -> Decision {
+    fn decide(
+        &self,
+        done: Done,
+        (source, user): (RepositoryName, Option<String>),
+        via: Via,
+        deadline: Instant,
+    ) -> Decision {
+        let mounted = |outcome, size| {
+            Decision::Done(Mounted {
+                outcome,
+                size,
+                via,
+                source,
+                user,
+            })
+        };
         Decision::Forward(match done {
-            Done::Linked(Linked::Written, size) => return Decision::mounted(size, via),
-            Done::Linked(Linked::Already, size) => return Decision::already_linked(size, via),
+            Done::Linked(Linked::Written, size) => return mounted(Outcome::Mounted, size),
+            Done::Linked(Linked::Already, size) => return mounted(Outcome::AlreadyLinked, size),
             // The disk says that there is nothing to mount, so the registry is not asked to
             // mount either: its cache may still vouch for what is gone.
             Done::SourceMissing => Forward::plain(Reason::SourceMissing),

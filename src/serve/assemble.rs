@@ -15,6 +15,7 @@ use crate::http::{
 use crate::metrics::Metrics;
 use crate::mount::{Mounts, Sightings};
 use crate::native::{Generic, Native};
+use crate::notifications::Notifier;
 use crate::oci::{Patterns, RepositoryName};
 use crate::ops::Drain;
 use crate::relay::Relay;
@@ -32,11 +33,20 @@ const DISK_QUEUE: usize = 1024;
 /// A file of roots that holds none.
 const NO_ROOTS: &str = "/dev/null";
 
+/// What others make, and a mount's way needs.
+struct Parts {
+    ask: Arc<Ask>,
+    exchange: Arc<Exchange>,
+    discovery: Option<Arc<Discovery>>,
+    notifier: Arc<Notifier>,
+}
+
 /// Joins the parts of the request's way.
 pub(super) fn proxy(
     config: &Config,
     ask: &Arc<Ask>,
     drain: &Arc<Drain>,
+    notifier: &Arc<Notifier>,
     metrics: &Arc<Metrics>,
 ) -> Result<RegistryProxy, StartError> {
     let upstream = &config.upstream;
@@ -50,7 +60,12 @@ pub(super) fn proxy(
     let discovery = discovery.map(Discovery::new).map(Arc::new);
     let way = match &config.kind {
         Kind::Distribution(settings) => {
-            let parts = (ask.clone(), exchange.clone(), discovery.clone());
+            let parts = Parts {
+                ask: ask.clone(),
+                exchange: exchange.clone(),
+                discovery: discovery.clone(),
+                notifier: notifier.clone(),
+            };
             Way::Linking(linking(settings, upstream, parts, metrics.clone())?)
         }
         Kind::Pulp(settings) => {
@@ -151,9 +166,15 @@ fn suggesting(
 fn linking(
     settings: &Distribution,
     upstream: &Upstream,
-    (ask, exchange, discovery): (Arc<Ask>, Arc<Exchange>, Option<Arc<Discovery>>),
+    parts: Parts,
     metrics: Arc<Metrics>,
 ) -> Result<Linking, StartError> {
+    let Parts {
+        ask,
+        exchange,
+        discovery,
+        notifier,
+    } = parts;
     let standing = Arc::new(Standing::default());
     let pulse = Arc::new(Pulse::new(upstream, standing.clone()));
     let workers = Arc::new(Workers::new(DISK_JOBS, DISK_QUEUE));
@@ -196,7 +217,7 @@ fn linking(
         None => None,
     };
     Ok(Linking::new(
-        upstream, mounts, passing, exchange, survey, metrics,
+        upstream, mounts, passing, exchange, notifier, survey, metrics,
     ))
 }
 

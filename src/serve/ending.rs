@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Shutdown;
+use crate::notifications::Notifier;
 use crate::ops::Drain;
 
 /// The registry's port is no longer served, though nobody told the process to end.
@@ -42,6 +43,7 @@ impl Signals {
 pub(super) async fn end(
     mut signals: Signals,
     drain: &Drain,
+    notifier: &Notifier,
     settings: Shutdown,
     stop: watch::Sender<bool>,
 ) {
@@ -56,6 +58,14 @@ pub(super) async fn end(
         if finished.is_err() {
             let requests = drain.in_flight();
             tracing::warn!(requests, "ending with requests in flight: the time is up");
+        }
+        let told = tokio::time::timeout_at(until, notifier.finished()).await;
+        if told.is_err() {
+            let events = notifier.waiting();
+            tracing::warn!(
+                events,
+                "ending with events that were not sent: the time is up"
+            );
         }
     };
     tokio::select! {

@@ -20,6 +20,7 @@ use crate::config::{AccessMode, Config, Kind};
 use crate::http::{self, Bound, ListenError, RegistryProxy, TlsFault};
 use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
+use crate::notifications::{EndpointError, Notifier};
 use crate::ops::{Admin, Drain, Health};
 use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
@@ -52,6 +53,9 @@ pub enum StartError {
     /// The walk through the store has no thread.
     #[error("a thread for the walk through the store: {0}")]
     Survey(std::io::Error),
+    /// Nobody can be told of mounts.
+    #[error(transparent)]
+    Notifications(#[from] EndpointError),
     /// Memories have no key.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -74,6 +78,7 @@ struct Started {
     ask: Arc<Ask>,
     proxy: RegistryProxy,
     drain: Arc<Drain>,
+    notifier: Arc<Notifier>,
     metrics: Arc<Metrics>,
     signals: Signals,
 }
@@ -110,7 +115,7 @@ pub async fn run(config: Config, dropped: ErrorCounter) -> Result<(), StartError
     let (_keep_admin, never) = watch::channel(false);
     let admin = tokio::spawn(http::serve(started.admin_port, None, admin, never));
     tokio::select! {
-        () = ending::end(started.signals, &drain, config.shutdown, stop) => Ok(()),
+        () = ending::end(started.signals, &drain, &started.notifier, config.shutdown, stop) => Ok(()),
         () = ending::ended_early(registry, &drain) => Err(StartError::ListenerEnded),
         _ = admin => Err(StartError::ListenerEnded),
     }
@@ -130,8 +135,15 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     });
     let ask = Arc::new(Ask::new(&config.upstream, metrics.clone())?);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
-    let proxy = assemble::proxy(config, &ask, &drain, &metrics)?;
+    let endpoints = match &config.kind {
+        Kind::Distribution(settings) => &*settings.endpoints,
+        Kind::Pulp(_) | Kind::Generic(_) => &[],
+    };
+    let notifier = Notifier::start(endpoints, &config.listen.to_string(), &metrics)?;
+    let notifier = Arc::new(notifier);
+    let proxy = assemble::proxy(config, &ask, &drain, &notifier, &metrics)?;
     Ok(Started {
+        notifier,
         registry_port: http::bind("listen.address", &config.listen).await?,
         admin_port: http::bind("admin.address", &config.admin).await?,
         tls,

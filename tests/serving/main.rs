@@ -15,6 +15,7 @@ mod checking;
 mod ending;
 mod health;
 mod monitoring;
+mod notified;
 mod passing;
 mod reporting;
 mod request_log;

@@ -79,12 +79,6 @@ fn a_bad_value_is_named() {
 #[test]
 fn a_setting_that_is_not_built_yet_is_said_to_be_so() {
     let home = Home::new();
-    let later = "notifications: {endpoints: [{name: a, url: 'http://127.0.0.1:1'}]}";
-    let text = format!("{GOOD}{later}\n");
-    refuses(
-        home.with("serve", &text),
-        &["not supported in this version"],
-    );
     let text = GOOD.replace("store: {", "store: {verify: sha256, ");
     assert_ne!(text, GOOD);
     refuses(

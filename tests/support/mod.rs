@@ -7,6 +7,7 @@
 pub mod alike;
 pub mod authorities;
 pub mod clients;
+pub mod endpoint;
 pub mod engine;
 pub mod faulted;
 pub mod faulty;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::single::{choice, invalid, positive};
-use super::{access, discovery, upstream};
+use super::{access, discovery, notifications, upstream};
 use crate::config::schema::{self, File};
 use crate::config::{ConfigError, Distribution, Durability, Mount, SourceDenied, Store};
 
@@ -19,6 +19,7 @@ pub(super) fn validate(
         discovery: discovery::validate(&file.discovery, Some(&access.mode))?,
         access,
         store: store(file.store.clone())?,
+        endpoints: notifications::validate(&file.notifications)?,
     })
 }
 

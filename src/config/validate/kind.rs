@@ -56,6 +56,10 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
         ("access", is_access_set),
         ("mount.dry_run", mount.dry_run == Some(true)),
         (
+            "notifications.endpoints",
+            !file.notifications.endpoints.is_empty(),
+        ),
+        (
             "mount.time_budget",
             mount.time_budget.is_some() && !discovers,
         ),

@@ -2,12 +2,14 @@
 //!
 //! `upstream` has the section about the registry behind, `kind` finds out what it is and asks
 //! `distribution` or `others` for the sections that belong to that; `access` has the one about
-//! who may, `discovery` the one about unknown sources, `token_endpoint` the one about remembered tokens, `single` what all sections share.
+//! who may, `discovery` the one about unknown sources, `notifications` the one about webhooks,
+//! `token_endpoint` the one about remembered tokens, `single` what all sections share.
 
 mod access;
 mod discovery;
 mod distribution;
 mod kind;
+mod notifications;
 mod others;
 mod single;
 mod token_endpoint;
@@ -50,16 +52,10 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
 fn refuse_unsupported(file: &File) -> Result<(), ConfigError> {
     let is_other =
         |value: &Option<String>, known: &str| value.as_deref().is_some_and(|v| v == known);
-    let later = [
-        (
-            "store.verify: sha256",
-            is_other(&file.store.verify, "sha256"),
-        ),
-        (
-            "notifications.endpoints",
-            !file.notifications.endpoints.is_empty(),
-        ),
-    ];
+    let later = [(
+        "store.verify: sha256",
+        is_other(&file.store.verify, "sha256"),
+    )];
     match later.into_iter().find(|(_, is_set)| *is_set) {
         Some((setting, _)) => Err(ConfigError::Unsupported { setting }),
         None => Ok(()),

@@ -1,0 +1,87 @@
+//! Who is told of mounts.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use super::single::{invalid, positive};
+use crate::config::schema;
+use crate::config::{ConfigError, Endpoint};
+
+const SETTING: &str = "notifications.endpoints";
+/// What distribution takes where nothing is said (`notifications/endpoint.go`).
+const SECOND: Duration = Duration::from_secs(1);
+const THRESHOLD: u32 = 10;
+
+pub(super) fn validate(file: &schema::Notifications) -> Result<Vec<Endpoint>, ConfigError> {
+    let mut names = HashSet::new();
+    let mut endpoints = Vec::new();
+    for (number, settings) in file.endpoints.iter().enumerate() {
+        let endpoint = endpoint(settings, number + 1)?;
+        if !names.insert(endpoint.name.clone()) {
+            let reason = format!("two are called {:?}", endpoint.name);
+            return Err(invalid(SETTING, reason));
+        }
+        endpoints.push(endpoint);
+    }
+    Ok(endpoints)
+}
+
+fn endpoint(file: &schema::Endpoint, number: usize) -> Result<Endpoint, ConfigError> {
+    let name = file.name.clone().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| invalid(SETTING, format!("number {number} has no name")))?;
+    let wrong = |reason: String| invalid(SETTING, format!("{name}: {reason}"));
+    let url = file.url.as_deref().unwrap_or_default();
+    if !is_url(url) {
+        // It may hold a secret.
+        return Err(wrong(
+            "url is not http:// or https:// with a host and no user".to_owned(),
+        ));
+    }
+    let threshold = file.threshold.unwrap_or(THRESHOLD);
+    if threshold == 0 {
+        return Err(wrong("threshold must be at least 1".to_owned()));
+    }
+    let span = |key: &str, text: Option<&str>| {
+        let named = positive(SETTING, text, SECOND);
+        named.map_err(|error| match error {
+            ConfigError::Invalid { reason, .. } => wrong(format!("{key} {reason}")),
+            error => error,
+        })
+    };
+    Ok(Endpoint {
+        url: url.to_owned(),
+        headers: headers(file).map_err(wrong)?,
+        timeout: span("timeout", file.timeout.as_deref())?,
+        threshold,
+        backoff: span("backoff", file.backoff.as_deref())?,
+        name,
+    })
+}
+
+fn is_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let has_host = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
+    has_host && matches!(uri.scheme_str(), Some("http" | "https"))
+}
+
+/// Their values are never shown.
+fn headers(file: &schema::Endpoint) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, values) in &file.headers {
+        let parsed = HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header"))?;
+        for value in values {
+            let value = HeaderValue::try_from(value);
+            let mut value =
+                value.map_err(|_| format!("the value of {name} is none of a header"))?;
+            value.set_sensitive(true);
+            headers.append(parsed.clone(), value);
+        }
+    }
+    Ok(headers)
+}

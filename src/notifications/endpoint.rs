@@ -1,0 +1,189 @@
+//! One endpoint: its queue, and the task that sends what is in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::MEDIA_TYPE;
+use crate::config;
+use crate::metrics::Metrics;
+use crate::upstream::USER_AGENT;
+
+/// Events that wait for one endpoint: some megabytes.
+const WAITING: usize = 8 * 1024;
+/// Between two attempts before there were so many that the endpoint is left alone for longer.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Why nothing can be sent to an endpoint.
+#[derive(Debug, thiserror::Error)]
+#[error("notifications.endpoints: {name}: {reason}")]
+pub struct EndpointError {
+    name: String,
+    reason: String,
+}
+
+/// Takes events for one endpoint.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    queue: Sender<Bytes>,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    name: String,
+    waiting: AtomicUsize,
+    is_full: AtomicBool,
+    empty: Notify,
+    metrics: Arc<Metrics>,
+}
+
+/// Sends what is in the queue.
+struct Postman {
+    settings: config::Endpoint,
+    client: reqwest::Client,
+    state: Arc<State>,
+    /// Attempts without success, one after another.
+    failures: u32,
+}
+
+impl Endpoint {
+    pub fn start(
+        settings: &config::Endpoint,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, EndpointError> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .default_headers(settings.headers.clone())
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(settings.timeout);
+        if !settings.url.starts_with("https:") {
+            // None is needed, and a system may have none.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| EndpointError {
+            name: settings.name.clone(),
+            reason: error.to_string(),
+        })?;
+        let (queue, events) = mpsc::channel(WAITING);
+        metrics.notifications_begin(&settings.name);
+        let state = Arc::new(State {
+            name: settings.name.clone(),
+            waiting: AtomicUsize::new(0),
+            is_full: AtomicBool::new(false),
+            empty: Notify::new(),
+            metrics,
+        });
+        let postman = Postman {
+            settings: settings.clone(),
+            client,
+            state: state.clone(),
+            failures: 0,
+        };
+        tokio::spawn(postman.run(events));
+        Ok(Self { queue, state })
+    }
+
+    /// Never waits.
+    pub fn put(&self, event: Bytes) {
+        self.state.count(1);
+        if self.queue.try_send(event).is_ok() {
+            self.state.is_full.store(false, Ordering::Relaxed);
+            return;
+        }
+        self.state.done();
+        self.state.metrics.notification(&self.state.name, "dropped");
+        if !self.state.is_full.swap(true, Ordering::Relaxed) {
+            let endpoint = &*self.state.name;
+            tracing::warn!(endpoint, "too many events wait: the next are lost");
+        }
+    }
+
+    pub async fn finished(&self) {
+        loop {
+            let empty = self.state.empty.notified();
+            tokio::pin!(empty);
+            empty.as_mut().enable();
+            if self.waiting() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.state.waiting.load(Ordering::Acquire)
+    }
+}
+
+impl State {
+    fn count(&self, more: usize) {
+        let before = self.waiting.fetch_add(more, Ordering::AcqRel);
+        self.metrics
+            .notifications_waiting(&self.name, before + more);
+    }
+
+    fn done(&self) {
+        let left = self.waiting.fetch_sub(1, Ordering::AcqRel) - 1;
+        self.metrics.notifications_waiting(&self.name, left);
+        if left == 0 {
+            self.empty.notify_waiters();
+        }
+    }
+}
+
+impl Postman {
+    async fn run(mut self, mut events: Receiver<Bytes>) {
+        while let Some(event) = events.recv().await {
+            while !self.send(event.clone()).await {
+                self.pause().await;
+            }
+            self.state.done();
+        }
+    }
+
+    /// One attempt. As distribution does, anything below 400 is taken for success.
+    async fn send(&mut self, event: Bytes) -> bool {
+        let sent = self
+            .client
+            .post(&self.settings.url)
+            .header(header::CONTENT_TYPE, MEDIA_TYPE)
+            .body(event)
+            .send();
+        let reason = match sent.await {
+            Ok(answer) if answer.status().as_u16() < 400 => {
+                if self.failures >= self.settings.threshold {
+                    tracing::info!(endpoint = self.state.name, "it takes events again");
+                }
+                self.failures = 0;
+                self.state.metrics.notification(&self.state.name, "sent");
+                return true;
+            }
+            Ok(answer) => format!("it answers {}", answer.status().as_u16()),
+            // The address may hold a secret.
+            Err(error) => error.without_url().to_string(),
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.state.metrics.notification(&self.state.name, "failed");
+        if self.failures == self.settings.threshold {
+            let endpoint = &*self.state.name;
+            tracing::warn!(endpoint, reason, "an endpoint takes no events: they wait");
+        }
+        false
+    }
+
+    async fn pause(&self) {
+        let pause = if self.failures < self.settings.threshold {
+            SOON.min(self.settings.backoff)
+        } else {
+            self.settings.backoff
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,129 @@
+//! A mount's event, as distribution writes it (`notifications/event.go`).
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::oci::{Digest, RepositoryName};
+
+/// What every blob is called.
+const BLOB: &str = "application/octet-stream";
+
+/// A layer that was mounted.
+#[derive(Debug)]
+pub struct Event {
+    /// Where it is now, too.
+    pub target: RepositoryName,
+    /// Where it was.
+    pub source: RepositoryName,
+    /// Which.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// Where clients find it.
+    pub url: String,
+    /// Who asked for it.
+    pub user: Option<String>,
+    /// How.
+    pub request: Request,
+}
+
+/// The client's request.
+#[derive(Debug, Clone, Serialize)]
+pub struct Request {
+    /// Its name in the log.
+    pub id: String,
+    /// The client's address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub addr: String,
+    /// The host that it named.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Its method.
+    pub method: String,
+    /// What it says that it is.
+    #[serde(rename = "useragent")]
+    pub user_agent: String,
+}
+
+/// Which process an event comes from.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Source {
+    addr: String,
+    #[serde(rename = "instanceID")]
+    instance: Uuid,
+}
+
+/// One event, wrapped.
+#[derive(Debug, Serialize)]
+pub(super) struct Envelope<'a> {
+    events: [Record<'a>; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct Record<'a> {
+    id: Uuid,
+    timestamp: String,
+    action: &'static str,
+    target: Target<'a>,
+    request: &'a Request,
+    actor: Actor<'a>,
+    source: &'a Source,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Target<'a> {
+    media_type: &'static str,
+    size: u64,
+    digest: &'a str,
+    length: u64,
+    repository: &'a str,
+    from_repository: &'a str,
+    url: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Actor<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+impl Source {
+    pub fn new(listen: &str) -> Self {
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy();
+        let port = listen.rsplit_once(':').map_or("", |(_, port)| port);
+        Self {
+            addr: format!("{host}:{port}"),
+            instance: Uuid::new_v4(),
+        }
+    }
+}
+
+impl<'a> Envelope<'a> {
+    pub fn of(event: &'a Event, source: &'a Source) -> Self {
+        Self {
+            events: [Record {
+                id: Uuid::new_v4(),
+                timestamp: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+                action: "mount",
+                target: Target {
+                    media_type: BLOB,
+                    size: event.size,
+                    digest: event.digest.as_str(),
+                    length: event.size,
+                    repository: event.target.as_str(),
+                    from_repository: event.source.as_str(),
+                    url: &event.url,
+                },
+                request: &event.request,
+                actor: Actor {
+                    name: event.user.as_deref(),
+                },
+                source,
+            }],
+        }
+    }
+}

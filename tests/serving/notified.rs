@@ -1,0 +1,211 @@
+//! Webhooks: what the registry tells of its own mounts is told of crossmount's.
+
+use crate::{needs, support};
+use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use support::endpoint::Endpoint;
+use support::registry::Registry;
+use support::sidecar::{Sidecar, whole};
+use support::wait_until;
+
+fn endpoints(endpoint: &Endpoint) -> Value {
+    json!([{
+        "name": "audit", "url": endpoint.url(), "headers": {"Authorization": ["Bearer s3cret"]},
+        "timeout": "500ms", "threshold": 3, "backoff": "100ms",
+    }])
+}
+
+fn telling(registry: &Registry, endpoint: &Endpoint) -> Sidecar {
+    let sidecar = Sidecar::with(registry, |config| {
+        config["notifications"] = json!({"endpoints": endpoints(endpoint)});
+        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    });
+    sidecar.prove();
+    sidecar
+}
+
+fn counted(sidecar: &Sidecar, result: &str) -> u64 {
+    let labels = [("endpoint", "audit"), ("result", result)];
+    whole(sidecar.metric("crossmount_notifications_total", &labels))
+}
+
+/// Everything of an event that may not differ between two processes and two requests.
+fn lasting(event: &Value, port: u16) -> Value {
+    let mut event = event.clone();
+    for place in [
+        "/id",
+        "/timestamp",
+        "/request/id",
+        "/source/addr",
+        "/source/instanceID",
+    ] {
+        let part = event.pointer_mut(place).unwrap();
+        assert!(!part.as_str().unwrap().is_empty(), "{place}");
+        *part = Value::Null;
+    }
+    // The registry sees a client's port where none stands in front.
+    let client = event["request"]["addr"].as_str().unwrap();
+    event["request"]["addr"] = client.split(':').next().unwrap().into();
+    let text = event.to_string().replace(&port.to_string(), "PORT");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn an_event_is_the_one_that_the_registry_sends_for_its_own_mount() {
+    needs!("docker-registry", "htpasswd");
+    let (theirs, ours) = (Endpoint::start(|_| "200 OK"), Endpoint::start(|_| "200 OK"));
+    let mut registry = Registry::prepared(|config| {
+        config["notifications"] = json!({"endpoints": endpoints(&theirs)});
+    });
+    registry.demand_passwords(&[("alice", "right")]);
+    registry.resume();
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["access"] = json!({"mode": "upstream"});
+        config["notifications"] = json!({"endpoints": endpoints(&ours)});
+    });
+    let through = sidecar.client().basic("alice", "right");
+    sidecar.prove_as(&through);
+    let direct = registry.client().basic("alice", "right");
+    let digest = direct.upload("team/base", b"a layer");
+    let agent =
+        |client: &support::push::Client| client.clone().header("User-Agent", "a client/1.0");
+    agent(&direct)
+        .mount("team/app", &digest, "team/base")
+        .expect(201);
+    std::fs::remove_file(registry.store.link("team/app", &digest)).unwrap();
+    agent(&through)
+        .mount("team/app", &digest, "team/base")
+        .expect(201);
+    let mount = |endpoint: &Endpoint| {
+        let told = endpoint.told();
+        told.into_iter().find_map(|told| {
+            let event = told.events().remove(0);
+            (event["action"] == "mount").then_some((told, event))
+        })
+    };
+    assert_eq!(sidecar.mounted(), 1);
+    wait_until("the registry has told", || mount(&theirs).is_some());
+    wait_until("crossmount has told", || mount(&ours).is_some());
+    let ((_, native), (told, own)) = (mount(&theirs).unwrap(), mount(&ours).unwrap());
+    assert_eq!(lasting(&own, sidecar.port), lasting(&native, registry.port));
+    assert!(native["timestamp"].as_str().unwrap().contains('T'));
+    let head = told.head.to_ascii_lowercase();
+    let kind = "content-type: application/vnd.docker.distribution.events.v1+json";
+    assert!(
+        head.contains(kind) && head.contains("authorization: bearer s3cret"),
+        "{head}"
+    );
+    assert!(!sidecar.log().contains("s3cret"));
+    // Of the mount through crossmount the registry said nothing.
+    let mounts = |endpoint: &Endpoint| {
+        let told = endpoint.told();
+        told.iter()
+            .filter(|told| told.events()[0]["action"] == "mount")
+            .count()
+    };
+    assert_eq!((mounts(&theirs), mounts(&ours)), (1, 1));
+}
+
+#[test]
+fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let endpoint = Endpoint::start(|_| "200 OK");
+    let sidecar = telling(&registry, &endpoint);
+    let client = sidecar.client();
+    let digest = client.upload("base", b"a layer");
+    client.head_blob("app", &digest).expect(200);
+    client.mount("app", &digest, "base").expect(201);
+    // What the registry answers itself is its own to tell.
+    client
+        .mount("app", &support::digest_of(b"absent"), "base")
+        .expect(202);
+    wait_until("both were sent", || counted(&sidecar, "sent") == 2);
+    let events: Vec<_> = endpoint
+        .told()
+        .iter()
+        .flat_map(|told| told.events())
+        .collect();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0]["request"]["method"], "HEAD");
+    for event in &events {
+        assert_eq!(event["target"]["fromRepository"], "base");
+        assert_eq!(event["target"]["repository"], "app");
+        assert_eq!(event["target"]["size"], 7);
+    }
+}
+
+#[test]
+fn an_event_is_sent_until_it_is_taken_and_in_order() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let endpoint = Endpoint::start(|before| match before {
+        0 => "500 Internal Server Error",
+        1 => "404 Not Found",
+        2 | 3 => "503 Service Unavailable",
+        _ => "202 Accepted",
+    });
+    let sidecar = telling(&registry, &endpoint);
+    let client = sidecar.client();
+    let digest = client.upload("base", b"a layer");
+    for target in ["one", "two"] {
+        client.mount(target, &digest, "base").expect(201);
+    }
+    wait_until("both were sent", || counted(&sidecar, "sent") == 2);
+    assert_eq!(counted(&sidecar, "failed"), 4);
+    let told = endpoint.told();
+    let targets: Vec<_> = told
+        .iter()
+        .map(|told| told.events()[0]["target"]["repository"].clone())
+        .collect();
+    assert_eq!(targets, ["one", "one", "one", "one", "one", "two"]);
+    let bodies: Vec<_> = told[..5].iter().map(|told| &told.body).collect();
+    assert!(
+        bodies.windows(2).all(|two| two[0] == two[1]),
+        "the same event each time"
+    );
+    assert!(
+        sidecar.log().contains("takes no events") && sidecar.log().contains("takes events again")
+    );
+}
+
+#[test]
+fn an_endpoint_that_hangs_delays_no_mount_and_what_waits_is_sent_before_the_end() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let (go_on, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let endpoint = Endpoint::start(move |before| {
+        if before == 0 {
+            // Beyond its timeout, until it is told.
+            let _ = told.lock().unwrap().recv();
+        }
+        "200 OK"
+    });
+    let mut sidecar = telling(&registry, &endpoint);
+    let client = sidecar.client();
+    let digest = client.upload("base", b"a layer");
+    client.mount("first", &digest, "base").expect(201);
+    wait_until("the endpoint hangs", || endpoint.told().len() == 1);
+    let begun = Instant::now();
+    for number in 0..20 {
+        client
+            .mount(&format!("target/{number}"), &digest, "base")
+            .expect(201);
+    }
+    // The endpoint would take half a second for each.
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let waiting = [("endpoint", "audit")];
+    assert!(sidecar.metric("crossmount_notifications_waiting", &waiting) > 0.0);
+    sidecar.signal(rustix::process::Signal::TERM);
+    go_on.send(()).unwrap();
+    assert!(sidecar.ended().success());
+    let targets: std::collections::BTreeSet<_> = endpoint
+        .told()
+        .iter()
+        .map(|told| told.events()[0]["target"]["repository"].to_string())
+        .collect();
+    assert_eq!(targets.len(), 21);
+}
