@@ -3,8 +3,10 @@
 //! `schema` is the file's shape, `environment` lays variables and flags over it,
 //! `values` holds the types of single settings, and `validate` turns the result
 //! into [`Config`], which cannot hold a contradiction; `kind` has the part of it that
-//! differs between registries. No port is bound and no folder opened here.
+//! differs between registries; `effective` writes it down again, for people to read. No port is
+//! bound and no folder opened here.
 
+mod effective;
 mod environment;
 mod kind;
 mod schema;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+pub use effective::effective;
 pub use environment::Overrides;
 pub use kind::{
     Access, AccessMode, Artifacts, Discovery, Distribution, DistributionVersion, Durability,

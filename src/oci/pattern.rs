@@ -6,7 +6,10 @@ use super::RepositoryName;
 
 /// A set of patterns: `base/*` is one part below `base`, `base/**` everything below it.
 #[derive(Debug, Clone, Default)]
-pub struct Patterns(GlobSet);
+pub struct Patterns {
+    set: GlobSet,
+    texts: Vec<String>,
+}
 
 /// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +29,7 @@ impl Patterns {
     /// [`PatternError`] names the first that cannot be used.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, PatternError> {
         let mut set = GlobSetBuilder::new();
+        let mut kept = Vec::new();
         for text in texts {
             let is_plain =
                 |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-/*".contains(&b);
@@ -35,21 +39,29 @@ impl Patterns {
             let stars = |_| PatternError::Stars(text.to_owned());
             let glob = GlobBuilder::new(text).literal_separator(true).build();
             set.add(glob.map_err(stars)?);
+            kept.push(text.to_owned());
         }
         let whole = |_| PatternError::Stars(String::new());
-        set.build().map(Self).map_err(whole)
+        let set = set.build().map_err(whole)?;
+        Ok(Self { set, texts: kept })
     }
 
     /// Whether one of them matches.
     #[must_use]
     pub fn matches(&self, name: &RepositoryName) -> bool {
-        self.0.is_match(name.as_str())
+        self.set.is_match(name.as_str())
+    }
+
+    /// As they were written.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
+        &self.texts
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.set.is_empty()
     }
 }
 

@@ -1,0 +1,129 @@
+//! What differs between registries.
+
+use super::{path, span, texts, without_login, word};
+use crate::config::schema::{self, File};
+use crate::config::{
+    Access, AccessMode, Artifacts, Discovery, DistributionVersion, Durability, Kind, SourceDenied,
+    Sources, TokenRules,
+};
+
+const MIB: u64 = 1024 * 1024;
+
+/// The sections that belong to one kind of registry.
+pub(super) fn sections(file: &mut File, kind: &Kind) {
+    match kind {
+        Kind::Distribution(settings) => {
+            let version = token_rules(&settings.access).map(|rules| rules.version);
+            file.upstream.kind = word("distribution");
+            file.upstream.version = version.map(|version| match version {
+                DistributionVersion::Two => 2,
+                DistributionVersion::Three => 3,
+            });
+            file.store.filesystem = Some(schema::Filesystem {
+                rootdirectory: path(&settings.store.root),
+            });
+            file.store.durability = word(match settings.store.durability {
+                Durability::Full => "full",
+                Durability::File => "file",
+                Durability::None => "none",
+            });
+            file.access = access(&settings.access);
+            file.mount.source_denied = source_denied(settings.mount.source_denied);
+            file.mount.time_budget = span(settings.mount.time_budget);
+            file.mount.dry_run = Some(settings.mount.dry_run);
+            file.discovery = discovery(settings.discovery.as_ref());
+        }
+        Kind::Pulp(settings) => {
+            file.upstream.kind = word("pulp");
+            file.upstream.relative_urls = None;
+            file.store.artifacts = settings.artifacts.as_ref().map(artifacts);
+            file.discovery = discovery(settings.discovery.as_ref());
+            let budget = settings.discovery.as_ref().map(|_| settings.time_budget);
+            file.mount.time_budget = budget.and_then(span);
+        }
+        Kind::Generic(settings) => {
+            file.upstream.kind = word("generic");
+            file.upstream.relative_urls = None;
+            let statuses = settings.statuses.iter();
+            file.mend.statuses = Some(statuses.map(http::StatusCode::as_u16).collect());
+            file.mount.source_denied = source_denied(settings.source_denied);
+            file.discovery = discovery(settings.discovery.as_ref());
+            let budget = settings.discovery.as_ref().map(|_| settings.time_budget);
+            file.mount.time_budget = budget.and_then(span);
+        }
+    }
+}
+
+fn token_rules(access: &Access) -> Option<&TokenRules> {
+    match &access.mode {
+        AccessMode::Token(rules) => Some(rules),
+        AccessMode::Upstream | AccessMode::Htpasswd(_) | AccessMode::None => None,
+    }
+}
+
+fn access(access: &Access) -> schema::Access {
+    let htpasswd = match &access.mode {
+        AccessMode::Htpasswd(file) => Some(schema::Htpasswd { path: path(file) }),
+        AccessMode::Upstream | AccessMode::Token(_) | AccessMode::None => None,
+    };
+    schema::Access {
+        mode: word(match access.mode {
+            AccessMode::Upstream => "upstream",
+            AccessMode::Token(_) => "token",
+            AccessMode::Htpasswd(_) => "htpasswd",
+            AccessMode::None => "none",
+        }),
+        decision_ttl: span(access.decision_ttl),
+        token: token_rules(access).map(|rules| schema::Token {
+            // Names, and often URLs.
+            issuer: Some(without_login(&rules.issuer)),
+            service: Some(without_login(&rules.service)),
+            rootcertbundle: rules.root_certificates.as_deref().and_then(path),
+            jwks: rules.jwks.as_deref().and_then(path),
+            signingalgorithms: rules.algorithms.clone(),
+        }),
+        htpasswd,
+    }
+}
+
+fn artifacts(artifacts: &Artifacts) -> schema::Artifacts {
+    let size = artifacts.max_size;
+    schema::Artifacts {
+        rootdirectory: path(&artifacts.root),
+        max_size: Some(if size.is_multiple_of(MIB) {
+            format!("{}MiB", size / MIB)
+        } else {
+            size.to_string()
+        }),
+        concurrency: u32::try_from(artifacts.concurrency).ok(),
+        deadline: span(artifacts.deadline),
+        pull_through: texts(&artifacts.pull_through),
+    }
+}
+
+fn discovery(discovery: Option<&Discovery>) -> schema::Discovery {
+    let Some(discovery) = discovery else {
+        return schema::Discovery {
+            enabled: Some(false),
+            ..schema::Discovery::default()
+        };
+    };
+    schema::Discovery {
+        enabled: Some(true),
+        on_head: Some(discovery.on_head),
+        sources: word(match discovery.sources {
+            Sources::Shared => "shared",
+            Sources::Namespace => "namespace",
+            Sources::Any => "any",
+        }),
+        shared_sources: discovery.shared.texts().to_vec(),
+        widen_scopes: None,
+    }
+}
+
+fn source_denied(choice: SourceDenied) -> Option<String> {
+    word(match choice {
+        SourceDenied::Fallback => "fallback",
+        SourceDenied::Challenge => "challenge",
+    })
+}

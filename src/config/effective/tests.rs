@@ -1,0 +1,148 @@
+use super::*;
+use crate::config::Overrides;
+
+fn load(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crossmount.yaml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(Some(&path), [], Overrides::default()).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+fn example(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+const EVERYTHING: &str = "
+listen: {address: ':5000', tls: {certificate: /tls.crt, key: /tls.key}}
+upstream:
+  url: https://registry.example
+  version: 3
+  ca_certificate: /ca.crt
+  external_url: https://hub.example/path
+  relative_urls: true
+  prefix: /registry/
+  response_headers: {X-Api-Key: [hunter2, hunter3], Empty: []}
+  timeouts: {read: 1h30m, idle: 250ms}
+  trusted_proxies: [10.0.0.0/8, '::1']
+store: {filesystem: {rootdirectory: /srv/registry}, durability: file}
+access:
+  mode: token
+  decision_ttl: 0s
+  token: {issuer: 'https://robot:hunter4@auth.example/', service: hub, jwks: /keys.json, signingalgorithms: [RS256]}
+mount: {source_denied: challenge, dry_run: true}
+discovery: {enabled: true, on_head: true, sources: namespace, shared_sources: [base/**, tools/*], widen_scopes: true}
+token_endpoint: {path: /auth, cache: {enabled: true, ttl: 7s}}
+log: {level: debug, format: text}
+";
+
+#[test]
+fn what_is_shown_is_a_configuration_with_the_same_effect() {
+    let relayed = "
+upstream: {url: 'unix:/run/pulp.sock', kind: pulp}
+store: {artifacts: {rootdirectory: /media, max_size: 3MB, pull_through: [docker.io]}}
+";
+    let unmended = "
+upstream: {url: 'http://registry', kind: generic}
+mend: {statuses: []}
+";
+    let mut texts = [EVERYTHING, relayed, unmended].map(str::to_owned).to_vec();
+    texts.extend(
+        [
+            "crossmount.yaml",
+            "minimal.yaml",
+            "htpasswd.yaml",
+            "token.yaml",
+            "pulp.yaml",
+            "generic.yaml",
+        ]
+        .map(example),
+    );
+    for text in texts {
+        let shown = effective(&load(&text));
+        let again = load(&shown);
+        assert_eq!(effective(&again), shown);
+        // What cannot be compared by text is compared by its form for debugging; a mask is
+        // neither a header nor a name of the original.
+        let mut original = load(&text);
+        original.upstream.response_headers = again.upstream.response_headers.clone();
+        if !text.contains("hunter") {
+            assert_eq!(format!("{again:?}"), format!("{original:?}"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_shown_and_paths_are() {
+    let shown = effective(&load(EVERYTHING));
+    assert!(!shown.contains("hunter"), "{shown}");
+    assert!(
+        shown.contains("issuer: https://(masked)@auth.example/"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("X-Api-Key:\n    - (masked)\n    - (masked)\n"),
+        "{shown}"
+    );
+    for path in ["/tls.key", "/ca.crt", "/keys.json", "/srv/registry"] {
+        assert!(shown.contains(path), "{path} in {shown}");
+    }
+}
+
+#[test]
+fn defaults_and_the_environment_are_part_of_it() {
+    let env = [("CROSSMOUNT_MOUNT_TIME_BUDGET", "90s")];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let flags = Overrides {
+        upstream: Some("http://registry".to_owned()),
+        root: Some("/srv/registry".to_owned()),
+        ..Overrides::default()
+    };
+    let shown = effective(&Config::load(None, env, flags).unwrap());
+    for line in [
+        "  url: http://registry:80\n",
+        "  kind: distribution\n",
+        "  time_budget: 1m 30s\n",
+        "  mode: upstream\n",
+        "  read: 1h\n",
+        "  enabled: false\n",
+        "  level: info\n",
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+    assert!(!shown.contains("null"), "{shown}");
+}
+
+/// The paths of all keys below which there is no other.
+fn leaves(tree: &Value, path: &str, found: &mut Vec<String>) {
+    match tree {
+        Value::Mapping(mapping) if !mapping.is_empty() => {
+            for (key, value) in mapping {
+                leaves(value, &format!("{path}.{}", key.as_str().unwrap()), found);
+            }
+        }
+        _ => found.push(path.to_owned()),
+    }
+}
+
+#[test]
+fn every_setting_of_this_version_is_shown_where_it_has_an_effect() {
+    let mut shown = Vec::new();
+    for text in [EVERYTHING, &example("pulp.yaml"), &example("generic.yaml")] {
+        let text = effective(&load(text));
+        leaves(&serde_yaml::from_str(&text).unwrap(), "", &mut shown);
+    }
+    let mut all = Vec::new();
+    let shape = serde_yaml::to_value(File::default()).unwrap();
+    leaves(&shape, "", &mut all);
+    for path in all {
+        // Each has one value in this version, which cannot be changed.
+        let is_later = path.starts_with(".notifications") || path == ".store.verify";
+        // A file that says where passwords are belongs to another mode than these.
+        let is_elsewhere = path == ".access.htpasswd";
+        let is_shown = shown.iter().any(|shown| shown.starts_with(&path));
+        assert!(is_shown || is_later || is_elsewhere, "{path} in {shown:?}");
+    }
+}
