@@ -34,8 +34,8 @@
 //! what the registry's own answers show. [`oci`] has names and digests that only parsing can
 //! make, [`config`] a configuration that cannot contradict itself, [`outcome`] the words for how
 //! a mount ends, [`memory`] answers that are remembered for seconds, [`metrics`] every
-//! metric, [`ops`] health, logs and the end of the process, [`workers`] the threads for calls
-//! that block. [`serve`], [`check`] and [`report`] are the commands.
+//! metric, [`ops`] health, the page to look at, logs and the end of the process,
+//! [`workers`] the threads for calls that block. [`serve`], [`check`] and [`report`] are the commands.
 
 pub mod access;
 pub mod check;

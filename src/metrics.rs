@@ -1,4 +1,7 @@
 //! Every metric, declared once. No label ever holds a repository, a digest or a user.
+//! `figures` has them as numbers, for the page.
+
+mod figures;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +13,7 @@ use prometheus::{
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::outcome::{Outcome, Reason, Via};
+pub use figures::{Latency, Saved};
 
 /// Seconds; from a link in a warm cache to a registry that hashes a large upload.
 const SECONDS: &[f64] = &[

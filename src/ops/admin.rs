@@ -1,56 +1,106 @@
-//! The admin port: metrics and health, nothing of the registry.
+//! The admin port: a page to look at, metrics and health, nothing of the registry.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use super::Health;
+use super::page::{self, Page};
 use crate::metrics::Metrics;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const HERE: &str = "/, /status.json, /metrics, /healthz and /readyz are here\n";
+
+/// What browsers may do with any answer: nothing that leaves this port, and show it in no frame
+/// of another page.
+const SAFETY: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
 
 /// Answers on the admin port.
 #[derive(Debug)]
 pub struct Admin {
     metrics: Arc<Metrics>,
-    health: Health,
+    health: Arc<Health>,
+    page: Arc<Page>,
+}
+
+struct Answer {
+    status: StatusCode,
+    kind: &'static str,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn new(status: StatusCode, kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self { status, kind, body }
+    }
+
+    fn ok(kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self::new(StatusCode::OK, kind, body)
+    }
+
+    /// The bytes, or what kept them from being written.
+    fn written<E: std::fmt::Display>(kind: &'static str, body: Result<Vec<u8>, E>) -> Self {
+        match body {
+            Ok(body) => Self::ok(kind, body),
+            Err(error) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                TEXT,
+                format!("{error}\n"),
+            ),
+        }
+    }
 }
 
 impl Admin {
-    /// Shows `metrics` and `health`.
+    /// Shows `page`, `metrics` and `health`.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, health: Health) -> Self {
-        Self { metrics, health }
+    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
+        Self {
+            metrics,
+            health,
+            page,
+        }
     }
 
-    async fn answer(&self, method: &Method, path: &str) -> (StatusCode, Vec<u8>) {
+    async fn answer(&self, method: &Method, path: &str) -> Answer {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return (
-                StatusCode::METHOD_NOT_ALLOWED,
-                b"only GET and HEAD\n".into(),
-            );
+            let text = "only GET and HEAD\n";
+            return Answer::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
         }
         match path {
-            "/healthz" => (StatusCode::OK, b"ok\n".into()),
+            "/" => Answer::ok("text/html; charset=utf-8", self.page.html().await),
+            "/page.css" => Answer::ok("text/css; charset=utf-8", page::STYLE),
+            "/page.js" => Answer::ok("text/javascript; charset=utf-8", page::SCRIPT),
+            "/icon.svg" => Answer::ok("image/svg+xml", page::ICON),
+            "/status.json" => Answer::written("application/json", self.page.json().await),
+            "/healthz" => Answer::ok(TEXT, "ok\n"),
             "/readyz" => match self.health.ready().await {
-                Ok(()) => (StatusCode::OK, b"ready\n".into()),
+                Ok(()) => Answer::ok(TEXT, "ready\n"),
                 Err(reason) => {
                     let text = format!("not ready: {reason}\n");
-                    (StatusCode::SERVICE_UNAVAILABLE, text.into_bytes())
+                    Answer::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
                 }
             },
-            "/metrics" => match self.metrics.render() {
-                Ok(text) => (StatusCode::OK, text),
-                Err(error) => {
-                    let text = format!("{error}\n");
-                    (StatusCode::INTERNAL_SERVER_ERROR, text.into_bytes())
-                }
-            },
-            _ => (
-                StatusCode::NOT_FOUND,
-                b"/metrics, /healthz and /readyz are here\n".into(),
-            ),
+            "/metrics" => Answer::written(METRICS, self.metrics.render()),
+            _ => Answer::new(StatusCode::NOT_FOUND, TEXT, HERE),
         }
     }
 }
@@ -61,23 +111,22 @@ impl ServeHttp for Admin {
         let request = session.req_header();
         let method = request.method.clone();
         let path = request.uri.path().to_owned();
-        let (status, body) = self.answer(&method, &path).await;
-        let kind = if path == "/metrics" {
-            "text/plain; version=0.0.4; charset=utf-8"
-        } else {
-            "text/plain; charset=utf-8"
-        };
-        let length = body.len();
+        let answer = self.answer(&method, &path).await;
+        let length = answer.body.len();
         let body = if method == Method::HEAD {
             Vec::new()
         } else {
-            body
+            answer.body
         };
         let mut response = Response::new(body);
-        *response.status_mut() = status;
+        *response.status_mut() = answer.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        let kind = HeaderValue::from_static(answer.kind);
+        headers.insert(header::CONTENT_TYPE, kind);
         headers.insert(header::CONTENT_LENGTH, length.into());
+        for (name, value) in SAFETY {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
         response
     }
 }

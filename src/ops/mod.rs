@@ -1,4 +1,4 @@
-//! What operators see: health, the admin port, logs and the names of requests in them, and how the
+//! What operators see: health, the admin port and its page, logs and the names of requests in them, and how the
 //! process ends.
 //!
 //! Metrics are declared in [`crate::metrics`], which every part uses. Nothing here decides
@@ -8,10 +8,12 @@ mod admin;
 mod drain;
 mod health;
 mod log;
+mod page;
 mod request_id;
 
 pub use admin::Admin;
 pub use drain::{Drain, InFlight};
 pub use health::Health;
 pub use log::{LogWriter, init as init_log};
+pub use page::Page;
 pub use request_id::RequestId;

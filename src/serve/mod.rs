@@ -21,7 +21,7 @@ use crate::http::{self, Bound, ListenError, RegistryProxy, TlsFault};
 use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
 use crate::notifications::{EndpointError, Notifier};
-use crate::ops::{Admin, Drain, Health};
+use crate::ops::{Admin, Drain, Health, Page};
 use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
 use crate::upstream::{Ask, AskError, BaseAnswer};
@@ -92,20 +92,26 @@ pub async fn run(config: Config, dropped: ErrorCounter) -> Result<(), StartError
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let store = match config.kind {
+    let store = match &config.kind {
         Kind::Distribution(settings) => {
             if matches!(settings.access.mode, AccessMode::None) {
                 tokio::spawn(warn_of_access_control(started.ask.clone()));
             }
-            Some(settings.store.root)
+            Some(settings.store.root.clone())
         }
         Kind::Pulp(_) | Kind::Generic(_) => None,
     };
     let drain = started.drain;
     let settings = assemble::pingora_settings(&config.upstream);
     let proxy = http_proxy(&settings, started.proxy);
-    let health = Health::new(started.ask, store, drain.clone());
-    let admin = Arc::new(Admin::new(started.metrics, health));
+    let health = Arc::new(Health::new(started.ask, store, drain.clone()));
+    let page = Page::new(&config, started.metrics.clone(), health.clone());
+    let page = Arc::new(page);
+    tokio::spawn({
+        let page = page.clone();
+        async move { page.keep_day().await }
+    });
+    let admin = Arc::new(Admin::new(started.metrics, health, page));
     announce("registry", &started.registry_port);
     announce("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);

@@ -16,6 +16,7 @@ mod ending;
 mod health;
 mod monitoring;
 mod notified;
+mod page;
 mod passing;
 mod reporting;
 mod request_log;
