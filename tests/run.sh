@@ -48,6 +48,7 @@ strace strace
 curl curl
 prometheus prometheus
 promtool prometheus
+chromium chromium
 nsenter util-linux
 containerd containerd
 ctr containerd

@@ -17,6 +17,7 @@ mod health;
 mod monitoring;
 mod notified;
 mod page;
+mod page_in_a_browser;
 mod passing;
 mod reporting;
 mod request_log;

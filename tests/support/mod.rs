@@ -6,6 +6,7 @@
 
 pub mod alike;
 pub mod authorities;
+pub mod browser;
 pub mod clients;
 pub mod endpoint;
 pub mod engine;
