@@ -13,5 +13,6 @@ mod support;
 mod configurations;
 mod elsewhere;
 mod kustomize;
+mod monitoring;
 mod pod;
 mod values;

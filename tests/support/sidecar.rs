@@ -173,7 +173,7 @@ impl Sidecar {
 
     /// /metrics, once every request has been counted: that comes after its answer.
     #[track_caller]
-    fn scrape(&self) -> String {
+    pub fn metrics(&self) -> String {
         let start = Instant::now();
         loop {
             let text = wire::get(self.admin, "/metrics").expect(200).text();
@@ -192,7 +192,7 @@ impl Sidecar {
             .iter()
             .map(|(key, value)| format!("{key}=\"{value}\""))
             .collect();
-        let text = self.scrape();
+        let text = self.metrics();
         let samples: Vec<f64> = text
             .lines()
             .filter_map(|line| line.strip_prefix(name))
@@ -238,7 +238,7 @@ impl Sidecar {
 
     /// Mounts of every outcome, by outcome and reason, without those that never happened.
     pub fn all_mounts(&self) -> Vec<String> {
-        self.scrape()
+        self.metrics()
             .lines()
             .filter(|line| line.starts_with("crossmount_mounts_total{") && !line.ends_with(" 0"))
             .map(str::to_owned)

@@ -1,0 +1,221 @@
+//! Alerts and dashboard: Prometheus takes every expression, and what they name is there.
+
+use crate::{needs, support};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use support::helm::project;
+use support::sidecar::{self, Sidecar};
+use support::{free_port, tokens, tools, wire};
+
+/// Labels whose every value is shown from the start.
+const CLOSED: [&str; 7] = [
+    "outcome",
+    "reason",
+    "via",
+    "decision",
+    "what",
+    "operation",
+    "from",
+];
+
+fn promtool(arguments: &[&str]) {
+    let mut command = Command::new(tools::find("promtool").unwrap());
+    tools::run(command.args(arguments).current_dir(project("deploy")));
+}
+
+fn read(path: &str) -> Value {
+    serde_yaml::from_str(&fs::read_to_string(project(path)).unwrap()).unwrap()
+}
+
+fn rules() -> Vec<Value> {
+    let all = read("deploy/prometheus/rules.yaml");
+    let groups = all["groups"].as_array().unwrap().iter();
+    let rules: Vec<_> = groups
+        .flat_map(|group| group["rules"].as_array().unwrap().clone())
+        .collect();
+    assert!(!rules.is_empty());
+    rules
+}
+
+fn panels() -> Vec<Value> {
+    let text = fs::read_to_string(project("deploy/grafana/crossmount.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    dashboard["panels"].as_array().unwrap().clone()
+}
+
+/// The dashboard's expressions, with values in the place of Grafana's variables.
+fn queries() -> Vec<String> {
+    let panels = panels();
+    let targets = panels.iter().filter_map(|it| it["targets"].as_array());
+    let filled = |target: &Value| {
+        let text = target["expr"].as_str().unwrap();
+        let text = text.replace("$__rate_interval", "5m");
+        let text = text.replace("$__range", "6h");
+        let text = text.replace("$job", ".*").replace("$instance", ".*");
+        assert!(!text.contains('$'), "{text}");
+        text
+    };
+    let queries: Vec<_> = targets.flatten().map(filled).collect();
+    assert!(queries.len() > 20, "{queries:?}");
+    queries
+}
+
+fn expressions() -> Vec<String> {
+    let alerts = rules().into_iter();
+    let alerts = alerts.map(|rule| rule["expr"].as_str().unwrap().to_owned());
+    alerts.chain(queries()).collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+}
+
+/// /metrics of a sidecar that has answered a request, and of one that speaks TLS.
+fn shown() -> String {
+    let home = tempfile::tempdir().unwrap();
+    tokens::signed(home.path());
+    let absent = format!("http://127.0.0.1:{}", free_port());
+    let mut config = sidecar::config(&absent, home.path());
+    let plain = Sidecar::from(&config);
+    wire::get(plain.port, "/v2/").expect(503);
+    let pem = |name: &str| home.path().join(name);
+    config["listen"]["tls"] = json!({"certificate": pem("cert.pem"), "key": pem("key.pem")});
+    let tls = Sidecar::from(&config);
+    plain.metrics() + &tls.metrics()
+}
+
+#[test]
+fn prometheus_takes_the_rules_and_the_dashboards_expressions() {
+    needs!("promtool");
+    promtool(&["check", "rules", "prometheus/rules.yaml"]);
+
+    let record =
+        |(at, query): (usize, String)| json!({"record": format!("panel:{at}"), "expr": query});
+    let rules: Vec<_> = queries().into_iter().enumerate().map(record).collect();
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let text = json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    fs::write(&file, text.to_string()).unwrap();
+    promtool(&["check", "rules", file.path().to_str().unwrap()]);
+}
+
+#[test]
+fn each_alert_fires_where_it_should_and_is_silent_where_it_nearly_should() {
+    needs!("promtool");
+    promtool(&["test", "rules", "prometheus/rules.test.yaml"]);
+    let tests = read("deploy/prometheus/rules.test.yaml");
+    let tests = tests["tests"].as_array().unwrap().iter();
+    let asked = tests.flat_map(|test| test["promql_expr_test"].as_array().unwrap());
+    let samples = asked.filter_map(|asked| asked["exp_samples"].as_array());
+    let fired: Vec<_> = samples
+        .flatten()
+        .map(|it| it["labels"].to_string())
+        .collect();
+    for rule in rules() {
+        let name = format!("alertname=\\\"{}\\\"", rule["alert"].as_str().unwrap());
+        assert!(fired.iter().any(|labels| labels.contains(&name)), "{name}");
+    }
+}
+
+#[test]
+fn each_alert_says_what_is_wrong_and_what_to_do() {
+    for rule in rules() {
+        let name = rule["alert"].as_str().unwrap();
+        assert!(name.starts_with("Crossmount"), "{name}");
+        let severity = rule["labels"]["severity"].as_str().unwrap();
+        assert!(["critical", "warning"].contains(&severity), "{name}");
+        let say = |key: &str| rule["annotations"][key].as_str().unwrap();
+        let (summary, description) = (say("summary"), say("description"));
+        assert!(summary.ends_with('.') && summary.len() < 100, "{summary}");
+        assert!(description.len() > 100, "{description}");
+        // What it sends the reader to is there.
+        let named = words(description).filter(|word| word.starts_with("crossmount_"));
+        let known = fs::read_to_string(project("README.md")).unwrap();
+        for metric in named {
+            assert!(known.contains(&format!("| `{metric}` |")), "{metric}");
+        }
+    }
+}
+
+#[test]
+fn rules_and_dashboard_name_only_what_metrics_show() {
+    needs!("openssl");
+    let shown = shown();
+    let samples = shown.lines().filter(|line| !line.starts_with('#'));
+    let names: BTreeSet<_> = samples.filter_map(|line| words(line).next()).collect();
+    let dashboard = fs::read_to_string(project("deploy/grafana/crossmount.json")).unwrap();
+    for expression in expressions().iter().chain([&dashboard]) {
+        for name in words(expression).filter(|word| word.starts_with("crossmount_")) {
+            assert!(names.contains(name), "no {name}: {expression}");
+        }
+    }
+    for expression in expressions() {
+        for (label, value) in matched(&expression) {
+            if CLOSED.contains(&label) {
+                let sample = format!("{label}=\"{value}\"");
+                assert!(shown.contains(&sample), "no {sample}: {expression}");
+            }
+        }
+    }
+}
+
+/// The labels of an expression and each value that they are compared with.
+fn matched(expression: &str) -> Vec<(&str, &str)> {
+    let mut parts = expression.split('"');
+    let mut found = vec![];
+    while let (Some(before), Some(values)) = (parts.next(), parts.next()) {
+        let label = words(before.trim_end_matches(['=', '~', '!']));
+        let label = label.last().unwrap();
+        found.extend(values.split('|').map(|value| (label, value)));
+    }
+    found
+}
+
+#[test]
+fn the_dashboards_panels_have_a_place_of_their_own_and_say_what_they_show() {
+    let mut ids = BTreeSet::new();
+    let mut taken = BTreeSet::new();
+    for panel in panels() {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
+        let place = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        let (left, top) = (place("x"), place("y"));
+        assert!(left + place("w") <= 24, "{title}");
+        for x in left..left + place("w") {
+            for y in top..top + place("h") {
+                assert!(taken.insert((x, y)), "{title} lies on another");
+            }
+        }
+        if panel["type"] == "row" {
+            continue;
+        }
+        let chosen = json!({"type": "prometheus", "uid": "${datasource}"});
+        assert_eq!(panel["datasource"], chosen, "{title}");
+        assert!(panel["fieldConfig"]["defaults"]["unit"].is_string());
+        assert!(panel["description"].as_str().unwrap().ends_with('.'));
+        for target in panel["targets"].as_array().unwrap() {
+            assert_eq!(target["datasource"], chosen, "{title}");
+            let query = target["expr"].as_str().unwrap();
+            let (all, chosen) = (
+                query.matches("crossmount_").count(),
+                query
+                    .matches("{job=~\"$job\", instance=~\"$instance\"")
+                    .count(),
+            );
+            assert_eq!(all, chosen, "{title}: {query}");
+        }
+    }
+}
+
+#[test]
+fn what_monitoring_reads_is_tidy() {
+    needs!("yamllint");
+    let rules = "{extends: default, rules: {document-start: disable, line-length: {max: 110}}}";
+    let mut command = Command::new(tools::find("yamllint").unwrap());
+    tools::run(
+        command
+            .args(["--strict", "-d", rules, "prometheus"])
+            .current_dir(project("deploy")),
+    );
+}
