@@ -43,6 +43,8 @@ iptables iptables
 /usr/lib/podman/aardvark-dns aardvark-dns
 /usr/libexec/podman/catatonit catatonit
 htpasswd apache2-utils
+busybox busybox
+wget wget
 openssl openssl
 strace strace
 curl curl

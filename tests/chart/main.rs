@@ -14,5 +14,6 @@ mod configurations;
 mod elsewhere;
 mod kustomize;
 mod monitoring;
+mod optional;
 mod pod;
 mod values;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
 use support::helm::{HELMS, Rendered, SIDECAR_VERSIONS, Values, chart, helm, project};
-use support::helm::{refuses, validate};
+use support::helm::{refuses, validate, validate_custom};
 use support::tools;
 
 #[test]
@@ -57,11 +57,7 @@ fn the_pod_monitor_fits_its_definition_and_finds_the_pod() {
     assert!(!Values::DEFAULT.render().has("PodMonitor"));
     let rendered = Values::named("podmonitor").render();
     let monitor = rendered.the("PodMonitor");
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(&file, monitor.to_string()).unwrap();
-    let mut command = Command::new(tools::find("validate-custom").unwrap());
-    tools::run(command.arg(file.path()));
-
+    validate_custom(monitor);
     assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
     let selector = &monitor["spec"]["selector"]["matchLabels"];
     let deployment = rendered.the("Deployment");
@@ -231,6 +227,73 @@ fn the_files_of_values_fit_the_schema_and_are_tidy() {
             .args(files)
             .current_dir(chart()),
     );
+}
+
+#[test]
+fn every_value_that_the_schema_knows_is_shown_with_its_default() {
+    let text = fs::read_to_string(chart().join("values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    compare_names(&schema, &schema, &defaults(), "");
+}
+
+fn defaults() -> Value {
+    let text = fs::read_to_string(chart().join("values.yaml")).unwrap();
+    serde_yaml::from_str(&text).unwrap()
+}
+
+fn compare_names(schema: &Value, root: &Value, values: &Value, place: &str) {
+    let schema = match schema["$ref"].as_str() {
+        Some(pointer) => root.pointer(pointer.trim_start_matches('#')).unwrap(),
+        None => schema,
+    };
+    let (Some(properties), Some(values)) = (schema["properties"].as_object(), values.as_object())
+    else {
+        return;
+    };
+    if values.is_empty() {
+        return;
+    }
+    for (name, below) in properties.iter().filter(|(name, _)| *name != "global") {
+        let place = format!("{place}{name}.");
+        let value = values.get(name);
+        let value = value.unwrap_or_else(|| panic!("values.yaml has no {place}"));
+        compare_names(below, root, value, &place);
+    }
+}
+
+/// Of the table under "Values" in the chart's README, names and defaults.
+#[test]
+fn the_readme_names_values_as_they_are() {
+    let readme = fs::read_to_string(chart().join("README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Values\n").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let quoted = |cell: &str| -> Vec<String> {
+        let odd = cell.split('`').skip(1).step_by(2);
+        odd.map(str::to_owned).collect()
+    };
+    let values = defaults();
+    let mut compared = 0;
+    for row in rows {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let defaults = quoted(cells[1]);
+        let mut first = String::new();
+        for (at, name) in quoted(cells[0]).into_iter().enumerate() {
+            let name = match (name.strip_prefix('.'), first.rsplit_once('.')) {
+                (Some(name), Some((place, _))) => format!("{place}.{name}"),
+                _ => name,
+            };
+            let pointer = format!("/{}", name.replace('.', "/"));
+            let value = values.pointer(&pointer);
+            let value = value.unwrap_or_else(|| panic!("no value {name}"));
+            let default = defaults.get(at.min(defaults.len().saturating_sub(1)));
+            if value.is_boolean() || value.is_number() {
+                assert_eq!(default, Some(&value.to_string()), "{name}");
+                compared += 1;
+            }
+            first = name;
+        }
+    }
+    assert!(compared > 10, "{compared}");
 }
 
 #[test]

@@ -124,6 +124,13 @@ impl Rendered {
         found.unwrap_or_else(|| panic!("no {kind}"))
     }
 
+    #[track_caller]
+    pub fn called(&self, kind: &str, name: &str) -> &Value {
+        let is_it = |it: &&Value| it["kind"] == kind && it["metadata"]["name"] == name;
+        let found = self.0.iter().find(is_it);
+        found.unwrap_or_else(|| panic!("no {kind} {name}"))
+    }
+
     pub fn pod(&self) -> &Value {
         &self.the("Deployment")["spec"]["template"]["spec"]
     }
@@ -174,6 +181,15 @@ pub fn validate(minor: u8, files: &[PathBuf]) {
     let version = format!("1.{minor}.0");
     command.args(["--strict", "--kubernetes-version", &version]);
     tools::run(command.args(files));
+}
+
+/// The definitions of the Prometheus operator take this resource.
+#[track_caller]
+pub fn validate_custom(resource: &Value) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, resource.to_string()).unwrap();
+    let mut command = Command::new(tools::find("validate-custom").unwrap());
+    tools::run(command.arg(file.path()));
 }
 
 /// `crossmount check --offline` takes this configuration without a warning.

@@ -37,6 +37,31 @@
 {{- fail (printf "crossmount.config.store.filesystem.rootdirectory must be left out: it is the registry's, %s" $root) -}}
 {{- end -}}
 
+{{- $own := list "data" "registry-config" "crossmount-config" "registry-auth" -}}
+{{- $volumes := $own -}}
+{{- range .Values.extraVolumes -}}
+{{- if has .name $volumes -}}
+{{- fail (printf "extraVolumes: the pod has a volume %s already" .name) -}}
+{{- end -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- range $container := list "crossmount" "registry" -}}
+{{- $settings := index $.Values $container -}}
+{{- range $settings.extraVolumeMounts -}}
+{{- if not (has .name $volumes) -}}
+{{- fail (printf "%s.extraVolumeMounts: no volume is called %s; it belongs into extraVolumes" $container .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $settings.extraEnv -}}
+{{- if regexMatch "^(CROSSMOUNT_(LISTEN|ADMIN|UPSTREAM_URL|STORE|ACCESS)|REGISTRY_(HTTP_(ADDR|NET|TLS|HOST|PREFIX|RELATIVEURLS|HEADERS)|STORAGE_FILESYSTEM|AUTH))(_|$)" .name -}}
+{{- fail (printf "%s.extraEnv cannot have %s: say it in %s.config, by which the two containers agree" $container .name $container) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
+{{- fail "podMonitor.enabled and serviceMonitor.enabled: Prometheus would count everything twice" -}}
+{{- end -}}
+
 {{- if le (int .Values.terminationGracePeriodSeconds) (int $values.preStopSeconds) -}}
 {{- fail (printf "terminationGracePeriodSeconds (%d) must be more than registry.preStopSeconds (%d), or the pod is killed while it drains" (int .Values.terminationGracePeriodSeconds) (int $values.preStopSeconds)) -}}
 {{- end -}}

@@ -1,7 +1,8 @@
 {{/*
 For other charts: crossmount's container, as an item of a list. In a dictionary it takes
 
-  settings       a map like this chart's crossmount: image, nativeSidecar, resources
+  settings       a map like this chart's crossmount: image, nativeSidecar, resources, and what is
+                 extra: extraEnv, extraEnvFrom, extraVolumeMounts
   configuration  the text of crossmount.yaml, as "crossmount.configuration" makes it
   configVolume   the volume that holds this text as crossmount.yaml
   volumeMounts   a list: the registry's folder where the registry has it, and what else is read
@@ -26,6 +27,14 @@ With settings.nativeSidecar it belongs under initContainers, else under containe
   restartPolicy: Always
   {{- end }}
   args: ["serve", "--config", "/etc/crossmount/crossmount.yaml"]
+  {{- with $settings.extraEnv }}
+  env:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $settings.extraEnvFrom }}
+  envFrom:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   ports:
     - name: registry
       containerPort: {{ include "crossmount.port" $configuration.listen.address }}
@@ -63,6 +72,9 @@ With settings.nativeSidecar it belongs under initContainers, else under containe
       mountPath: /etc/crossmount
       readOnly: true
     {{- with .volumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with $settings.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- with $settings.resources }}

@@ -27,3 +27,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
+
+{{/* The pod of helm test: not one of those that the Services lead to. */}}
+{{- define "crossmount.testSelector" -}}
+app.kubernetes.io/name: {{ include "crossmount.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
