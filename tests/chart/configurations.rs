@@ -86,14 +86,7 @@ fn a_real_registry_and_the_real_crossmount_run_by_these_configurations() {
             config["http"]["addr"] = port;
             config["storage"]["filesystem"]["rootdirectory"] = root["rootdirectory"].clone();
         });
-        let sidecar = Sidecar::with(&registry, |config| {
-            let ours = config.clone();
-            *config = rendered.config("crossmount.yaml");
-            for key in ["listen", "admin", "store"] {
-                config[key] = ours[key].clone();
-            }
-            config["upstream"]["url"] = ours["upstream"]["url"].clone();
-        });
+        let sidecar = Sidecar::by(&registry, &rendered.config("crossmount.yaml"));
         wait_until("the pod would be ready", || {
             wire::get(sidecar.admin, "/readyz").status == 200
         });

@@ -177,14 +177,8 @@ fn the_public_charts_probes_pass_through_crossmount() {
     needs!("docker-registry");
     let registry = Registry::start();
     let values = twuni();
-    let sidecar = Sidecar::with(&registry, |config| {
-        let ours = config.clone();
-        *config = serde_yaml::from_str(twuni_configuration(&values)).unwrap();
-        for key in ["listen", "admin", "store"] {
-            config[key] = ours[key].clone();
-        }
-        config["upstream"]["url"] = ours["upstream"]["url"].clone();
-    });
+    let configuration = serde_yaml::from_str(twuni_configuration(&values)).unwrap();
+    let sidecar = Sidecar::by(&registry, &configuration);
     wire::get(sidecar.port, "/").expect(200);
     wire::get(sidecar.admin, "/readyz").expect(200);
 }

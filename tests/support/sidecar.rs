@@ -63,6 +63,17 @@ impl Sidecar {
         Self::from(&config)
     }
 
+    /// By a configuration that is delivered, but for addresses and folder.
+    pub fn by(registry: &Registry, delivered: &Value) -> Self {
+        Self::with(registry, |config| {
+            let ours = std::mem::replace(config, delivered.clone());
+            for key in ["listen", "admin", "store"] {
+                config[key] = ours[key].clone();
+            }
+            config["upstream"]["url"] = ours["upstream"]["url"].clone();
+        })
+    }
+
     /// As [`Sidecar::start`], and the store is proved already: the next mount is its own.
     pub fn proved(registry: &Registry) -> Self {
         let sidecar = Self::start(registry);
