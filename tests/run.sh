@@ -52,6 +52,7 @@ prometheus prometheus
 promtool prometheus
 chromium chromium
 nsenter util-linux
+systemd-analyze systemd
 containerd containerd
 ctr containerd
 dockerd docker.io

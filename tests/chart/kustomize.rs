@@ -1,22 +1,44 @@
-//! The kustomize component that puts crossmount before Pulp's API.
+//! The kustomize components that put crossmount before Pulp's API and before distribution.
 
 use crate::{needs, support};
 use std::fs;
 use std::process::Command;
 use support::helm::{Rendered, check_offline, project, validate};
-use support::tools;
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::{tools, wire};
 
-fn example() -> Rendered {
+fn example(name: &str) -> Rendered {
+    let folder = project("deploy/kustomize").join(format!("{name}-example"));
     let mut kubectl = Command::new(tools::find("kubectl").unwrap());
-    kubectl.arg("kustomize");
-    let output = tools::run(kubectl.arg(project("deploy/kustomize/pulp-example")));
+    let output = tools::run(kubectl.arg("kustomize").arg(folder));
     Rendered::read(&String::from_utf8(output.stdout).unwrap())
+}
+
+/// The container behind outlives what crossmount may still have to finish.
+#[track_caller]
+fn outlives(rendered: &Rendered, behind: &str) {
+    let sleeps = &rendered.container(behind)["lifecycle"]["preStop"]["exec"]["command"][1];
+    let sleeps: u64 = sleeps.as_str().unwrap().parse().unwrap();
+    let grace = rendered.pod()["terminationGracePeriodSeconds"].as_u64();
+    assert!(25 < sleeps && sleeps < grace.unwrap(), "{sleeps} {grace:?}");
+}
+
+/// The generated name of the configuration is the one that the pod mounts.
+#[track_caller]
+fn mounts_its_configuration(rendered: &Rendered) {
+    let volumes = rendered.pod()["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|it| it["name"] == "crossmount");
+    let name = &volume.unwrap()["configMap"]["name"];
+    assert_eq!(name, &rendered.the("ConfigMap")["metadata"]["name"]);
+    let image = rendered.container("crossmount")["image"].as_str().unwrap();
+    assert!(image.contains("/crossmount:"), "{image}");
 }
 
 #[test]
 fn clients_reach_crossmount_and_crossmount_reaches_pulp() {
     needs!("kubectl");
-    let rendered = example();
+    let rendered = example("pulp");
     let port = &rendered.the("Service")["spec"]["ports"][0];
     assert_eq!(port["port"], 24817);
     assert_eq!(port["targetPort"], 5000);
@@ -27,28 +49,93 @@ fn clients_reach_crossmount_and_crossmount_reaches_pulp() {
     let upstream = format!("http://127.0.0.1:{}", api["ports"][0]["containerPort"]);
     assert_eq!(config["upstream"]["url"], upstream);
     check_offline(rendered.file("crossmount.yaml"));
-    // Pulp outlives what crossmount may still have to finish.
-    let sleeps = &api["lifecycle"]["preStop"]["exec"]["command"][1];
-    let sleeps: u64 = sleeps.as_str().unwrap().parse().unwrap();
-    let grace = rendered.pod()["terminationGracePeriodSeconds"]
-        .as_u64()
-        .unwrap();
-    assert!(25 < sleeps && sleeps < grace, "{sleeps} {grace}");
-    // The generated name of the configuration is the one that the pod mounts.
-    let volume = &rendered.pod()["volumes"][0]["configMap"]["name"];
-    assert_eq!(volume, &rendered.the("ConfigMap")["metadata"]["name"]);
-    let image = rendered.container("crossmount")["image"].as_str().unwrap();
-    assert!(image.contains("/crossmount:"), "{image}");
+    outlives(&rendered, "api");
+    mounts_its_configuration(&rendered);
 }
 
 #[test]
-fn kubernetes_takes_what_it_makes() {
+fn crossmount_takes_the_place_of_distribution() {
+    needs!("kubectl");
+    let rendered = example("distribution");
+    let (crossmount, registry) = (
+        rendered.container("crossmount"),
+        rendered.container("registry"),
+    );
+    let config = rendered.config("crossmount.yaml");
+    check_offline(rendered.file("crossmount.yaml"));
+    // Service and probes name the registry's port, and find crossmount there.
+    assert_eq!(config["listen"]["address"], ":5000");
+    for container in [crossmount, registry] {
+        assert_eq!(container["ports"][0]["containerPort"], 5000);
+    }
+    let service = &rendered.the("Service")["spec"]["ports"][0];
+    assert_eq!(service["targetPort"], registry["ports"][0]["name"]);
+    assert_eq!(registry["env"][0]["name"], "REGISTRY_HTTP_ADDR");
+    let address = registry["env"][0]["value"].as_str().unwrap();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    assert_eq!(config["upstream"]["url"], format!("http://{address}"));
+    // One folder, one user.
+    let data = &crossmount["volumeMounts"][1];
+    assert_eq!(data, &registry["volumeMounts"][0]);
+    let root = &config["store"]["filesystem"]["rootdirectory"];
+    assert_eq!(&data["mountPath"], root);
+    for id in ["runAsUser", "runAsGroup"] {
+        let theirs = &rendered.pod()["securityContext"][id];
+        assert_eq!(&crossmount["securityContext"][id], theirs, "{id}");
+    }
+    outlives(&rendered, "registry");
+    mounts_its_configuration(&rendered);
+}
+
+#[test]
+fn nothing_of_the_registry_is_lost_to_the_component() {
+    needs!("kubectl");
+    let rendered = example("distribution");
+    let text = fs::read_to_string(project(
+        "deploy/kustomize/distribution-example/registry.yaml",
+    ));
+    let before = Rendered::read(&text.unwrap());
+    let mut after = rendered.container("registry").clone();
+    let added = after.as_object_mut().unwrap().remove("lifecycle");
+    assert!(added.is_some());
+    after["env"].as_array_mut().unwrap().remove(0);
+    assert_eq!(&after, before.container("registry"));
+    let (mut after, before) = (rendered.pod().clone(), before.pod());
+    let volumes = after["volumes"].as_array_mut().unwrap();
+    volumes.retain(|volume| volume["name"] != "crossmount");
+    volumes.sort_by_key(|volume| volume["name"].to_string());
+    let mut expected = before["volumes"].as_array().unwrap().clone();
+    expected.sort_by_key(|volume| volume["name"].to_string());
+    assert_eq!(volumes, &expected);
+    assert_eq!(after["securityContext"], before["securityContext"]);
+}
+
+#[test]
+fn the_real_crossmount_mounts_by_the_components_configuration() {
+    needs!("kubectl", "docker-registry", "htpasswd");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let config = example("distribution").config("crossmount.yaml");
+    let sidecar = Sidecar::by(&registry, &config);
+    wire::get(sidecar.admin, "/readyz").expect(200);
+    let alice = registry.client().basic("alice", "right");
+    let digest = alice.upload("source", b"a blob before the component");
+    sidecar.prove_as(&alice);
+    let answer = alice.at(sidecar.port).mount("target", &digest, "source");
+    answer.expect(201);
+    assert_eq!(sidecar.mounts("mounted", "none"), 1);
+}
+
+#[test]
+fn kubernetes_takes_what_they_make() {
     needs!("kubectl", "kubernetes-validate");
     let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("pulp.yaml");
-    example().built_in(&file);
-    assert!(fs::metadata(&file).unwrap().len() > 1000);
+    let files = ["pulp", "distribution"].map(|name| {
+        let file = home.path().join(format!("{name}.yaml"));
+        example(name).built_in(&file);
+        assert!(fs::metadata(&file).unwrap().len() > 1000);
+        file
+    });
     for minor in [25, 31, 37] {
-        validate(minor, std::slice::from_ref(&file));
+        validate(minor, &files);
     }
 }

@@ -1,4 +1,5 @@
-//! The chart: rendered by real helms, held against schemas, and its configurations run.
+//! The chart and the other ways to deploy: taken by the real tools, held against schemas, and their
+//! configurations run.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,10 +11,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compose;
 mod configurations;
 mod elsewhere;
 mod kustomize;
 mod monitoring;
 mod optional;
 mod pod;
+mod systemd;
 mod values;

@@ -207,15 +207,3 @@ fn the_dashboards_panels_have_a_place_of_their_own_and_say_what_they_show() {
         }
     }
 }
-
-#[test]
-fn what_monitoring_reads_is_tidy() {
-    needs!("yamllint");
-    let rules = "{extends: default, rules: {document-start: disable, line-length: {max: 110}}}";
-    let mut command = Command::new(tools::find("yamllint").unwrap());
-    tools::run(
-        command
-            .args(["--strict", "-d", rules, "prometheus"])
-            .current_dir(project("deploy")),
-    );
-}

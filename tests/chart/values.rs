@@ -219,6 +219,8 @@ fn the_files_of_values_fit_the_schema_and_are_tidy() {
 
     let example = project("examples/twuni-docker-registry-values.yaml");
     files.push(example.to_str().unwrap());
+    let deploy = project("deploy");
+    files.push(deploy.to_str().unwrap());
     let rules = "{extends: default, rules: {document-start: disable, line-length: {max: 110}}}";
     let mut command = Command::new(tools::find("yamllint").unwrap());
     tools::run(

@@ -1,0 +1,111 @@
+//! Registry and crossmount by docker compose.
+
+use crate::{needs, support};
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
+use support::helm::{check_offline, project};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::{tools, wire};
+
+const FILE: &str = "deploy/compose/docker-compose.yaml";
+
+fn read(path: &str) -> Value {
+    serde_yaml::from_str(&fs::read_to_string(project(path)).unwrap()).unwrap()
+}
+
+fn config() -> Value {
+    read("deploy/compose/crossmount.yaml")
+}
+
+#[test]
+fn the_file_fits_the_specification_of_compose() {
+    needs!("check-jsonschema");
+    let mut check = Command::new(tools::find("check-jsonschema").unwrap());
+    check.args(["--builtin-schema", "vendor.compose-spec"]);
+    tools::run(check.arg(project(FILE)));
+}
+
+/// Where docker has compose, which Debian's has not.
+#[test]
+fn compose_itself_takes_the_file_where_it_is_installed() {
+    let compose = || {
+        let mut command = Command::new("docker");
+        command.arg("compose");
+        command
+    };
+    let version = compose().arg("version").output();
+    if version.is_ok_and(|output| output.status.success()) {
+        let mut command = compose();
+        command.arg("--file").arg(project(FILE));
+        tools::run(command.args(["config", "--quiet"]));
+    }
+}
+
+#[test]
+fn registry_and_crossmount_share_a_folder_as_one_user() {
+    let file = read(FILE);
+    let services = &file["services"];
+    let (crossmount, registry) = (&services["crossmount"], &services["registry"]);
+    assert_eq!(crossmount["user"], registry["user"]);
+    let root = config()["store"]["filesystem"]["rootdirectory"].clone();
+    let folder = json!(format!("registry:{}", root.as_str().unwrap()));
+    for name in ["owner", "registry", "crossmount"] {
+        assert_eq!(services[name]["volumes"][0], folder, "{name}");
+    }
+    assert!(file["volumes"].get("registry").is_some());
+    let chown = json!(["chown", registry["user"], root]);
+    assert_eq!(services["owner"]["entrypoint"], chown);
+    let before = &registry["depends_on"]["owner"]["condition"];
+    assert_eq!(before, "service_completed_successfully");
+}
+
+#[test]
+fn clients_reach_crossmount_alone_and_this_machine_its_metrics() {
+    let file = read(FILE);
+    let (crossmount, registry) = (
+        &file["services"]["crossmount"],
+        &file["services"]["registry"],
+    );
+    let config = config();
+    check_offline(&config.to_string());
+    assert!(registry["ports"].is_null());
+    // The image's own port.
+    assert_eq!(config["upstream"]["url"], "http://registry:5000");
+    assert_eq!(
+        crossmount["ports"],
+        json!(["5000:5000", "127.0.0.1:9500:9500"])
+    );
+    assert_eq!(config["listen"]["address"], ":5000");
+    assert_eq!(config["admin"]["address"], ":9500");
+    let mounted = crossmount["volumes"][1].as_str().unwrap();
+    let place = crossmount["command"][2].as_str().unwrap();
+    assert_eq!(mounted, format!("./crossmount.yaml:{place}:ro"));
+    // It is ended first, and has the time that it may take.
+    assert_eq!(crossmount["depends_on"], json!(["registry"]));
+    let grace = crossmount["stop_grace_period"].as_str().unwrap();
+    let grace: u32 = grace.trim_end_matches('s').parse().unwrap();
+    assert!(grace > 25, "{grace}");
+    let build = &crossmount["build"];
+    let context = project("deploy/compose").join(build["context"].as_str().unwrap());
+    assert!(
+        context
+            .join(build["dockerfile"].as_str().unwrap())
+            .is_file()
+    );
+}
+
+#[test]
+fn the_real_crossmount_mounts_by_the_configuration_for_compose() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::by(&registry, &config());
+    wire::get(sidecar.admin, "/readyz").expect(200);
+    let client = registry.client();
+    let digest = client.upload("source", b"a blob before compose");
+    sidecar.prove();
+    let answer = client.at(sidecar.port).mount("target", &digest, "source");
+    answer.expect(201);
+    assert_eq!(sidecar.mounts("mounted", "none"), 1);
+}
