@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use support::helm::project;
+use support::prometheus::Prometheus;
+use support::registry::Registry;
 use support::sidecar::{self, Sidecar};
-use support::{free_port, tokens, tools, wire};
+use support::{digest_of, free_port, tokens, tools, wait_until, wire};
 
 /// Labels whose every value is shown from the start.
 const CLOSED: [&str; 7] = [
@@ -170,6 +172,68 @@ fn matched(expression: &str) -> Vec<(&str, &str)> {
         found.extend(values.split('|').map(|value| (label, value)));
     }
     found
+}
+
+/// A sidecar that walks and mounts, in front of a registry with a layer to mount.
+fn walking() -> (Registry, Sidecar, String) {
+    let registry = Registry::start();
+    let digest = registry.client().upload("source", b"a layer to be seen");
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["discovery"] = json!({"enabled": true, "sources": "any"});
+    });
+    sidecar.prove();
+    (registry, sidecar, digest)
+}
+
+#[test]
+fn each_of_the_dashboards_queries_shows_something_of_a_busy_sidecar() {
+    needs!("docker-registry", "prometheus");
+    let (_registry, sidecar, digest) = walking();
+    let prometheus = Prometheus::of(&sidecar, &[]);
+    let client = sidecar.client();
+    let mut turn = 0;
+    for query in queries() {
+        // What only a dry run and TLS have.
+        if query.contains("dry_run") || query.contains("certificate") {
+            continue;
+        }
+        let query = query.replace("5m", "10s").replace("6h", "10s");
+        wait_until(&format!("{query} shows something"), || {
+            turn += 1;
+            client
+                .mount(&format!("target/{turn}"), &digest, "source")
+                .expect(201);
+            let unknown = digest_of(format!("{turn}").as_bytes());
+            client.mount("target", &unknown, "source").expect(202);
+            let value = prometheus.ask(&query);
+            value.is_some_and(|value| value != "NaN")
+        });
+    }
+}
+
+#[test]
+fn prometheus_evaluates_the_rules_and_sees_a_registry_end() {
+    needs!("docker-registry", "prometheus");
+    let (mut registry, sidecar, _) = walking();
+    let prometheus = Prometheus::of(&sidecar, &[project("deploy/prometheus/rules.yaml")]);
+    let expected = rules().len();
+    wait_until("every rule is evaluated, and none complains", || {
+        let answer = prometheus.get("/api/v1/rules").unwrap_or_default();
+        let rules = answer["data"]["groups"][0]["rules"].as_array();
+        let rules = rules.map_or(&[][..], Vec::as_slice);
+        for rule in rules {
+            assert_ne!(rule["health"], "err", "{rule}");
+        }
+        let is_done = |rule: &&Value| rule["health"] == "ok" && rule["state"] == "inactive";
+        rules.iter().filter(is_done).count() == expected
+    });
+    registry.kill();
+    let name = "CrossmountRegistryDoesNotAnswer";
+    let query = format!("ALERTS{{alertname=\"{name}\", alertstate=\"pending\"}}");
+    wait_until(&query, || {
+        wire::get(sidecar.port, "/v2/").expect(503);
+        prometheus.ask(&query).as_deref() == Some("1")
+    });
 }
 
 #[test]

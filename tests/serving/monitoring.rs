@@ -1,16 +1,13 @@
 //! What Prometheus makes of the metrics, asked of the real one.
 
 use crate::{needs, support};
-use serde_json::{Value, json};
-use std::fmt::Write as _;
-use std::fs::{self, File};
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use support::prometheus::Prometheus;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::wire;
-use support::{digest_of, free_port, wait_until};
-use tempfile::TempDir;
+use support::{digest_of, wait_until};
 
 /// Every name that dashboards and alerts may rely on, but for the one that needs a certificate.
 const METRICS: &[&str] = &[
@@ -27,75 +24,6 @@ const METRICS: &[&str] = &[
     "crossmount_log_lines_lost_total",
     "crossmount_build_info",
 ];
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        write!(encoded, "%{byte:02X}").unwrap();
-        encoded
-    })
-}
-
-/// A Prometheus that scrapes one sidecar each second.
-struct Prometheus {
-    port: u16,
-    home: TempDir,
-    process: Child,
-}
-
-impl Prometheus {
-    fn of(sidecar: &Sidecar) -> Self {
-        let (home, port) = (tempfile::tempdir().unwrap(), free_port());
-        let target = format!("127.0.0.1:{}", sidecar.admin);
-        let config = json!({
-            "global": {"scrape_interval": "1s"},
-            "scrape_configs": [
-                {"job_name": "crossmount", "static_configs": [{"targets": [target]}]},
-            ],
-        });
-        let file = home.path().join("prometheus.yml");
-        // JSON is YAML too.
-        fs::write(&file, config.to_string()).unwrap();
-        let log = File::create(home.path().join("log")).unwrap();
-        let process = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                home.path().join("data").display()
-            ))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self {
-            port,
-            home,
-            process,
-        }
-    }
-
-    /// The value of a query that has one, once Prometheus knows it.
-    fn ask(&self, query: &str) -> Option<String> {
-        let query = percent_encoded(query);
-        wire::Connection::to(self.port).ok()?;
-        let answer = wire::get(self.port, &format!("/api/v1/query?query={query}"));
-        let answer: Value = serde_json::from_slice(&answer.body).ok()?;
-        let value = &answer["data"]["result"][0]["value"][1];
-        value.as_str().map(str::to_owned)
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.home.path().join("log"));
-            eprintln!("--- Prometheus' log:\n{}", log.unwrap_or_default());
-        }
-    }
-}
 
 /// A sidecar that has mounted and forwarded, and its registry.
 fn busy() -> (Registry, Sidecar) {
@@ -143,7 +71,7 @@ fn prometheus_has_nothing_to_say_against_the_metrics() {
 fn prometheus_scrapes_it_and_tells_of_its_mounts() {
     needs!("docker-registry", "prometheus");
     let (_registry, sidecar) = busy();
-    let prometheus = Prometheus::of(&sidecar);
+    let prometheus = Prometheus::of(&sidecar, &[]);
     for (query, value) in [
         ("up{job=\"crossmount\"}", "1"),
         ("sum(crossmount_mounts_total{outcome=\"mounted\"})", "2"),

@@ -21,6 +21,7 @@ pub mod pieces;
 pub mod played;
 pub mod pod;
 pub mod program;
+pub mod prometheus;
 pub mod pulp;
 pub mod push;
 pub mod registry;
