@@ -229,6 +229,10 @@ fn what_cannot_be_added_is_refused_with_the_reason() {
             &["REGISTRY_AUTH_HTPASSWD_PATH"],
         ),
         (
+            &["registry.extraEnv[0].name=REGISTRY_STORAGE"],
+            &["REGISTRY_STORAGE:"],
+        ),
+        (
             &["crossmount.extraEnv[0].name=CROSSMOUNT_UPSTREAM_URL"],
             &["CROSSMOUNT_UPSTREAM_URL", "crossmount.config"],
         ),
@@ -281,6 +285,7 @@ fn the_notes_say_how_to_push_where_to_look_and_what_to_mind() {
     ] {
         assert!(notes(&["--set", settings]).contains(nfs), "{settings}");
     }
+    notes(&["--set", "persistence.storageClass=null"]);
     let other = notes(&[
         "--set",
         "persistence.enabled=false,registry.htpasswdSecret=a,test.enabled=false",

@@ -53,7 +53,7 @@
 {{- end -}}
 {{- end -}}
 {{- range $settings.extraEnv -}}
-{{- if regexMatch "^(CROSSMOUNT_(LISTEN|ADMIN|UPSTREAM_URL|STORE|ACCESS)|REGISTRY_(HTTP_(ADDR|NET|TLS|HOST|PREFIX|RELATIVEURLS|HEADERS)|STORAGE_FILESYSTEM|AUTH))(_|$)" .name -}}
+{{- if regexMatch "^(CROSSMOUNT_(LISTEN|ADMIN|UPSTREAM_URL|STORE_FILESYSTEM|ACCESS_(MODE|HTPASSWD|TOKEN))|REGISTRY_(HTTP_(ADDR|NET|TLS|HOST|PREFIX|RELATIVEURLS|HEADERS)|STORAGE_(FILESYSTEM|S3|S3AWS|GCS|AZURE|SWIFT|OSS|INMEMORY)|AUTH))(_|$)|^REGISTRY_STORAGE$" .name -}}
 {{- fail (printf "%s.extraEnv cannot have %s: say it in %s.config, by which the two containers agree" $container .name $container) -}}
 {{- end -}}
 {{- end -}}
