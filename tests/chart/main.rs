@@ -14,6 +14,7 @@ mod support;
 mod compose;
 mod configurations;
 mod elsewhere;
+mod installed;
 mod kustomize;
 mod monitoring;
 mod optional;

@@ -1,15 +1,10 @@
-//! What the chart has that is off by default, or can be added to its pod; its notes and its test.
+//! What the chart has that is off by default, or can be added to its pod.
 
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::process::Command;
-use support::helm::{Rendered, Values, chart, helm, project, refuses, validate_custom};
-use support::program::{Ended, run};
-use support::registry::Registry;
-use support::sidecar::Sidecar;
-use support::{tokens, tools};
+use support::helm::{Rendered, Values, chart, covers, helm, project, refuses, validate_custom};
+use support::tools;
 
 fn everything() -> Rendered {
     Values::named("everything").render()
@@ -117,12 +112,6 @@ fn the_service_monitor_fits_its_definition_and_finds_the_admin_service_alone() {
         (&json!(9500), &json!(9600))
     );
     assert_eq!(opened["containerPort"], 9600);
-}
-
-/// Every label that a selector wants is there.
-fn covers(selector: &Value, labels: &Value) -> bool {
-    let mut wanted = selector.as_object().unwrap().iter();
-    wanted.all(|(key, value)| labels[key] == *value)
 }
 
 #[test]
@@ -248,171 +237,5 @@ fn what_cannot_be_added_is_refused_with_the_reason() {
     for (settings, words) in cases {
         let arguments: Vec<_> = settings.iter().flat_map(|it| ["--set", it]).collect();
         refuses(&arguments, words);
-    }
-}
-
-/// What helm says after an installation. Only helm 4 says it without a cluster.
-fn notes(arguments: &[&str]) -> String {
-    let arguments = [
-        &["install", "hub", "--dry-run=client", "-n", "images"],
-        arguments,
-    ]
-    .concat();
-    let output = tools::run(helm("helm4", &arguments).arg(chart()));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.split_once("NOTES:\n").unwrap().1.to_owned()
-}
-
-#[test]
-fn the_notes_say_how_to_push_where_to_look_and_what_to_mind() {
-    needs!("helm4");
-    let usual = notes(&[]);
-    for words in [
-        "hub-crossmount.images.svc:5000",
-        "kubectl --namespace images port-forward service/hub-crossmount 5000:5000",
-        "kubectl --namespace images port-forward deployment/hub-crossmount 9500:9500",
-        "http://localhost:9500/ ",
-        "helm test hub --namespace images",
-        "NO LOGINS",
-    ] {
-        assert!(usual.contains(words), "{words}: {usual}");
-    }
-    let nfs = "lookupcache=positive";
-    assert!(!usual.contains(nfs) && !usual.contains("NOTHING LASTS"));
-    for settings in [
-        "persistence.accessModes={ReadWriteMany}",
-        "persistence.storageClass=nfs-csi",
-    ] {
-        assert!(notes(&["--set", settings]).contains(nfs), "{settings}");
-    }
-    notes(&["--set", "persistence.storageClass=null"]);
-    let other = notes(&[
-        "--set",
-        "persistence.enabled=false,registry.htpasswdSecret=a,test.enabled=false",
-    ]);
-    assert!(other.contains("NOTHING LASTS"));
-    for words in ["NO LOGINS", "helm test", nfs] {
-        assert!(!other.contains(words), "{words}: {other}");
-    }
-    let native = notes(&Values::named("native").arguments());
-    assert!(native.contains("service/hub 5000:80"), "{native}");
-    assert!(native.contains("deployment/hub 9500:9600"), "{native}");
-    assert_eq!(notes(&["--set", "enabled=false"]).trim(), "");
-}
-
-#[test]
-fn the_test_runs_beside_the_pod_and_may_do_nothing() {
-    needs!("helm3", "helm4");
-    for values in Values::every() {
-        let rendered = values.render();
-        let pod = rendered.the("Pod");
-        assert_eq!(pod["metadata"]["annotations"]["helm.sh/hook"], "test");
-        let selector = &rendered.the("Deployment")["spec"]["selector"]["matchLabels"];
-        assert!(!covers(selector, &pod["metadata"]["labels"]));
-        let (ask, registry) = (
-            &pod["spec"]["containers"][0],
-            rendered.container("registry"),
-        );
-        assert_eq!(ask["securityContext"], registry["securityContext"]);
-        assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
-        let image = match values.name() {
-            "everything" => &json!("docker.io/library/busybox:1.37"),
-            // Of which the node has a copy.
-            _ => &registry["image"],
-        };
-        assert_eq!(&ask["image"], image);
-        // It asks the two Services.
-        let service = |name: &str| {
-            let resource = rendered
-                .0
-                .iter()
-                .find(|it| it["kind"] == "Service" && it["spec"]["ports"][0]["name"] == name);
-            let resource = resource.unwrap();
-            let name = resource["metadata"]["name"].as_str().unwrap();
-            format!("://{name}:{}/", resource["spec"]["ports"][0]["port"])
-        };
-        for (at, port) in ["registry", "admin"].into_iter().enumerate() {
-            let url = ask["env"][at]["value"].as_str().unwrap();
-            assert!(url.contains(&service(port)), "{url}");
-            let is_tls = values.name() == "everything" && port == "registry";
-            assert_eq!(url.starts_with("https:"), is_tls, "{url}");
-        }
-    }
-}
-
-/// The script of the chart's test, with these addresses, by a shell like that of the registry's
-/// image and this wget.
-fn ask(wget: &str, registry: &str, ready: &str) -> Ended {
-    let rendered = Values::DEFAULT.render();
-    let container = &rendered.the("Pod")["spec"]["containers"][0];
-    let home = tempfile::tempdir().unwrap();
-    let busybox = tools::find("busybox").unwrap();
-    for name in ["sh", "timeout", "sleep"] {
-        symlink(&busybox, home.path().join(name)).unwrap();
-    }
-    symlink(tools::find(wget).unwrap(), home.path().join("wget")).unwrap();
-    let words = container["command"].as_array().unwrap().iter();
-    let words: Vec<_> = words.map(|word| word.as_str().unwrap()).collect();
-    let script = container["args"][0].as_str().unwrap();
-    let mut command = Command::new(home.path().join(words[0]));
-    command
-        .args(&words[1..])
-        .arg(script.replace("sleep 2", "sleep 0"))
-        .env_clear()
-        .env("PATH", home.path())
-        .env("REGISTRY", registry)
-        .env("READY", ready);
-    run(command)
-}
-
-#[test]
-fn the_test_passes_where_crossmount_is_ready_and_fails_where_it_is_not() {
-    needs!(
-        "helm3",
-        "helm4",
-        "busybox",
-        "wget",
-        "docker-registry",
-        "htpasswd",
-        "openssl"
-    );
-    let mut registry = Registry::start();
-    let sidecar = Sidecar::start(&registry);
-    let addresses = |sidecar: &Sidecar| {
-        (
-            format!("http://127.0.0.1:{}/v2/", sidecar.port),
-            format!("http://127.0.0.1:{}/readyz", sidecar.admin),
-        )
-    };
-    let (clients, ready) = addresses(&sidecar);
-    let ended = ask("busybox", &clients, &ready);
-    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
-    let said = format!("{clients} answers 200\n{ready} answers 200\n");
-    assert_eq!(ended.out, said);
-
-    let closed = Registry::with_htpasswd(&[("alice", "right")]);
-    let asked = Sidecar::start(&closed);
-    let (clients_of_closed, ready_of_closed) = addresses(&asked);
-    let ended = ask("busybox", &clients_of_closed, &ready_of_closed);
-    assert!(ended.out.contains("/v2/ answers 401\n"), "{}", ended.out);
-    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
-
-    // Debian's busybox, unlike the image's, knows no way to speak TLS that is still allowed.
-    let home = tempfile::tempdir().unwrap();
-    tokens::signed(home.path());
-    let pem = |name: &str| home.path().join(name);
-    let hidden = Sidecar::with(&registry, |config| {
-        config["listen"]["tls"] = json!({"certificate": pem("cert.pem"), "key": pem("key.pem")});
-    });
-    let secret = format!("https://localhost:{}/v2/", hidden.port);
-    let ended = ask("wget", &secret, &ready);
-    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
-
-    registry.kill();
-    for (first, named) in [(&clients, "/v2/: "), (&clients_of_closed, "/readyz: ")] {
-        let ended = ask("busybox", first, &ready);
-        assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
-        assert!(ended.out.contains(named), "{}", ended.out);
-        assert!(ended.out.contains("503"), "{}", ended.out);
     }
 }

@@ -205,3 +205,9 @@ pub fn check_offline(text: &str) {
     assert_eq!(ended.code, Some(0), "{said}\n{text}");
     assert!(!said.contains("warning"), "{said}\n{text}");
 }
+
+/// Every label that a selector wants is there.
+pub fn covers(selector: &Value, labels: &Value) -> bool {
+    let mut wanted = selector.as_object().unwrap().iter();
+    wanted.all(|(key, value)| labels[key] == *value)
+}
