@@ -41,9 +41,9 @@ fn lasting(event: &Value, port: u16) -> Value {
         "/source/addr",
         "/source/instanceID",
     ] {
-        let part = event.pointer_mut(place).unwrap();
-        assert!(!part.as_str().unwrap().is_empty(), "{place}");
-        *part = Value::Null;
+        let varying = event.pointer_mut(place).unwrap();
+        assert!(!varying.as_str().unwrap().is_empty(), "{place}");
+        *varying = Value::Null;
     }
     // The registry sees a client's port where none stands in front.
     let client = event["request"]["addr"].as_str().unwrap();
@@ -126,7 +126,7 @@ fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
     let events: Vec<_> = endpoint
         .told()
         .iter()
-        .flat_map(|told| told.events())
+        .flat_map(support::endpoint::Told::events)
         .collect();
     assert_eq!(events.len(), 2);
     assert_eq!(events[0]["request"]["method"], "HEAD");

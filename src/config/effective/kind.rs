@@ -1,10 +1,10 @@
 //! What differs between registries.
 
-use super::{path, span, texts, without_login, word};
+use super::{MASK, host_of, path, span, texts, without_login, word};
 use crate::config::schema::{self, File};
 use crate::config::{
-    Access, AccessMode, Artifacts, Discovery, DistributionVersion, Durability, Kind, SourceDenied,
-    Sources, TokenRules,
+    Access, AccessMode, Artifacts, Discovery, DistributionVersion, Durability, Endpoint, Kind,
+    SourceDenied, Sources, TokenRules,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -32,6 +32,7 @@ pub(super) fn sections(file: &mut File, kind: &Kind) {
             file.mount.time_budget = span(settings.mount.time_budget);
             file.mount.dry_run = Some(settings.mount.dry_run);
             file.discovery = discovery(settings.discovery.as_ref());
+            file.notifications.endpoints = settings.endpoints.iter().map(endpoint).collect();
         }
         Kind::Pulp(settings) => {
             file.upstream.kind = word("pulp");
@@ -83,6 +84,21 @@ fn access(access: &Access) -> schema::Access {
             signingalgorithms: rules.algorithms.clone(),
         }),
         htpasswd,
+    }
+}
+
+/// Addresses of webhooks are often secrets themselves, behind the host.
+fn endpoint(endpoint: &Endpoint) -> schema::Endpoint {
+    let names = endpoint.headers.keys();
+    let values = |name| endpoint.headers.get_all(name).iter();
+    let masked = |name| values(name).map(|_| MASK.to_owned()).collect();
+    schema::Endpoint {
+        name: Some(endpoint.name.clone()),
+        url: Some(host_of(&endpoint.url)),
+        headers: names.map(|name| (name.to_string(), masked(name))).collect(),
+        timeout: span(endpoint.timeout),
+        threshold: Some(endpoint.threshold),
+        backoff: span(endpoint.backoff),
     }
 }
 

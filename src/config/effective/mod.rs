@@ -19,7 +19,7 @@ use super::{Config, LogFormat, Upstream};
 const MASK: &str = "(masked)";
 
 /// The configuration in effect as YAML, by the documented names. No secret is in it: values of
-/// `upstream.response_headers` and logins in URLs are masked. Paths of files are shown.
+/// `upstream.response_headers`, logins in URLs, and headers and paths of endpoints are masked. Paths of files are shown.
 #[must_use]
 pub fn effective(config: &Config) -> String {
     let tree = serde_yaml::to_value(file(config)).map(without_nothing);
@@ -130,6 +130,15 @@ fn without_login(text: &str) -> String {
     match rest[..end].rfind('@') {
         Some(at) => format!("{scheme}://{MASK}{}", &rest[at..]),
         None => text.to_owned(),
+    }
+}
+
+/// A URL with everything behind its host masked.
+fn host_of(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    match url[start..].find(['/', '?']) {
+        Some(end) if start + end + 1 < url.len() => format!("{}/{MASK}", &url[..start + end]),
+        _ => url.to_owned(),
     }
 }
 
