@@ -32,6 +32,9 @@ pub enum Command {
         /// Open only the configuration file: no registry, no store.
         #[arg(long)]
         offline: bool,
+        /// The registry's own configuration, to compare with.
+        #[arg(long, value_name = "FILE")]
+        registry_config: Option<PathBuf>,
     },
     /// Say what a registry's store holds, and how often it was sent. Reads only.
     Report {

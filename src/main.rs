@@ -25,11 +25,16 @@ fn main() -> ExitCode {
             drop(log);
             ended.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
         }),
-        Command::Check { settings, offline } => with(settings, |runtime, config| {
+        Command::Check {
+            settings,
+            offline,
+            registry_config,
+        } => with(settings, |runtime, config| {
+            let registry_config = registry_config.as_deref();
             let findings = if offline {
-                check::offline(&config)
+                check::offline(&config, registry_config)
             } else {
-                runtime.block_on(check::run(&config))
+                runtime.block_on(check::run(&config, registry_config))
             };
             for line in findings.lines() {
                 println!("{line}");

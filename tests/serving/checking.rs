@@ -171,3 +171,60 @@ fn an_offline_check_opens_only_the_configuration() {
     let said = ended.out + &ended.err;
     assert!(said.contains("stor") && said.contains("line 6"), "{said}");
 }
+
+#[test]
+fn a_check_says_who_runs_it_and_what_it_stands_on() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    registry.client().upload("a", b"something in the store");
+    let ended = check(&registry, |config| {
+        config["upstream"]["response_headers"] = json!({"X-Secret": ["hunter2"]});
+    });
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    let (user, version) = (rustix::process::geteuid(), env!("CARGO_PKG_VERSION"));
+    let root = registry.store.root.display();
+    for part in [
+        format!("ok: crossmount {version} on Linux "),
+        format!("ok: this process is user {}, group ", user.as_raw()),
+        format!("{root} belongs to user {}", user.as_raw()),
+        format!(
+            "ok: {} is on ",
+            registry.store.root.canonicalize().unwrap().display()
+        ),
+        "the configuration in effect:\n  listen:\n".to_owned(),
+        "      - (masked)".to_owned(),
+    ] {
+        assert!(ended.out.contains(&part), "{part}: {}", ended.out);
+    }
+    assert!(!ended.out.contains("hunter2"));
+}
+
+#[test]
+fn a_check_compares_the_registrys_own_configuration() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    registry.client().upload("a", b"something in the store");
+    let theirs = registry.home().join("config.yml");
+    let compared = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut config = config(&registry.url(), &registry.store.root);
+        config["upstream"]["response_headers"] = json!({"X-Content-Type-Options": ["nosniff"]});
+        change(&mut config);
+        let file = registry.home().join("crossmount.yml");
+        fs::write(&file, config.to_string()).unwrap();
+        let mut command = command(BINARY);
+        command.arg("check").arg("--config").arg(&file);
+        command.arg("--registry-config").arg(&theirs);
+        run(command)
+    };
+    let ended = compared(&|_| ());
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(
+        ended.out.contains("and the configuration agree"),
+        "{}",
+        ended.out
+    );
+    let ended = compared(&|config| config["upstream"]["relative_urls"] = json!(true));
+    assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+    let fault = "fault: http.relativeurls is false in the registry's file, but upstream.relative_urls is true here";
+    assert!(ended.out.contains(fault), "{}", ended.out);
+}

@@ -1,0 +1,83 @@
+//! `crossmount check`: would `serve` work here, and what is to be done where it would not?
+//!
+//! `findings` is what was found, in words. `registry` asks the registry, `store` looks at its
+//! folder and `volume` at the filesystem below that; `registry_config` compares the registry's
+//! own configuration with ours. Nothing is left behind.
+
+mod findings;
+mod registry;
+mod registry_config;
+mod store;
+mod volume;
+
+use std::path::Path;
+
+pub use findings::Findings;
+
+use crate::config::{Config, Kind, effective};
+use crate::http;
+use registry::{check_access, check_upstream};
+use store::{check_artifacts, check_store};
+
+/// Looks at what the configuration alone says, and at the registry's own, if its file is given.
+#[must_use]
+pub fn offline(config: &Config, registry_config: Option<&Path>) -> Findings {
+    let mut findings = about(config, registry_config);
+    in_effect(config, &mut findings);
+    findings
+}
+
+/// Looks at the certificate, the registry and the store too. Nothing is left behind.
+pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
+    let mut findings = about(config, registry_config);
+    check_tls(config, &mut findings);
+    match &config.kind {
+        Kind::Distribution(settings) => {
+            check_access(&settings.access, &mut findings);
+            check_upstream(&config.upstream, Some(&settings.access.mode), &mut findings).await;
+            check_store(&settings.store.root, &mut findings);
+        }
+        Kind::Pulp(settings) => {
+            check_upstream(&config.upstream, None, &mut findings).await;
+            if let Some(artifacts) = &settings.artifacts {
+                check_artifacts(&artifacts.root, &mut findings);
+            }
+        }
+        Kind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,
+    }
+    in_effect(config, &mut findings);
+    findings
+}
+
+fn about(config: &Config, registry_config: Option<&Path>) -> Findings {
+    let mut findings = Findings::default();
+    let system = rustix::system::uname();
+    findings.good(format!(
+        "crossmount {} on {} {} ({})",
+        env!("CARGO_PKG_VERSION"),
+        system.sysname().to_string_lossy(),
+        system.release().to_string_lossy(),
+        system.machine().to_string_lossy(),
+    ));
+    findings.good("the configuration is valid");
+    for warning in &config.warnings {
+        findings.note(warning);
+    }
+    if let Some(file) = registry_config {
+        registry_config::compare(config, file, &mut findings);
+    }
+    findings
+}
+
+/// Last, because it is long.
+fn in_effect(config: &Config, findings: &mut Findings) {
+    findings.block("the configuration in effect", &effective(config));
+}
+
+fn check_tls(config: &Config, findings: &mut Findings) {
+    match config.tls.as_ref().map(http::load_tls) {
+        None => {}
+        Some(Ok(_)) => findings.good("certificate and key of the listener fit each other"),
+        Some(Err(fault)) => findings.fault(fault.to_string()),
+    }
+}

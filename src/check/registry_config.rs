@@ -1,0 +1,264 @@
+//! The registry's own configuration, compared with ours.
+//!
+//! The names are distribution's (`configuration/configuration.go`). Paths may differ because a
+//! volume is mounted elsewhere in another container, so they are only warned of.
+
+use std::path::Path;
+
+use serde_yaml::Value;
+
+use super::Findings;
+use crate::config::{Access, AccessMode, Config, Distribution, Kind, TokenRules};
+
+/// Where distribution keeps its store if nobody says another place
+/// (`registry/storage/driver/filesystem/driver.go`).
+const DEFAULT_ROOT: &str = "/var/lib/registry";
+
+/// What stands in the registry's file.
+struct RegistryConfig(Value);
+
+/// Names each difference.
+pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
+    let Kind::Distribution(settings) = &config.kind else {
+        return findings.note("--registry-config is of use only with upstream.kind: distribution");
+    };
+    let file = std::fs::read_to_string(path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| serde_yaml::from_str(&text).map_err(|error| error.to_string()));
+    let theirs = match file {
+        Ok(tree) => RegistryConfig(tree),
+        Err(error) => return findings.fault(format!("{}: {error}", path.display())),
+    };
+    let before = findings.lines().len();
+    store(&theirs, settings, findings);
+    urls(&theirs, config, findings);
+    headers(&theirs, config, findings);
+    access(&theirs, &settings.access, findings);
+    if !theirs.list(&["notifications", "endpoints"]).is_empty() && settings.endpoints.is_empty() {
+        findings.note("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
+    }
+    if findings.lines().len() == before {
+        findings.good(format!("{} and the configuration agree", path.display()));
+    }
+    findings.good("variables REGISTRY_* of the registry's environment win over its file, and are not seen here");
+}
+
+fn store(theirs: &RegistryConfig, settings: &Distribution, findings: &mut Findings) {
+    let drivers = ["s3", "gcs", "azure", "swift", "oss", "inmemory"];
+    if let Some(driver) = drivers.iter().find(|name| theirs.has(&["storage", name])) {
+        return findings.fault(format!(
+            "the registry stores in {driver}, where no link can be written: use upstream.kind: generic"
+        ));
+    }
+    let root = theirs.text(&["storage", "filesystem", "rootdirectory"]);
+    let root = root.unwrap_or_else(|| DEFAULT_ROOT.to_owned());
+    if Path::new(&root) != settings.store.root {
+        findings.note(differs(
+            "storage.filesystem.rootdirectory",
+            &root,
+            &settings.store.root.to_string_lossy(),
+        ));
+    }
+    if theirs.is_true(&["storage", "maintenance", "readonly", "enabled"]) {
+        findings.note("the registry is read-only (storage.maintenance.readonly): nothing is mounted before it takes writes again");
+    }
+    if theirs.text(&["proxy", "remoteurl"]).is_some() {
+        findings.fault("the registry is a pull-through cache (proxy.remoteurl): it takes no pushes, and nothing is ever mounted");
+    }
+}
+
+/// What a Location is made of.
+fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
+    let upstream = &config.upstream;
+    let host = theirs.text(&["http", "host"]).unwrap_or_default();
+    let external = upstream.external_url.clone().unwrap_or_default();
+    if host != external {
+        findings.fault(ours("http.host", &host, "upstream.external_url", &external));
+    }
+    let relative = theirs.is_true(&["http", "relativeurls"]);
+    if relative != upstream.relative_urls {
+        let (theirs, own) = (relative.to_string(), upstream.relative_urls.to_string());
+        findings.fault(ours(
+            "http.relativeurls",
+            &theirs,
+            "upstream.relative_urls",
+            &own,
+        ));
+    }
+    let prefix = theirs.text(&["http", "prefix"]).unwrap_or_default();
+    if prefix.trim_matches('/') != upstream.prefix.trim_matches('/') {
+        findings.fault(ours(
+            "http.prefix",
+            &prefix,
+            "upstream.prefix",
+            &upstream.prefix,
+        ));
+    }
+    let is_tls =
+        theirs.has(&["http", "tls", "certificate"]) || theirs.has(&["http", "tls", "letsencrypt"]);
+    if is_tls != upstream.url.is_tls() {
+        findings.fault(format!(
+            "the registry {} TLS (http.tls), but upstream.url is {}",
+            if is_tls { "speaks" } else { "does not speak" },
+            upstream.url
+        ));
+    }
+}
+
+/// They may be secret, so only names are said.
+fn headers(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
+    let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    let named = theirs.map(&["http", "headers"]);
+    let own = &config.upstream.response_headers;
+    for (name, values) in &named {
+        let known = own.iter().find(|(known, _)| same(known, name));
+        if known.is_none_or(|(_, known)| known != values) {
+            findings.note(format!(
+                "the registry sends {name} with each answer (http.headers): say the same in upstream.response_headers"
+            ));
+        }
+    }
+    for (name, _) in own {
+        if !named.iter().any(|(known, _)| same(known, name)) {
+            findings.note(format!(
+                "upstream.response_headers has {name}, which is not in the registry's http.headers"
+            ));
+        }
+    }
+}
+
+fn access(theirs: &RegistryConfig, access: &Access, findings: &mut Findings) {
+    let has = |kind: &str| theirs.has(&["auth", kind]);
+    let kind = if has("token") {
+        "token"
+    } else if has("htpasswd") {
+        "htpasswd"
+    } else if has("silly") {
+        "silly"
+    } else {
+        "none"
+    };
+    match (&access.mode, kind) {
+        (AccessMode::Upstream, "none") => findings.note(
+            "the registry has no auth: with access.mode: upstream mounts without credentials are left to it",
+        ),
+        (AccessMode::Upstream, _) | (AccessMode::None, "none") => {}
+        (AccessMode::Token(rules), "token") => token(theirs, rules, findings),
+        (AccessMode::Htpasswd(own), "htpasswd") => {
+            let path = theirs.text(&["auth", "htpasswd", "path"]).unwrap_or_default();
+            if Path::new(&path) != own {
+                findings.note(differs("auth.htpasswd.path", &path, &own.to_string_lossy()));
+            }
+        }
+        (AccessMode::None, kind) => findings.fault(format!(
+            "the registry has auth.{kind}, but access.mode is none"
+        )),
+        (AccessMode::Token(_) | AccessMode::Htpasswd(_), kind) => findings.fault(format!(
+            "access.mode is {}, but the registry's auth is {kind}",
+            mode(access)
+        )),
+    }
+}
+
+fn token(theirs: &RegistryConfig, rules: &TokenRules, findings: &mut Findings) {
+    let text = |key: &str| theirs.text(&["auth", "token", key]).unwrap_or_default();
+    for (key, own) in [("issuer", &rules.issuer), ("service", &rules.service)] {
+        if text(key) != *own {
+            let (registrys, setting) = (format!("auth.token.{key}"), format!("access.token.{key}"));
+            findings.fault(ours(&registrys, &text(key), &setting, own));
+        }
+    }
+    let paths = [
+        ("rootcertbundle", rules.root_certificates.as_deref()),
+        ("jwks", rules.jwks.as_deref()),
+    ];
+    for (key, own) in paths {
+        let own = own.map(|path| path.to_string_lossy().into_owned());
+        if text(key) != own.clone().unwrap_or_default() {
+            let setting = format!("auth.token.{key}");
+            findings.note(differs(&setting, &text(key), &own.unwrap_or_default()));
+        }
+    }
+    let mut algorithms: Vec<_> = theirs.list(&["auth", "token", "signingalgorithms"]);
+    let mut own = rules.algorithms.clone();
+    algorithms.sort();
+    own.sort();
+    if algorithms != own && !algorithms.is_empty() {
+        let (registrys, own) = (algorithms.join(", "), own.join(", "));
+        findings.fault(ours(
+            "auth.token.signingalgorithms",
+            &registrys,
+            "access.token.signingalgorithms",
+            &own,
+        ));
+    }
+}
+
+fn mode(access: &Access) -> &'static str {
+    match access.mode {
+        AccessMode::Upstream => "upstream",
+        AccessMode::Token(_) => "token",
+        AccessMode::Htpasswd(_) => "htpasswd",
+        AccessMode::None => "none",
+    }
+}
+
+fn shown(text: &str) -> &str {
+    if text.is_empty() { "not set" } else { text }
+}
+
+fn ours(theirs: &str, value: &str, setting: &str, own: &str) -> String {
+    let (value, own) = (shown(value), shown(own));
+    format!("{theirs} is {value} in the registry's file, but {setting} is {own} here")
+}
+
+fn differs(theirs: &str, value: &str, own: &str) -> String {
+    let (value, own) = (shown(value), shown(own));
+    format!(
+        "{theirs} is {value} in the registry's file and {own} here: are they the same, mounted elsewhere?"
+    )
+}
+
+impl RegistryConfig {
+    fn get(&self, path: &[&str]) -> Option<&Value> {
+        path.iter().try_fold(&self.0, |value, key| value.get(*key))
+    }
+
+    /// Whether something stands there, if only a name.
+    fn has(&self, path: &[&str]) -> bool {
+        self.get(path).is_some()
+    }
+
+    fn text(&self, path: &[&str]) -> Option<String> {
+        match self.get(path)? {
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(value) => Some(value.to_string()),
+            _ => None,
+        }
+    }
+
+    fn is_true(&self, path: &[&str]) -> bool {
+        self.text(path).is_some_and(|text| text == "true")
+    }
+
+    fn list(&self, path: &[&str]) -> Vec<String> {
+        let list = self.get(path).and_then(Value::as_sequence);
+        let text = |value: &Value| value.as_str().map_or_else(String::new, str::to_owned);
+        list.into_iter().flatten().map(text).collect()
+    }
+
+    fn map(&self, path: &[&str]) -> Vec<(String, Vec<String>)> {
+        let map = self.get(path).and_then(Value::as_mapping);
+        let entry = |(key, _): (&Value, &Value)| {
+            let key = key.as_str()?;
+            let mut path = path.to_vec();
+            path.push(key);
+            Some((key.to_owned(), self.list(&path)))
+        };
+        map.into_iter().flatten().filter_map(entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

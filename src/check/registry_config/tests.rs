@@ -1,0 +1,162 @@
+use super::*;
+use crate::config::Overrides;
+
+/// The configuration that Debian's package brings, as far as it matters.
+const THEIRS: &str = "
+version: 0.1
+storage:
+  filesystem: {rootdirectory: /var/lib/docker-registry}
+  delete: {enabled: true}
+http:
+  addr: :5000
+  headers: {X-Content-Type-Options: [nosniff]}
+auth:
+  htpasswd: {realm: basic-realm, path: /etc/docker/registry}
+";
+const OURS: &str = "
+upstream: {url: 'http://127.0.0.1:5000', response_headers: {x-content-type-options: [nosniff]}}
+store: {filesystem: {rootdirectory: /var/lib/docker-registry}}
+access: {mode: htpasswd, htpasswd: {path: /etc/docker/registry}}
+";
+
+fn found(theirs: &str, ours: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let own = write("crossmount.yaml", ours);
+    let config = Config::load(Some(&own), [], Overrides::default()).unwrap();
+    let mut findings = Findings::default();
+    compare(&config, &write("config.yml", theirs), &mut findings);
+    let lines = findings.lines().iter();
+    let differing = lines.filter(|line| !line.starts_with("ok: "));
+    differing.cloned().collect()
+}
+
+#[test]
+fn files_that_agree_are_said_to() {
+    assert_eq!(found(THEIRS, OURS), [""; 0]);
+    let bare = "version: 0.1\nstorage: {filesystem: {}}\n";
+    let ours = "
+upstream: {url: 'http://a'}
+store: {filesystem: {rootdirectory: /var/lib/registry}}
+access: {mode: none}
+";
+    assert_eq!(found(bare, ours), [""; 0]);
+}
+
+#[test]
+fn each_difference_is_named() {
+    let theirs = |old: &str, new: &str| {
+        let changed = THEIRS.replace(old, new);
+        assert_ne!(changed, THEIRS, "{old}");
+        (changed, OURS.to_owned())
+    };
+    let ours = |old: &str, new: &str| {
+        let changed = OURS.replace(old, new);
+        assert_ne!(changed, OURS, "{old}");
+        (THEIRS.to_owned(), changed)
+    };
+    let http = "addr: :5000";
+    for ((theirs, ours), line) in [
+        (
+            theirs("filesystem:", "s3:"),
+            "fault: the registry stores in s3",
+        ),
+        (
+            ours("/var/lib/docker-registry", "/srv"),
+            "warning: storage.filesystem.rootdirectory is /var/lib/docker-registry",
+        ),
+        (
+            theirs(
+                "delete:",
+                "maintenance: {readonly: {enabled: true}}\n  delete:",
+            ),
+            "warning: the registry is read-only",
+        ),
+        (
+            theirs("version: 0.1", "proxy: {remoteurl: 'https://a'}"),
+            "fault: the registry is a pull-through cache",
+        ),
+        (
+            theirs(http, "host: https://hub.example"),
+            "fault: http.host is https://hub.example in the registry's file, but upstream.external_url is not set",
+        ),
+        (
+            theirs(http, "relativeurls: true"),
+            "fault: http.relativeurls is true",
+        ),
+        (theirs(http, "prefix: /hub/"), "fault: http.prefix is /hub/"),
+        (
+            theirs(http, "tls: {certificate: /a}"),
+            "fault: the registry speaks TLS",
+        ),
+        (
+            theirs("[nosniff]", "[other]"),
+            "warning: the registry sends X-Content-Type-Options",
+        ),
+        (
+            ours("{x-content", "{x-more: [a], x-content"),
+            "warning: upstream.response_headers has x-more",
+        ),
+        (
+            theirs("path: /etc/docker/registry", "path: /a"),
+            "warning: auth.htpasswd.path is /a",
+        ),
+        (
+            theirs("htpasswd: {", "token: {"),
+            "fault: access.mode is htpasswd, but the registry's auth is token",
+        ),
+        (
+            theirs("auth:", "none:"),
+            "fault: access.mode is htpasswd, but the registry's auth is none",
+        ),
+        (
+            ours(
+                "mode: htpasswd, htpasswd: {path: /etc/docker/registry}",
+                "mode: none",
+            ),
+            "fault: the registry has auth.htpasswd",
+        ),
+        (
+            theirs("version: 0.1", "notifications: {endpoints: [{name: a}]}"),
+            "warning: the registry has notifications.endpoints",
+        ),
+        (theirs("version: 0.1", "version: [0.1"), "fault: "),
+    ] {
+        let found = found(&theirs, &ours);
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].starts_with(line), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn the_rules_for_tokens_are_compared() {
+    let theirs = "
+storage: {filesystem: {rootdirectory: /srv}}
+auth:
+  token: {realm: r, issuer: a, service: b, rootcertbundle: /c, signingalgorithms: [RS256, ES256]}
+";
+    let ours = "
+upstream: {url: 'http://a'}
+store: {filesystem: {rootdirectory: /srv}}
+access: {mode: token, token: {issuer: a, service: b, rootcertbundle: /c, signingalgorithms: [ES256, RS256]}}
+";
+    assert_eq!(found(theirs, ours), [""; 0]);
+    for (old, new, line) in [
+        ("issuer: a", "issuer: x", "fault: auth.token.issuer is x"),
+        ("service: b", "service: x", "fault: auth.token.service is x"),
+        ("/c", "/x", "warning: auth.token.rootcertbundle is /x"),
+        (
+            "[RS256, ES256]",
+            "[RS256]",
+            "fault: auth.token.signingalgorithms is RS256",
+        ),
+    ] {
+        let found = found(&theirs.replace(old, new), ours);
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].starts_with(line), "{line}: {found:?}");
+    }
+}

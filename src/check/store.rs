@@ -1,0 +1,60 @@
+//! The registry's folder, as this user sees it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Findings, volume};
+use crate::relay::Artifacts;
+use crate::store::{check_owner, prove_writable};
+
+pub(super) fn check_store(root: &Path, findings: &mut Findings) {
+    identity(root, findings);
+    volume::check(root, findings);
+    if let Err(fault) = check_owner(root) {
+        return findings.fault(fault.to_string());
+    }
+    match prove_writable(root) {
+        Err(fault) => findings.fault(fault.to_string()),
+        Ok(folder) if folder == root => findings.note(format!(
+            "{} is readable and writable, and holds no registry yet: it must be the registry's rootdirectory",
+            root.display()
+        )),
+        Ok(folder) => findings.good(format!(
+            "the store's folder {} is readable and writable as this user",
+            folder.display()
+        )),
+    }
+}
+
+pub(super) fn check_artifacts(root: &Path, findings: &mut Findings) {
+    match Artifacts::open(root) {
+        Ok(_) => findings.good(format!(
+            "Pulp's artifacts below {} are readable",
+            root.display()
+        )),
+        Err(fault) => findings.fault(fault.to_string()),
+    }
+}
+
+/// Whose the folder is, and who this process is.
+fn identity(root: &Path, findings: &mut Findings) {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    let (user, group) = (user.as_raw(), group.as_raw());
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|group| group.as_raw().to_string())
+        .collect();
+    let Ok(about) = std::fs::metadata(root) else {
+        // Whether it is there is the next question.
+        return;
+    };
+    findings.good(format!(
+        "this process is user {user}, group {group} (and {}); {} belongs to user {}, group {}, with mode {:04o}",
+        if groups.is_empty() { "no other".to_owned() } else { groups.join(", ") },
+        root.display(),
+        about.uid(),
+        about.gid(),
+        about.mode() & 0o7777,
+    ));
+}
