@@ -48,7 +48,7 @@ pub enum Command {
 }
 
 /// Where the settings are. Flags win over environment, environment over the file.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
@@ -68,6 +68,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The configuration file, if one is named.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        self.config.clone()
+    }
+
     /// Reads file, environment and flags into a valid configuration.
     ///
     /// # Errors

@@ -35,7 +35,7 @@
 //! make, [`config`] a configuration that cannot contradict itself, [`outcome`] the words for how
 //! a mount ends, [`memory`] answers that are remembered for seconds, [`metrics`] every
 //! metric, [`ops`] health, the page to look at, logs and the end of the process,
-//! [`workers`] the threads for calls that block. [`serve`], [`check`] and [`report`] are the commands.
+//! [`workers`] the threads for calls that block, and `watched` reads files again that change. [`serve`], [`check`] and [`report`] are the commands.
 
 pub mod access;
 pub mod check;
@@ -58,4 +58,5 @@ pub mod serve;
 pub mod store;
 pub mod tokens;
 pub mod upstream;
+mod watched;
 pub mod workers;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use crossmount::cli::{Cli, Command, Settings};
 use crossmount::config::Config;
+use crossmount::serve::Reload;
 use crossmount::{check, ops, report, serve};
 use tokio::runtime::Runtime;
 
@@ -18,9 +19,14 @@ fn main() -> ExitCode {
     // The whole binary uses one cryptography; a second call could only name the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
-        Command::Serve { settings } => with(settings, |runtime, config| {
+        Command::Serve { settings } => with(settings.clone(), |runtime, config| {
             let log = ops::init_log(config.log);
-            let ended = runtime.block_on(serve::run(config, log.dropped()));
+            let reload = Reload {
+                file: settings.file(),
+                load: Box::new(move || settings.clone().load()),
+                level: log.level(),
+            };
+            let ended = runtime.block_on(serve::run(config, reload, log.dropped()));
             // Whatever was said before stands before the last word.
             drop(log);
             ended.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)

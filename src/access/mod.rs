@@ -6,7 +6,7 @@
 //! a registry without access control, for which `agreement` knows whether it contradicts that.
 //! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified`
 //! reads a token without verifying it, and `pullable` from where something is tried for a caller
-//! who names no source. `watched` files are read again when they change. A grant carries its
+//! who names no source. Files are read again when they change. A grant carries its
 //! `validity` to the moment when a link becomes visible. Nothing here touches the store: access
 //! is decided before the disk is looked at.
 
@@ -27,7 +27,6 @@ mod upstream;
 mod validity;
 mod verdict;
 mod vouchers;
-mod watched;
 mod wish;
 
 use std::sync::Arc;
@@ -40,13 +39,13 @@ pub use pullable::{Claims, Pullable, Use, Used};
 pub use refusal::{Refusal, Refusals};
 pub(crate) use unverified::Unverified;
 pub use verdict::Verdict;
-pub use watched::FileFault;
 
 use crate::config::{self, AccessMode};
 use crate::memory::{Fingerprint, Fingerprints, NoRandomness};
 use crate::metrics::Metrics;
 use crate::oci::{Patterns, RepositoryName};
 use crate::upstream::{Ask, Pulse, Standing};
+pub use crate::watched::FileFault;
 use asking::Asking;
 use challenged::Challenged;
 use htpasswd::HtpasswdJudge;

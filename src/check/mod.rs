@@ -75,9 +75,9 @@ fn in_effect(config: &Config, findings: &mut Findings) {
 }
 
 fn check_tls(config: &Config, findings: &mut Findings) {
-    match config.tls.as_ref().map(http::load_tls) {
+    match config.tls.as_ref().map(http::check_tls) {
         None => {}
-        Some(Ok(_)) => findings.good("certificate and key of the listener fit each other"),
+        Some(Ok(())) => findings.good("certificate and key of the listener fit each other"),
         Some(Err(fault)) => findings.fault(fault.to_string()),
     }
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::ServerApp;
-use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::stream::Stream as TcpOrUnix;
 use pingora::protocols::{SocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::Tls;
 use crate::config::ListenAddress;
 
 /// How long a client may take for its TLS handshake.
@@ -60,12 +60,8 @@ pub async fn bind(setting: &'static str, address: &ListenAddress) -> Result<Boun
 }
 
 /// Accepts connections until `shutdown` says true; each is served by `app`.
-pub async fn serve<A>(
-    bound: Bound,
-    tls: Option<Arc<Acceptor>>,
-    app: Arc<A>,
-    mut shutdown: ShutdownWatch,
-) where
+pub async fn serve<A>(bound: Bound, tls: Option<Arc<Tls>>, app: Arc<A>, mut shutdown: ShutdownWatch)
+where
     A: ServerApp + Send + Sync + 'static,
 {
     loop {
@@ -96,7 +92,7 @@ pub async fn serve<A>(
 }
 
 /// Makes a connection ready for HTTP; `None` where the client did not come that far.
-async fn open(connection: TcpStream, peer: SocketAddr, tls: Option<&Acceptor>) -> Option<Stream> {
+async fn open(connection: TcpStream, peer: SocketAddr, tls: Option<&Tls>) -> Option<Stream> {
     let mut stream = TcpOrUnix::from(connection);
     if let Err(error) = stream.set_nodelay() {
         tracing::debug!(%error, "a connection went away at once");
@@ -109,12 +105,6 @@ async fn open(connection: TcpStream, peer: SocketAddr, tls: Option<&Acceptor>) -
     let Some(tls) = tls else {
         return Some(Box::new(stream));
     };
-    match tokio::time::timeout(HANDSHAKE, tls.tls_handshake(stream)).await {
-        Ok(Ok(stream)) => Some(Box::new(stream)),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a TLS handshake failed");
-            None
-        }
-        Err(_) => None,
-    }
+    let stream = tls.handshake(stream, HANDSHAKE).await?;
+    Some(Box::new(stream))
 }

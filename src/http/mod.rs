@@ -42,5 +42,5 @@ pub use mending::Mending;
 pub use passing::Passing;
 pub use proxy::{RegistryProxy, Way};
 pub use suggesting::Suggesting;
-pub use tls::{TlsFault, load as load_tls};
+pub use tls::{Tls, TlsFault, check as check_tls};
 pub use token_endpoint::TokenEndpoint;

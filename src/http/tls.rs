@@ -1,15 +1,25 @@
-//! Certificate and key of the listener.
+//! Certificate and key of the listener, read again when they change: connections that are there
+//! stay as they are, and new ones get what is in the files now.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::listeners::tls::Acceptor;
+use pingora::protocols::IO;
+use pingora::protocols::tls::TlsStream;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::time::Instant;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::TlsFiles;
+use crate::metrics::Metrics;
+use crate::watched::Watched;
+
+/// How long a look at the files may take.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why TLS cannot be ended with the given files.
 #[derive(Debug, thiserror::Error)]
@@ -20,41 +30,102 @@ pub struct TlsFault {
     reason: String,
 }
 
-/// Reads certificate and key. Returns what ends TLS with them, and when the certificate ends,
-/// in seconds since 1970.
+/// Ends TLS with the files as they are now.
+#[derive(Debug)]
+pub struct Tls(Watched<Served>);
+
+/// What the files mean.
+pub struct Served {
+    acceptor: Acceptor,
+    /// When the certificate ends, in seconds since 1970.
+    ends: i64,
+}
+
+impl Tls {
+    /// Reads certificate and key, and again whenever they change; `metrics` shows when the
+    /// certificate ends. Blocks.
+    ///
+    /// # Errors
+    /// [`TlsFault`] names the file and what is wrong with it.
+    pub fn load(files: &TlsFiles, metrics: Arc<Metrics>) -> Result<Self, TlsFault> {
+        check(files)?;
+        let paths = vec![files.certificate.clone(), files.key.clone()];
+        let again = files.clone();
+        let served = move |pems: &[Vec<u8>]| {
+            let served = parse(&again, &pems[0], &pems[1]).map_err(|fault| fault.to_string())?;
+            metrics.certificate_expiry("listener", served.ends);
+            Ok(served)
+        };
+        Watched::load(paths, served)
+            .map(Self)
+            .map_err(|error| TlsFault {
+                setting: "certificate",
+                path: files.certificate.clone(),
+                reason: error.to_string(),
+            })
+    }
+
+    /// Makes a connection speak TLS, within a time.
+    pub(super) async fn handshake<S>(&self, stream: S, within: Duration) -> Option<TlsStream<S>>
+    where
+        S: IO + 'static,
+    {
+        let deadline = Instant::now() + within;
+        // Files on a filesystem that hangs are as they were.
+        let served = match self.0.current(deadline.min(Instant::now() + LOOK)).await {
+            Ok(current) => current.value,
+            Err(_) => self.0.known().value,
+        };
+        match tokio::time::timeout_at(deadline, served.acceptor.tls_handshake(stream)).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a certificate and its key")
+    }
+}
+
+/// Whether certificate and key can be used. Blocks.
 ///
 /// # Errors
 /// [`TlsFault`] names the file and what is wrong with it.
-pub fn load(files: &TlsFiles) -> Result<(Arc<Acceptor>, i64), TlsFault> {
-    let chain = read(&files.certificate, "certificate", |pem| {
-        CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()
-    })?;
+pub fn check(files: &TlsFiles) -> Result<(), TlsFault> {
+    let read = |path: &Path, setting| {
+        std::fs::read(path).map_err(|error| fault(setting, path, error.to_string()))
+    };
+    let certificate = read(&files.certificate, "certificate")?;
+    parse(files, &certificate, &read(&files.key, "key")?).map(drop)
+}
+
+fn parse(files: &TlsFiles, certificate: &[u8], key: &[u8]) -> Result<Served, TlsFault> {
     let of_certificate = |reason: String| fault("certificate", &files.certificate, reason);
+    let of_key = |reason: String| fault("key", &files.key, reason);
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
     let leaf = chain
         .first()
         .ok_or_else(|| of_certificate("holds no certificate".to_owned()))?;
     let (_, parsed) =
         X509Certificate::from_der(leaf).map_err(|error| of_certificate(error.to_string()))?;
     let ends = parsed.validity().not_after.timestamp();
-    let key = read(&files.key, "key", PrivateKeyDer::from_pem_slice)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| of_key(error.to_string()))?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| fault("key", &files.key, error.to_string()))?;
+        .map_err(|error| of_key(error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((
-        Arc::new(Acceptor::from_server_config(Arc::new(config))),
+    Ok(Served {
+        acceptor: Acceptor::from_server_config(Arc::new(config)),
         ends,
-    ))
-}
-
-fn read<T, E: std::fmt::Display>(
-    path: &Path,
-    setting: &'static str,
-    parse: impl FnOnce(&[u8]) -> Result<T, E>,
-) -> Result<T, TlsFault> {
-    let pem = std::fs::read(path).map_err(|error| fault(setting, path, error.to_string()))?;
-    parse(&pem).map_err(|error| fault(setting, path, error.to_string()))
+    })
 }
 
 fn fault(setting: &'static str, path: &Path, reason: String) -> TlsFault {

@@ -7,7 +7,7 @@ use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -22,7 +22,21 @@ const WAITING: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct LogWriter {
     dropped: ErrorCounter,
+    level: LogLevel,
     _thread: WorkerGuard,
+}
+
+/// Changes what is written while the process runs.
+#[derive(Debug, Clone)]
+pub struct LogLevel(reload::Handle<Targets, Registry>);
+
+impl LogLevel {
+    /// From now on lines of this level and above are written.
+    pub fn set(&self, level: Level) {
+        if let Err(error) = self.0.reload(filter(level)) {
+            tracing::warn!(%error, "the log's level stays as it is");
+        }
+    }
 }
 
 impl LogWriter {
@@ -31,15 +45,25 @@ impl LogWriter {
     pub fn dropped(&self) -> ErrorCounter {
         self.dropped.clone()
     }
+
+    /// Changes the level.
+    #[must_use]
+    pub fn level(&self) -> LogLevel {
+        self.level.clone()
+    }
+}
+
+fn filter(level: Level) -> Targets {
+    let others = LevelFilter::from_level(OTHERS.min(level));
+    Targets::new()
+        .with_default(others)
+        .with_target("crossmount", level)
 }
 
 /// Starts logging to standard error. Called once; a second call changes nothing.
 #[must_use]
 pub fn init(log: Log) -> LogWriter {
-    let others = LevelFilter::from_level(OTHERS.min(log.level));
-    let filter = Targets::new()
-        .with_default(others)
-        .with_target("crossmount", log.level);
+    let (filter, level) = reload::Layer::new(filter(log.level));
     let (writer, thread) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING)
         .thread_name("log")
@@ -60,6 +84,7 @@ pub fn init(log: Log) -> LogWriter {
     }
     LogWriter {
         dropped,
+        level: LogLevel(level),
         _thread: thread,
     }
 }

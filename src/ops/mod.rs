@@ -14,6 +14,6 @@ mod request_id;
 pub use admin::Admin;
 pub use drain::{Drain, InFlight};
 pub use health::Health;
-pub use log::{LogWriter, init as init_log};
+pub use log::{LogLevel, LogWriter, init as init_log};
 pub use page::Page;
 pub use request_id::RequestId;

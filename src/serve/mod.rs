@@ -1,23 +1,26 @@
 //! `crossmount serve`: everything that can fail is tried before the first request is taken.
 //!
-//! `assemble` joins the parts of the request's way, `ending` waits for signals and drains.
+//! `assemble` joins the parts of the request's way, `ending` waits for signals and drains, and
+//! `reload` looks whether the configuration changes.
 
 mod assemble;
 mod ending;
+mod reload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ending::Signals;
-use pingora::listeners::tls::Acceptor;
 use pingora::proxy::http_proxy;
+use reload::Reloading;
+pub use reload::{Load, Reload};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::access::AccessError;
+use crate::access::{AccessError, FileFault};
 use crate::config::{AccessMode, Config, Kind};
-use crate::http::{self, Bound, ListenError, RegistryProxy, TlsFault};
+use crate::http::{self, Bound, ListenError, RegistryProxy, Tls, TlsFault};
 use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
 use crate::notifications::{EndpointError, Notifier};
@@ -62,6 +65,9 @@ pub enum StartError {
     /// The metrics contradict each other.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The configuration was there a moment ago.
+    #[error("{0}")]
+    Configuration(FileFault),
     /// Signals cannot be caught.
     #[error("signals: {0}")]
     Signals(std::io::Error),
@@ -74,7 +80,7 @@ pub enum StartError {
 struct Started {
     registry_port: Bound,
     admin_port: Bound,
-    tls: Option<Arc<Acceptor>>,
+    tls: Option<Arc<Tls>>,
     ask: Arc<Ask>,
     proxy: RegistryProxy,
     drain: Arc<Drain>,
@@ -83,12 +89,14 @@ struct Started {
     signals: Signals,
 }
 
-/// Serves until a signal ends the process; `dropped` counts lines that the log lost.
+/// Serves until a signal ends the process; `reload` says where the configuration comes from, and
+/// `dropped` counts lines that the log lost.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left half-started.
-pub async fn run(config: Config, dropped: ErrorCounter) -> Result<(), StartError> {
+pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Result<(), StartError> {
     let started = start(&config, dropped).await?;
+    tokio::spawn(Reloading::begin(reload)?.run());
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -134,11 +142,9 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
         check_owner(&settings.store.root)?;
     }
     let metrics = Arc::new(Metrics::new(Some(dropped))?);
-    let tls = config.tls.as_ref().map(http::load_tls).transpose()?;
-    let tls = tls.map(|(acceptor, ends)| {
-        metrics.certificate_expiry("listener", ends);
-        acceptor
-    });
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|files| Tls::load(files, metrics.clone()).map(Arc::new));
+    let tls = tls.transpose()?;
     let ask = Arc::new(Ask::new(&config.upstream, metrics.clone())?);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let endpoints = match &config.kind {

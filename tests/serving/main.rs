@@ -19,6 +19,7 @@ mod notified;
 mod page;
 mod page_in_a_browser;
 mod passing;
+mod reloading;
 mod reporting;
 mod request_log;
 mod settings;

@@ -9,9 +9,9 @@ use tokio::time::Instant as Deadline;
 use super::users::{Entry, Users};
 use crate::access::credentials::{Login, Scheme};
 use crate::access::judgement::{Allowed, Judgement};
-use crate::access::watched::{FileFault, Watched};
 use crate::access::{Unauthorized, Wish};
 use crate::memory::{Fingerprint, Fingerprints, Kept, Memory};
+use crate::watched::{FileFault, Watched};
 use crate::workers::{Unfinished, Workers, half_of_the_processors};
 
 /// Logins that are remembered, right or wrong.

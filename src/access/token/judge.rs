@@ -10,10 +10,10 @@ use super::verify::{Claimed, Verified};
 use super::{rights, signature};
 use crate::access::credentials::Scheme;
 use crate::access::judgement::{Allowed, Judgement};
-use crate::access::watched::{Current, FileFault, Watched};
 use crate::access::{Basis, Proof, Unauthorized, Wish};
 use crate::config::TokenRules;
 use crate::memory::{Fingerprint, Fingerprints, Kept, Memory};
+use crate::watched::{Current, FileFault, Watched};
 use crate::workers::{Workers, half_of_the_processors};
 
 /// Tokens that are remembered.

@@ -27,7 +27,7 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync>;
 
 /// What some files mean, kept up to date.
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     files: Arc<Files<T>>,
     /// One look at a time: a file on a hung filesystem costs one thread.
     workers: Workers,
@@ -35,7 +35,7 @@ pub(super) struct Watched<T> {
 
 /// What the files mean now.
 #[derive(Debug)]
-pub(super) struct Current<T> {
+pub(crate) struct Current<T> {
     pub value: Arc<T>,
     /// Another number for each other meaning.
     pub generation: u64,

@@ -1,0 +1,92 @@
+//! The configuration file, looked at while the process runs: the log's level changes at once, and
+//! everything else is said to take effect at the next start.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use super::StartError;
+use crate::config::{Config, ConfigError};
+use crate::ops::LogLevel;
+use crate::watched::Watched;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a look may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Reads the whole configuration anew: file, environment and flags.
+pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+
+/// Where the configuration comes from, and what of it can change.
+pub struct Reload {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Reads it.
+    pub load: Load,
+    /// Changes with it.
+    pub level: LogLevel,
+}
+
+/// Looks at the file now and then, and at SIGHUP.
+pub(super) struct Reloading {
+    watched: Option<Watched<Config>>,
+    level: LogLevel,
+    hangup: Signal,
+}
+
+impl Reloading {
+    /// Reads the file once. Blocks.
+    pub fn begin(reload: Reload) -> Result<Self, StartError> {
+        let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        let Reload { file, load, level } = reload;
+        let parse = move |_: &[Vec<u8>]| load().map_err(|error| error.to_string());
+        let watched = file.map(|file| Watched::load(vec![file], parse));
+        Ok(Self {
+            watched: watched.transpose().map_err(StartError::Configuration)?,
+            level,
+            hangup,
+        })
+    }
+
+    pub async fn run(mut self) {
+        let Some(watched) = &self.watched else {
+            // Without a file nothing can change; the signal must not end the process.
+            loop {
+                self.hangup.recv().await;
+                tracing::info!("there is no configuration file to read again");
+            }
+        };
+        let mut before = watched.known();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                _ = self.hangup.recv() => watched.doubt(),
+            }
+            let Ok(now) = watched.current(Instant::now() + LIMIT).await else {
+                continue;
+            };
+            if now.generation != before.generation {
+                self.apply(&before.value, &now.value);
+                before = now;
+            }
+        }
+    }
+
+    fn apply(&self, before: &Config, now: &Config) {
+        if before.log.level != now.log.level {
+            self.level.set(now.log.level);
+            tracing::warn!(level = now.log.level.as_str(), "the log has another level");
+        }
+        let mut rest = before.clone();
+        rest.log.level = now.log.level;
+        // Masked values would look the same in what is shown to people.
+        if format!("{rest:?}") != format!("{now:?}") {
+            tracing::warn!(
+                "the configuration has changed: all but log.level takes effect at the next start"
+            );
+        }
+    }
+}
