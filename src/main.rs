@@ -42,10 +42,11 @@ fn main() -> ExitCode {
             } else {
                 runtime.block_on(check::run(&config, registry_config))
             };
-            for line in findings.lines() {
-                println!("{line}");
+            let text = findings.lines().join("\n") + "\n";
+            match say(&text) {
+                Ok(()) => ExitCode::from(u8::from(!findings.is_good())),
+                Err(error) => fail(&error, 1),
             }
-            ExitCode::from(u8::from(!findings.is_good()))
         }),
         Command::Report { root, json } => report(&root, json),
     }
@@ -61,10 +62,16 @@ fn report(root: &Path, json: bool) -> ExitCode {
     } else {
         Ok(report.to_string())
     };
-    let written = text
-        .map_err(io::Error::from)
-        .and_then(|text| io::stdout().write_all(text.as_bytes()));
-    written.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+    let said = text.map_err(io::Error::from).and_then(|text| say(&text));
+    said.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+}
+
+/// Whoever reads only the beginning, as head(1) does, has got what was wanted.
+fn say(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => said,
+    }
 }
 
 fn with(settings: Settings, run: impl FnOnce(&Runtime, Config) -> ExitCode) -> ExitCode {

@@ -228,3 +228,16 @@ fn a_check_compares_the_registrys_own_configuration() {
     let fault = "fault: http.relativeurls is false in the registry's file, but upstream.relative_urls is true here";
     assert!(ended.out.contains(fault), "{}", ended.out);
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_fault() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("crossmount.yml");
+    fs::write(&file, config("http://127.0.0.1:1", home.path()).to_string()).unwrap();
+    let check = format!("{BINARY} check --offline --config {}", file.display());
+    let mut shell = std::process::Command::new("bash");
+    shell.arg("-c");
+    shell.arg(format!("set -o pipefail; {check} | true"));
+    let ended = run(shell);
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""));
+}

@@ -10,7 +10,7 @@ use support::faulty::Faulty;
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command, whole};
 use support::tokens::signed;
-use support::{tools, wait_until};
+use support::wait_until;
 
 /// A certificate and its key, each put in its place at once.
 fn renew(home: &Path) -> String {
