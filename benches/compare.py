@@ -119,7 +119,7 @@ class Bench:
             yield port, root
 
     @contextlib.contextmanager
-    def crossmount(self, case, upstream, root, home):
+    def crossmount(self, case, upstream, root, home, more=None):
         port, admin = free_port(), free_port()
         config = {
             "listen": {"address": f"127.0.0.1:{port}"},
@@ -131,6 +131,7 @@ class Bench:
             },
             "access": {"mode": case.mode, **(self.auth(case.access) if case.mode == case.access else {})},
             "log": {"level": "warn"},
+            **(more or {}),
         }
         file = home / "crossmount.json"
         file.write_text(json.dumps(config))
