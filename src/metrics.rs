@@ -46,6 +46,7 @@ pub struct Metrics {
     walk_ended: IntGauge,
     notifications: IntCounterVec,
     notifications_waiting: IntGaugeVec,
+    ready: IntGauge,
     requests: IntCounterVec,
     request_duration: Histogram,
     in_flight: IntGauge,
@@ -134,6 +135,7 @@ impl Metrics {
                 &["endpoint", "result"],
             )?,
             notifications_waiting: notifications_waiting(&registry)?,
+            ready: ready(&registry)?,
             requests: counter(
                 &registry,
                 "crossmount_requests_total",
@@ -274,6 +276,11 @@ impl Metrics {
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
+    /// Shows whether requests should be sent here.
+    pub fn ready(&self, is_ready: bool) {
+        self.ready.set(i64::from(is_ready));
+    }
+
     /// Measures an operation on the store until the timer is dropped.
     pub fn store_timer(&self, operation: &str) -> HistogramTimer {
         self.store_duration
@@ -374,6 +381,11 @@ fn notifications_waiting(registry: &Registry) -> Result<IntGaugeVec, prometheus:
     let gauge = IntGaugeVec::new(options, &["endpoint"])?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
+}
+
+fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "1 while /readyz says ready, as found out for this scrape.";
+    gauge(registry, "crossmount_ready", help)
 }
 
 fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {

@@ -163,19 +163,24 @@ impl<T> Files<T> {
 
     /// Takes the files' new meaning, or keeps the old one and says why.
     fn read_again(&self) {
+        // Read and parsed outside of the lock, which others must never wait for; there is only
+        // one look at a time.
         let read = read(&self.paths);
-        let mut state = self.state();
         let parsed = match read {
             Ok(Contents { bytes, seen }) => {
-                state.seen = seen;
-                if bytes == state.bytes && state.current.is_whole {
-                    return;
+                {
+                    let mut state = self.state();
+                    state.seen = seen;
+                    if bytes == state.bytes && state.current.is_whole {
+                        return;
+                    }
                 }
                 let parsed = (self.parse)(&bytes).map_err(|reason| fault(&self.paths[0], reason));
                 parsed.map(|value| (value, bytes))
             }
             Err(fault) => Err(fault),
         };
+        let mut state = self.state();
         match parsed {
             Ok((value, bytes)) => {
                 state.bytes = bytes;

@@ -16,6 +16,7 @@ pub use findings::Findings;
 
 use crate::config::{Config, Kind, effective};
 use crate::http;
+use crate::notifications;
 use registry::{check_access, check_upstream};
 use store::{check_artifacts, check_store};
 
@@ -36,6 +37,11 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
             check_access(&settings.access, &mut findings);
             check_upstream(&config.upstream, Some(&settings.access.mode), &mut findings).await;
             check_store(&settings.store.root, &mut findings);
+            for endpoint in &settings.endpoints {
+                if let Err(error) = notifications::check(endpoint) {
+                    findings.fault(error.to_string());
+                }
+            }
         }
         Kind::Pulp(settings) => {
             check_upstream(&config.upstream, None, &mut findings).await;

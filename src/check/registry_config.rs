@@ -8,11 +8,15 @@ use std::path::Path;
 use serde_yaml::Value;
 
 use super::Findings;
-use crate::config::{Access, AccessMode, Config, Distribution, Kind, TokenRules};
+use crate::config::{Access, AccessMode, Config, Distribution, Kind, TokenRules, without_login};
 
 /// Where distribution keeps its store if nobody says another place
 /// (`registry/storage/driver/filesystem/driver.go`).
 const DEFAULT_ROOT: &str = "/var/lib/registry";
+
+/// What stands beside a driver in `storage`
+/// (`configuration/configuration.go`, `Storage.Type`).
+const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
 
 /// What stands in the registry's file.
 struct RegistryConfig(Value);
@@ -22,11 +26,9 @@ pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
     let Kind::Distribution(settings) = &config.kind else {
         return findings.note("--registry-config is of use only with upstream.kind: distribution");
     };
-    let file = std::fs::read_to_string(path)
-        .map_err(|error| error.to_string())
-        .and_then(|text| serde_yaml::from_str(&text).map_err(|error| error.to_string()));
-    let theirs = match file {
-        Ok(tree) => RegistryConfig(tree),
+    let file = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let theirs = match file.and_then(|text| RegistryConfig::parse(&text)) {
+        Ok(theirs) => theirs,
         Err(error) => return findings.fault(format!("{}: {error}", path.display())),
     };
     let before = findings.lines().len();
@@ -44,8 +46,9 @@ pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
 }
 
 fn store(theirs: &RegistryConfig, settings: &Distribution, findings: &mut Findings) {
-    let drivers = ["s3", "gcs", "azure", "swift", "oss", "inmemory"];
-    if let Some(driver) = drivers.iter().find(|name| theirs.has(&["storage", name])) {
+    let names = theirs.names(&["storage"]);
+    let is_driver = |name: &&String| !BESIDE_DRIVERS.contains(&&***name) && *name != "filesystem";
+    if let Some(driver) = names.iter().find(is_driver) {
         return findings.fault(format!(
             "the registry stores in {driver}, where no link can be written: use upstream.kind: generic"
         ));
@@ -94,8 +97,8 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
             &upstream.prefix,
         ));
     }
-    let is_tls =
-        theirs.has(&["http", "tls", "certificate"]) || theirs.has(&["http", "tls", "letsencrypt"]);
+    let tls = |key: &[&str]| theirs.text(&[&["http", "tls"], key].concat()).is_some();
+    let is_tls = tls(&["certificate"]) || tls(&["letsencrypt", "email"]);
     if is_tls != upstream.url.is_tls() {
         findings.fault(format!(
             "the registry {} TLS (http.tls), but upstream.url is {}",
@@ -128,16 +131,8 @@ fn headers(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
 }
 
 fn access(theirs: &RegistryConfig, access: &Access, findings: &mut Findings) {
-    let has = |kind: &str| theirs.has(&["auth", kind]);
-    let kind = if has("token") {
-        "token"
-    } else if has("htpasswd") {
-        "htpasswd"
-    } else if has("silly") {
-        "silly"
-    } else {
-        "none"
-    };
+    let kinds = theirs.names(&["auth"]);
+    let kind = kinds.first().map_or("none", String::as_str);
     match (&access.mode, kind) {
         (AccessMode::Upstream, "none") => findings.note(
             "the registry has no auth: with access.mode: upstream mounts without credentials are left to it",
@@ -183,7 +178,7 @@ fn token(theirs: &RegistryConfig, rules: &TokenRules, findings: &mut Findings) {
     let mut own = rules.algorithms.clone();
     algorithms.sort();
     own.sort();
-    if algorithms != own && !algorithms.is_empty() {
+    if algorithms != own {
         let (registrys, own) = (algorithms.join(", "), own.join(", "));
         findings.fault(ours(
             "auth.token.signingalgorithms",
@@ -208,55 +203,75 @@ fn shown(text: &str) -> &str {
 }
 
 fn ours(theirs: &str, value: &str, setting: &str, own: &str) -> String {
-    let (value, own) = (shown(value), shown(own));
+    let (value, own) = (without_login(shown(value)), without_login(shown(own)));
     format!("{theirs} is {value} in the registry's file, but {setting} is {own} here")
 }
 
 fn differs(theirs: &str, value: &str, own: &str) -> String {
-    let (value, own) = (shown(value), shown(own));
+    let (value, own) = (without_login(shown(value)), without_login(shown(own)));
     format!(
         "{theirs} is {value} in the registry's file and {own} here: are they the same, mounted elsewhere?"
     )
 }
 
 impl RegistryConfig {
+    /// As distribution reads it; the reason where it would not.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut tree: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        tree.apply_merge().map_err(|error| error.to_string())?;
+        let read = Self(tree);
+        if read.names(&["storage"]).is_empty() {
+            return Err("has no storage: is this a registry's configuration?".to_owned());
+        }
+        Ok(read)
+    }
+
     fn get(&self, path: &[&str]) -> Option<&Value> {
         path.iter().try_fold(&self.0, |value, key| value.get(*key))
     }
 
-    /// Whether something stands there, if only a name.
-    fn has(&self, path: &[&str]) -> bool {
-        self.get(path).is_some()
-    }
-
-    fn text(&self, path: &[&str]) -> Option<String> {
-        match self.get(path)? {
-            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(value) => Some(value.to_string()),
-            _ => None,
+    /// What is named there: one alone may be written as a text.
+    fn names(&self, path: &[&str]) -> Vec<String> {
+        match self.get(path) {
+            Some(Value::String(name)) => vec![name.clone()],
+            Some(Value::Mapping(map)) => map.keys().filter_map(scalar).collect(),
+            _ => Vec::new(),
         }
     }
 
+    fn text(&self, path: &[&str]) -> Option<String> {
+        scalar(self.get(path)?).filter(|text| !text.is_empty())
+    }
+
+    /// By the words of YAML 1.1, which Go's reader takes where a boolean is wanted.
     fn is_true(&self, path: &[&str]) -> bool {
-        self.text(path).is_some_and(|text| text == "true")
+        let text = self.text(path).unwrap_or_default().to_lowercase();
+        matches!(&*text, "true" | "yes" | "on" | "y")
     }
 
     fn list(&self, path: &[&str]) -> Vec<String> {
         let list = self.get(path).and_then(Value::as_sequence);
-        let text = |value: &Value| value.as_str().map_or_else(String::new, str::to_owned);
+        let text = |value| scalar(value).unwrap_or_default();
         list.into_iter().flatten().map(text).collect()
     }
 
     fn map(&self, path: &[&str]) -> Vec<(String, Vec<String>)> {
-        let map = self.get(path).and_then(Value::as_mapping);
-        let entry = |(key, _): (&Value, &Value)| {
-            let key = key.as_str()?;
-            let mut path = path.to_vec();
-            path.push(key);
-            Some((key.to_owned(), self.list(&path)))
-        };
-        map.into_iter().flatten().filter_map(entry).collect()
+        let names = self.names(path).into_iter();
+        names
+            .map(|name| {
+                let values = self.list(&[path, &[&name]].concat());
+                (name, values)
+            })
+            .collect()
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn check(root: &Path, findings: &mut Findings) {
     );
     if volume.is_late() {
         findings.note(format!(
-            "{text}: without lookupcache=positive a link that another node writes is not seen for up to 30 seconds"
+            "{text}: without lookupcache=positive a link that another node writes is not seen at once, by default for 30 seconds"
         ));
     } else {
         findings.good(text);

@@ -19,6 +19,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 pub use effective::effective;
+pub(crate) use effective::without_login;
 pub use environment::Overrides;
 pub use kind::{
     Access, AccessMode, Artifacts, Discovery, Distribution, DistributionVersion, Durability,
@@ -218,9 +219,27 @@ impl Config {
     }
 }
 
+/// The parser quotes a value of the wrong type, which may be a secret: a header written without
+/// its brackets is the most common mistake.
+fn without_values(text: &str) -> String {
+    let mut parts = text.split("string \"");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut is_escaped = false;
+        let end = part.find(|letter| {
+            let is_end = letter == '"' && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            is_end
+        });
+        shown += "a text";
+        shown += end.map_or("", |end| &part[end + 1..]);
+    }
+    shown
+}
+
 /// The parser leaves the place out where it is the very beginning of the file.
 fn with_line(error: &serde_yaml::Error) -> String {
-    let text = error.to_string();
+    let text = without_values(&error.to_string());
     if text.contains("unknown field") && !text.contains(" at line ") {
         return format!("{text} at line 1");
     }

@@ -535,6 +535,18 @@ fn endpoints_are_written_as_in_the_registrys_own_configuration() {
             "b: url is not",
         ),
         (endpoint("}, {name: b, url: 'ftp://b'"), "b: url is not"),
+        (
+            endpoint("}, {name: b, url: 'http://1.2.3.400/'"),
+            "b: url is not",
+        ),
+        (
+            endpoint("}, {name: b, url: 'http://b:99999/s3cret'"),
+            "b: url is not",
+        ),
+        (
+            endpoint(", headers: {Authorization: Bearer s3cret}"),
+            "invalid type: a text, expected a sequence",
+        ),
         (endpoint(", ignore: {}"), "unknown field `ignore`"),
     ] {
         let error = error(&text);
@@ -542,4 +554,56 @@ fn endpoints_are_written_as_in_the_registrys_own_configuration() {
     }
     let others = "upstream: {url: 'http://a', kind: pulp}\nnotifications: {endpoints: [{name: a, url: 'http://b'}]}\n";
     assert!(error(others).contains("notifications.endpoints: is of use only"));
+}
+
+#[test]
+fn a_registry_at_the_own_port_is_refused() {
+    let with = |listen: &str, url: &str| {
+        let text = format!(
+            "listen: {{address: '{listen}'}}\nupstream: {{url: '{url}'}}\nstore: {{filesystem: {{rootdirectory: /x}}}}\n"
+        );
+        load(&text).map(drop).map_err(|error| error.to_string())
+    };
+    for (listen, url) in [
+        (":5000", "http://127.0.0.1:5000"),
+        ("0.0.0.0:5000", "http://localhost:5000"),
+        ("[::]:5000", "http://[::1]:5000"),
+        ("192.0.2.1:80", "http://192.0.2.1"),
+    ] {
+        let error = with(listen, url).unwrap_err();
+        assert!(
+            error.contains("its own registry"),
+            "{listen} {url}: {error}"
+        );
+    }
+    for (listen, url) in [
+        (":5000", "http://127.0.0.1:5001"),
+        (":5000", "http://registry:5000"),
+        ("127.0.0.1:5000", "http://192.0.2.1:5000"),
+        (":5000", "unix:/run/registry.sock"),
+    ] {
+        assert_eq!(with(listen, url), Ok(()), "{listen} {url}");
+    }
+}
+
+#[test]
+fn no_error_quotes_what_may_be_a_secret() {
+    for (text, word) in [
+        (
+            "upstream: {url: 'http://u:s3cret@h'}\n",
+            "upstream.url: must name a host and no user",
+        ),
+        (
+            "upstream: {url: 'http://s3cret h'}\n",
+            "upstream.url: is not a URL",
+        ),
+        (
+            "upstream: {url: 'http://h', response_headers: {X-Key: \"a \\\" s3cret\"}}\n",
+            "a text, expected a sequence",
+        ),
+        ("log: \"s3cret\"\n", "a text, expected"),
+    ] {
+        let error = error(text);
+        assert!(error.contains(word) && !error.contains("s3cret"), "{error}");
+    }
 }

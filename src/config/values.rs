@@ -88,7 +88,7 @@ impl UpstreamUrl {
         }
         let uri: http::Uri = text
             .parse()
-            .map_err(|_| format!("{text:?} is not a URL such as http://127.0.0.1:5010"))?;
+            .map_err(|_| "is not a URL such as http://127.0.0.1:5010".to_owned())?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -97,7 +97,7 @@ impl UpstreamUrl {
         let authority = uri
             .authority()
             .filter(|authority| !authority.as_str().contains('@'))
-            .ok_or_else(|| format!("{text:?} must name a host and no user"))?;
+            .ok_or_else(|| "must name a host and no user".to_owned())?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(format!("{text:?} must have no path (see upstream.prefix)"));
         }
@@ -113,6 +113,28 @@ impl UpstreamUrl {
             return Err(format!("{text:?} must name a host"));
         }
         Ok(Self::Tcp { tls, host, port })
+    }
+
+    /// Whether it is, beyond doubt, an address that is listened on here.
+    #[must_use]
+    pub fn is_at(&self, listen: &ListenAddress) -> bool {
+        let Self::Tcp { host, port, .. } = self else {
+            return false;
+        };
+        let host = if host == "localhost" {
+            "127.0.0.1"
+        } else {
+            host
+        };
+        let Ok(host) = host.parse::<IpAddr>() else {
+            return false;
+        };
+        let mut candidates = listen.candidates().iter();
+        candidates.any(|candidate| {
+            let is_same = candidate.ip() == host;
+            let is_any = candidate.ip().is_unspecified() && host.is_loopback();
+            *port != 0 && candidate.port() == *port && (is_same || is_any)
+        })
     }
 
     /// Whether TLS is spoken.

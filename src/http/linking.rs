@@ -23,6 +23,9 @@ use crate::oci::{Digest, RepositoryName};
 use crate::outcome::Reason;
 use crate::upstream::Exchange;
 
+/// Letters of an address that an event keeps: longer ones have no host that anybody could find.
+const LONGEST_URL: usize = 1024;
+
 /// Answers mounts by links.
 #[derive(Debug)]
 pub struct Linking {
@@ -225,7 +228,7 @@ impl Linking {
             source: mounted.source.clone(),
             digest: digest.clone(),
             size: mounted.size,
-            url: location.to_owned(),
+            url: location.chars().take(LONGEST_URL).collect(),
             user: mounted.user.clone(),
             request: described(head, &context.id),
         });

@@ -6,6 +6,8 @@ use pingora::http::RequestHeader;
 use crate::notifications::Request;
 use crate::ops::RequestId;
 
+/// Bytes of what a client says of itself that an event keeps: many events may have to wait.
+const LONGEST: usize = 256;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Takes the name that stands in the head, or else puts the new one there.
@@ -26,7 +28,9 @@ pub(super) fn name(head: &mut RequestHeader, new: RequestId) -> RequestId {
 pub(super) fn described(head: &RequestHeader, id: &RequestId) -> Request {
     let text = |name: &str| {
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
+        // Only letters of one byte are in it.
+        let value = value.unwrap_or_default();
+        value[..value.len().min(LONGEST)].to_owned()
     };
     let forwarded = text("x-forwarded-for");
     let client = forwarded.split(',').next().unwrap_or_default();

@@ -18,8 +18,10 @@ use crate::config::TlsFiles;
 use crate::metrics::Metrics;
 use crate::watched::Watched;
 
-/// How long a look at the files may take.
-const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at the files.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a look may take.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Why TLS cannot be ended with the given files.
 #[derive(Debug, thiserror::Error)]
@@ -65,18 +67,23 @@ impl Tls {
             })
     }
 
+    /// Looks at the files again and again, for as long as the process lives.
+    pub async fn keep_up(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            // A look that hangs holds up only the next.
+            let _ = self.0.current(Instant::now() + LOOK).await;
+        }
+    }
+
     /// Makes a connection speak TLS, within a time.
     pub(super) async fn handshake<S>(&self, stream: S, within: Duration) -> Option<TlsStream<S>>
     where
         S: IO + 'static,
     {
-        let deadline = Instant::now() + within;
-        // Files on a filesystem that hangs are as they were.
-        let served = match self.0.current(deadline.min(Instant::now() + LOOK)).await {
-            Ok(current) => current.value,
-            Err(_) => self.0.known().value,
-        };
-        match tokio::time::timeout_at(deadline, served.acceptor.tls_handshake(stream)).await {
+        // Whoever connects waits for no file.
+        let served = self.0.known().value;
+        match tokio::time::timeout(within, served.acceptor.tls_handshake(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a TLS handshake failed");

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use super::MEDIA_TYPE;
 use crate::config;
 use crate::metrics::Metrics;
-use crate::upstream::USER_AGENT;
+use crate::upstream::{USER_AGENT, innermost};
 
 /// Events that wait for one endpoint: some megabytes.
 const WAITING: usize = 8 * 1024;
@@ -57,20 +57,14 @@ impl Endpoint {
         settings: &config::Endpoint,
         metrics: Arc<Metrics>,
     ) -> Result<Self, EndpointError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .default_headers(settings.headers.clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(settings.timeout);
-        if !settings.url.starts_with("https:") {
-            // None is needed, and a system may have none.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|error| EndpointError {
-            name: settings.name.clone(),
-            reason: error.to_string(),
-        })?;
+        let is_tls = settings.url.starts_with("https:");
+        let client = match client(settings, is_tls) {
+            Err(error) if is_tls => {
+                tracing::error!(%error, "its events will wait");
+                client(settings, false)
+            }
+            client => client,
+        }?;
         let (queue, events) = mpsc::channel(WAITING);
         metrics.notifications_begin(&settings.name);
         let state = Arc::new(State {
@@ -122,6 +116,34 @@ impl Endpoint {
     }
 }
 
+/// Whether events can be sent at all: a system may have no certificates to believe.
+///
+/// # Errors
+/// [`EndpointError`]
+pub fn check(settings: &config::Endpoint) -> Result<(), EndpointError> {
+    client(settings, settings.url.starts_with("https:")).map(drop)
+}
+
+/// Believes the system's certificates, or none, where none is needed.
+fn client(settings: &config::Endpoint, by_system: bool) -> Result<reqwest::Client, EndpointError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .default_headers(settings.headers.clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(settings.timeout);
+    if !by_system {
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| EndpointError {
+        name: settings.name.clone(),
+        reason: format!(
+            "{} (SSL_CERT_FILE can name certificates)",
+            innermost(&error)
+        ),
+    })
+}
+
 impl State {
     fn count(&self, more: usize) {
         let before = self.waiting.fetch_add(more, Ordering::AcqRel);
@@ -148,7 +170,7 @@ impl Postman {
         }
     }
 
-    /// One attempt. As distribution does, anything below 400 is taken for success.
+    /// One attempt. A redirect is none: what it leads to has not got the event.
     async fn send(&mut self, event: Bytes) -> bool {
         let sent = self
             .client
@@ -157,7 +179,7 @@ impl Postman {
             .body(event)
             .send();
         let reason = match sent.await {
-            Ok(answer) if answer.status().as_u16() < 400 => {
+            Ok(answer) if answer.status().is_success() => {
                 if self.failures >= self.settings.threshold {
                     tracing::info!(endpoint = self.state.name, "it takes events again");
                 }
@@ -166,8 +188,8 @@ impl Postman {
                 return true;
             }
             Ok(answer) => format!("it answers {}", answer.status().as_u16()),
-            // The address may hold a secret.
-            Err(error) => error.without_url().to_string(),
+            // The address itself may hold a secret.
+            Err(error) => innermost(&error.without_url()),
         };
         self.failures = self.failures.saturating_add(1);
         self.state.metrics.notification(&self.state.name, "failed");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use endpoint::EndpointError;
+pub use endpoint::{EndpointError, check};
 pub use event::{Event, Request};
 
 use crate::config;

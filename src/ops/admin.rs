@@ -99,7 +99,11 @@ impl Admin {
                     Answer::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
                 }
             },
-            "/metrics" => Answer::written(METRICS, self.metrics.render()),
+            "/metrics" => {
+                // Asked for at each scrape: no traffic comes where nothing is ready.
+                self.metrics.ready(self.health.ready().await.is_ok());
+                Answer::written(METRICS, self.metrics.render())
+            }
             _ => Answer::new(StatusCode::NOT_FOUND, TEXT, HERE),
         }
     }

@@ -19,7 +19,7 @@ use links::Links;
 use progress::Progress;
 
 use crate::config::Durability;
-use crate::store::{Abandoned, Blob, Filesystem, Located, OpenStore, Step, StoreError};
+use crate::store::{Abandoned, Blob, Filesystem, Located, OF_NOTHING, OpenStore, Step, StoreError};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,8 @@ fn walk(
                 match store.locate(repository, digest) {
                     Ok(Located::Here { .. }) => links.add(digest),
                     Ok(Located::SourceMissing) => report.damage.broken_link(repository, digest),
+                    // The registry takes uploads of no bytes, and keeps an empty file.
+                    Ok(Located::BlobMissing) if digest.as_str() == OF_NOTHING => {}
                     Ok(Located::BlobMissing) => report.damage.dangling_link(repository, digest),
                     Err(error) => report.damage.unreadable(&error),
                 }

@@ -96,7 +96,10 @@ struct Started {
 /// [`StartError`]; nothing is left half-started.
 pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Result<(), StartError> {
     let started = start(&config, dropped).await?;
-    tokio::spawn(Reloading::begin(reload)?.run());
+    tokio::spawn(Reloading::begin(reload, &config)?.run());
+    if let Some(tls) = &started.tls {
+        tokio::spawn(tls.clone().keep_up());
+    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

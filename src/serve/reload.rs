@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::StartError;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Kind};
 use crate::ops::LogLevel;
 use crate::watched::Watched;
 
@@ -33,19 +33,23 @@ pub struct Reload {
 /// Looks at the file now and then, and at SIGHUP.
 pub(super) struct Reloading {
     watched: Option<Watched<Config>>,
+    in_effect: Config,
     level: LogLevel,
     hangup: Signal,
 }
 
 impl Reloading {
-    /// Reads the file once. Blocks.
-    pub fn begin(reload: Reload) -> Result<Self, StartError> {
+    /// Reads the file again, if it can be read more than once; `config` is in effect. Blocks.
+    pub fn begin(reload: Reload, config: &Config) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let Reload { file, load, level } = reload;
         let parse = move |_: &[Vec<u8>]| load().map_err(|error| error.to_string());
+        // A pipe gives what is in it once.
+        let file = file.filter(|file| file.is_file());
         let watched = file.map(|file| Watched::load(vec![file], parse));
         Ok(Self {
             watched: watched.transpose().map_err(StartError::Configuration)?,
+            in_effect: config.clone(),
             level,
             hangup,
         })
@@ -59,7 +63,7 @@ impl Reloading {
                 tracing::info!("there is no configuration file to read again");
             }
         };
-        let mut before = watched.known();
+        let mut seen = watched.known().generation;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -68,25 +72,39 @@ impl Reloading {
             let Ok(now) = watched.current(Instant::now() + LIMIT).await else {
                 continue;
             };
-            if now.generation != before.generation {
-                self.apply(&before.value, &now.value);
-                before = now;
+            if now.generation != seen {
+                seen = now.generation;
+                self.in_effect.log.level = apply(&self.in_effect, &now.value, &self.level);
             }
         }
     }
+}
 
-    fn apply(&self, before: &Config, now: &Config) {
-        if before.log.level != now.log.level {
-            self.level.set(now.log.level);
-            tracing::warn!(level = now.log.level.as_str(), "the log has another level");
-        }
-        let mut rest = before.clone();
-        rest.log.level = now.log.level;
-        // Masked values would look the same in what is shown to people.
-        if format!("{rest:?}") != format!("{now:?}") {
-            tracing::warn!(
-                "the configuration has changed: all but log.level takes effect at the next start"
-            );
-        }
+/// Returns the level that is in effect then.
+fn apply(before: &Config, now: &Config, level: &LogLevel) -> tracing::Level {
+    if before.log.level != now.log.level {
+        level.set(now.log.level);
+        tracing::warn!(level = now.log.level.as_str(), "the log has another level");
     }
+    let mut rest = before.clone();
+    rest.log.level = now.log.level;
+    if is_another(&rest, now) {
+        tracing::warn!(
+            "the configuration has changed: all but log.level takes effect at the next start"
+        );
+    }
+    now.log.level
+}
+
+/// Values that may be secret look alike when they are printed, so they are compared as they are.
+fn is_another(one: &Config, other: &Config) -> bool {
+    let endpoints = |config: &Config| match &config.kind {
+        Kind::Distribution(settings) => settings.endpoints.clone(),
+        Kind::Pulp(_) | Kind::Generic(_) => Vec::new(),
+    };
+    let headers = |config: &Config| -> Vec<_> {
+        let endpoints = endpoints(config).into_iter();
+        endpoints.map(|endpoint| endpoint.headers).collect()
+    };
+    format!("{one:?}") != format!("{other:?}") || headers(one) != headers(other)
 }

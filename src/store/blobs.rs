@@ -23,7 +23,8 @@ pub enum Blob<'a> {
 }
 
 /// What the digest of no bytes at all is.
-const OF_NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub const OF_NOTHING: &str =
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 impl OpenStore<'_> {
     /// Comes by all blobs whose digest begins with `first`, until `visit` has enough.

@@ -192,7 +192,7 @@ fn broken(error: &reqwest::Error) -> NoAnswer {
 }
 
 /// What was wrong in the end, in the words of whoever found it.
-fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;

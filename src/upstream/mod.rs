@@ -18,6 +18,7 @@ mod session;
 mod standing;
 
 pub use addresses::Addresses;
+pub(crate) use ask::innermost;
 pub use ask::{Ask, AskError, BaseAnswer, USER_AGENT};
 pub use asker::{Asker, InName};
 pub use exchange::{Exchange, Held};

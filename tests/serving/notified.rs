@@ -117,7 +117,8 @@ fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
     client.head_blob("app", &digest).expect(200);
-    client.mount("app", &digest, "base").expect(201);
+    let talkative = client.clone().header("User-Agent", &"x".repeat(20_000));
+    talkative.mount("app", &digest, "base").expect(201);
     // What the registry answers itself is its own to tell.
     client
         .mount("app", &support::digest_of(b"absent"), "base")
@@ -130,6 +131,8 @@ fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
         .collect();
     assert_eq!(events.len(), 2);
     assert_eq!(events[0]["request"]["method"], "HEAD");
+    // Many may have to wait.
+    assert_eq!(events[1]["request"]["useragent"], "x".repeat(256));
     for event in &events {
         assert_eq!(event["target"]["fromRepository"], "base");
         assert_eq!(event["target"]["repository"], "app");
@@ -143,7 +146,7 @@ fn an_event_is_sent_until_it_is_taken_and_in_order() {
     let registry = Registry::start();
     let endpoint = Endpoint::start(|before| match before {
         0 => "500 Internal Server Error",
-        1 => "404 Not Found",
+        1 => "308 Permanent Redirect",
         2 | 3 => "503 Service Unavailable",
         _ => "202 Accepted",
     });

@@ -114,9 +114,10 @@ fn a_renewed_certificate_is_served_to_new_connections_and_drops_none() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let second = renew(home.path());
     assert_ne!(first, second);
-    wait_until("it is served", || served(sidecar.port) == second);
+    // Nobody need connect for it to be noticed.
+    wait_until("its end is known", || ends() > before);
+    assert_eq!(served(sidecar.port), second);
     assert!(kept.ask().starts_with("HTTP/1.1 200"));
-    assert!(ends() > before, "{before}");
 }
 
 struct Written {
@@ -196,4 +197,51 @@ fn a_hangup_ends_no_process_that_has_no_file() {
         sidecar.log().contains("no configuration file")
     });
     sidecar.client().get("/v2/").expect(200);
+}
+
+#[test]
+fn a_certificate_on_a_filesystem_that_hangs_delays_nobody() {
+    needs!("docker-registry", "openssl");
+    let home = tempfile::tempdir().unwrap();
+    let first = renew(home.path());
+    let path = |name: &str| home.path().join(name);
+    let registry = Registry::start();
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["listen"]["tls"] = json!({"certificate": path("cert.pem"), "key": path("key.pem")});
+    });
+    fs::remove_file(path("cert.pem")).unwrap();
+    // Opening it waits for somebody who writes.
+    support::tools::run(Command::new("mkfifo").arg(path("cert.pem")));
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let begun = std::time::Instant::now();
+    for _ in 0..5 {
+        assert_eq!(served(sidecar.port), first);
+    }
+    // A second for each would be the price of looking at it on their way.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4));
+}
+
+#[test]
+fn a_configuration_may_come_through_a_pipe() {
+    let written = Written::new();
+    written.write("log: {level: info}");
+    let file = written.home.path().join("crossmount.yaml");
+    let mut shell = command("bash");
+    let line = format!("exec {BINARY} serve --config <(cat {})", file.display());
+    shell.args(["-c", &line]);
+    let sidecar = Sidecar::run(shell);
+    sidecar.client().get("/v2/").expect(200);
+}
+
+#[test]
+fn a_secret_in_a_broken_file_is_not_logged() {
+    let written = Written::new();
+    written.write("log: {level: info}");
+    let sidecar = written.start();
+    let secret = "{name: a, url: 'http://b', headers: {Authorization: Bearer s3cret}}";
+    written.write(&format!("notifications: {{endpoints: [{secret}]}}"));
+    wait_until("it is refused", || {
+        sidecar.log().contains("the changed file is not taken")
+    });
+    assert!(!sidecar.log().contains("s3cret"));
 }

@@ -14,7 +14,7 @@ auth:
   htpasswd: {realm: basic-realm, path: /etc/docker/registry}
 ";
 const OURS: &str = "
-upstream: {url: 'http://127.0.0.1:5000', response_headers: {x-content-type-options: [nosniff]}}
+upstream: {url: 'http://127.0.0.1:5010', response_headers: {x-content-type-options: [nosniff]}}
 store: {filesystem: {rootdirectory: /var/lib/docker-registry}}
 access: {mode: htpasswd, htpasswd: {path: /etc/docker/registry}}
 ";
@@ -130,6 +130,56 @@ fn each_difference_is_named() {
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].starts_with(line), "{line}: {found:?}");
     }
+}
+
+#[test]
+fn odd_files_are_read_as_the_registry_reads_them() {
+    let theirs = |old: &str, new: &str| {
+        let changed = THEIRS.replace(old, new);
+        assert_ne!(changed, THEIRS, "{old}");
+        changed
+    };
+    let http = "addr: :5000";
+    for (theirs, line) in [
+        (
+            theirs(
+                "filesystem: {rootdirectory: /var/lib/docker-registry}",
+                "s3aws: {}",
+            ),
+            "fault: the registry stores in s3aws",
+        ),
+        (
+            theirs("storage:", "storage: inmemory\nother:"),
+            "fault: the registry stores in inmemory",
+        ),
+        (theirs("storage:", "stores:"), "fault: "),
+        (
+            theirs(http, "relativeurls: yes"),
+            "fault: http.relativeurls is true",
+        ),
+        (
+            theirs(http, "<<: {prefix: /hub/}"),
+            "fault: http.prefix is /hub/",
+        ),
+        (
+            theirs(http, "host: 'https://u:s3cret@h'"),
+            "fault: http.host is https://(masked)@h",
+        ),
+        (
+            theirs("auth:", "auth: silly\nother:"),
+            "fault: access.mode is htpasswd, but the registry's auth is silly",
+        ),
+    ] {
+        let found = found(&theirs, OURS);
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].starts_with(line), "{line}: {found:?}");
+        assert!(!found[0].contains("s3cret"), "{found:?}");
+    }
+    let templated = THEIRS.replace(http, "tls: {certificate: ''}\n  debug: {}");
+    assert_eq!(found(&templated, OURS), [""; 0]);
+    let numbers = THEIRS.replace("[nosniff]", "[1]");
+    let own = OURS.replace("[nosniff]", "['1']");
+    assert_eq!(found(&numbers, &own), [""; 0]);
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn texts<T: ToString>(values: &[T]) -> Vec<String> {
 
 /// The text with `user:password@` of a URL masked. What is taken as a URL elsewhere has no login,
 /// but names such as a token's issuer may be any text.
-fn without_login(text: &str) -> String {
+pub(crate) fn without_login(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };
@@ -136,7 +136,7 @@ fn without_login(text: &str) -> String {
 /// A URL with everything behind its host masked.
 fn host_of(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
-    match url[start..].find(['/', '?']) {
+    match url[start..].find(['/', '?', '#']) {
         Some(end) if start + end + 1 < url.len() => format!("{}/{MASK}", &url[..start + end]),
         _ => url.to_owned(),
     }

@@ -27,12 +27,14 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
     refuse_unsupported(&file)?;
     let upstream = upstream::validate(file.upstream.clone())?;
     let kind = kind::validate(&file, &mut warnings)?;
+    let listen = file.listen.address.as_deref();
+    let listen = address("listen.address", listen, "0.0.0.0:5000")?;
+    if upstream.url.is_at(&listen) {
+        let reason = "is listen.address: crossmount would be its own registry";
+        return Err(invalid("upstream.url", reason));
+    }
     Ok(Config {
-        listen: address(
-            "listen.address",
-            file.listen.address.as_deref(),
-            "0.0.0.0:5000",
-        )?,
+        listen,
         tls: tls(file.listen.tls)?,
         admin: address(
             "admin.address",

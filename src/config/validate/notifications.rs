@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::single::{invalid, positive};
 use crate::config::schema;
@@ -32,13 +32,11 @@ fn endpoint(file: &schema::Endpoint, number: usize) -> Result<Endpoint, ConfigEr
     let name = file.name.clone().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| invalid(SETTING, format!("number {number} has no name")))?;
     let wrong = |reason: String| invalid(SETTING, format!("{name}: {reason}"));
-    let url = file.url.as_deref().unwrap_or_default();
-    if !is_url(url) {
+    let Some(url) = file.url.as_deref().and_then(address) else {
         // It may hold a secret.
-        return Err(wrong(
-            "url is not http:// or https:// with a host and no user".to_owned(),
-        ));
-    }
+        let reason = "url is not http:// or https:// with a host and no user";
+        return Err(wrong(reason.to_owned()));
+    };
     let threshold = file.threshold.unwrap_or(THRESHOLD);
     if threshold == 0 {
         return Err(wrong("threshold must be at least 1".to_owned()));
@@ -51,7 +49,7 @@ fn endpoint(file: &schema::Endpoint, number: usize) -> Result<Endpoint, ConfigEr
         })
     };
     Ok(Endpoint {
-        url: url.to_owned(),
+        url,
         headers: headers(file).map_err(wrong)?,
         timeout: span("timeout", file.timeout.as_deref())?,
         threshold,
@@ -60,14 +58,12 @@ fn endpoint(file: &schema::Endpoint, number: usize) -> Result<Endpoint, ConfigEr
     })
 }
 
-fn is_url(text: &str) -> bool {
-    let Ok(uri) = text.parse::<Uri>() else {
-        return false;
-    };
-    let has_host = uri
-        .authority()
-        .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
-    has_host && matches!(uri.scheme_str(), Some("http" | "https"))
+/// As whoever sends to it reads it.
+fn address(text: &str) -> Option<String> {
+    let url = reqwest::Url::parse(text).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_nobodys = url.username().is_empty() && url.password().is_none();
+    (is_web && is_nobodys).then(|| url.to_string())
 }
 
 /// Their values are never shown.
