@@ -206,7 +206,7 @@ impl Mending {
         let relay = self.relay.as_ref()?;
         let errand = Errand {
             request: request.clone(),
-            name: InName::of(&head.headers, credentials)?,
+            name: InName::of(&head.headers, credentials.header())?,
         };
         relay.attempt(errand).await
     }

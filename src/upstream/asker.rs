@@ -12,7 +12,6 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 
 use super::{Exchange, Held, USER_AGENT};
-use crate::access::Credentials;
 use crate::metrics::Metrics;
 
 /// Asks one registry.
@@ -39,9 +38,9 @@ pub struct InName {
 const FORWARDED: &[&str] = &["forwarded", "x-real-ip", "x-request-id"];
 
 impl InName {
-    /// Of a client's request with these headers; `None` where it names no host.
+    /// Of a client's request with these headers, in the name of its one login; `None` where it names no host.
     #[must_use]
-    pub fn of(headers: &HeaderMap, credentials: &Credentials) -> Option<Self> {
+    pub fn of(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> Option<Self> {
         let is_forwarded = |name: &HeaderName| {
             let name = name.as_str();
             name.starts_with("x-forwarded-") || FORWARDED.contains(&name)
@@ -49,7 +48,7 @@ impl InName {
         let forwarded = headers.iter().filter(|(name, _)| is_forwarded(name));
         Some(Self {
             host: headers.get(header::HOST)?.clone(),
-            authorization: credentials.header().cloned(),
+            authorization: authorization.cloned(),
             forwarded: forwarded
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),

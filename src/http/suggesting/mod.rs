@@ -140,7 +140,7 @@ impl Suggesting {
     fn caller(&self, head: &RequestHeader) -> Option<Arc<Caller>> {
         let credentials = Credentials::sole(&head.headers).filter(|shown| !shown.is_nobody())?;
         Some(Arc::new(Caller {
-            name: InName::of(&head.headers, &credentials)?,
+            name: InName::of(&head.headers, credentials.header())?,
             credentials,
             deadline: Instant::now() + self.time_budget,
         }))

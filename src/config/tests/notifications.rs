@@ -1,0 +1,77 @@
+//! Who is told of mounts.
+
+use super::*;
+
+#[test]
+fn endpoints_are_written_as_in_the_registrys_own_configuration() {
+    let endpoint = |rest: &str| {
+        format!(
+            "{MINIMAL}notifications: {{endpoints: [{{name: a, url: 'https://u/e?x=y'{rest}}}]}}\n"
+        )
+    };
+    let loaded = |text: &str| match load(text).unwrap().kind {
+        Kind::Distribution(mut settings) => settings.endpoints.remove(0),
+        _ => panic!("not distribution"),
+    };
+    let plain = loaded(&endpoint(""));
+    let second = Duration::from_secs(1);
+    assert_eq!(
+        (plain.timeout, plain.threshold, plain.backoff),
+        (second, 10, second)
+    );
+    let full = loaded(&endpoint(
+        ", headers: {Authorization: [Bearer s3cret]}, timeout: 2s, threshold: 3, backoff: 5m",
+    ));
+    assert_eq!(
+        (full.threshold, full.backoff),
+        (3, Duration::from_secs(300))
+    );
+    assert_eq!(full.headers["authorization"], "Bearer s3cret");
+    assert!(!format!("{full:?}").contains("s3cret"));
+    for (text, word) in [
+        (
+            endpoint(", headers: {'a b': [c]}"),
+            "a: \"a b\" is no header",
+        ),
+        (
+            endpoint(", headers: {a: [\"s3cret\\n\"]}"),
+            "a: the value of a is none of a header",
+        ),
+        (
+            endpoint(", threshold: 0"),
+            "a: threshold must be at least 1",
+        ),
+        (
+            endpoint(", timeout: 0s"),
+            "a: timeout must be longer than nothing",
+        ),
+        (
+            endpoint("}, {name: a, url: 'http://b'"),
+            "two are called \"a\"",
+        ),
+        (endpoint("}, {url: 'http://b'"), "number 2 has no name"),
+        (
+            endpoint("}, {name: b, url: 'http://s3cret@b'"),
+            "b: url is not",
+        ),
+        (endpoint("}, {name: b, url: 'ftp://b'"), "b: url is not"),
+        (
+            endpoint("}, {name: b, url: 'http://1.2.3.400/'"),
+            "b: url is not",
+        ),
+        (
+            endpoint("}, {name: b, url: 'http://b:99999/s3cret'"),
+            "b: url is not",
+        ),
+        (
+            endpoint(", headers: {Authorization: Bearer s3cret}"),
+            "invalid type: a text, expected a sequence",
+        ),
+        (endpoint(", ignore: {}"), "unknown field `ignore`"),
+    ] {
+        let error = error(&text);
+        assert!(error.contains(word) && !error.contains("s3cret"), "{error}");
+    }
+    let others = "upstream: {url: 'http://a', kind: pulp}\nnotifications: {endpoints: [{name: a, url: 'http://b'}]}\n";
+    assert!(error(others).contains("notifications.endpoints: is of use only"));
+}

@@ -1,0 +1,81 @@
+//! Where settings come from: the file, the environment, flags.
+
+use super::*;
+
+#[test]
+fn two_settings_are_enough() {
+    let config = load(MINIMAL).unwrap();
+    assert!(matches!(
+        distribution(&config).access.mode,
+        AccessMode::Upstream
+    ));
+    assert_eq!(
+        distribution(&config).access.decision_ttl,
+        Duration::from_secs(10)
+    );
+    assert_eq!(distribution(&config).store.durability, Durability::Full);
+    assert_eq!(
+        distribution(&config).mount.source_denied,
+        SourceDenied::Fallback
+    );
+    assert_eq!(
+        distribution(&config).mount.time_budget,
+        Duration::from_secs(2)
+    );
+    assert_eq!(config.listen.to_string(), "0.0.0.0:5000");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:9500");
+    assert_eq!(config.upstream.prefix, "/");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn no_file_is_needed_where_environment_and_flags_say_all() {
+    let env = [(
+        "CROSSMOUNT_UPSTREAM_URL".to_owned(),
+        "http://r:5000".to_owned(),
+    )];
+    let flags = Overrides {
+        root: Some("/srv/registry".to_owned()),
+        ..Overrides::default()
+    };
+    let config = Config::load(None, env, flags).unwrap();
+    assert_eq!(config.upstream.url.to_string(), "http://r:5000");
+    assert_eq!(distribution(&config).store.root, Path::new("/srv/registry"));
+}
+
+#[test]
+fn flags_win_over_environment_and_environment_over_the_file() {
+    let env = [
+        ("CROSSMOUNT_UPSTREAM_URL", "http://env:1"),
+        ("CROSSMOUNT_MOUNT_DRY_RUN", "true"),
+        ("CROSSMOUNT_STORE_FILESYSTEM_ROOTDIRECTORY", "/env"),
+        ("CROSSMOUNT_UPSTREAM_VERSION", "3"),
+    ];
+    let flags = Overrides {
+        upstream: Some("http://flag:1".to_owned()),
+        ..Overrides::default()
+    };
+    let config = load_with(MINIMAL, &env, flags).unwrap();
+    assert_eq!(config.upstream.url.to_string(), "http://flag:1");
+    assert_eq!(distribution(&config).store.root, Path::new("/env"));
+    assert!(distribution(&config).mount.dry_run);
+}
+
+#[test]
+fn an_unknown_variable_is_one_warning_and_others_programs_variables_are_none() {
+    let env = [
+        ("CROSSMOUNT_PORT", "tcp://10.0.0.1:5000"),
+        ("REGISTRY_HTTP_ADDR", "x"),
+    ];
+    let config = load_with(MINIMAL, &env, Overrides::default()).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].contains("CROSSMOUNT_PORT"));
+}
+
+#[test]
+fn a_variable_without_a_value_is_as_if_it_were_not_there() {
+    let env = [("CROSSMOUNT_LOG_LEVEL", ""), ("CROSSMOUNT_NO_SETTING", "")];
+    let config = load_with(MINIMAL, &env, Overrides::default()).unwrap();
+    assert_eq!(config.log.level, tracing::Level::INFO);
+    assert!(config.warnings.is_empty());
+}
