@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use support::endpoint::Endpoint;
 use support::helm::project;
 use support::prometheus::Prometheus;
 use support::registry::Registry;
@@ -12,7 +13,7 @@ use support::sidecar::{self, Sidecar};
 use support::{digest_of, free_port, tokens, tools, wait_until, wire};
 
 /// Labels whose every value is shown from the start.
-const CLOSED: [&str; 7] = [
+const CLOSED: [&str; 8] = [
     "outcome",
     "reason",
     "via",
@@ -20,6 +21,7 @@ const CLOSED: [&str; 7] = [
     "what",
     "operation",
     "from",
+    "result",
 ];
 
 fn promtool(arguments: &[&str]) {
@@ -74,12 +76,18 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
 }
 
+/// Notifications to one endpoint.
+fn telling(url: &str) -> Value {
+    json!({"endpoints": [{"name": "audit", "url": url}]})
+}
+
 /// /metrics of a sidecar that has answered a request, and of one that speaks TLS.
 fn shown() -> String {
     let home = tempfile::tempdir().unwrap();
     tokens::signed(home.path());
     let absent = format!("http://127.0.0.1:{}", free_port());
     let mut config = sidecar::config(&absent, home.path());
+    config["notifications"] = telling(&absent);
     let plain = Sidecar::from(&config);
     wire::get(plain.port, "/v2/").expect(503);
     let pem = |name: &str| home.path().join(name);
@@ -174,12 +182,14 @@ fn matched(expression: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// A sidecar that walks and mounts, in front of a registry with a layer to mount.
+/// A sidecar that walks, mounts and tells of it, in front of a registry with a layer to mount.
 fn walking() -> (Registry, Sidecar, String) {
+    let endpoint = Endpoint::start(|_| "200 OK");
     let registry = Registry::start();
     let digest = registry.client().upload("source", b"a layer to be seen");
     let sidecar = Sidecar::with(&registry, |config| {
         config["discovery"] = json!({"enabled": true, "sources": "any"});
+        config["notifications"] = telling(&endpoint.url());
     });
     sidecar.prove();
     (registry, sidecar, digest)
@@ -228,11 +238,17 @@ fn prometheus_evaluates_the_rules_and_sees_a_registry_end() {
         rules.iter().filter(is_done).count() == expected
     });
     registry.kill();
-    let name = "CrossmountRegistryDoesNotAnswer";
-    let query = format!("ALERTS{{alertname=\"{name}\", alertstate=\"pending\"}}");
-    wait_until(&query, || {
+    let pending = |name: &str, meanwhile: &dyn Fn()| {
+        let query = format!("ALERTS{{alertname=\"{name}\", alertstate=\"pending\"}}");
+        wait_until(&query, || {
+            meanwhile();
+            prometheus.ask(&query).as_deref() == Some("1")
+        });
+    };
+    // Though nobody asks for anything.
+    pending("CrossmountNotReady", &|| {});
+    pending("CrossmountRegistryDoesNotAnswer", &|| {
         wire::get(sidecar.port, "/v2/").expect(503);
-        prometheus.ask(&query).as_deref() == Some("1")
     });
 }
 
