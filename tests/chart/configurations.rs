@@ -90,5 +90,10 @@ fn a_real_registry_and_the_real_crossmount_run_by_these_configurations() {
         wait_until("the pod would be ready", || {
             wire::get(sidecar.admin, "/readyz").status == 200
         });
+        // What the kubelet and helm test ask.
+        wire::get(sidecar.port, "/").expect(200);
+        let test = &rendered.the("Pod")["spec"]["containers"][0]["env"][0]["value"];
+        let address = test.as_str().unwrap().splitn(4, '/').nth(3).unwrap();
+        wire::get(sidecar.port, &format!("/{address}")).expect(200);
     }
 }

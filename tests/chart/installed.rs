@@ -56,7 +56,34 @@ fn the_notes_say_how_to_push_where_to_look_and_what_to_mind() {
     let native = notes(&Values::named("native").arguments());
     assert!(native.contains("service/hub 5000:80"), "{native}");
     assert!(native.contains("deployment/hub 9500:9600"), "{native}");
+    // No client can name a path.
+    assert!(native.contains("curl -i http://localhost:5000/hub/v2/"));
+    assert!(!native.contains("skopeo"), "{native}");
+    assert!(!usual.contains("-creds") && !usual.contains("curl"));
+    for logins in ["htpasswd", "tokens", "foreign-logins"] {
+        let said = notes(&Values::named(logins).arguments());
+        assert_eq!(said.matches("--dest-creds USER:PASSWORD").count(), 2);
+        assert_eq!(said.matches("--src-creds USER:PASSWORD").count(), 1);
+    }
     assert_eq!(notes(&["--set", "enabled=false"]).trim(), "");
+}
+
+#[test]
+fn the_notes_say_where_events_of_mounts_are_lost() {
+    needs!("helm4");
+    let words = "EVENTS ARE LOST";
+    assert!(!notes(&[]).contains(words));
+    let told = |place: &str| {
+        [("name", "audit"), ("url", "http://audit/")]
+            .map(|(key, value)| format!("{place}.config.notifications.endpoints[0].{key}={value}"))
+            .join(",")
+    };
+    let (theirs, ours) = (told("registry"), told("crossmount"));
+    assert!(notes(&["--set", &theirs]).contains(words));
+    assert!(!notes(&["--set", &ours]).contains(words));
+    assert!(!notes(&["--set", &theirs, "--set", &ours]).contains(words));
+    // By a variable of the registry's too.
+    assert!(notes(&Values::named("everything").arguments()).contains(words));
 }
 
 #[test]
@@ -92,7 +119,13 @@ fn the_test_runs_beside_the_pod_and_may_do_nothing() {
         };
         for (at, port) in ["registry", "admin"].into_iter().enumerate() {
             let url = ask["env"][at]["value"].as_str().unwrap();
-            assert!(url.contains(&service(port)), "{url}");
+            let path = match (port, values.name()) {
+                ("registry", "native") => "hub/v2/",
+                ("registry", _) => "v2/",
+                _ => "readyz",
+            };
+            let expected = service(port) + path;
+            assert!(url.ends_with(&expected), "{url}: {expected}");
             let is_tls = values.name() == "everything" && port == "registry";
             assert_eq!(url.starts_with("https:"), is_tls, "{url}");
         }
