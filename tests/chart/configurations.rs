@@ -2,6 +2,7 @@
 
 use crate::{needs, support};
 use serde_json::json;
+use std::fs;
 use support::helm::{Rendered, Values, chart, check_offline};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
@@ -96,4 +97,46 @@ fn a_real_registry_and_the_real_crossmount_run_by_these_configurations() {
         let address = test.as_str().unwrap().splitn(4, '/').nth(3).unwrap();
         wire::get(sidecar.port, &format!("/{address}")).expect(200);
     }
+}
+
+/// As a native sidecar sees it: the registry is told to end while an upload is on its way.
+#[test]
+fn a_registry_that_ends_finishes_what_is_in_flight() {
+    needs!("helm3", "helm4", "docker-registry");
+    let http = &Values::DEFAULT.render().config("config.yml")["http"];
+    let registry = Registry::with(|config| {
+        config["http"]["draintimeout"] = http["draintimeout"].clone();
+    });
+    let sidecar = Sidecar::start(&registry);
+    let opened = sidecar.client().begin("late").expect(202);
+    let mut upload = wire::Connection::to(sidecar.port).unwrap();
+    let head = format!(
+        "PATCH {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        opened.location_path()
+    );
+    upload.write(head.as_bytes()).unwrap();
+    upload.write_chunk(&vec![0; 100_000]).unwrap();
+    wait_until("the registry takes it", || {
+        let files = registry.store.files().into_iter();
+        let mut uploads = files.filter(|file| file.ends_with("/data"));
+        let size = |file| fs::metadata(registry.store.root.join(file)).unwrap().len();
+        uploads.any(|file| size(file) > 0)
+    });
+    registry.end();
+    wait_until("nobody else is taken", || {
+        wire::Connection::to(registry.port).is_err()
+    });
+    upload.write_chunk(b"the rest").unwrap();
+    upload.write_chunk(b"").unwrap();
+    upload.answer("PATCH").unwrap().expect(202);
+}
+
+#[test]
+fn the_registrys_probe_needs_no_login_and_fails_without_an_answer() {
+    needs!("docker-registry", "htpasswd");
+    let mut registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let sidecar = Sidecar::start(&registry);
+    wire::get(sidecar.port, "/").expect(200);
+    registry.kill();
+    wire::get(sidecar.port, "/").expect(503);
 }

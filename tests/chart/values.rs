@@ -204,6 +204,72 @@ fn values_that_cannot_work_are_refused_with_the_reason() {
 }
 
 #[test]
+fn times_and_ports_that_cannot_work_are_refused_with_the_reason() {
+    needs!("helm3", "helm4");
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["terminationGracePeriodSeconds=36"],
+            &["registry.preStopSeconds (26)", "draintimeout (10)"],
+        ),
+        (
+            &["registry.config.http.draintimeout=20s"],
+            &["draintimeout (20)", "together"],
+        ),
+        (
+            &["crossmount.config.shutdown.timeout=45s"],
+            &["shutdown.timeout (45s)", "terminationGracePeriodSeconds"],
+        ),
+        (
+            &[
+                "crossmount.nativeSidecar=false",
+                "registry.preStopSeconds=25",
+            ],
+            &["shutdown.timeout (25s)", "registry.preStopSeconds (25)"],
+        ),
+        (&["registry.port=5000"], &["5000", "listen.address"]),
+        (&["registry.port=9500"], &["9500", "admin.address"]),
+        (
+            &[
+                "registry.port=8080",
+                "crossmount.config.listen.address=:8080",
+            ],
+            &["8080", "listen.address"],
+        ),
+        (
+            &["crossmount.config.listen.address=127.0.0.1:5000"],
+            &["listen.address", "outside the pod"],
+        ),
+        (
+            &["crossmount.config.listen.address=[::1]:5000"],
+            &["listen.address"],
+        ),
+        (
+            &["crossmount.config.listen.address=localhost:5000"],
+            &["listen.address"],
+        ),
+    ];
+    for (settings, words) in cases {
+        let arguments: Vec<_> = settings.iter().flat_map(|it| ["--set", it]).collect();
+        refuses(&arguments, words);
+    }
+}
+
+#[test]
+fn times_that_fit_or_cannot_be_compared_are_taken() {
+    needs!("helm3", "helm4");
+    for settings in [
+        "terminationGracePeriodSeconds=37",
+        "crossmount.config.shutdown.timeout=44s",
+        "crossmount.config.shutdown.timeout=1m",
+        "registry.config.http.draintimeout=1m",
+        "registry.config.http.draintimeout=null,terminationGracePeriodSeconds=27",
+        "registry.preStopSeconds=1",
+    ] {
+        Rendered::from(&chart(), &["--set", settings]);
+    }
+}
+
+#[test]
 fn the_files_of_values_fit_the_schema_and_are_tidy() {
     needs!("check-jsonschema", "yamllint");
     let check = |arguments: &[&str]| {

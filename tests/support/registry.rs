@@ -164,6 +164,11 @@ impl Registry {
         self.signal(rustix::process::Signal::CONT);
     }
 
+    /// Asks the process to end.
+    pub fn end(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
     fn signal(&self, signal: rustix::process::Signal) {
         let process = self.process.as_ref().expect("it runs");
         rustix::process::kill_process(rustix::process::Pid::from_child(process), signal).unwrap();

@@ -37,6 +37,16 @@
 {{- fail (printf "crossmount.config.store.filesystem.rootdirectory must be left out: it is the registry's, %s" $root) -}}
 {{- end -}}
 
+{{- $configuration := include "crossmount.own" . | fromYaml -}}
+{{- range $of, $address := dict "listen" $configuration.listen.address "admin" $configuration.admin.address -}}
+{{- if eq (include "crossmount.port" $address) (toString (int $values.port)) -}}
+{{- fail (printf "registry.port cannot be %d: it is the port of crossmount.config.%s.address" (int $values.port) $of) -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" $configuration.listen.address -}}
+{{- fail (printf "crossmount.config.listen.address must be like :5000, because clients come from outside the pod: it is %s" $configuration.listen.address) -}}
+{{- end -}}
+
 {{- $own := list "data" "registry-config" "crossmount-config" "registry-auth" -}}
 {{- $volumes := $own -}}
 {{- range .Values.extraVolumes -}}
@@ -62,8 +72,19 @@
 {{- fail "podMonitor.enabled and serviceMonitor.enabled: Prometheus would count everything twice" -}}
 {{- end -}}
 
-{{- if le (int .Values.terminationGracePeriodSeconds) (int $values.preStopSeconds) -}}
-{{- fail (printf "terminationGracePeriodSeconds (%d) must be more than registry.preStopSeconds (%d), or the pod is killed while it drains" (int .Values.terminationGracePeriodSeconds) (int $values.preStopSeconds)) -}}
+{{- /* Only seconds are compared: "10s", not "1m". */ -}}
+{{- $grace := int .Values.terminationGracePeriodSeconds -}}
+{{- $preStop := int $values.preStopSeconds -}}
+{{- $drains := include "crossmount.seconds" (dig "http" "draintimeout" "" $registry) | int -}}
+{{- if le $grace (add $preStop $drains | int) -}}
+{{- fail (printf "terminationGracePeriodSeconds (%d) must be more than registry.preStopSeconds (%d) and registry.config.http.draintimeout (%d) together, or the pod is killed while it drains" $grace $preStop $drains) -}}
+{{- end -}}
+{{- $timeout := include "crossmount.seconds" (dig "shutdown" "timeout" "25s" $config) | int -}}
+{{- if ge $timeout $grace -}}
+{{- fail (printf "crossmount.config.shutdown.timeout (%ds) must be less than terminationGracePeriodSeconds (%d)" $timeout $grace) -}}
+{{- end -}}
+{{- if and (not .Values.crossmount.nativeSidecar) (ge $timeout $preStop) -}}
+{{- fail (printf "crossmount.config.shutdown.timeout (%ds) must be less than registry.preStopSeconds (%d), or the registry is gone while crossmount drains" $timeout $preStop) -}}
 {{- end -}}
 {{- if gt (int .Values.replicaCount) 1 -}}
 {{- if not (and .Values.persistence.enabled (has "ReadWriteMany" .Values.persistence.accessModes)) -}}
@@ -73,4 +94,10 @@
 {{- fail "replicaCount above 1 needs registry.httpSecret: an upload that begins at one replica may go on at another" -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The number of a duration such as 25s; 0 for any other form. */}}
+{{- define "crossmount.seconds" -}}
+{{- $text := toString . -}}
+{{- if regexMatch "^[0-9]+s$" $text -}}{{- trimSuffix "s" $text -}}{{- else -}}0{{- end -}}
 {{- end -}}
