@@ -2,7 +2,7 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
-use support::helm::Values;
+use support::helm::{Rendered, Values, chart};
 
 #[test]
 fn a_native_sidecar_starts_before_the_registry_and_stays() {
@@ -54,8 +54,8 @@ fn crossmount_speaks_for_the_registry_and_the_registry_outlasts_it() {
                 crossmount[probe]["httpGet"],
                 json!({"path": path, "port": "admin"})
             );
-            assert!(registry[probe].is_null(), "{probe}");
         }
+        assert!(registry["readinessProbe"].is_null());
         let grace = rendered.pod()["terminationGracePeriodSeconds"]
             .as_u64()
             .unwrap();
@@ -76,6 +76,31 @@ fn crossmount_speaks_for_the_registry_and_the_registry_outlasts_it() {
         let drains: u64 = drains.parse().unwrap();
         assert!(0 < drains && seconds + drains < grace, "{}", values.name());
     }
+}
+
+/// The kubelet asks from outside of the pod, where nothing of the registry's own can be reached.
+#[test]
+fn the_registrys_life_is_asked_for_through_crossmount() {
+    needs!("helm3", "helm4");
+    for values in Values::every() {
+        let rendered = values.render();
+        let probe = &rendered.container("registry")["livenessProbe"];
+        let port = &rendered.container("crossmount")["ports"][0]["containerPort"];
+        let is_tls = values.name() == "everything";
+        let scheme = if is_tls { "HTTPS" } else { "HTTP" };
+        let expected = json!({"path": "/", "port": port, "scheme": scheme});
+        assert_eq!(probe["httpGet"], expected, "{}", values.name());
+        let times = |key: &str| probe[key].as_u64().unwrap();
+        assert!(times("periodSeconds") * times("failureThreshold") >= 120);
+    }
+    let probe = |setting: &str| {
+        let rendered = Rendered::from(&chart(), &["--set", setting]);
+        rendered.container("registry")["livenessProbe"].clone()
+    };
+    assert!(probe("registry.livenessProbe=null").is_null());
+    let own = probe("registry.livenessProbe.exec.command={probe}");
+    assert_eq!(own["exec"]["command"], json!(["probe"]));
+    assert!(own["httpGet"].is_null(), "one action alone");
 }
 
 #[test]
