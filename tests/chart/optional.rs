@@ -226,6 +226,28 @@ fn what_cannot_be_added_is_refused_with_the_reason() {
             &["CROSSMOUNT_UPSTREAM_URL", "crossmount.config"],
         ),
         (
+            &[
+                "extraVolumes[0].name=tls",
+                "crossmount.config.listen.tls.certificate=/etc/crossmount-tls/tls.crt",
+                "crossmount.config.listen.tls.key=/etc/crossmount-tls/tls.key",
+                "crossmount.extraVolumeMounts[0].name=tls",
+                "crossmount.extraVolumeMounts[0].mountPath=/etc/crossmount-tls/tls.crt",
+                "crossmount.extraVolumeMounts[0].subPath=tls.crt",
+            ],
+            &["listen.tls.certificate", "without subPath"],
+        ),
+        (
+            &[
+                "extraVolumes[0].name=tls",
+                "crossmount.config.listen.tls.certificate=/certificates/tls.crt",
+                "crossmount.config.listen.tls.key=/keys/tls.key",
+                "crossmount.extraVolumeMounts[0].name=tls",
+                "crossmount.extraVolumeMounts[0].mountPath=/keys/",
+                "crossmount.extraVolumeMounts[0].subPath=hub",
+            ],
+            &["listen.tls.key", "without subPath"],
+        ),
+        (
             &["podMonitor.enabled=true", "serviceMonitor.enabled=true"],
             &["twice"],
         ),

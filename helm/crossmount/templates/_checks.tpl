@@ -68,6 +68,17 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $tls := $configuration.listen.tls | default dict -}}
+{{- range .Values.crossmount.extraVolumeMounts -}}
+{{- if or .subPath .subPathExpr -}}
+{{- $folder := printf "%s/" (trimSuffix "/" (.mountPath | default "")) -}}
+{{- range $key := list "certificate" "key" -}}
+{{- if hasPrefix $folder (printf "%s/" (get $tls $key)) -}}
+{{- fail (printf "crossmount.extraVolumeMounts: mount the folder of listen.tls.%s without subPath, or a renewed certificate never comes into the pod" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
 {{- fail "podMonitor.enabled and serviceMonitor.enabled: Prometheus would count everything twice" -}}
 {{- end -}}
