@@ -1,6 +1,7 @@
 //! The kustomize components that put crossmount before Pulp's API and before distribution.
 
 use crate::{needs, support};
+use serde_json::json;
 use std::fs;
 use std::process::Command;
 use support::helm::{Rendered, check_offline, project, validate};
@@ -108,6 +109,29 @@ fn nothing_of_the_registry_is_lost_to_the_component() {
     expected.sort_by_key(|volume| volume["name"].to_string());
     assert_eq!(volumes, &expected);
     assert_eq!(after["securityContext"], before["securityContext"]);
+}
+
+/// Volume, folder and user are those of the pod that takes the folder over.
+#[test]
+fn the_folder_is_given_to_the_user_that_the_component_runs_as() {
+    needs!("kubectl", "kubernetes-validate");
+    let file = project("deploy/kustomize/distribution/chown.yaml");
+    validate(25, std::slice::from_ref(&file));
+    validate(37, std::slice::from_ref(&file));
+    let once = Rendered::read(&fs::read_to_string(file).unwrap());
+    let once = &once.the("Pod")["spec"];
+    let rendered = example("distribution");
+    let crossmount = rendered.container("crossmount");
+    let user = &crossmount["securityContext"];
+    let owner = format!("{}:{}", user["runAsUser"], user["runAsGroup"]);
+    let data = &crossmount["volumeMounts"][1];
+    let words = json!(["chown", "-R", owner, data["mountPath"]]);
+    assert_eq!(once["containers"][0]["command"], words);
+    assert_eq!(&once["containers"][0]["volumeMounts"][0], data);
+    let volumes = rendered.pod()["volumes"].as_array().unwrap();
+    assert!(volumes.contains(&once["volumes"][0]), "{volumes:?}");
+    // It is nothing that the component applies.
+    assert!(!rendered.has("Pod"));
 }
 
 #[test]
