@@ -364,6 +364,35 @@ fn the_readme_names_values_as_they_are() {
     assert!(compared > 10, "{compared}");
 }
 
+/// Of every command in the chart's README, values and files.
+#[test]
+fn the_readmes_commands_name_what_is_there() {
+    needs!("helm3", "helm4");
+    let readme = fs::read_to_string(chart().join("README.md")).unwrap();
+    let commands = readme.split("```sh\n").skip(1);
+    let commands = commands.flat_map(|block| block.split("```").next().unwrap().lines());
+    let own = Values::DEFAULT.render();
+    let (mut set, mut entered) = (0, 0);
+    for command in commands {
+        let words: Vec<_> = command.split_whitespace().collect();
+        let after = |word: &str| words.iter().skip_while(move |it| **it != word).nth(1);
+        if let Some(setting) = after("--set").filter(|_| words[0] == "helm") {
+            Rendered::from(&chart(), &["--set", setting]);
+            set += 1;
+        }
+        if words[..2] == ["kubectl", "exec"] {
+            let container = own.container(after("--container").unwrap());
+            let path = words.last().unwrap();
+            let (folder, file) = path.rsplit_once('/').unwrap();
+            let mounts = container["volumeMounts"].as_array().unwrap();
+            assert!(mounts.iter().any(|it| it["mountPath"] == folder), "{path}");
+            assert!(own.file(file).len() > 10, "{path}");
+            entered += 1;
+        }
+    }
+    assert_eq!((set, entered), (4, 2));
+}
+
 #[test]
 fn the_chart_brings_the_crossmount_that_it_names() {
     let read = |name: &str| -> Value {
