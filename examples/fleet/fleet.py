@@ -199,6 +199,8 @@ def main():
     parser.add_argument("--pulp", action="store_true", help="also in front of Pulp")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md and RESULTS.svg")
     options = parser.parse_args()
+    # So that link and programs are taken down then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     if os.geteuid() != 0:
         sys.exit("fleet.py: making a slow link needs root")
     results = []
