@@ -104,9 +104,10 @@ impl Ask {
         })
     }
 
-    /// Asks the registry's base without credentials.
+    /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
+    /// measured with the others.
     pub async fn base(&self, deadline: Instant) -> BaseAnswer {
-        match self.ask(Method::GET, "v2/", None, deadline).await {
+        match self.exchange(Method::GET, "v2/", None, deadline).await {
             Ok(answer) if answer.status == StatusCode::OK => BaseAnswer::Open,
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => BaseAnswer::Challenge,
             Ok(answer) => BaseAnswer::Strange(answer.status),
@@ -126,6 +127,16 @@ impl Ask {
         deadline: Instant,
     ) -> Result<Answer, NoAnswer> {
         let _timer = self.metrics.upstream_timer();
+        self.exchange(method, path, authorization, deadline).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        authorization: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<Answer, NoAnswer> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value.clone());
