@@ -18,5 +18,6 @@ mod passing;
 mod relayed;
 mod replayed;
 mod rights;
+mod suggested;
 mod together;
 mod tokens;

@@ -1,0 +1,224 @@
+//! Layers that the client does not know of, mounted by any other registry itself.
+
+use crate::support;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use support::faulty::{Faulty, Verdict, answer};
+use support::push::{Client, encoded};
+use support::sidecar::Sidecar;
+use support::wait_until;
+
+/// What a registry of another kind answers to mounts; everything else is as usual.
+struct Other {
+    upstream: Faulty,
+    is_closed: Arc<AtomicBool>,
+    sidecar: Sidecar,
+    digest: String,
+}
+
+impl Other {
+    /// It mounts from `src`, and begins an upload for a mount from anywhere else.
+    fn start() -> Self {
+        let mounted = AtomicBool::new(false);
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let closed = is_closed.clone();
+        let upstream = Faulty::start(move |heard| {
+            let is_mount = heard.target.contains("mount=");
+            let begun = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\
+                         Location: /v2/dst/blobs/uploads/17?_state=a\r\n\r\n";
+            let said = match &*heard.method {
+                _ if heard.header("Authorization").is_none() => "401 Unauthorized",
+                "DELETE" => "204 No Content",
+                "PUT" => {
+                    let digest = heard.target.rsplit('=').next().unwrap();
+                    let head = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n";
+                    let named = format!("{head}Docker-Content-Digest: {digest}\r\n\r\n");
+                    return Verdict::Answer(named.into());
+                }
+                "HEAD" if heard.target.starts_with("/v2/dst/") && !mounted.load(SeqCst) => {
+                    "404 Not Found"
+                }
+                "HEAD" if heard.target.starts_with("/v2/closed/") && closed.load(SeqCst) => {
+                    "403 Forbidden"
+                }
+                "HEAD" => "200 OK",
+                "POST" if heard.target.contains("from=slow") => {
+                    return Verdict::Pieces(vec![begun.into()], Duration::from_millis(500));
+                }
+                "POST" if is_mount && heard.target.contains("from=src") => {
+                    mounted.store(true, SeqCst);
+                    "201 Created"
+                }
+                _ => return Verdict::Answer(begun.into()),
+            };
+            Verdict::Answer(answer(said, ""))
+        });
+        let config = json!({
+            "listen": {"address": "127.0.0.1:0"},
+            "admin": {"address": "127.0.0.1:0"},
+            "upstream": {"url": upstream.url(), "kind": "generic"},
+            "discovery": {
+                "enabled": true, "on_head": true, "sources": "any", "shared_sources": ["base/*"],
+            },
+        });
+        Self {
+            upstream,
+            is_closed,
+            sidecar: Sidecar::from(&config),
+            digest: support::digest_of(b"a layer"),
+        }
+    }
+
+    /// From now on nobody may see one repository.
+    fn close(&self) {
+        self.is_closed.store(true, SeqCst);
+    }
+
+    fn alice(&self) -> Client {
+        self.sidecar.client().basic("alice", "right")
+    }
+
+    /// The mounts that were asked for, and what else changes something.
+    fn writes(&self) -> Vec<String> {
+        let all = self.upstream.all();
+        let writes = all.iter().filter(|heard| heard.method != "HEAD");
+        writes
+            .map(|heard| format!("{} {}", heard.method, heard.target))
+            .collect()
+    }
+}
+
+#[test]
+fn in_front_of_any_registry_a_login_is_tried_where_it_was_used() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    let bob = other.sidecar.client().basic("bob", "also right");
+    alice.head_blob("dst", digest).expect(404);
+    alice.head_blob("src", digest).expect(200);
+    other.sidecar.client().head_blob("dst", digest).expect(401);
+    bob.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 0);
+    alice.head_blob("dst", digest).expect(200);
+    assert_eq!(other.writes().len(), 1);
+    assert_eq!(other.sidecar.mounts("native", "none"), 1);
+}
+
+#[test]
+fn in_front_of_any_registry_a_token_is_tried_where_it_was_used_and_not_where_it_says() {
+    let other = Other::start();
+    other.alice().head_blob("src", &other.digest).expect(200);
+    // {"access":[{"type":"repository","name":"src","actions":["pull"]}]}
+    let token = "e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6InNyYyIsImFjdGlvbnMiOlsicHVsbCJdfV19.c2ln";
+    let client = other.sidecar.client().bearer(token);
+    client.head_blob("dst", &other.digest).expect(404);
+    assert_eq!(other.writes().len(), 0);
+    client.head_blob("src", &other.digest).expect(200);
+    client.head_blob("dst", &other.digest).expect(200);
+    assert_eq!(other.writes().len(), 1);
+}
+
+#[test]
+fn in_front_of_any_registry_what_is_shared_is_tried_for_logins_that_it_knows() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    let bob = other.sidecar.client().basic("bob", "who knows");
+    alice.head_blob("base/os", digest).expect(200);
+    bob.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 0);
+    // Anybody may be shown a layer of a public repository; a push shows who it is.
+    bob.head_blob("elsewhere", digest).expect(200);
+    bob.head_blob("dst", digest).expect(404);
+    let is_shared = |write: &String| write.contains("from=base%2Fos");
+    assert!(!other.writes().iter().any(is_shared));
+    let session = "/v2/own/blobs/uploads/1?digest=";
+    let own = support::digest_of(b"bob's own");
+    let end = bob.request("PUT", &format!("{session}{own}"));
+    end.body(b"bob's own").send(bob.port).expect(201);
+    bob.head_blob("dst", digest).expect(404);
+    assert!(other.writes().iter().any(is_shared));
+}
+
+#[test]
+fn in_front_of_any_registry_a_source_that_the_caller_may_no_longer_see_is_not_tried_again() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("closed", digest).expect(200);
+    other.close();
+    alice.head_blob("dst", digest).expect(404);
+    let looks = || {
+        let all = other.upstream.all();
+        let looks = all
+            .iter()
+            .filter(|heard| heard.target.starts_with("/v2/closed/"));
+        looks.count()
+    };
+    assert_eq!(looks(), 2);
+    alice.head_blob("dst", digest).expect(404);
+    assert_eq!((looks(), other.writes().len()), (2, 0));
+}
+
+#[test]
+fn what_proxies_say_of_a_client_is_said_for_a_suggestion_too() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("src", digest).expect(200);
+    let path = format!("/v2/dst/blobs/{digest}");
+    let head = alice.request("HEAD", &path);
+    let head = head
+        .header("X-Forwarded-Proto", "https")
+        .header("Cookie", "a=b");
+    head.send(alice.port).expect(200);
+    let all = other.upstream.all();
+    let mount = all.iter().find(|heard| heard.method == "POST").unwrap();
+    assert_eq!(mount.header("X-Forwarded-Proto"), Some("https"));
+    assert_eq!(mount.header("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(mount.header("Cookie"), None);
+}
+
+#[test]
+fn a_client_that_leaves_leaves_no_upload_of_a_suggestion_behind() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("slow", digest).expect(200);
+    let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(digest));
+    let mut connection = alice.connect();
+    let request = alice.request("POST", &path);
+    connection.write(&request.bytes(alice.port)).unwrap();
+    wait_until("the mount is asked for", || other.writes().len() == 1);
+    drop(connection);
+    let end = "DELETE /v2/dst/blobs/uploads/17?_state=a";
+    wait_until("its session is deleted", || {
+        other.writes().iter().any(|write| write == end)
+    });
+}
+
+#[test]
+fn an_upload_that_a_useless_suggestion_has_begun_is_deleted_and_the_suggestion_forgotten() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("other", digest).expect(200);
+    alice.head_blob("dst", digest).expect(404);
+    wait_until("its session is deleted", || other.writes().len() == 2);
+    let writes = other.writes();
+    assert!(writes[0].starts_with("POST /v2/dst/blobs/uploads/?from=other&"));
+    assert_eq!(writes[1], "DELETE /v2/dst/blobs/uploads/17?_state=a");
+    alice.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 2);
+}
+
+#[test]
+fn in_front_of_any_registry_what_was_deleted_stays_away() {
+    let other = Other::start();
+    let (alice, digest) = (other.alice(), &other.digest);
+    alice.head_blob("src", digest).expect(200);
+    let path = format!("/v2/dst/blobs/{}", encoded(digest));
+    alice.request("DELETE", &path).send(alice.port).expect(204);
+    alice.head_blob("dst", digest).expect(404);
+    assert_eq!(other.writes().len(), 1);
+    // A mount is wanted all the same.
+    let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(digest));
+    alice.request("POST", &path).send(alice.port).expect(201);
+}
