@@ -4,7 +4,7 @@
 #
 #   ./tests/run.sh                all parts
 #   ./tests/run.sh lint mounts    only these
-#   ./tests/run.sh --full         all parts and the long ones: the fleet
+#   ./tests/run.sh --full         all parts and the long ones: the fleet, and faults at length
 #
 # Where CI is set, a tool that is missing is a failure; elsewhere the tests that need it say so
 # and are skipped.
@@ -12,8 +12,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint build unit mounts access pod pulp discovery examples)
-long_parts=(fleet)
+all_parts=(tools lint build unit mounts access pod pulp discovery examples faults)
+long_parts=(fleet faults_at_length)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
@@ -134,6 +134,24 @@ examples() {
     "${CARGO_TARGET_DIR:-target}/release/crossmount" check --offline --config "$file"
   done
   ./examples/quickstart.sh
+}
+
+faults() {
+  integration faults
+}
+
+# The same, hundreds of times and for longer; writes tests/FAULTS.md.
+faults_at_length() {
+  local figures status=0
+  figures=$(mktemp)
+  CROSSMOUNT_FULL=1 CROSSMOUNT_FIGURES=$figures integration faults || status=$?
+  {
+    sed '/^|---/q' tests/FAULTS.md
+    sort "$figures"
+  } >"$figures.md"
+  mv "$figures.md" tests/FAULTS.md
+  rm "$figures"
+  return "$status"
 }
 
 # Sixty images through a slow link; about seven minutes.

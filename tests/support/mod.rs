@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod faulted;
 pub mod faulty;
+pub mod figures;
 pub mod forge;
 pub mod helm;
 pub mod image;

@@ -1,0 +1,16 @@
+//! Never worse than the registry alone: what happens when everything around the sidecar fails.
+//!
+//! Each test has a short form, which every run makes, and a long one, which `./tests/run.sh
+//! --full` makes; what was tried, how often, and what happened is noted for `tests/FAULTS.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod table;
