@@ -1,21 +1,33 @@
 #!/usr/bin/env bash
-# Measures crossmount side by side with the registry on this machine, in one run, and writes
-# benches/RESULTS.md. Takes about six minutes; the machine should do nothing else.
+# Measures crossmount side by side with the registry and with nginx and haproxy on this machine, in
+# one run, and writes benches/RESULTS.md. Takes about twenty minutes; the machine should do nothing
+# else.
 #
-#   ./benches/compare.sh              everything
-#   ./benches/compare.sh --rounds 5   more rounds than three
+#   ./benches/compare.sh                       everything
+#   ./benches/compare.sh --rounds 5            more rounds than three
+#   ./benches/compare.sh --only mounts base    only these; nothing is written
 #
 # Stores are made below TMPDIR, or /var/tmp: a real disk, because links are synced to it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 missing=()
-for tool in cargo docker-registry htpasswd openssl python3 wrk; do
-  command -v "$tool" >/dev/null || missing+=("$tool")
+for tool in cargo curl docker-registry haproxy htpasswd nginx openssl python3 wrk; do
+  PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("$tool")
 done
 if ((${#missing[@]} > 0)); then
-  echo "compare.sh: missing: ${missing[*]} (Debian: docker-registry apache2-utils openssl wrk)" >&2
+  echo "compare.sh: missing: ${missing[*]} (Debian: apache2-utils curl docker-registry haproxy nginx-light openssl wrk)" >&2
   exit 69
 fi
 cargo build --release --locked
-exec python3 benches/compare.py --binary "${CARGO_TARGET_DIR:-target}/release/crossmount" "$@"
+bench() { # NAME: builds it and prints where it is
+  cargo bench --locked --bench "$1" --no-run --message-format json | python3 -c '
+import json, sys
+for built in map(json.loads, sys.stdin):
+    if built.get("executable") and built["target"]["name"] == sys.argv[1]:
+        print(built["executable"])' "$1"
+}
+floor=$(bench floor)
+export PATH=$PATH:/usr/sbin
+exec python3 benches/compare.py --floor "$floor" \
+  --binary "${CARGO_TARGET_DIR:-target}/release/crossmount" "$@"

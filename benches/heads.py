@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 
-import compare
+import stand
 
 HERE = pathlib.Path(__file__).parent
 GOAL = 1.15
@@ -26,7 +26,7 @@ ABSENT = "sha256:" + hashlib.sha256(b"absent").hexdigest()
 KINDS = {
     "through crossmount, without discovery": (False, ABSENT),
     "with discovery, nobody holds the layer": (True, ABSENT),
-    "with discovery, only others may pull it": (True, compare.DIGEST),
+    "with discovery, only others may pull it": (True, stand.DIGEST),
 }
 
 
@@ -71,20 +71,20 @@ def run(bench, rounds, seconds):
     home = pathlib.Path(tempfile.mkdtemp(dir=bench.folder))
     both = ["pull", "push"]
     token = bench.signer.token({"target/app": both})
-    case = compare.Case("token", "token")
+    case = stand.Case("token", "token")
     discovery = {"enabled": True, "on_head": True, "sources": "any"}
     with contextlib.ExitStack() as stack:
         upstream, root = stack.enter_context(bench.registry("token", home))
-        bench.upload(upstream, "source", compare.BLOB, bench.owners["token"])
+        stand.upload(upstream, "source", stand.BLOB, bench.owners["token"])
         ports = {}
         for with_discovery in (False, True):
             place = home / str(with_discovery)
             place.mkdir()
             more = {"discovery": discovery} if with_discovery else {}
-            port, admin = stack.enter_context(
+            port, admin, _ = stack.enter_context(
                 bench.crossmount(case, upstream, root, place, more)
             )
-            bench.upload(port, "proof", b"proof", bench.owners["token"])
+            stand.upload(port, "proof", b"proof", bench.owners["token"])
             if with_discovery:
                 ready(admin)
             ports[with_discovery] = port
@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
-        bench = compare.Bench(options.binary, pathlib.Path(folder))
+        bench = stand.Stand(options.binary, pathlib.Path(folder))
         text = table(run(bench, options.rounds, options.seconds), options.rounds, options.seconds)
     print(text)
     (HERE / "HEADS.md").write_text(text)

@@ -2,7 +2,8 @@
 --
 -- PREFIX names the repositories, DIGEST the blob, AUTHORIZATION the header for all of them; or
 -- TOKENS is a file with a repository and its token on each line, of which each thread takes its
--- own share and stops at its end.
+-- own share and stops at its end; where AGAIN is set each has all of them and begins anew. TARGET
+-- is the one repository of all requests.
 
 local made = 0
 
@@ -16,13 +17,14 @@ function init()
   turn = 0
   from = "?from=source&mount=" .. os.getenv("DIGEST")
   prefix = os.getenv("PREFIX") .. "/" .. number .. "/"
-  authorization = os.getenv("AUTHORIZATION")
+  authorization, target = os.getenv("AUTHORIZATION"), os.getenv("TARGET")
+  again = os.getenv("AGAIN")
   shares = {}
   local path = os.getenv("TOKENS")
   if path then
     local count = 0
     for line in io.lines(path) do
-      if count % threads == number then
+      if again or count % threads == number then
         shares[#shares + 1] = line
       end
       count = count + 1
@@ -32,9 +34,9 @@ end
 
 function request()
   turn = turn + 1
-  local repository, headers = prefix .. turn, {}
+  local repository, headers = target or prefix .. turn, {}
   if #shares > 0 then
-    local line = shares[turn]
+    local line = shares[again and turn % #shares + 1 or turn]
     if not line then
       wrk.thread:stop()
       line = shares[#shares]

@@ -1,29 +1,150 @@
-"""RESULTS.md: medians, ratios, and on what machine."""
+"""RESULTS.md: medians, ratios, what is to be reached, and on what machine."""
 
-import os
+import dataclasses
+import json
 import pathlib
 import platform
 import statistics
 import subprocess
 
-# Ratios that are to be reached, by access and durability.
-GOALS = {
-    ("none", "full"): 4,
-    ("none", "file"): 6,
-    ("htpasswd", "full"): 100,
-    ("htpasswd", "file"): 100,
-    ("token", "full"): 2.5,
-    ("token", "file"): 4,
-}
-NAMES = {
-    "none": "no access control",
-    "htpasswd": "htpasswd, bcrypt of cost 10",
-    "token": "RS256 tokens, one for each target",
+HERE = pathlib.Path(__file__).parent
+ALONE = "the registry alone"
+FULL, FILE = "full", "file"
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A figure of one side to that of another; `most` where less is better."""
+
+    what: str
+    measure: str
+    figure: str
+    side: str
+    to: str | None
+    reach: float
+    most: bool = False
+
+
+def own(mode, durability):
+    return f"crossmount `{mode}`, {durability}"
+
+
+GOALS = [
+    Goal("mounts a second, durability file", "mounts", "rate", own("none", FILE), ALONE, 6),
+    Goal("… their 99th percentile", "mounts", "p99", own("none", FILE), ALONE, 1, most=True),
+    Goal("mounts a second, durability full", "mounts", "rate", own("none", FULL), ALONE, 4),
+    Goal("one after another, full: median time", "one", "p50", own("none", FULL), ALONE, 0.5, most=True),
+    Goal("full, to the same system calls alone", "mounts", "rate", own("none", FULL), "the floor, full", 0.8),
+    Goal("file, to the same system calls alone", "mounts", "rate", own("none", FILE), "the floor, file", 0.8),
+    Goal("existing links, mounts a second", "remounts", "rate", own("none", FULL), ALONE, 12),
+    Goal("RS256 tokens, file", "tokens", "rate", own("token", FILE), ALONE, 5),
+    Goal("RS256 tokens, full", "tokens", "rate", own("token", FULL), ALONE, 5),
+    Goal("passwords, file", "passwords", "rate", own("htpasswd", FILE), ALONE, 100),
+    Goal("passwords, full", "passwords", "rate", own("htpasswd", FULL), ALONE, 100),
+    Goal("`GET /v2/` a second", "base", "rate", "crossmount", "directly", 0.9),
+    Goal("… to nginx", "base", "rate", "crossmount", "nginx", 0.95),
+    Goal("a blob of 1 KiB a second", "blob", "rate", "crossmount", "directly", 0.9),
+    Goal("… to nginx", "blob", "rate", "crossmount", "nginx", 0.95),
+    Goal("a manifest a second", "manifest", "rate", "crossmount", "directly", 0.9),
+    Goal("… to nginx", "manifest", "rate", "crossmount", "nginx", 0.95),
+    Goal("time added to a GET, to what nginx adds", "latency", "added", "crossmount", "nginx", 1.3, most=True),
+    Goal("a GET beside mounts: median time to alone", "beside", "p50", "beside mounts", "alone", 2, most=True),
+    Goal("1 GiB up", "up", "rate", "crossmount", "directly", 0.95),
+    Goal("… to nginx", "up", "rate", "crossmount", "nginx", 1),
+    Goal("1 GiB down", "down", "rate", "crossmount", "directly", 0.45),
+    Goal("… to nginx", "down", "rate", "crossmount", "nginx", 1),
+    Goal("memory, idle, MB", "footprint", "idle", "crossmount", None, 12e6, most=True),
+    Goal("memory of an open connection, KiB", "footprint", "each", "crossmount", None, 32 * 1024, most=True),
+    Goal("growth over 1 GiB up, MB", "up", "growth", "crossmount", None, 16e6, most=True),
+    Goal("growth over 1 GiB down, MB", "down", "growth", "crossmount", None, 16e6, most=True),
+    Goal("start to first answer, ms", "footprint", "start", "crossmount", None, 0.1, most=True),
+    Goal("mounts that miss, a second", "fallbacks", "rate", own("none", FULL), ALONE, 0.95),
+]
+# How a figure is shown: its title, what it is divided by, and its digits.
+FIGURES = {
+    "rate": ("a second", 1, 0),
+    "p50": ("p50 ms", 1000, 2),
+    "p99": ("p99 ms", 1000, 2),
+    "seconds": ("seconds", 1, 2),
+    "growth": ("growth MB", 1e6, 1),
+    "idle": ("idle MB", 1e6, 1),
+    "each": ("KiB a connection", 1024, 1),
+    "start": ("start ms", 1e-3, 0),
 }
 
 
 def median(results, key):
-    return statistics.median(result[key] for result in results)
+    found = [result[key] for result in results if key in result]
+    return statistics.median(found) if found else None
+
+
+def figure(results, goal, side):
+    sides = results[goal.measure]
+    if goal.figure != "added":
+        return median(sides[side], goal.figure)
+    # Round by round, so that what slows a whole round down counts for both.
+    added = [one["p50"] - alone["p50"] for one, alone in zip(sides[side], sides["directly"])]
+    return statistics.median(added)
+
+
+def goal_row(results, goal):
+    value = figure(results, goal, goal.side)
+    if goal.to is None:
+        _, unit, digits = FIGURES[goal.figure]
+        value, reach = value / unit, goal.reach / unit
+        shown = f"{value:.{max(digits, 0)}f}"
+    else:
+        value, reach = value / figure(results, goal, goal.to), goal.reach
+        shown = f"{value:.2f}"
+    is_reached = value <= reach if goal.most else value >= reach
+    want = f"at most {reach:g}" if goal.most else f"{reach:g}"
+    to = goal.to or ""
+    return f"| {goal.what} | {goal.side} | {to} | {shown} | {want} | {'reached' if is_reached else 'MISSED'} |"
+
+
+def table(sides):
+    keys = [key for key in FIGURES if any(key in one for found in sides.values() for one in found)]
+    lines = [
+        "| | " + " | ".join(FIGURES[key][0] for key in keys) + " |",
+        "|---" * (len(keys) + 1) + "|",
+    ]
+    for side, found in sides.items():
+        cells = []
+        for key in keys:
+            value = median(found, key)
+            _, unit, digits = FIGURES[key]
+            cells.append("" if value is None else f"{value / unit:.{digits}f}")
+        lines.append(f"| {side} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def chart(what, curve):
+    """A chart that Markdown's readers draw."""
+    highest = max(rate for _, rate in curve)
+    return [
+        "```mermaid",
+        "xychart-beta",
+        f'  title "Mounts a second, by {what}"',
+        "  x-axis [" + ", ".join(f"{count}" for count, _ in curve) + "]",
+        f'  y-axis "a second" 0 --> {highest * 1.1:.0f}',
+        "  line [" + ", ".join(f"{rate:.0f}" for _, rate in curve) + "]",
+        "```",
+        "",
+        "| " + what + " | " + " | ".join(f"{count}" for count, _ in curve) + " |",
+        "|---" * (len(curve) + 1) + "|",
+        "| mounts a second | " + " | ".join(f"{rate:.0f}" for _, rate in curve) + " |",
+        "",
+    ]
+
+
+def micro(folder):
+    """criterion's own estimates."""
+    rows = []
+    for file in sorted(folder.glob("**/new/estimates.json")) if folder else []:
+        name = json.loads((file.parent / "benchmark.json").read_text())["full_id"]
+        found = json.loads(file.read_text())["median"]["point_estimate"]
+        rows.append(f"| {name} | {found / 1000:.2f} |")
+    return rows
 
 
 def first(command):
@@ -41,53 +162,35 @@ def filesystem(folder):
     return first(["stat", "-f", "-c", "%T", folder])
 
 
-def rows(results):
-    native = {case.access: found for case, found in results.items() if case.mode is None}
-    for case, found in results.items():
-        alone = native[case.access]
-        ratio = median(found, "rate") / median(alone, "rate")
-        goal = GOALS.get((case.access, case.durability)) if case.mode == case.access else None
-        yield case, found, ratio, goal
-
-
-def line(case, found, ratio, goal):
-    who = "the registry alone" if case.mode is None else f"crossmount, `{case.mode}`"
-    durability = "" if case.mode is None else case.durability
-    reached = "" if goal is None else f"{goal:g}: {'reached' if ratio >= goal else 'MISSED'}"
-    return (
-        f"| {NAMES[case.access]} | {who} | {durability} | {median(found, 'rate'):.0f} | "
-        f"{median(found, 'p50') / 1000:.1f} | {median(found, 'p99') / 1000:.1f} | "
-        f"{ratio:.1f} | {reached} |"
-    )
-
-
-def write(binary, folder, options, results, faults):
-    disturbed = [
-        f"- {NAMES[case.access]}, {case.mode or 'alone'}, {case.durability}: {'; '.join(faults(one))}"
-        for case, found in results.items()
-        for one in found
-        if faults(one)
+def write(binary, folder, options, measures, results, curves):
+    goals = [goal_row(results, goal) for goal in GOALS if goal.measure in results]
+    text = [
+        "# Results",
+        "",
+        "Written by `./benches/compare.sh`. Absolute figures mean little: machines are shared. "
+        "Ratios are of medians within this run, in which the sides took turns.",
+        "",
+        f"- machine: {processor()}, Linux {platform.release()}, {filesystem(folder)}",
+        f"- {first([binary, '--version'])}; {first(['docker-registry', '--version'])}; "
+        f"{first(['nginx', '-v'])}; {first(['haproxy', '-v'])}; {first(['wrk', '-v'])}",
+        f"- {options.rounds} rounds of {options.seconds:g} seconds each; 16 connections unless said",
+        "- client, proxy and registry share the processors",
+        "",
+        "| measure | side | to | ratio or figure | goal | |",
+        "|---|---|---|---|---|---|",
+        *goals,
+        "",
     ]
-    return "\n".join(
-        [
-            "# Results",
-            "",
-            "Written by `./benches/compare.sh`. Absolute figures mean little: machines are shared. "
-            "Ratios are of medians within this run, in which the two sides took turns.",
-            "",
-            f"- machine: {processor()}, Linux {platform.release()}, {filesystem(folder)}",
-            f"- {first([binary, '--version'])}; {first(['docker-registry', '--version'])}; "
-            f"{first(['wrk', '-v'])}",
-            f"- {options.rounds} rounds of {options.seconds:g} seconds, 16 connections; each request "
-            "mounts into a repository of its own, each measurement has a store of its own",
-            "",
-            "| access | who | durability | mounts a second | p50 ms | p99 ms | to the registry alone | goal |",
-            "|---|---|---|---|---|---|---|---|",
-            *(line(*row) for row in rows(results)),
-            "",
-            "Every answer was a 201 with its link in the store, and crossmount's were its own"
-            + (", but for:" if disturbed else "."),
-            "",
-            *disturbed,
-        ]
-    ).rstrip() + "\n"
+    limits = HERE / "LIMITS.md"
+    if limits.exists():
+        text += [limits.read_text().strip(), ""]
+    for key, measure in measures.items():
+        text += [f"## {measure.title}", "", *table(results[key]), ""]
+    if curves:
+        text += ["## How the cost grows", ""]
+        for what, curve in curves.items():
+            text += chart(what, curve)
+    rows = micro(options.micro)
+    if rows:
+        text += ["## The parts alone", "", "| part | median µs |", "|---|---|", *rows, ""]
+    return "\n".join(text).rstrip() + "\n"

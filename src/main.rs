@@ -9,10 +9,12 @@ use crossmount::cli::{Cli, Command, Settings};
 use crossmount::config::Config;
 use crossmount::serve::Reload;
 use crossmount::{check, ops, report, serve};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// The exit code for a configuration that cannot be used (`EX_USAGE`).
 const USAGE: u8 = 64;
+/// How far threads that work on the disk step back (nice(1)): about a tenth of the others' share.
+const DISK_NICENESS: i32 = 10;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
@@ -79,7 +81,13 @@ fn with(settings: Settings, run: impl FnOnce(&Runtime, Config) -> ExitCode) -> E
         Ok(config) => config,
         Err(error) => return fail(&error, USAGE),
     };
-    let runtime = match Runtime::new() {
+    // Requests have threads of their own; what is left needs no more than one.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .on_thread_start(step_back)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
@@ -87,6 +95,12 @@ fn with(settings: Settings, run: impl FnOnce(&Runtime, Config) -> ExitCode) -> E
     // A job on a hung filesystem must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// Work on the disk lets what passes through go first where processors are short.
+fn step_back() {
+    // Where this is refused all are equal, as before.
+    let _ = rustix::process::setpriority_process(None, DISK_NICENESS);
 }
 
 fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {

@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -16,6 +17,9 @@ pub struct Workers {
     running: Arc<Semaphore>,
     /// One for each job that runs or waits.
     places: Semaphore,
+    /// Whose threads they are: those of the runtime in which this was made. Requests are served by
+    /// several runtimes, each of which would keep idle threads of its own.
+    runtime: Option<Handle>,
 }
 
 /// Why a job has no result.
@@ -36,6 +40,7 @@ impl Workers {
         Self {
             running: Arc::new(Semaphore::new(running)),
             places: Semaphore::new(running + waiting),
+            runtime: Handle::try_current().ok(),
         }
     }
 
@@ -56,10 +61,14 @@ impl Workers {
             .await
             .map_err(|_| Unfinished::Deadline)?
             .map_err(|_| Unfinished::Overload)?;
-        let job = tokio::task::spawn_blocking(move || {
+        let job = move || {
             let _permit = permit;
             job()
-        });
+        };
+        let job = match &self.runtime {
+            Some(runtime) => runtime.spawn_blocking(job),
+            None => tokio::task::spawn_blocking(job),
+        };
         match tokio::time::timeout_at(deadline, job).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(Unfinished::Died),

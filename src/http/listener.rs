@@ -13,8 +13,10 @@ use pingora::protocols::l4::stream::Stream as TcpOrUnix;
 use pingora::protocols::{SocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 
 use super::Tls;
+use super::client_stream::ClientStream;
 use crate::config::ListenAddress;
 
 /// How long a client may take for its TLS handshake.
@@ -59,11 +61,20 @@ pub async fn bind(setting: &'static str, address: &ListenAddress) -> Result<Boun
     })
 }
 
-/// Accepts connections until `shutdown` says true; each is served by `app`.
-pub async fn serve<A>(bound: Bound, tls: Option<Arc<Tls>>, app: Arc<A>, mut shutdown: ShutdownWatch)
-where
+/// Who serves connections, and the runtime on which they stay.
+pub type Served<A> = (Handle, Arc<A>);
+
+/// Accepts connections until `shutdown` says true; they are served by `apps` in turn, of which there
+/// is at least one.
+pub async fn serve<A>(
+    bound: Bound,
+    tls: Option<Arc<Tls>>,
+    apps: Vec<Served<A>>,
+    mut shutdown: ShutdownWatch,
+) where
     A: ServerApp + Send + Sync + 'static,
 {
+    let mut turns = apps.iter().cycle();
     loop {
         let accepted = tokio::select! {
             accepted = bound.listener.accept() => accepted,
@@ -74,8 +85,11 @@ where
         };
         match accepted {
             Ok((connection, peer)) => {
+                let Some((runtime, app)) = turns.next() else {
+                    break;
+                };
                 let (app, tls, shutdown) = (app.clone(), tls.clone(), shutdown.clone());
-                tokio::spawn(async move {
+                runtime.spawn(async move {
                     if let Some(stream) = open(connection, peer, tls.as_deref()).await {
                         app.process_new(stream, &shutdown).await;
                     }
@@ -88,12 +102,24 @@ where
         }
     }
     drop(bound);
-    app.cleanup().await;
+    for (_, app) in &apps {
+        app.cleanup().await;
+    }
 }
 
 /// Makes a connection ready for HTTP; `None` where the client did not come that far.
 async fn open(connection: TcpStream, peer: SocketAddr, tls: Option<&Tls>) -> Option<Stream> {
-    let mut stream = TcpOrUnix::from(connection);
+    let stream = prepared(connection, peer)?;
+    let Some(tls) = tls else {
+        return Some(Box::new(ClientStream::new(stream)));
+    };
+    // Boxed, because the room would be the connection's for as long as it is open.
+    let stream = Box::pin(tls.handshake(stream, HANDSHAKE)).await?;
+    Some(Box::new(ClientStream::new(stream)))
+}
+
+fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
+    let mut stream = TcpOrUnix::from(settled(connection)?);
     if let Err(error) = stream.set_nodelay() {
         tracing::debug!(%error, "a connection went away at once");
         return None;
@@ -102,9 +128,12 @@ async fn open(connection: TcpStream, peer: SocketAddr, tls: Option<&Tls>) -> Opt
     // The cell is new, so setting it cannot fail.
     let _ = digest.peer_addr.set(Some(peer.into()));
     pingora::protocols::GetSocketDigest::set_socket_digest(&mut stream, digest);
-    let Some(tls) = tls else {
-        return Some(Box::new(stream));
-    };
-    let stream = tls.handshake(stream, HANDSHAKE).await?;
-    Some(Box::new(stream))
+    Some(stream)
+}
+
+/// From here on this runtime alone waits for the connection, not the one that accepted it.
+fn settled(connection: TcpStream) -> Option<TcpStream> {
+    let settled = connection.into_std().and_then(TcpStream::from_std);
+    let said = |error: &_| tracing::warn!(%error, "a connection could not be served");
+    settled.inspect_err(said).ok()
 }

@@ -1,6 +1,7 @@
 //! Everything that knows HTTP and Pingora.
 //!
-//! In the order of a request: `listener` accepts, `tls` ends TLS, `proxy` holds the phases,
+//! In the order of a request: `listener` accepts, `tls` ends TLS, `client_stream` is what is written
+//! to, `proxy` holds the phases,
 //! `naming` gives the request its name, `forwarding` says who stands behind whom, `classify` tells
 //! a mount from everything else, `target` has the request line's target as it came.
 //!
@@ -15,6 +16,7 @@
 
 mod account;
 mod classify;
+mod client_stream;
 mod context;
 mod failure;
 mod forwarded;
@@ -36,7 +38,7 @@ mod waiting;
 
 pub use forwarding::Forwarding;
 pub use linking::Linking;
-pub use listener::{Bound, ListenError, bind, serve};
+pub use listener::{Bound, ListenError, Served, bind, serve};
 pub use location::Locations;
 pub use mending::Mending;
 pub use passing::Passing;

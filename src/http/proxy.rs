@@ -53,15 +53,15 @@ pub enum Way {
     Mending(Mending),
 }
 
-/// The proxy in front of one registry.
-#[derive(Debug)]
+/// The proxy in front of one registry; a clone of it shares everything.
+#[derive(Debug, Clone)]
 pub struct RegistryProxy {
-    prefix: String,
+    prefix: Arc<str>,
     timeouts: Timeouts,
-    forwarding: Forwarding,
+    forwarding: Arc<Forwarding>,
     peers: Arc<Peers>,
-    way: Way,
-    tokens: Option<TokenEndpoint>,
+    way: Arc<Way>,
+    tokens: Option<Arc<TokenEndpoint>>,
     drain: Arc<Drain>,
     metrics: Arc<Metrics>,
 }
@@ -79,12 +79,12 @@ impl RegistryProxy {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            prefix: upstream.prefix.clone(),
+            prefix: upstream.prefix.as_str().into(),
             timeouts: upstream.timeouts,
-            forwarding,
+            forwarding: Arc::new(forwarding),
             peers,
-            way,
-            tokens,
+            way: Arc::new(way),
+            tokens: tokens.map(Arc::new),
             drain,
             metrics,
         }
@@ -92,7 +92,7 @@ impl RegistryProxy {
 
     /// What a registry's own answers show, where links are written beside it.
     fn passing(&self) -> Option<&Passing> {
-        match &self.way {
+        match &*self.way {
             Way::Linking(linking) => Some(&linking.passing),
             Way::Mending(_) => None,
         }
@@ -140,7 +140,7 @@ impl ProxyHttp for RegistryProxy {
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
         // Boxed, because most requests need no room for a connection of their own.
-        let is_answered = match &self.way {
+        let is_answered = match &*self.way {
             Way::Linking(linking) => linking.answer(session, context).await?,
             Way::Mending(mending) => Box::pin(mending.answer(session, context)).await?,
         };
@@ -201,7 +201,7 @@ impl ProxyHttp for RegistryProxy {
             }
             context.deletion_answered(head.status);
             let request = session.req_header();
-            match &self.way {
+            match &*self.way {
                 Way::Linking(linking) => linking.passing.look(request, head, context).await,
                 Way::Mending(mending) => mending.look(head, context).await,
             }

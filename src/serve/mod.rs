@@ -1,19 +1,23 @@
 //! `crossmount serve`: everything that can fail is tried before the first request is taken.
 //!
-//! `assemble` joins the parts of the request's way, `ending` waits for signals and drains, and
+//! `assemble` joins the parts of the request's way, `lanes` are the threads that serve it, `ending`
+//! waits for signals and drains, and
 //! `reload` looks whether the configuration changes.
 
 mod assemble;
 mod ending;
+mod lanes;
 mod reload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ending::Signals;
+use lanes::Lanes;
 use pingora::proxy::http_proxy;
 use reload::Reloading;
 pub use reload::{Load, Reload};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing_appender::non_blocking::ErrorCounter;
@@ -71,6 +75,9 @@ pub enum StartError {
     /// Signals cannot be caught.
     #[error("signals: {0}")]
     Signals(std::io::Error),
+    /// Nobody serves requests.
+    #[error("threads that serve requests: {0}")]
+    Lanes(std::io::Error),
     /// A port is no longer served.
     #[error("a listener ended by itself")]
     ListenerEnded,
@@ -114,7 +121,8 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     };
     let drain = started.drain;
     let settings = assemble::pingora_settings(&config.upstream);
-    let proxy = http_proxy(&settings, started.proxy);
+    let lanes = Lanes::start().map_err(StartError::Lanes)?;
+    let proxies = lanes.each(|| Arc::new(http_proxy(&settings, started.proxy.clone())));
     let health = Arc::new(Health::new(started.ask, store, drain.clone()));
     let page = Page::new(&config, started.metrics.clone(), health.clone());
     let page = Arc::new(page);
@@ -126,10 +134,11 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     announce("registry", &started.registry_port);
     announce("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);
-    let registry = http::serve(started.registry_port, started.tls, Arc::new(proxy), stopped);
+    let registry = http::serve(started.registry_port, started.tls, proxies, stopped);
     let registry = tokio::spawn(registry);
     // The admin port tells of the drain, so it is served until the process ends.
     let (_keep_admin, never) = watch::channel(false);
+    let admin = vec![(Handle::current(), admin)];
     let admin = tokio::spawn(http::serve(started.admin_port, None, admin, never));
     tokio::select! {
         () = ending::end(started.signals, &drain, &started.notifier, config.shutdown, stop) => Ok(()),

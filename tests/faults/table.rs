@@ -5,7 +5,10 @@ use crate::support::figures::row;
 #[test]
 fn a_bar_in_a_cell_does_not_end_it() {
     let row = row("Crashes", "kill -9", 40, "201 | 202, nothing torn");
-    assert_eq!(row, "| Crashes | kill -9 | 40 | 201 \\| 202, nothing torn |");
+    assert_eq!(
+        row,
+        "| Crashes | kill -9 | 40 | 201 \\| 202, nothing torn |"
+    );
 }
 
 #[test]

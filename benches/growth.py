@@ -1,0 +1,132 @@
+"""How the cost of a mount grows: with the store, the repository, the connections and the callers."""
+
+import contextlib
+import os
+import sys
+
+import load
+import stand
+from stand import BLOB, Case
+
+OPEN = Case("none", "none", "file")
+
+
+def measure(bench, options):
+    """Curves by their titles: pairs of how many there are and mounts a second."""
+    curves = {
+        "repositories in the store": [
+            (count, repositories(bench, options, count)) for count in (1, 10_000, 100_000)
+        ],
+        "layers in the target": [(count, layers(bench, options, count)) for count in (1, 1000, 10_000)],
+        "connections": [
+            (count, connections(bench, options, count)) for count in (10, 30, 100, 300, 1000)
+        ],
+        "callers, each with a token, of existing links": [
+            (count, callers(bench, options, count)) for count in (1, 10, 100, 1000)
+        ],
+    }
+    return curves
+
+
+def median_of(options, once):
+    rates = sorted(once() for _ in range(options.rounds))
+    rate = rates[len(rates) // 2]
+    print(f"{once.__name__}: {rate:.0f}/s", file=sys.stderr)
+    return rate
+
+
+@contextlib.contextmanager
+def served(bench, case=OPEN):
+    home, owner = bench.home(), bench.owners[case.access]
+    with contextlib.ExitStack() as stack:
+        port, root = stack.enter_context(bench.registry(case.access, home))
+        stand.upload(port, "source", BLOB, owner)
+        own, _, _ = stack.enter_context(bench.crossmount(case, port, root, home))
+        stand.upload(own, "proof", b"proof", owner)
+        yield own, port, root
+
+
+def plant(root, repository, digest):
+    """A link behind everybody's back: only their number matters."""
+    folder = root / "docker/registry/v2/repositories" / repository / "_layers/sha256" / digest[7:]
+    os.makedirs(folder)
+    (folder / "link").write_text(digest)
+
+
+def repositories(bench, options, count):
+    with served(bench) as (port, _, root):
+        for at in range(count):
+            plant(root, f"there/{at % 100}/{at}", stand.DIGEST)
+        os.sync()
+        load.mounts(port, "warm", 1)
+
+        def once():
+            once.__name__ = f"{count} repositories"
+            once.turn += 1
+            return load.mounts(port, f"t{once.turn}", options.seconds)["rate"]
+
+        once.turn = 0
+        return median_of(options, once)
+
+
+def layers(bench, options, count):
+    """New links in one repository: each is a layer of its own, so the source has as many."""
+    digests = [f"sha256:{at:064x}" for at in range(count)]
+    with served(bench) as (port, _, root):
+        for digest in digests:
+            plant(root, "crowded", digest)
+        os.sync()
+        wanted = [f"sha256:{at:064x}" for at in range(1 << 20, (1 << 20) + 60_000)]
+        hard = root / f"docker/registry/v2/blobs/sha256/{stand.DIGEST[7:9]}/{stand.DIGEST[7:]}/data"
+        assert hard.is_file()
+        for digest in wanted[: 2000 * options.rounds]:
+            plant(root, "source", digest)
+            data = root / f"docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}"
+            os.makedirs(data)
+            (data / "data").write_bytes(BLOB)
+        os.sync()
+
+        def once():
+            once.__name__ = f"{count} layers"
+            first = (1 << 20) + 2000 * once.turn
+            once.turn += 1
+            result = load.wrk("layers.lua", port, options.seconds, FIRST=first, COUNT=2000)
+            assert result["answers"] >= 2000 - 32, result
+            return result["rate"]
+
+        once.turn = 0
+        return median_of(options, once)
+
+
+def connections(bench, options, count):
+    with served(bench) as (port, _, _):
+        load.mounts(port, "warm", 1)
+
+        def once():
+            once.__name__ = f"{count} connections"
+            once.turn += 1
+            return load.mounts(port, f"t{once.turn}", options.seconds, count)["rate"]
+
+        once.turn = 0
+        return median_of(options, once)
+
+
+def callers(bench, options, count):
+    case = Case("token", "token", "file")
+    tokens = bench.tokens.read_text().splitlines()[:count]
+    file = bench.folder / f"tokens-{count}"
+    file.write_text("\n".join(tokens) + "\n")
+    with served(bench, case) as (port, _, root):
+        for line in tokens:
+            plant(root, line.split()[0], stand.DIGEST)
+        old = 1_000_000_000
+        for link in root.glob("docker/registry/v2/repositories/t/*/_layers/sha256/*/link"):
+            os.utime(link, (old, old))
+        sent = {"TOKENS": file, "AGAIN": 1}
+        load.mounts(port, "t", 1, **sent)
+
+        def once():
+            once.__name__ = f"{count} callers"
+            return load.mounts(port, "t", options.seconds, **sent)["rate"]
+
+        return median_of(options, once)

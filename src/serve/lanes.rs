@@ -1,0 +1,46 @@
+//! The threads that serve requests: one for each processor, each with a runtime of its own.
+//!
+//! A connection of a client stays on one of them, and so do the connections to the registry that
+//! its requests use. Where a shared pool of threads serves both, each answer wakes another thread,
+//! which costs more than passing it on.
+
+use std::io;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+
+use crate::http::Served;
+
+/// Runtimes that live as long as the process.
+#[derive(Debug)]
+pub(super) struct Lanes(Vec<Handle>);
+
+impl Lanes {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// Where the system has no more threads.
+    pub fn start() -> io::Result<Self> {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        (0..processors)
+            .map(lane)
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    /// An app for each of them.
+    pub fn each<A>(&self, app: impl Fn() -> Arc<A>) -> Vec<Served<A>> {
+        self.0.iter().map(|lane| (lane.clone(), app())).collect()
+    }
+}
+
+fn lane(number: usize) -> io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name(format!("lane-{number}"))
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+}
