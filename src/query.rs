@@ -25,14 +25,16 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, &str>>
 
 /// The query without `mount` and `from`, every other pair as it came.
 pub(crate) fn without_mount(query: &str) -> String {
-    let kept: Vec<_> = pairs(query)
-        .filter_map(|pair| match pair {
-            Ok(pair) if matches!(&*pair.key, "mount" | "from") => None,
-            Ok(pair) => Some(pair.raw),
-            Err(raw) => Some(raw),
-        })
-        .collect();
+    let is_kept = |raw: &&str| !raw.is_empty() && !is_of(raw, "mount") && !is_of(raw, "from");
+    let kept: Vec<_> = query.split('&').filter(is_kept).collect();
     kept.join("&")
+}
+
+/// Whether a pair's decoded key is this one. Its value may be one that cannot be read here: the
+/// registry may read it all the same.
+pub(crate) fn is_of(raw: &str, key: &str) -> bool {
+    let (found, _) = raw.split_once('=').unwrap_or((raw, ""));
+    decode(found).is_some_and(|found| found == key)
 }
 
 fn parse(raw: &str) -> Option<Pair<'_>> {
@@ -105,6 +107,14 @@ mod tests {
             "origin=h%3a1&ns=%7E&bad=%zz"
         );
         assert_eq!(without_mount("mount=a&from=b"), "");
+    }
+
+    #[test]
+    fn mount_and_from_are_stripped_whatever_their_values_are() {
+        assert_eq!(
+            without_mount("m%6Funt=%ff&from=%zz&mount=a;b&x=%ff&%ff=mount&mount%zz=a"),
+            "x=%ff&%ff=mount&mount%zz=a"
+        );
     }
 
     proptest! {

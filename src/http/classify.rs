@@ -9,7 +9,7 @@ use percent_encoding::percent_decode;
 
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::query::{Pair, pairs};
+use crate::query::{Pair, is_of, pairs};
 
 /// What follows a repository's name in the path of a new upload.
 const UPLOADS: &str = "/blobs/uploads/";
@@ -79,7 +79,7 @@ fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
     let is_key = |name: &'static str| {
         move |pair: &Result<Pair<'_>, &str>| match pair {
             Ok(pair) => pair.key == name,
-            Err(raw) => raw.contains(name),
+            Err(raw) => raw.contains(name) || is_of(raw, name),
         }
     };
     if !pairs(query).any(|pair| is_key("mount")(&pair)) {

@@ -132,6 +132,7 @@ fn odd_queries_are_the_registrys() {
         format!("mount={D}&from=src#x"),
         format!("mount=../../{}&from=src", &D[6..]),
         format!("mount={D}%0a&from=src"),
+        "%6dount=%ff&from=src".to_owned(),
     ] {
         let route = post(&format!("/v2/dst/blobs/uploads/?{query}"), &[]);
         assert_eq!(route, Route::OddMount(Oddity::Words), "{query}");
