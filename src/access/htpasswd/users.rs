@@ -57,10 +57,7 @@ impl Users {
 impl Entry {
     fn of(hash: &[u8]) -> Self {
         let text = std::str::from_utf8(hash).unwrap_or_default();
-        let is_usual = ["$2a$", "$2b$", "$2y$"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix));
-        if is_usual && text.parse::<bcrypt::HashParts>().is_ok() {
+        if is_usual(text) && text.parse::<bcrypt::HashParts>().is_ok() {
             Self::Bcrypt(text.to_owned())
         } else if hash.starts_with(b"$") {
             Self::Unjudged
@@ -68,6 +65,23 @@ impl Entry {
             Self::Unusable
         }
     }
+}
+
+/// Whether a hash is written as everybody writes it: a version that is still in use, two digits of
+/// a cost that there is, salt and hash.
+fn is_usual(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
+    let mut parts = text.split('$');
+    let (nothing, version, cost) = (parts.next(), parts.next(), parts.next());
+    nothing == Some("")
+        && version.is_some_and(|version| matches!(version, "2a" | "2b" | "2y"))
+        && cost.is_some_and(|cost| {
+            matches!(
+                cost.as_bytes(),
+                [b'0', b'4'..=b'9'] | [b'1' | b'2', b'0'..=b'9'] | [b'3', b'0' | b'1']
+            )
+        })
+        && parts.next().is_some_and(|rest| rest.bytes().all(is_letter))
 }
 
 #[cfg(test)]
@@ -93,6 +107,10 @@ mod tests {
             HASH.replace("2y", "2x"),
             format!("{HASH}a"),
             HASH.replace("$04$", "$4$"),
+            HASH.replace("$04$", "$+4$"),
+            HASH.replace("$04$", "$03$"),
+            HASH.replace("$04$", "$32$"),
+            HASH.replace("abc", "a!c"),
             "$apr1$abc$def".to_owned(),
         ] {
             assert_eq!(Entry::of(hash.as_bytes()), Entry::Unjudged, "{hash}");
