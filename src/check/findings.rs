@@ -9,15 +9,15 @@ pub struct Findings {
 
 impl Findings {
     pub(super) fn good(&mut self, text: impl AsRef<str>) {
-        self.lines.push(format!("ok: {}", text.as_ref()));
+        self.lines.push(line("ok", text.as_ref()));
     }
 
     pub(super) fn note(&mut self, text: impl AsRef<str>) {
-        self.lines.push(format!("warning: {}", text.as_ref()));
+        self.lines.push(line("warning", text.as_ref()));
     }
 
     pub(super) fn fault(&mut self, text: impl AsRef<str>) {
-        self.lines.push(format!("fault: {}", text.as_ref()));
+        self.lines.push(line("fault", text.as_ref()));
         self.faults += 1;
     }
 
@@ -38,5 +38,33 @@ impl Findings {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.faults == 0
+    }
+}
+
+/// A finding on one line, whatever a file or an answer put into it.
+fn line(kind: &str, text: &str) -> String {
+    let mut line = format!("{kind}: ");
+    for letter in text.chars() {
+        if letter.is_control() {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_finding_is_one_line_that_a_terminal_shows_as_it_is() {
+        let mut findings = Findings::default();
+        findings.fault("http.host is a\nok: b\u{1b}[2J \u{e4}");
+        assert_eq!(
+            findings.lines(),
+            ["fault: http.host is a\\nok: b\\u{1b}[2J \u{e4}"]
+        );
     }
 }
