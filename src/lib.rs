@@ -42,6 +42,8 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 pub mod http;
 pub mod memory;
 pub mod metrics;

@@ -35,8 +35,12 @@ use tokio::time::Instant;
 
 pub use credentials::Credentials;
 pub use grant::{Basis, Grant, Proof};
+#[cfg(any(test, fuzzing))]
+pub(crate) use htpasswd::fuzzed::passwords as fuzzed_passwords;
 pub use pullable::{Claims, Pullable, Use, Used};
 pub use refusal::{Refusal, Refusals};
+#[cfg(any(test, fuzzing))]
+pub(crate) use token::fuzzed::tokens as fuzzed_tokens;
 pub(crate) use unverified::Unverified;
 pub use verdict::Verdict;
 

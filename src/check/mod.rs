@@ -13,6 +13,8 @@ mod volume;
 use std::path::Path;
 
 pub use findings::Findings;
+#[cfg(any(test, fuzzing))]
+pub(crate) use registry_config::fuzzed::registry_files as fuzzed_registry_files;
 
 use crate::config::{Config, Kind, effective};
 use crate::http;

@@ -32,17 +32,26 @@ pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
         Err(error) => return findings.fault(format!("{}: {error}", path.display())),
     };
     let before = findings.lines().len();
-    store(&theirs, settings, findings);
-    urls(&theirs, config, findings);
-    headers(&theirs, config, findings);
-    access(&theirs, &settings.access, findings);
-    if !theirs.list(&["notifications", "endpoints"]).is_empty() && settings.endpoints.is_empty() {
-        findings.note("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
-    }
+    differences(&theirs, config, settings, findings);
     if findings.lines().len() == before {
         findings.good(format!("{} and the configuration agree", path.display()));
     }
     findings.good("variables REGISTRY_* of the registry's environment win over its file, and are not seen here");
+}
+
+fn differences(
+    theirs: &RegistryConfig,
+    config: &Config,
+    settings: &Distribution,
+    findings: &mut Findings,
+) {
+    store(theirs, settings, findings);
+    urls(theirs, config, findings);
+    headers(theirs, config, findings);
+    access(theirs, &settings.access, findings);
+    if !theirs.list(&["notifications", "endpoints"]).is_empty() && settings.endpoints.is_empty() {
+        findings.note("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
+    }
 }
 
 fn store(theirs: &RegistryConfig, settings: &Distribution, findings: &mut Findings) {
@@ -275,5 +284,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed;
 #[cfg(test)]
 mod tests;

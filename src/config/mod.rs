@@ -8,6 +8,8 @@
 
 mod effective;
 mod environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod kind;
 mod schema;
 mod validate;
@@ -210,11 +212,21 @@ impl Config {
                 })?
             }
         };
+        Self::parse(&text, file, environment, flags)
+    }
+
+    /// As [`Config::load`], with the file's text.
+    fn parse(
+        text: &str,
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: Overrides,
+    ) -> Result<Self, ConfigError> {
         let malformed = |cause| ConfigError::Malformed {
             path: file.unwrap_or(Path::new("configuration")).to_owned(),
             cause: with_line(&cause),
         };
-        let (file, warnings) = environment::overlay(&text, environment, flags, malformed)?;
+        let (file, warnings) = environment::overlay(text, environment, flags, malformed)?;
         validate::validate(file, warnings)
     }
 }

@@ -208,7 +208,9 @@ fn repository(prefix: &str, path: Option<&str>) -> Option<RepositoryName> {
 
 #[cfg(test)]
 mod agreement;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed;
+#[cfg(any(test, fuzzing))]
 mod model;
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,8 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_plain)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed;
 #[cfg(test)]
 mod tests {
     use super::*;

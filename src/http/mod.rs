@@ -36,10 +36,14 @@ mod tls;
 mod token_endpoint;
 mod waiting;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use classify::fuzzed::classify as fuzzed_requests;
 pub use forwarding::Forwarding;
 pub use linking::Linking;
 pub use listener::{Bound, ListenError, Served, bind, serve};
 pub use location::Locations;
+#[cfg(any(test, fuzzing))]
+pub(crate) use location::fuzzed::locations as fuzzed_locations;
 pub use mending::Mending;
 pub use passing::Passing;
 pub use proxy::{RegistryProxy, Way};

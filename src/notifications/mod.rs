@@ -5,6 +5,8 @@
 
 mod endpoint;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 
 use std::sync::Arc;
 

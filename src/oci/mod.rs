@@ -7,6 +7,8 @@
 mod challenge;
 mod digest;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod name;
 mod pattern;
 

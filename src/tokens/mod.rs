@@ -6,6 +6,8 @@
 //! An answer is handed out as it came, to the same credentials alone, and nothing is answered
 //! from memory that the registry itself would not have answered a moment ago.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod keeping;
 mod question;
 mod scope;

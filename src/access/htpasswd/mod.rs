@@ -5,6 +5,8 @@
 //! of the whole header; a wrong one costs one of a few places in which passwords are checked, off
 //! the threads that serve requests.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed;
 mod judge;
 mod users;
 

@@ -8,6 +8,8 @@
 
 mod chain;
 mod compact;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzed;
 mod judge;
 mod keys;
 mod public_key;

@@ -1,5 +1,6 @@
 //! distribution's own reading of a bodyless POST, written from its source and from Go's.
 
+#[cfg(test)]
 pub(super) const D: &str =
     "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
@@ -38,7 +39,7 @@ pub(super) fn registry(prefix: &str, target: &[u8]) -> Option<Seen> {
 }
 
 /// `net/url.unescape`, for a path or for a part of a query.
-fn unescaped(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
+pub(super) fn unescaped(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
     let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
     let mut bytes = Vec::new();
     let mut at = 0;
@@ -145,6 +146,7 @@ fn first_value(query: &[u8], wanted: &[u8]) -> Vec<u8> {
         .unwrap_or_default()
 }
 
+#[cfg(test)]
 #[test]
 fn the_model_reads_requests_as_the_registry_was_seen_to_read_them() {
     let seen = |target: &str| {

@@ -1,0 +1,37 @@
+//! An input, taken apart so that a fuzzer finds its way: choices first, then lines, then the rest.
+
+/// What is left of an input.
+pub(crate) struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// A choice; the first of all where nothing is left.
+    pub fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        *first
+    }
+
+    /// A line without its end.
+    pub fn line(&mut self) -> &'a [u8] {
+        let end = self.0.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
+        self.0 = rest.strip_prefix(b"\n").unwrap_or(rest);
+        line
+    }
+
+    /// A line, if it is text.
+    pub fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.line()).ok()
+    }
+
+    /// All that is left.
+    pub fn rest(self) -> &'a [u8] {
+        self.0
+    }
+}
