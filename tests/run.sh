@@ -4,7 +4,8 @@
 #
 #   ./tests/run.sh                all parts
 #   ./tests/run.sh lint mounts    only these
-#   ./tests/run.sh --full         all parts and the long ones: the fleet, and faults at length
+#   ./tests/run.sh --full         all parts and the long ones: the fleet, faults at length, an hour
+#                                 of fuzzing
 #
 # Where CI is set, a tool that is missing is a failure; elsewhere the tests that need it say so
 # and are skipped.
@@ -12,8 +13,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint build unit mounts access pod pulp discovery examples faults)
-long_parts=(fleet faults_at_length)
+all_parts=(tools lint supply build unit mounts access pod pulp discovery examples faults)
+long_parts=(fleet faults_at_length fuzz)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
@@ -81,10 +82,28 @@ lint() {
   cargo fmt --check
   cargo clippy --release --all-targets --locked -- -D warnings
   if command -v shellcheck >/dev/null || [[ -n ${CI-} ]]; then
-    shellcheck .ci/run tests/*.sh examples/*.sh benches/*.sh
+    shellcheck .ci/run fuzz/*.sh tests/*.sh examples/*.sh benches/*.sh
   else
     echo 'SKIPPED: shellcheck is not installed'
   fi
+}
+
+# Licences, banned crates and sources of what Cargo.lock names.
+supply() {
+  tool cargo-deny || return 0
+  cargo deny --locked check licenses bans sources
+}
+
+# Whether a tool is there, with those that tests/tools.sh installs. Where CI is set one must be.
+tool() {
+  PATH=$PATH:${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}/bin
+  command -v "$1" >/dev/null && return
+  if [[ -n ${CI-} ]]; then
+    echo "$1 is missing"
+    exit 1
+  fi
+  echo "SKIPPED: $1 is not installed"
+  return 1
 }
 
 build() {
@@ -145,13 +164,32 @@ faults_at_length() {
   local figures status=0
   figures=$(mktemp)
   CROSSMOUNT_FULL=1 CROSSMOUNT_FIGURES=$figures integration faults || status=$?
-  {
-    sed '/^|---/q' tests/FAULTS.md
-    sort "$figures"
-  } >"$figures.md"
-  mv "$figures.md" tests/FAULTS.md
-  rm "$figures"
+  tabulate "$figures"
   return "$status"
+}
+
+# An hour of fuzzing, in equal shares for the targets.
+fuzz() {
+  local figures status=0
+  tool cargo-fuzz || return 0
+  figures=$(mktemp)
+  CROSSMOUNT_FIGURES=$figures ./fuzz/run.sh "${CROSSMOUNT_FUZZ_SECONDS:-3600}" || status=$?
+  tabulate "$figures"
+  return "$status"
+}
+
+# tabulate FIGURES: puts rows into the table, in the place of those of the same parts.
+tabulate() {
+  if [[ -s $1 ]]; then
+    {
+      sed '/^|---/q' tests/FAULTS.md
+      awk -F'|' 'NR == FNR { anew[$2]; print; next }
+        is_body && !($2 in anew)
+        /^[|]---/ { is_body = 1 }' "$1" tests/FAULTS.md | sort
+    } >"$1.md"
+    mv "$1.md" tests/FAULTS.md
+  fi
+  rm "$1"
 }
 
 # Sixty images through a slow link; about seven minutes.

