@@ -13,5 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crashes;
+mod crashing;
 mod supply;
 mod table;
