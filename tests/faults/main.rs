@@ -15,5 +15,8 @@ mod support;
 
 mod crashes;
 mod crashing;
+mod storage_refusing;
+mod storage_unmounted;
 mod supply;
 mod table;
+mod volume;

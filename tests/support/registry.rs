@@ -5,6 +5,7 @@ use super::store::Store;
 use super::{free_port, tools, wait_until, wire};
 use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -14,6 +15,8 @@ pub struct Registry {
     pub store: Store,
     /// Its configuration; a change counts from the next start.
     pub config: Value,
+    /// As whom it runs from the next start on, where that is somebody else.
+    pub user: Option<u32>,
     home: TempDir,
     process: Option<Child>,
 }
@@ -53,6 +56,7 @@ impl Registry {
             port,
             store,
             config,
+            user: None,
             home,
             process: None,
         }
@@ -124,7 +128,11 @@ impl Registry {
             .append(true)
             .open(self.log_file())
             .unwrap();
-        let mut process = Command::new(tools::find("docker-registry").unwrap())
+        let mut command = Command::new(tools::find("docker-registry").unwrap());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        let mut process = command
             .arg("serve")
             .arg(&file)
             // It panics where this is set, even without the storage driver that reads it.

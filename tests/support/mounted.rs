@@ -1,0 +1,154 @@
+//! Filesystems that a test mounts, and that are gone when it ends, whatever happened.
+
+use super::{tools, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// Leaves the test where nothing can be mounted.
+#[macro_export]
+macro_rules! needs_mounts {
+    () => {
+        if !$crate::support::mounted::can_mount() {
+            return;
+        }
+    };
+}
+
+/// Whether this user may mount here; says so where not.
+pub fn can_mount() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    let can = *CAN.get_or_init(|| {
+        let place = tempfile::tempdir().unwrap();
+        tools::is_root()
+            && mount(&["-t", "tmpfs", "-o", "size=64k", "none"], place.path())
+            && unmount(place.path())
+    });
+    if !can {
+        tools::skip("only root can mount, and not in every container");
+    }
+    can
+}
+
+/// A folder with a filesystem on it.
+#[derive(Debug)]
+pub struct Mounted {
+    pub place: PathBuf,
+}
+
+impl Mounted {
+    /// A filesystem in memory, with options such as `size=8m`.
+    pub fn in_memory(place: &Path, options: &str) -> Self {
+        Self::by(&["-t", "tmpfs", "-o", options, "none"], place)
+    }
+
+    /// Another folder, seen here too.
+    pub fn mirroring(folder: &Path, place: &Path) -> Self {
+        Self::by(&["--bind", &folder.to_string_lossy()], place)
+    }
+
+    fn by(arguments: &[&str], place: &Path) -> Self {
+        fs::create_dir_all(place).unwrap();
+        assert!(mount(arguments, place), "mount {arguments:?}");
+        Self {
+            place: place.to_owned(),
+        }
+    }
+
+    /// Mounts it again with this option, such as `ro`, once no file there is open for writing.
+    pub fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        wait_until("it is mounted again", || {
+            mount(&["-o", &option], &self.place)
+        });
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Whoever still uses it goes on with it.
+        unmount(&self.place);
+    }
+}
+
+fn mount(arguments: &[&str], place: &Path) -> bool {
+    let mut command = Command::new("mount");
+    quiet(command.args(arguments).arg(place))
+}
+
+fn unmount(place: &Path) -> bool {
+    quiet(Command::new("umount").arg("-l").arg(place))
+}
+
+fn quiet(command: &mut Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// A filesystem that a process of its own serves, as a network's does.
+#[derive(Debug)]
+pub struct Served {
+    pub place: PathBuf,
+    process: Child,
+}
+
+impl Served {
+    /// `command` serves in the foreground what appears at `place`.
+    pub fn by(command: &mut Command, place: &Path, log: &Path) -> Self {
+        fs::create_dir_all(place).unwrap();
+        let parent = fs::metadata(place.parent().unwrap()).unwrap().dev();
+        let log = File::create(log).unwrap();
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut served = Self {
+            place: place.to_owned(),
+            process,
+        };
+        wait_until("it is mounted", || {
+            if let Some(status) = served.process.try_wait().unwrap() {
+                panic!("{command:?} ended with {status}");
+            }
+            fs::metadata(place).is_ok_and(|about| about.dev() != parent)
+        });
+        served
+    }
+
+    /// A folder that is seen at `place` too, by calls that can be made to hang.
+    pub fn mirror(folder: &Path, place: &Path) -> Self {
+        let mut command = Command::new("bindfs");
+        // Nothing is answered from a memory: while it hangs, every call hangs.
+        command.args(["-f", "-o", "attr_timeout=0,entry_timeout=0"]);
+        command.arg(folder).arg(place);
+        Self::by(&mut command, place, &place.with_extension("log"))
+    }
+
+    /// From now on no call there returns.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Calls return again, also those that wait.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Its end lets go of every call that waits for it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        unmount(&self.place);
+    }
+}
