@@ -48,6 +48,7 @@ busybox busybox
 wget wget
 openssl openssl
 strace strace
+bindfs bindfs
 curl curl
 prometheus prometheus
 promtool prometheus

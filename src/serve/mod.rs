@@ -9,6 +9,7 @@ mod ending;
 mod lanes;
 mod reload;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +33,13 @@ use crate::ops::{Admin, Drain, Health, Page};
 use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
 use crate::upstream::{Ask, AskError, BaseAnswer};
+use crate::workers::Workers;
 
 /// Between two questions at the start whether the registry has access control.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the start waits for the store, so that a wrong one is still said at once.
+const STORE_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Why the process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +156,7 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
 async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
     let signals = Signals::catch().map_err(StartError::Signals)?;
     if let Kind::Distribution(settings) = &config.kind {
-        check_owner(&settings.store.root)?;
+        check_store(settings.store.root.clone()).await?;
     }
     let metrics = Arc::new(Metrics::new(Some(dropped))?);
     let tls = config.tls.as_ref();
@@ -176,6 +181,18 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
         drain,
         metrics,
         signals,
+    })
+}
+
+/// A store that gives no answer is no fault: pushes and pulls need a way to the registry, and
+/// nothing is linked before the store was seen to be the registry's.
+async fn check_store(root: PathBuf) -> Result<(), StoreFault> {
+    let checked = Workers::new(1, 0)
+        .run(Instant::now() + STORE_ANSWERS, move || check_owner(&root))
+        .await;
+    checked.unwrap_or_else(|_| {
+        tracing::warn!("the store does not answer: mounts go upstream until it does");
+        Ok(())
     })
 }
 

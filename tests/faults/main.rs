@@ -15,6 +15,7 @@ mod support;
 
 mod crashes;
 mod crashing;
+mod storage_hung;
 mod storage_refusing;
 mod storage_unmounted;
 mod supply;
