@@ -49,6 +49,8 @@ wget wget
 openssl openssl
 strace strace
 bindfs bindfs
+glusterfsd glusterfs-server
+glusterfs glusterfs-client
 curl curl
 prometheus prometheus
 promtool prometheus

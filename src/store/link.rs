@@ -59,13 +59,13 @@ impl OpenStore<'_> {
     ) -> Result<Linked, StoreError> {
         let folder = layout::link_folder(grant.target(), digest);
         let path = layout::layer_link(grant.target(), digest);
-        let linked = match self.read_link(&path)? {
-            Some(link) if link.content == digest.as_str().as_bytes() => {
+        let linked = match self.whole_link(&path, digest)? {
+            Some(link) => {
                 self.settle(&folder, &link)?;
                 Linked::Already
             }
             // An empty or torn link of a crashed writer is replaced like a missing one.
-            _ => self.write(&folder, &path, digest, still_allowed)?,
+            None => self.write(&folder, &path, digest, still_allowed)?,
         };
         match linked {
             Linked::Written | Linked::Already if self.data_size(digest)?.is_none() => {
@@ -86,6 +86,12 @@ impl OpenStore<'_> {
         self.make_folders(folder)?;
         let temporary = format!("{folder}/{OURS}{}{TEMPORARY}", Uuid::new_v4());
         let written = self.write_temporary(&temporary, digest).and_then(|()| {
+            // Replacing a link that another host has written meanwhile would be seen there: its
+            // registry meets a stale handle and answers 500.
+            if let Some(link) = self.whole_link(path, digest)? {
+                self.settle(folder, &link)?;
+                return Ok(Linked::Already);
+            }
             if !still_allowed() {
                 return Ok(Linked::Withdrawn);
             }
@@ -122,14 +128,15 @@ impl OpenStore<'_> {
         match retry_on_intr(rename) {
             Ok(()) => Ok(()),
             // A rename that NFS sent twice was done by the first: look before failing.
-            Err(Errno::NOENT) if self.holds(to, digest)? => Ok(()),
+            Err(Errno::NOENT) if self.whole_link(to, digest)?.is_some() => Ok(()),
             Err(errno) => Err(StoreError::call("rename", to)(errno)),
         }
     }
 
-    fn holds(&self, path: &str, digest: &Digest) -> Result<bool, StoreError> {
+    /// The link at a path, if there is one that holds the digest.
+    fn whole_link(&self, path: &str, digest: &Digest) -> Result<Option<Link>, StoreError> {
         let link = self.read_link(path)?;
-        Ok(link.is_some_and(|link| link.content == digest.as_str().as_bytes()))
+        Ok(link.filter(|link| link.content == digest.as_str().as_bytes()))
     }
 
     /// Makes an existing link as durable as one of our own before it is vouched for.

@@ -17,6 +17,7 @@ mod crashes;
 mod crashing;
 mod storage_hung;
 mod storage_refusing;
+mod storage_shared;
 mod storage_unmounted;
 mod supply;
 mod table;
