@@ -3,9 +3,10 @@
 use super::sidecar::{self, Sidecar};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpSocket;
 
 /// The head of a request that reached the upstream.
 #[derive(Debug, Clone)]
@@ -42,6 +43,25 @@ pub enum Verdict {
     Pieces(Vec<Vec<u8>>, Duration),
     /// Say nothing and close.
     Close,
+    /// One after the other; what comes after the last is the connection's next request.
+    Steps(Vec<Step>),
+}
+
+/// A part of what an upstream does about a request.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Take the request's body.
+    Read,
+    Send(Vec<u8>),
+    Wait(Duration),
+    /// Until the next request begins to arrive on this connection.
+    Next,
+    /// Say nothing more, until the other side hangs up.
+    Hold,
+    /// Close in such a way that everything arrives that was sent.
+    Finish,
+    /// Break the connection.
+    Reset,
 }
 
 pub struct Faulty {
@@ -136,9 +156,44 @@ fn serve(
                 }
             }
             Verdict::Close => return None,
+            Verdict::Steps(steps) => {
+                for step in steps {
+                    take(&step, stream, &mut reader, &heard)?;
+                }
+            }
         }
     }
     None
+}
+
+/// `None` ends the connection.
+fn take(
+    step: &Step,
+    mut stream: &TcpStream,
+    reader: &mut BufReader<&TcpStream>,
+    heard: &Heard,
+) -> Option<()> {
+    match step {
+        Step::Read => body(reader, heard)?,
+        Step::Send(bytes) => stream.write_all(bytes).ok()?,
+        Step::Wait(pause) => std::thread::sleep(*pause),
+        Step::Next => drop(reader.fill_buf().ok().filter(|bytes| !bytes.is_empty())?),
+        Step::Hold => {
+            std::io::copy(reader, &mut std::io::sink()).ok()?;
+        }
+        Step::Finish => {
+            stream.shutdown(Shutdown::Write).ok()?;
+            // What is left unread would make the kernel reset the connection.
+            std::io::copy(reader, &mut std::io::sink()).ok()?;
+            return None;
+        }
+        Step::Reset => {
+            let socket = TcpSocket::from_std_stream(stream.try_clone().ok()?);
+            socket.set_zero_linger().ok()?;
+            return None;
+        }
+    }
+    Some(())
 }
 
 fn line(reader: &mut impl BufRead) -> Option<String> {

@@ -225,7 +225,8 @@ impl Request {
         self
     }
 
-    /// Host and Content-Length are added where the caller has not set them.
+    /// Host and Content-Length are added where the caller has not set them, and no length to a
+    /// body in chunks.
     pub fn bytes(&self, port: u16) -> Vec<u8> {
         let has = |name: &str| {
             self.headers
@@ -240,7 +241,7 @@ impl Request {
             write!(text, "{name}: {value}\r\n").unwrap();
         }
         let bodyless = self.body.is_empty() && ["GET", "HEAD", "DELETE"].contains(&&*self.method);
-        if !bodyless && !has("Content-Length") {
+        if !bodyless && !has("Content-Length") && !has("Transfer-Encoding") {
             write!(text, "Content-Length: {}\r\n", self.body.len()).unwrap();
         }
         let mut bytes = (text + "\r\n").into_bytes();
