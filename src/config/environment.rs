@@ -31,6 +31,7 @@ enum Kind {
 /// Every scalar setting. A test holds this list against the file's shape.
 const SCALARS: &[(&str, Kind)] = &[
     ("listen.address", Kind::Text),
+    ("listen.header_timeout", Kind::Text),
     ("listen.tls.certificate", Kind::Text),
     ("listen.tls.key", Kind::Text),
     ("admin.address", Kind::Text),

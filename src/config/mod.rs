@@ -34,6 +34,8 @@ pub use values::{ListenAddress, UpstreamUrl};
 pub struct Config {
     /// The registry's port for clients.
     pub listen: ListenAddress,
+    /// How long a client may take for the head of a request.
+    pub header_timeout: Duration,
     /// Certificate and key where TLS ends at crossmount.
     pub tls: Option<TlsFiles>,
     /// Metrics and health.

@@ -29,6 +29,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Listen {
     pub address: Option<String>,
+    pub header_timeout: Option<String>,
     pub tls: Option<Tls>,
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::classify::Route;
+use super::head::Arrived;
 use crate::access::Credentials;
 use crate::discovery::Deletion;
 use crate::mount::{Forward, Mounted, Since};
@@ -35,6 +36,7 @@ pub struct Context {
     /// How often it was sent again.
     pub(super) resent: usize,
     pub(super) _in_flight: InFlight,
+    _head: Arrived,
 }
 
 /// Where a mount stands.
@@ -81,6 +83,7 @@ impl Context {
             unconnected: 0,
             resent: 0,
             _in_flight: in_flight,
+            _head: Arrived::now(),
         }
     }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream as TcpOrUnix;
-use pingora::protocols::{SocketDigest, Stream};
+use pingora::protocols::{IO, SocketDigest};
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
 use super::Tls;
 use super::client_stream::ClientStream;
+use super::head::Timed;
 use crate::config::ListenAddress;
 
 /// How long a client may take for its TLS handshake.
@@ -65,10 +66,11 @@ pub async fn bind(setting: &'static str, address: &ListenAddress) -> Result<Boun
 pub type Served<A> = (Handle, Arc<A>);
 
 /// Accepts connections until `shutdown` says true; they are served by `apps` in turn, of which there
-/// is at least one.
+/// is at least one, and each has `header_timeout` for the head of each request.
 pub async fn serve<A>(
     bound: Bound,
     tls: Option<Arc<Tls>>,
+    header_timeout: Duration,
     apps: Vec<Served<A>>,
     mut shutdown: ShutdownWatch,
 ) where
@@ -90,8 +92,19 @@ pub async fn serve<A>(
                 };
                 let (app, tls, shutdown) = (app.clone(), tls.clone(), shutdown.clone());
                 runtime.spawn(async move {
-                    if let Some(stream) = open(connection, peer, tls.as_deref()).await {
-                        app.process_new(stream, &shutdown).await;
+                    let Some(stream) = prepared(connection, peer) else {
+                        return;
+                    };
+                    match tls {
+                        None => attend(stream, header_timeout, &app, &shutdown).await,
+                        Some(tls) => {
+                            // Boxed, because the room would be the connection's for as long as it
+                            // is open.
+                            let stream = Box::pin(tls.handshake(stream, HANDSHAKE)).await;
+                            if let Some(stream) = stream {
+                                attend(stream, header_timeout, &app, &shutdown).await;
+                            }
+                        }
                     }
                 });
             }
@@ -107,17 +120,21 @@ pub async fn serve<A>(
     }
 }
 
-/// Makes a connection ready for HTTP; `None` where the client did not come that far.
-async fn open(connection: TcpStream, peer: SocketAddr, tls: Option<&Tls>) -> Option<Stream> {
-    let stream = prepared(connection, peer)?;
-    let Some(tls) = tls else {
-        return Some(Box::new(ClientStream::new(stream)));
-    };
-    // Boxed, because the room would be the connection's for as long as it is open.
-    let stream = Box::pin(tls.handshake(stream, HANDSHAKE)).await?;
-    Some(Box::new(ClientStream::new(stream)))
+/// Serves a connection until it ends.
+async fn attend<A>(
+    stream: impl IO + 'static,
+    within: Duration,
+    app: &Arc<A>,
+    shutdown: &ShutdownWatch,
+) where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let timed = Timed::new(ClientStream::new(stream), within);
+    let scope = timed.scope();
+    scope.of(app.process_new(Box::new(timed), shutdown)).await;
 }
 
+/// What Pingora knows of a connection; `None` where the client went away at once.
 fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
     let mut stream = TcpOrUnix::from(settled(connection)?);
     if let Err(error) = stream.set_nodelay() {

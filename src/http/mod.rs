@@ -1,7 +1,7 @@
 //! Everything that knows HTTP and Pingora.
 //!
 //! In the order of a request: `listener` accepts, `tls` ends TLS, `client_stream` is what is written
-//! to, `proxy` holds the phases,
+//! to, `head` times the request's head, `proxy` holds the phases,
 //! `naming` gives the request its name, `forwarding` says who stands behind whom, `classify` tells
 //! a mount from everything else, `target` has the request line's target as it came.
 //!
@@ -21,6 +21,7 @@ mod context;
 mod failure;
 mod forwarded;
 mod forwarding;
+mod head;
 mod linking;
 mod listener;
 mod location;

@@ -22,6 +22,7 @@ pub mod pair;
 pub mod pieces;
 pub mod played;
 pub mod pod;
+pub mod process;
 pub mod program;
 pub mod prometheus;
 pub mod pulp;

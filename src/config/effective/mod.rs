@@ -32,6 +32,7 @@ fn file(config: &Config) -> File {
     // Part by part, so that a new one cannot be forgotten here.
     let Config {
         listen,
+        header_timeout,
         tls,
         admin,
         upstream,
@@ -44,6 +45,7 @@ fn file(config: &Config) -> File {
     let mut file = File {
         listen: schema::Listen {
             address: Some(listen.to_string()),
+            header_timeout: span(*header_timeout),
             tls: tls.as_ref().map(|files| schema::Tls {
                 certificate: path(&files.certificate),
                 key: path(&files.key),

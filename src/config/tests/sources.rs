@@ -23,6 +23,7 @@ fn two_settings_are_enough() {
         Duration::from_secs(2)
     );
     assert_eq!(config.listen.to_string(), "0.0.0.0:5000");
+    assert_eq!(config.header_timeout, Duration::from_secs(60));
     assert_eq!(config.admin.to_string(), "127.0.0.1:9500");
     assert_eq!(config.upstream.prefix, "/");
     assert!(config.warnings.is_empty());

@@ -17,7 +17,7 @@ mod upstream;
 
 use std::time::Duration;
 
-use single::{choice, invalid, span};
+use single::{choice, invalid, positive, span};
 
 use super::schema::{self, File};
 use super::values::ListenAddress;
@@ -35,6 +35,11 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
     }
     Ok(Config {
         listen,
+        header_timeout: positive(
+            "listen.header_timeout",
+            file.listen.header_timeout.as_deref(),
+            Duration::from_secs(60),
+        )?,
         tls: tls(file.listen.tls)?,
         admin: address(
             "admin.address",

@@ -1,0 +1,218 @@
+//! How long a client may take for the head of a request.
+//!
+//! Pingora's own time begins anew with each byte, so that a client that sends one now and then
+//! keeps its connection for days. Here a head is timed as a whole, from its first byte on. A
+//! connection without a request is idle, and a body may take as long as it makes progress: both
+//! are other matters.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+tokio::task_local! {
+    /// Of the connection that this task serves: whether the request's head has come.
+    static HAS_COME: Arc<AtomicBool>;
+}
+
+/// A request's head has come: until this is dropped, what the client sends belongs to the request.
+#[derive(Debug)]
+pub(super) struct Arrived(Option<Arc<AtomicBool>>);
+
+impl Arrived {
+    /// On the connection that this task serves.
+    pub(super) fn now() -> Self {
+        let has_come = HAS_COME.try_with(Arc::clone).ok();
+        if let Some(has_come) = &has_come {
+            has_come.store(true, Ordering::Relaxed);
+        }
+        Self(has_come)
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        if let Some(has_come) = &self.0 {
+            has_come.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Joins a connection with what serves it.
+#[derive(Debug)]
+pub(super) struct Scope(Arc<AtomicBool>);
+
+impl Scope {
+    /// Runs what serves the connection.
+    pub(super) async fn of<F: Future>(self, serving: F) -> F::Output {
+        HAS_COME.scope(self.0, serving).await
+    }
+}
+
+/// A client's connection whose heads are timed.
+#[derive(Debug)]
+pub(super) struct Timed<S> {
+    stream: S,
+    within: Duration,
+    has_come: Arc<AtomicBool>,
+    /// When the head that is being read must be there.
+    until: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: IO> Timed<S> {
+    pub(super) fn new(stream: S, within: Duration) -> Self {
+        Self {
+            stream,
+            within,
+            has_come: Arc::default(),
+            until: None,
+            alarm: None,
+        }
+    }
+
+    /// Where the requests of this connection are served.
+    pub(super) fn scope(&self) -> Scope {
+        Scope(self.has_come.clone())
+    }
+
+    fn time_no_more(&mut self) {
+        self.until = None;
+        self.alarm = None;
+    }
+
+    /// Ready once the head is late.
+    fn late(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(until) = self.until else {
+            return Poll::Pending;
+        };
+        if Instant::now() < until {
+            let alarm = || Box::pin(sleep_until(until));
+            ready!(self.alarm.get_or_insert_with(alarm).as_mut().poll(context));
+        }
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl<S: IO> AsyncRead for Timed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.has_come.load(Ordering::Relaxed) {
+            self.time_no_more();
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        if let Poll::Ready(late) = self.late(context) {
+            return Poll::Ready(Err(late));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.until.is_none() {
+            self.until = Some(Instant::now() + self.within);
+        }
+        read
+    }
+}
+
+impl<S: IO> AsyncWrite for Timed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // There is an answer, so there was a head.
+        self.time_no_more();
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.time_no_more();
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl<S: IO> Shutdown for Timed<S> {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl<S: IO> Peek for Timed<S> {}
+
+impl<S: IO> UniqueID for Timed<S> {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl<S: IO> Ssl for Timed<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl<S: IO> GetTimingDigest for Timed<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.stream.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.stream.get_write_pending_time()
+    }
+}
+
+impl<S: IO> GetProxyDigest for Timed<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+}
+
+impl<S: IO> GetSocketDigest for Timed<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+}

@@ -1,0 +1,242 @@
+//! Clients that are slow on purpose, or because their line is: heads end, bodies do not.
+
+use crate::{needs, support};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use support::faulty::{Faulty, in_front_of};
+use support::figures::{amount, note};
+use support::push::{Client, closing};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::wire::Connection;
+use support::{PATIENCE, bytes_from, digest_of, process, wait_until, wire};
+
+const HEAD: &[u8] = b"GET /v2/ HTTP/1.1\r\nHost: registry.test\r\nX-Slow: ";
+
+/// A client that sends the beginning of a head and then a byte now and then.
+struct Slow {
+    stream: TcpStream,
+    began: Instant,
+    lived: Option<Duration>,
+}
+
+impl Slow {
+    fn on(mut stream: TcpStream) -> Self {
+        stream.write_all(HEAD).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Self {
+            stream,
+            began: Instant::now(),
+            lived: None,
+        }
+    }
+
+    fn to(port: u16) -> Self {
+        Self::on(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// Sends another byte, and sees whether the connection has ended.
+    fn go_on(&mut self) {
+        if self.lived.is_some() {
+            return;
+        }
+        let sent = self.stream.write(b"a");
+        let ended = match self.stream.read(&mut [0; 64]) {
+            Ok(0) => true,
+            Ok(_) => panic!("half a head was answered"),
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        };
+        if ended || sent.is_err() {
+            self.lived = Some(self.began.elapsed());
+        }
+    }
+}
+
+/// Lets all go on until all have ended, and `meanwhile` in between.
+fn until_all_end(slow: &mut [Slow], mut meanwhile: impl FnMut()) {
+    let start = Instant::now();
+    while slow.iter().any(|client| client.lived.is_none()) {
+        assert!(start.elapsed() < PATIENCE, "slow heads have no end");
+        slow.iter_mut().for_each(Slow::go_on);
+        meanwhile();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn timed(upstream: &Faulty, header_timeout: &str) -> (Sidecar, tempfile::TempDir) {
+    in_front_of(upstream, |config| {
+        config["listen"]["header_timeout"] = header_timeout.into();
+    })
+}
+
+#[test]
+fn slow_heads_end_and_keep_nobody_from_service() {
+    let many = amount(300, 3000);
+    assert!(process::allow_descriptors(2 * many + 1000));
+    let upstream = Faulty::saying("fine");
+    let (sidecar, _root) = timed(&upstream, "2s");
+    let before = sidecar.descriptors();
+    let mut slow: Vec<_> = (0..many).map(|_| Slow::to(sidecar.port)).collect();
+    wait_until("all are accepted", || {
+        sidecar.descriptors() as u64 >= before as u64 + many
+    });
+    let mut served = 0;
+    until_all_end(&mut slow, || {
+        sidecar.client().get("/v2/").expect(200);
+        served += 1;
+    });
+    for client in &slow {
+        assert!(client.lived.unwrap() >= Duration::from_millis(1900));
+    }
+    wait_until("their connections are given back", || {
+        sidecar.descriptors() < before + 20
+    });
+    assert_eq!(upstream.heard().len(), served);
+    note(
+        "Hostile clients",
+        "heads sent a byte at a time, with header_timeout 2s",
+        many,
+        &format!("all closed, {served} other requests served meanwhile"),
+    );
+}
+
+#[test]
+fn a_later_head_on_a_connection_is_timed_and_an_idle_connection_is_not() {
+    let upstream = Faulty::saying("fine");
+    let (sidecar, _root) = timed(&upstream, "1s");
+    let request = wire::Request::new("GET", "/v2/").bytes(sidecar.port);
+    let mut idle = Connection::to(sidecar.port).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", sidecar.port)).unwrap();
+    for _ in 0..2 {
+        idle.write(&request).unwrap();
+        idle.answer("GET").unwrap().expect(200);
+        stream.write_all(&request).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"fine") {
+            let mut buffer = [0; 1024];
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0);
+            answer.extend_from_slice(&buffer[..count]);
+        }
+        std::thread::sleep(Duration::from_millis(1500));
+    }
+    until_all_end(&mut [Slow::on(stream)], || ());
+    idle.write(&request).unwrap();
+    idle.answer("GET").unwrap().expect(200);
+}
+
+#[test]
+fn a_head_that_is_slow_and_within_its_time_is_served() {
+    let upstream = Faulty::saying("fine");
+    let (sidecar, _root) = timed(&upstream, "20s");
+    let mut connection = Connection::to(sidecar.port).unwrap();
+    for piece in HEAD.chunks(5) {
+        connection.write(piece).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    connection.write(b"\r\n\r\n").unwrap();
+    connection.answer("GET").unwrap().expect(200);
+}
+
+#[test]
+fn slow_heads_on_the_admin_port_end_too() {
+    let upstream = Faulty::saying("fine");
+    let (sidecar, _root) = timed(&upstream, "1s");
+    let mut connection = Connection::to(sidecar.admin).unwrap();
+    for _ in 0..3 {
+        connection
+            .write(&wire::Request::new("GET", "/healthz").bytes(sidecar.admin))
+            .unwrap();
+        connection.answer("GET").unwrap().expect(200);
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    until_all_end(&mut [Slow::to(sidecar.admin)], || {
+        wire::get(sidecar.admin, "/healthz").expect(200);
+    });
+}
+
+#[test]
+fn a_slow_body_is_never_cut() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["listen"]["header_timeout"] = "1s".into();
+    });
+    let bytes = bytes_from("a slow upload", 40);
+    let digest = digest_of(&bytes);
+    std::thread::scope(|scope| {
+        for (repository, is_chunked) in [("slow/length", false), ("slow/chunked", true)] {
+            let (client, bytes, digest) = (sidecar.client(), &bytes, &digest);
+            scope.spawn(move || {
+                upload_slowly(&client, repository, bytes, is_chunked);
+                assert_eq!(client.pull(repository, digest), *bytes);
+            });
+        }
+    });
+    note(
+        "Hostile clients",
+        "uploads of a byte each 100 ms, four times as long as header_timeout",
+        2,
+        "whole",
+    );
+}
+
+fn upload_slowly(client: &Client, repository: &str, bytes: &[u8], is_chunked: bool) {
+    let opened = client.begin(repository).expect(202);
+    let framing = if is_chunked {
+        "Transfer-Encoding: chunked".to_owned()
+    } else {
+        format!("Content-Length: {}", bytes.len())
+    };
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/octet-stream\r\n{framing}\r\n\r\n",
+        closing(&opened, &digest_of(bytes)),
+        client.port,
+    );
+    let mut connection = client.connect();
+    connection.write(head.as_bytes()).unwrap();
+    for byte in bytes {
+        std::thread::sleep(Duration::from_millis(100));
+        if is_chunked {
+            connection.write_chunk(&[*byte]).unwrap();
+        } else {
+            connection.write(&[*byte]).unwrap();
+        }
+    }
+    if is_chunked {
+        connection.write_chunk(b"").unwrap();
+    }
+    connection.answer("PUT").unwrap().expect(201);
+}
+
+#[test]
+fn clients_that_do_not_read_their_downloads_take_no_memory_and_nobodys_place() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::start(&registry);
+    let size = 16 << 20;
+    let digest = registry.client().upload("big", &bytes_from("big", size));
+    let many = amount(40, 400);
+    let deaf: Vec<_> = (0..many)
+        .map(|_| {
+            let client = sidecar.client();
+            let mut connection = client.connect();
+            let request = client.request("GET", &format!("/v2/big/blobs/{digest}"));
+            connection.write(&request.bytes(client.port)).unwrap();
+            assert_eq!(connection.head().unwrap().status, 200);
+            connection
+        })
+        .collect();
+    assert_eq!(sidecar.client().pull("big", &digest).len(), size);
+    let peak = sidecar.memory("VmHWM");
+    drop(deaf);
+    // What an answer has on its way is a few buffers, not the blob.
+    assert!(peak < 64 * 1024 + many * 512, "{peak} kB");
+    note(
+        "Hostile clients",
+        "downloads of 16 MiB that are never read",
+        many,
+        &format!("others served, memory {} MiB at most", peak / 1024),
+    );
+}
