@@ -3,16 +3,17 @@
 //! Pingora's own listening service retries a taken port for half a minute and then dies
 //! alone; here a port is bound by us, and Pingora gets the accepted connections.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream as TcpOrUnix;
 use pingora::protocols::{IO, SocketDigest};
 use pingora::server::ShutdownWatch;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 
 use super::Tls;
@@ -24,6 +25,11 @@ use crate::config::ListenAddress;
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long to wait where the system has no more descriptors for a new connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How long to be silent about connections that are not accepted: it is tried ten times a second.
+const WARN_AGAIN: Duration = Duration::from_secs(10);
+/// How many connections may wait to be accepted: what the system allows, as for the registry
+/// itself. With less, clients of a burst wait for seconds until they try again.
+const WAITING: u32 = 65535;
 
 /// A port that is bound and not served yet.
 #[derive(Debug)]
@@ -39,27 +45,43 @@ pub struct Bound {
 pub struct ListenError {
     setting: &'static str,
     address: String,
-    cause: std::io::Error,
+    cause: io::Error,
 }
 
-/// Binds the first of an address's candidates that the machine has.
+/// Binds the first of an address's candidates that the machine has. Needs the runtime.
 ///
 /// # Errors
 /// [`ListenError`] names the setting, the address and the system's reason.
-pub async fn bind(setting: &'static str, address: &ListenAddress) -> Result<Bound, ListenError> {
+pub fn bind(setting: &'static str, address: &ListenAddress) -> Result<Bound, ListenError> {
     let failed = |cause| ListenError {
         setting,
         address: address.to_string(),
         cause,
     };
-    let listener = TcpListener::bind(address.candidates())
-        .await
-        .map_err(failed)?;
+    let mut listener = Err(io::ErrorKind::InvalidInput.into());
+    for candidate in address.candidates() {
+        listener = listen(*candidate);
+        if listener.is_ok() {
+            break;
+        }
+    }
+    let listener = listener.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok(Bound {
         listener,
         address: bound,
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A process that has just ended leaves connections behind that would keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 /// Who serves connections, and the runtime on which they stay.
@@ -77,6 +99,7 @@ pub async fn serve<A>(
     A: ServerApp + Send + Sync + 'static,
 {
     let mut turns = apps.iter().cycle();
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = bound.listener.accept() => accepted,
@@ -109,7 +132,10 @@ pub async fn serve<A>(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if warned.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
                 tokio::time::sleep(EXHAUSTED).await;
             }
         }

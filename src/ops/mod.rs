@@ -1,10 +1,11 @@
-//! What operators see: health, the admin port and its page, logs and the names of requests in them, and how the
-//! process ends.
+//! What operators see: health, the admin port and its page, logs and the names of requests in
+//! them, how the process ends, and how many descriptors it may have.
 //!
 //! Metrics are declared in [`crate::metrics`], which every part uses. Nothing here decides
 //! anything about a request.
 
 mod admin;
+pub mod descriptors;
 mod drain;
 mod health;
 mod log;

@@ -29,7 +29,7 @@ use crate::http::{self, Bound, ListenError, RegistryProxy, Tls, TlsFault};
 use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
 use crate::notifications::{EndpointError, Notifier};
-use crate::ops::{Admin, Drain, Health, Page};
+use crate::ops::{Admin, Drain, Health, Page, descriptors};
 use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
 use crate::upstream::{Ask, AskError, BaseAnswer};
@@ -157,6 +157,7 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
 /// Tries all that can fail; ports come last, so that nobody is accepted in vain.
 async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
     let signals = Signals::catch().map_err(StartError::Signals)?;
+    descriptors::allow_all();
     if let Kind::Distribution(settings) = &config.kind {
         check_store(settings.store.root.clone()).await?;
     }
@@ -175,8 +176,8 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     let proxy = assemble::proxy(config, &ask, &drain, &notifier, &metrics)?;
     Ok(Started {
         notifier,
-        registry_port: http::bind("listen.address", &config.listen).await?,
-        admin_port: http::bind("admin.address", &config.admin).await?,
+        registry_port: http::bind("listen.address", &config.listen)?,
+        admin_port: http::bind("admin.address", &config.admin)?,
         tls,
         ask,
         proxy,

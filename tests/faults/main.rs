@@ -15,6 +15,7 @@ mod support;
 
 mod crashes;
 mod crashing;
+mod many_connections;
 mod slow_clients;
 mod storage_hung;
 mod storage_refusing;
