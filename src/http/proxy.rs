@@ -25,7 +25,7 @@ use super::classify::{Route, classify};
 use super::context::{Context, MountState};
 use super::passing::Passing;
 use super::{
-    Forwarding, Linking, Mending, TokenEndpoint, account, failure, naming, respond, target,
+    Forwarding, Linking, Mending, TokenEndpoint, account, failure, framing, naming, respond, target,
 };
 use crate::access::Credentials;
 use crate::config::Timeouts;
@@ -129,7 +129,7 @@ impl ProxyHttp for RegistryProxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        if target::has_fragment(session) {
+        if target::has_fragment(session) || framing::is_odd(&session.req_header().headers) {
             return Err(Error::new_down(ErrorType::InvalidHTTPHeader));
         }
         context.id = naming::name(session.req_header_mut(), context.id.clone());
@@ -173,6 +173,9 @@ impl ProxyHttp for RegistryProxy {
         }
         if !is_repeatable(&head.method) {
             head.insert_header(header::CONNECTION, "close")?;
+        }
+        if let Some(length) = framing::repeated_length(&head.headers) {
+            head.insert_header(header::CONTENT_LENGTH, length)?;
         }
         let is_old = session.req_header().version == Version::HTTP_10;
         if is_old && !head.headers.contains_key(header::HOST) {

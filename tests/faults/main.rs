@@ -17,6 +17,8 @@ mod crashes;
 mod crashing;
 mod many_connections;
 mod slow_clients;
+mod smuggling_alike;
+mod smuggling_seen;
 mod storage_hung;
 mod storage_refusing;
 mod storage_shared;

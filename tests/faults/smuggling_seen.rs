@@ -1,0 +1,137 @@
+//! Request smuggling: what the upstream is made to see is what the sidecar itself understood.
+
+use crate::support;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use support::figures::{amount, note};
+use support::recorder::Recorder;
+use support::sidecar::{self, Sidecar};
+use support::smuggled::{Smuggled, marker, variants};
+use support::splitting::{Manner, judge_each};
+
+/// Requests by the number of the variant that they belong to.
+type ByNumber = BTreeMap<usize, Vec<(String, String)>>;
+
+#[test]
+fn an_upstream_sees_exactly_the_requests_that_the_sidecar_understood() {
+    for manner in amount(
+        &[Manner::Burst, Manner::InTurn][..],
+        &[
+            Manner::Burst,
+            Manner::InTurn,
+            Manner::Pieces(7),
+            Manner::Pieces(1),
+        ],
+    ) {
+        look(*manner);
+    }
+}
+
+fn look(manner: Manner) {
+    let recorder = Recorder::start();
+    let root = tempfile::tempdir().unwrap();
+    let sidecar = Sidecar::from(&sidecar::config(&recorder.url(), root.path()));
+    let all = variants();
+    let quiet = Duration::from_millis(150);
+    let wrong = judge_each(&all, |variant| {
+        let answers = variant.send(sidecar.port, manner, quiet);
+        let refusals = answers.iter().filter(|about| about.status != 200).count();
+        let ends_with_it = answers.last().is_none_or(|about| about.status != 200);
+        if refusals > 1 || (refusals == 1 && !ends_with_it) {
+            return Err(format!("it goes on after a refusal: {answers:?}"));
+        }
+        Ok(())
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Every request has its line, which comes after its answer.
+    sidecar.metrics();
+    let seen = recorder.seen();
+    let of = |is_whole: bool| {
+        by_number(
+            seen.iter()
+                .filter(|seen| seen.is_whole == is_whole)
+                .map(|seen| {
+                    let path = seen.target.split('?').next().unwrap();
+                    let path = path.strip_prefix("http://host.test").unwrap_or(path);
+                    (seen.method.clone(), path.to_owned())
+                }),
+        )
+    };
+    let (whole, broken) = (of(true), of(false));
+    support::wait_until("the log is written", || {
+        understood(&sidecar, |status| status == 200).len() >= whole.len()
+    });
+    let answered = understood(&sidecar, |status| status == 200);
+    let refused = understood(&sidecar, |status| status != 200);
+    let mut wrong = recorder.faults();
+    for variant in &all {
+        let of = |requests: &ByNumber| requests.get(&variant.number).cloned().unwrap_or_default();
+        let (whole, answered) = (of(&whole), of(&answered));
+        if whole != answered {
+            wrong.push(format!(
+                "seen {whole:?}, answered {answered:?}: {}",
+                variant.name
+            ));
+        }
+        let (broken, refused) = (of(&broken), of(&refused));
+        if !broken.iter().all(|request| refused.contains(request)) {
+            wrong.push(format!(
+                "broken {broken:?}, refused {refused:?}: {}",
+                variant.name
+            ));
+        }
+        if variant.is_plain && has_hidden(&whole, variant) {
+            wrong.push(format!("the hidden request came out: {}", variant.name));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    note(
+        "Hostile clients",
+        &format!("request smuggling, {manner:?}"),
+        all.len() as u64,
+        "the upstream saw the requests that the sidecar understood, and no other",
+    );
+}
+
+fn has_hidden(seen: &[(String, String)], variant: &Smuggled) -> bool {
+    let hidden = marker("hidden", variant.number);
+    seen.iter().any(|(_, target)| target.contains(&hidden))
+}
+
+/// The requests that the sidecar says it had, by what came of them.
+fn understood(sidecar: &Sidecar, came_of_it: impl Fn(u64) -> bool) -> ByNumber {
+    let log = sidecar.log();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let is_one = |line: &Value| {
+        line["message"] == "request" && came_of_it(line["status"].as_u64().unwrap_or_default())
+    };
+    by_number(lines.filter(is_one).map(|line| {
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        (text("method"), text("path"))
+    }))
+}
+
+fn by_number(requests: impl Iterator<Item = (String, String)>) -> ByNumber {
+    let mut all = ByNumber::new();
+    for (method, target) in requests {
+        let start = ["first-", "hidden-", "last-"]
+            .iter()
+            .find_map(|kind| Some(target.find(kind)? + kind.len()));
+        let number = start.and_then(|start| {
+            let end = target[start..].find('x')?;
+            target[start..start + end].parse().ok()
+        });
+        if let Some(number) = number {
+            all.entry(number).or_default().push((method, target));
+        }
+    }
+    all
+}
