@@ -119,6 +119,8 @@ impl ProxyHttp for RegistryProxy {
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
         session.set_read_timeout(Some(self.timeouts.read));
         session.set_write_timeout(Some(self.timeouts.write));
+        // What a client sends too early must not end the request that is being answered.
+        session.as_downstream_mut().set_pipelining_enabled(true);
         if self.drain.has_begun() {
             // The next request finds a process that goes on.
             session.set_keepalive(None);
@@ -278,6 +280,9 @@ impl ProxyHttp for RegistryProxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         account::request(&self.metrics, session, error, context);
+        // It is read as no request either: no client of a registry asks before it is answered, so
+        // whoever stands in between may have taken these bytes for something else.
+        session.as_downstream_mut().set_pipelining_enabled(false);
     }
 
     /// A request's own line says what went wrong.

@@ -16,6 +16,7 @@ mod support;
 mod crashes;
 mod crashing;
 mod many_connections;
+mod pipelined;
 mod slow_clients;
 mod smuggling_alike;
 mod smuggling_seen;
