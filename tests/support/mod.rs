@@ -16,6 +16,7 @@ pub mod figures;
 pub mod forge;
 pub mod helm;
 pub mod image;
+pub mod load;
 pub mod mounted;
 pub mod odd;
 pub mod pair;
