@@ -247,7 +247,7 @@ mod tests {
                 stream.write_all(&body).await.unwrap();
                 stream.flush().await.unwrap();
             }
-            stream.shutdown().await.unwrap();
+            AsyncWriteExt::shutdown(&mut stream).await.unwrap();
         };
         let mut all = Vec::new();
         let (_, read) = tokio::join!(writing, client.read_to_end(&mut all));
