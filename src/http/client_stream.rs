@@ -250,7 +250,7 @@ mod tests {
             AsyncWriteExt::shutdown(&mut stream).await.unwrap();
         };
         let mut all = Vec::new();
-        let (_, read) = tokio::join!(writing, client.read_to_end(&mut all));
+        let ((), read) = tokio::join!(writing, client.read_to_end(&mut all));
         read.unwrap();
         assert_eq!(all, [ANSWER, &body, ANSWER, &body].concat());
     }

@@ -1,9 +1,9 @@
 //! Everything that knows HTTP and Pingora.
 //!
 //! In the order of a request: `listener` accepts, `tls` ends TLS, `client_stream` is what is written
-//! to, `head` times the request's head, `proxy` holds the phases,
-//! `naming` gives the request its name, `forwarding` says who stands behind whom, `classify` tells
-//! a mount from everything else, `target` has the request line's target as it came, `framing` what the head says of the body.
+//! to, `head` times the request's head, `proxy` holds the phases, `naming` gives the request its
+//! name, `forwarding` says who stands behind whom, `classify` tells a mount from everything else,
+//! `target` has the request line's target as it came, `framing` what the head says of the body.
 //!
 //! In front of distribution `linking` answers mounts; `location` and `respond` make the 201, and
 //! `passing` learns from the registry's own answers (`refused_write` from a 405). In front of

@@ -281,7 +281,8 @@ impl Made {
         let request = request.replace("{t}", &target(method, "first", number));
         let mut head = format!("{request}{end}Host: host.test{end}");
         if !framing.is_empty() {
-            head += &format!("{framing}{end}");
+            head.push_str(&framing);
+            head.push_str(end);
         }
         let last = format!(
             "GET {} HTTP/1.1\r\nHost: host.test\r\nConnection: close\r\n\r\n",
