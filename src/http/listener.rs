@@ -120,13 +120,14 @@ pub async fn serve<A>(
                     };
                     match tls {
                         None => attend(stream, header_timeout, &app, &shutdown).await,
+                        // Boxed, because the room would be every connection's.
                         Some(tls) => {
-                            // Boxed, because the room would be the connection's for as long as it
-                            // is open.
-                            let stream = Box::pin(tls.handshake(stream, HANDSHAKE)).await;
-                            if let Some(stream) = stream {
-                                attend(stream, header_timeout, &app, &shutdown).await;
-                            }
+                            Box::pin(async move {
+                                if let Some(stream) = tls.handshake(stream, HANDSHAKE).await {
+                                    attend(stream, header_timeout, &app, &shutdown).await;
+                                }
+                            })
+                            .await
                         }
                     }
                 });
