@@ -16,7 +16,7 @@
 //! | accept | [`http`] `listener`, `tls` | a connection becomes a request |
 //! | classify | [`http`] `classify` | method, path and query become a [`mount::MountRequest`], or the request is the registry's |
 //! | authorise | [`access`] | the caller's own credentials become an [`access::Grant`], or a refusal |
-//! | locate | [`store`] `locate` | the source's link and the blob's data are looked for |
+//! | locate | [`store`] `locate`, [`verify`] | the source's link and the blob's data are looked for, and whether its bytes were hashed, where that is wanted |
 //! | link | [`store`] `link` | the grant's target gets its link, whole and durable |
 //! | answer | [`http`] `location`, `respond` | the 201 that the registry would have written |
 //! | forward | [`http`] `proxy`, [`upstream`] `peer` | as it came, or without `mount` and `from` |
@@ -60,5 +60,6 @@ pub mod serve;
 pub mod store;
 pub mod tokens;
 pub mod upstream;
+pub mod verify;
 mod watched;
 pub mod workers;

@@ -26,6 +26,8 @@ const WALKED: [&str; 3] = ["link", "repository", "unreadable"];
 const TOKENS_FROM: [&str; 2] = ["upstream", "memory"];
 /// What becomes of events.
 const NOTIFIED: [&str; 3] = ["sent", "failed", "dropped"];
+/// What comes of blobs that are to be hashed.
+const VERIFIED: [&str; 5] = ["good", "damaged", "unreadable", "changed", "dropped"];
 /// Who can decide about access.
 const DECIDERS: [&str; 5] = ["upstream", "memory", "token", "htpasswd", "none"];
 
@@ -44,6 +46,8 @@ pub struct Metrics {
     index_links: IntGauge,
     walked: IntCounterVec,
     walk_ended: IntGauge,
+    verified: IntCounterVec,
+    verify_waiting: IntGauge,
     notifications: IntCounterVec,
     notifications_waiting: IntGaugeVec,
     ready: IntGauge,
@@ -128,6 +132,8 @@ impl Metrics {
                 "crossmount_walk_last_completed_timestamp_seconds",
                 "When a walk through the store was done last, in seconds since 1970; 0 before the first.",
             )?,
+            verified: verified(&registry)?,
+            verify_waiting: verify_waiting(&registry)?,
             notifications: counter(
                 &registry,
                 "crossmount_notifications_total",
@@ -182,6 +188,9 @@ impl Metrics {
         }
         for what in WALKED {
             self.walked.with_label_values(&[what]);
+        }
+        for result in VERIFIED {
+            self.verified.with_label_values(&[result]);
         }
         for from in TOKENS_FROM {
             self.token_answers.with_label_values(&[from]);
@@ -252,6 +261,17 @@ impl Metrics {
     pub fn walk_ended(&self, seconds: u64) {
         self.walk_ended
             .set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a blob that was hashed, or dropped.
+    pub fn verified(&self, result: &str) {
+        self.verified.with_label_values(&[result]).inc();
+    }
+
+    /// Shows how many blobs wait to be hashed.
+    pub fn verify_waiting(&self, waiting: usize) {
+        self.verify_waiting
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Shows an endpoint from the start.
@@ -371,6 +391,21 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
     let gauge = IntGauge::new(name, help)?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
+}
+
+fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Blobs that were hashed, by what came of it, and those that were dropped.";
+    counter(
+        registry,
+        "crossmount_verified_blobs_total",
+        help,
+        &["result"],
+    )
+}
+
+fn verify_waiting(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "Blobs that wait to be hashed, or are being hashed.";
+    gauge(registry, "crossmount_verify_waiting", help)
 }
 
 fn notifications_waiting(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {

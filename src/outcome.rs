@@ -58,6 +58,10 @@ pub enum Reason {
     SourceMissing,
     /// The blob's data is absent or empty.
     BlobMissing,
+    /// The blob's bytes were not hashed yet as they lie there now.
+    BlobUnverified,
+    /// The blob's bytes are not what its digest says.
+    BlobDamaged,
     /// The registry takes no writes.
     ReadOnly,
     /// The registry could not be asked.
@@ -101,13 +105,15 @@ impl Outcome {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::None,
         Self::OddRequest,
         Self::NoCredentials,
         Self::Denied,
         Self::SourceMissing,
         Self::BlobMissing,
+        Self::BlobUnverified,
+        Self::BlobDamaged,
         Self::ReadOnly,
         Self::UpstreamUnavailable,
         Self::AccessMismatch,
@@ -127,6 +133,8 @@ impl Reason {
             Self::Denied => "denied",
             Self::SourceMissing => "source_missing",
             Self::BlobMissing => "blob_missing",
+            Self::BlobUnverified => "blob_unverified",
+            Self::BlobDamaged => "blob_damaged",
             Self::ReadOnly => "read_only",
             Self::UpstreamUnavailable => "upstream_unavailable",
             Self::AccessMismatch => "access_mismatch",

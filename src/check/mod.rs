@@ -20,7 +20,7 @@ use crate::config::{Config, Kind, effective};
 use crate::http;
 use crate::notifications;
 use registry::{check_access, check_upstream};
-use store::{check_artifacts, check_store};
+use store::{check_artifacts, check_store, tell_of_verify};
 
 /// Looks at what the configuration alone says, and at the registry's own, if its file is given.
 #[must_use]
@@ -39,6 +39,7 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
             check_access(&settings.access, &mut findings);
             check_upstream(&config.upstream, Some(&settings.access.mode), &mut findings).await;
             check_store(&settings.store.root, &mut findings);
+            tell_of_verify(&settings.store, &mut findings);
             for endpoint in &settings.endpoints {
                 if let Err(error) = notifications::check(endpoint) {
                     findings.fault(error.to_string());

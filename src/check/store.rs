@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Findings, volume};
+use crate::config::Store;
 use crate::relay::Artifacts;
 use crate::store::{check_owner, prove_writable};
 
@@ -23,6 +24,16 @@ pub(super) fn check_store(root: &Path, findings: &mut Findings) {
             "the store's folder {} is readable and writable as this user",
             folder.display()
         )),
+    }
+}
+
+/// What is vouched for, where that is not everything.
+pub(super) fn tell_of_verify(store: &Store, findings: &mut Findings) {
+    if let Some(verify) = store.verify {
+        findings.good(format!(
+            "store.verify is sha256: a mount is answered once the blob's bytes were hashed, at most {} bytes a second",
+            verify.rate
+        ));
     }
 }
 

@@ -53,6 +53,7 @@ const SCALARS: &[(&str, Kind)] = &[
     ("store.artifacts.deadline", Kind::Text),
     ("store.durability", Kind::Text),
     ("store.verify", Kind::Text),
+    ("store.verify_rate", Kind::Text),
     ("access.mode", Kind::Text),
     ("access.decision_ttl", Kind::Text),
     ("access.token.issuer", Kind::Text),

@@ -116,6 +116,15 @@ pub struct Store {
     pub root: PathBuf,
     /// What is synced before a 201.
     pub durability: Durability,
+    /// Whether only blobs whose bytes were hashed are vouched for.
+    pub verify: Option<Verify>,
+}
+
+/// How blobs are hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verify {
+    /// Bytes a second at most.
+    pub rate: u64,
 }
 
 /// What is synced to disk before a mount is answered with 201.

@@ -25,7 +25,7 @@ pub(crate) use effective::without_login;
 pub use environment::Overrides;
 pub use kind::{
     Access, AccessMode, Artifacts, Discovery, Distribution, DistributionVersion, Durability,
-    Generic, Kind, Mount, Pulp, SourceDenied, Sources, Store, TokenRules,
+    Generic, Kind, Mount, Pulp, SourceDenied, Sources, Store, TokenRules, Verify,
 };
 pub use values::{ListenAddress, UpstreamUrl};
 
@@ -186,12 +186,6 @@ pub enum ConfigError {
         setting: &'static str,
         /// What is wrong with it and what would be right.
         reason: String,
-    },
-    /// A setting that a later version will have.
-    #[error("{setting}: not supported in this version")]
-    Unsupported {
-        /// The setting's path, with its value where only that is not supported.
-        setting: &'static str,
     },
 }
 

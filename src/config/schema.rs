@@ -1,7 +1,4 @@
 //! The configuration file's shape: every name that users may write, and nothing else.
-//!
-//! Settings of later versions are part of the shape, so that a file can say that
-//! they are off; `validate` refuses them when they are on.
 
 use std::collections::BTreeMap;
 
@@ -77,6 +74,7 @@ pub(super) struct Store {
     pub artifacts: Option<Artifacts>,
     pub durability: Option<String>,
     pub verify: Option<String>,
+    pub verify_rate: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]

@@ -1,5 +1,6 @@
 //! What is decided about a mount.
 
+use super::job::Doubt;
 use crate::access::Basis;
 use crate::memory::Fingerprint;
 use crate::oci::RepositoryName;
@@ -100,6 +101,19 @@ impl Forward {
         Self {
             outcome: Outcome::Native,
             ..Self::as_it_came(Reason::None)
+        }
+    }
+
+    /// The registry may mount what was not hashed yet, as it would without us; not what is
+    /// damaged, or looks so.
+    pub(super) fn doubted(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Unverified => Self {
+                outcome: Outcome::Native,
+                ..Self::as_it_came(Reason::BlobUnverified)
+            },
+            Doubt::Changed => Self::plain(Reason::BlobUnverified),
+            Doubt::Damaged => Self::plain(Reason::BlobDamaged),
         }
     }
 

@@ -20,6 +20,7 @@ impl Mounts {
         let found = self.discover(target, digest, caller, Via::Discovery, deadline);
         match found.await {
             Ok(decision) => decision,
+            Err(reason @ Reason::BlobDamaged) => Decision::Forward(Forward::plain(reason)),
             Err(reason) => Decision::Forward(Forward::as_it_came(reason)),
         }
     }
@@ -47,9 +48,13 @@ impl Mounts {
         match found.await {
             Ok(decision) => Some(decision),
             // An operator sees what might have been; who only asks has wanted no mount.
-            Err(reason @ (Reason::StoreError | Reason::Timeout | Reason::Overload)) => {
-                Some(Decision::Forward(Forward::as_it_came(reason)))
-            }
+            Err(
+                reason @ (Reason::BlobUnverified
+                | Reason::BlobDamaged
+                | Reason::StoreError
+                | Reason::Timeout
+                | Reason::Overload),
+            ) => Some(Decision::Forward(Forward::as_it_came(reason))),
             Err(_) => None,
         }
     }

@@ -10,8 +10,9 @@ use crate::metrics::Metrics;
 use crate::oci::Digest;
 use crate::ops::RequestId;
 use crate::outcome::Via;
-use crate::store::{Filesystem, Linked, Located, OpenStore, StoreError};
+use crate::store::{Data, Filesystem, Linked, Located, OpenStore, StoreError};
 use crate::upstream::Standing;
+use crate::verify::{Verdict, Verifier};
 
 /// What was found or done.
 #[derive(Clone, Copy)]
@@ -20,14 +21,29 @@ pub(super) enum Done {
     NoStore,
     SourceMissing,
     BlobMissing,
+    /// The blob is not vouched for.
+    Doubted(Doubt),
     WouldMount(u64),
     Linked(Linked, u64),
+}
+
+/// Why a blob is not vouched for.
+#[derive(Clone, Copy)]
+pub(super) enum Doubt {
+    /// Its bytes were not hashed yet.
+    Unverified,
+    /// They were, and were written to since.
+    Changed,
+    /// They are not what the digest says.
+    Damaged,
 }
 
 /// What a job needs.
 pub(super) struct Job {
     pub id: RequestId,
     pub store: Arc<Filesystem>,
+    /// Knows which blobs may be vouched for; `None`: all that are there.
+    pub verifier: Option<Arc<Verifier>>,
     pub standing: Arc<Standing>,
     pub metrics: Arc<Metrics>,
     pub grant: Grant,
@@ -49,11 +65,15 @@ impl Job {
         let timer = self.metrics.store_timer("locate");
         let located = store.locate(self.grant.source(), &self.digest)?;
         drop(timer);
-        let size = match located {
+        let data = match located {
             Located::SourceMissing => return Ok(Done::SourceMissing),
             Located::BlobMissing => return Ok(Done::BlobMissing),
-            Located::Here { size } => size,
+            Located::Here(data) => data,
         };
+        if let Some(doubt) = self.doubt(&data) {
+            return Ok(Done::Doubted(doubt));
+        }
+        let size = data.size;
         if self.dry_run {
             return Ok(Done::WouldMount(size));
         }
@@ -68,7 +88,38 @@ impl Job {
         if linked == Linked::Written {
             self.audit(size);
         }
+        if let Some(done) = self.look_again(store, linked, &data)? {
+            return Ok(done);
+        }
         Ok(Done::Linked(linked, size))
+    }
+
+    /// Why a blob whose data is `data` is not vouched for, if it is not.
+    fn doubt(&self, data: &Data) -> Option<Doubt> {
+        match self.verifier.as_ref()?.verdict(&self.digest, data) {
+            Verdict::Good => None,
+            Verdict::Damaged => Some(Doubt::Damaged),
+            Verdict::Unknown => Some(Doubt::Unverified),
+            Verdict::Changed => Some(Doubt::Changed),
+        }
+    }
+
+    /// What was hashed must still lie there when the link is in place.
+    fn look_again(
+        &self,
+        store: &OpenStore<'_>,
+        linked: Linked,
+        before: &Data,
+    ) -> Result<Option<Done>, StoreError> {
+        let is_vouched_for = matches!(linked, Linked::Written | Linked::Already);
+        if self.verifier.is_none() || !is_vouched_for {
+            return Ok(None);
+        }
+        Ok(match store.data(&self.digest)? {
+            None => Some(Done::BlobMissing),
+            Some(now) if now == *before => None,
+            Some(now) => self.doubt(&now).map(Done::Doubted),
+        })
     }
 
     /// Whether somebody has deleted meanwhile what a HEAD would bring back.

@@ -27,6 +27,7 @@ use crate::ops::RequestId;
 use crate::outcome::{Outcome, Reason, Via};
 use crate::store::{Filesystem, Linked};
 use crate::upstream::Standing;
+use crate::verify::Verifier;
 use crate::workers::{Unfinished, Workers};
 use job::{Done, Job};
 
@@ -46,6 +47,7 @@ pub struct MountRequest {
 pub struct Mounts {
     access: Access,
     store: Arc<Filesystem>,
+    verifier: Option<Arc<Verifier>>,
     workers: Arc<Workers>,
     standing: Arc<Standing>,
     settings: config::Mount,
@@ -77,12 +79,20 @@ impl Mounts {
         Self {
             access,
             store,
+            verifier: None,
             workers,
             standing,
             settings,
             discovery,
             metrics,
         }
+    }
+
+    /// Vouches only for blobs that the verifier has found good, if there is one.
+    #[must_use]
+    pub fn vouching_by(mut self, verifier: Option<Verifier>) -> Self {
+        self.verifier = verifier.map(Arc::new);
+        self
     }
 
     /// Mounts, or says how the request goes on and why.
@@ -193,6 +203,7 @@ impl Mounts {
             via,
             discovery: self.discovery.clone(),
             store: self.store.clone(),
+            verifier: self.verifier.clone(),
             standing: self.standing.clone(),
             metrics: self.metrics.clone(),
             digest: request.digest.clone(),
@@ -200,16 +211,21 @@ impl Mounts {
             grant,
             deadline,
         };
-        match self.workers.run(deadline, move || job.run()).await {
-            Ok(Ok(done)) => self.decide(done, by, via, deadline),
+        let reason = match self.workers.run(deadline, move || job.run()).await {
+            Ok(Ok(done)) => return self.decide(done, by, via, deadline),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the store gave no answer; the mount goes upstream");
-                Decision::Forward(Forward::as_it_came(Reason::StoreError))
+                Reason::StoreError
             }
-            Err(Unfinished::Overload) => Decision::Forward(Forward::as_it_came(Reason::Overload)),
-            Err(Unfinished::Deadline) => Decision::Forward(Forward::as_it_came(Reason::Timeout)),
-            Err(Unfinished::Died) => Decision::Forward(Forward::as_it_came(Reason::StoreError)),
+            Err(Unfinished::Overload) => Reason::Overload,
+            Err(Unfinished::Deadline) => Reason::Timeout,
+            Err(Unfinished::Died) => Reason::StoreError,
+        };
+        let verifier = self.verifier.as_ref();
+        if verifier.is_some_and(|it| it.was_damaged(&request.digest)) {
+            return Decision::Forward(Forward::plain(Reason::BlobDamaged));
         }
+        Decision::Forward(Forward::as_it_came(reason))
     }
 
     fn decide(
@@ -237,6 +253,7 @@ impl Mounts {
             Done::BlobMissing | Done::Linked(Linked::BlobGone, _) => {
                 Forward::plain(Reason::BlobMissing)
             }
+            Done::Doubted(doubt) => Forward::doubted(doubt),
             Done::NoStore => Forward::as_it_came(Reason::StoreError),
             Done::Linked(Linked::Withdrawn, _) => Forward::as_it_came(self.why_withdrawn(deadline)),
             Done::WouldMount(size) => Forward::would_mount(size, via),

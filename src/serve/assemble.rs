@@ -22,6 +22,7 @@ use crate::relay::Relay;
 use crate::store::{Abandoned, Filesystem};
 use crate::tokens::{TokenAnswers, Widening};
 use crate::upstream::{Ask, Asker, Exchange, Peers, Pulse, Standing};
+use crate::verify::Verifier;
 use crate::workers::Workers;
 
 /// More than any request tries: how often one is sent again is decided for each.
@@ -193,7 +194,7 @@ fn linking(
         metrics.clone(),
     )?;
     let sightings = Sightings::new(store.clone(), workers.clone(), standing.clone());
-    let mounts = Arc::new(Mounts::new(
+    let mounts = Mounts::new(
         access,
         store,
         workers,
@@ -201,7 +202,9 @@ fn linking(
         settings.mount,
         discovery.clone(),
         metrics.clone(),
-    ));
+    );
+    let verifier = verifier(&settings.store, &metrics).map_err(StartError::Verify)?;
+    let mounts = Arc::new(mounts.vouching_by(verifier));
     let passing = Passing::new(&upstream.prefix, mounts.clone(), sightings, standing, pulse);
     let survey = match &discovery {
         Some(discovery) => {
@@ -219,6 +222,15 @@ fn linking(
     Ok(Linking::new(
         upstream, mounts, passing, exchange, notifier, survey, metrics,
     ))
+}
+
+/// Hashes blobs, where that is wanted.
+fn verifier(store: &config::Store, metrics: &Arc<Metrics>) -> std::io::Result<Option<Verifier>> {
+    let Some(settings) = store.verify else {
+        return Ok(None);
+    };
+    let store = Filesystem::new(&store.root, store.durability);
+    Verifier::start(store, settings.rate, metrics.clone()).map(Some)
 }
 
 /// What Pingora itself is told; the rest is decided for each request.

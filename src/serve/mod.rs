@@ -65,6 +65,9 @@ pub enum StartError {
     /// The walk through the store has no thread.
     #[error("a thread for the walk through the store: {0}")]
     Survey(std::io::Error),
+    /// Blobs are hashed by nobody.
+    #[error("a thread that hashes blobs: {0}")]
+    Verify(std::io::Error),
     /// Nobody can be told of mounts.
     #[error(transparent)]
     Notifications(#[from] EndpointError),

@@ -1,8 +1,9 @@
 //! Is the digest linked in the source, and is its data there?
 
-use std::time::SystemTime;
+use std::fs::File;
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::filesystem::{OpenStore, StoreError};
@@ -13,14 +14,60 @@ use crate::oci::{Digest, RepositoryName};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Located {
     /// The source links the digest and its data is there.
-    Here {
-        /// Bytes of data.
-        size: u64,
-    },
+    Here(Data),
     /// The source has no link, or one that does not hold the digest.
     SourceMissing,
     /// The link is there, the data is not, or it is empty.
     BlobMissing,
+}
+
+/// A blob's data, as the disk describes it.
+///
+/// While all of this stays the same, the bytes are taken to be the same too: the registry writes
+/// a blob's data once, and what touches it later changes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data {
+    /// Bytes.
+    pub size: u64,
+    file: (u64, u64),
+    modified: (i64, u64),
+}
+
+impl Data {
+    /// `None` where it is empty or no file.
+    fn of(stat: &Stat) -> Option<Self> {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let size = u64::try_from(stat.st_size).ok();
+        let size = size.filter(|&size| is_file && size > 0)?;
+        Some(Self {
+            size,
+            file: (stat.st_dev, stat.st_ino),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+        })
+    }
+
+    /// Of an open file; `None` where it is empty or no file.
+    ///
+    /// # Errors
+    /// Where the disk gave no answer.
+    pub fn of_open(file: &File) -> std::io::Result<Option<Self>> {
+        Ok(Self::of(&rustix::fs::fstat(file)?))
+    }
+
+    /// When it was written last, by the store's clock.
+    #[must_use]
+    pub fn written(&self) -> Option<SystemTime> {
+        let (seconds, nanoseconds) = self.modified;
+        let since = Duration::from_secs(u64::try_from(seconds).ok()?);
+        let since = since.checked_add(Duration::from_nanos(nanoseconds))?;
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+
+    /// Whether it is the same file, whatever is in it.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
 }
 
 impl OpenStore<'_> {
@@ -33,8 +80,8 @@ impl OpenStore<'_> {
         if link.is_none_or(|link| link.content != digest.as_str().as_bytes()) {
             return Ok(Located::SourceMissing);
         }
-        Ok(match self.data_size(digest)? {
-            Some(size) => Located::Here { size },
+        Ok(match self.data(digest)? {
+            Some(data) => Located::Here(data),
             None => Located::BlobMissing,
         })
     }
@@ -56,18 +103,39 @@ impl OpenStore<'_> {
         }))
     }
 
-    /// Bytes of the blob's data; `None` where it is absent, empty or no file.
-    pub(super) fn data_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+    /// The blob's data; `None` where it is absent, empty or no file.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn data(&self, digest: &Digest) -> Result<Option<Data>, StoreError> {
         let path = layout::blob_data(digest);
         let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
-        let stat = match retry_on_intr(stat) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(errno) => return Err(StoreError::call("stat", &path)(errno)),
-        };
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let size = u64::try_from(stat.st_size).ok();
-        Ok(size.filter(|&size| is_file && size > 0))
+        match retry_on_intr(stat) {
+            Ok(stat) => Ok(Data::of(&stat)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(StoreError::call("stat", &path)(errno)),
+        }
+    }
+
+    /// Bytes of the blob's data; `None` where it is absent, empty or no file.
+    pub(super) fn data_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        Ok(self.data(digest)?.map(|data| data.size))
+    }
+
+    /// Opens the blob's data for reading; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn open_data(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        let path = layout::blob_data(digest);
+        // NONBLOCK: whatever lies there, opening it must not wait.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let open = || rustix::fs::openat(&self.folder, &path, flags, Mode::empty());
+        match retry_on_intr(open) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(StoreError::call("open", &path)(errno)),
+        }
     }
 }
 
@@ -75,7 +143,6 @@ impl OpenStore<'_> {
 mod tests {
     use super::super::fixture::{Fixture, digest, name};
     use super::*;
-    use std::time::Duration;
 
     fn locate(fixture: &Fixture) -> Option<Located> {
         fixture
@@ -89,7 +156,45 @@ mod tests {
         let fixture = Fixture::new();
         fixture.write_blob(b"layer");
         fixture.write_link("src", digest().as_str());
-        assert_eq!(locate(&fixture), Some(Located::Here { size: 5 }));
+        let Some(Located::Here(data)) = locate(&fixture) else {
+            panic!("{:?}", locate(&fixture))
+        };
+        assert_eq!(data.size, 5);
+    }
+
+    #[test]
+    fn data_that_is_touched_or_replaced_is_not_taken_for_the_same() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        let data = || {
+            let data = fixture.store.on_open(|store| store.data(&digest()));
+            data.unwrap().unwrap().unwrap()
+        };
+        let path = fixture.path(&layout::blob_data(&digest()));
+        let file = || File::options().write(true).open(&path).unwrap();
+        let before = data();
+        assert_eq!(before, data());
+        assert_eq!(Data::of_open(&file()).unwrap(), Some(before));
+        let later = SystemTime::now() + Duration::from_secs(1);
+        file().set_modified(later).unwrap();
+        let touched = data();
+        assert_ne!(before, touched);
+        assert!(before.is_same_file(&touched));
+        let copy = path.with_extension("copy");
+        std::fs::copy(&path, &copy).unwrap();
+        File::options()
+            .write(true)
+            .open(&copy)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        std::fs::rename(&copy, &path).unwrap();
+        let replaced = data();
+        assert_ne!(touched, replaced);
+        assert!(!touched.is_same_file(&replaced));
+        file().set_len(4).unwrap();
+        file().set_modified(later).unwrap();
+        assert_ne!(replaced, data());
     }
 
     #[test]

@@ -21,6 +21,6 @@ mod walk;
 pub use blobs::{Blob, OF_NOTHING};
 pub use filesystem::{Filesystem, OpenStore, StoreError};
 pub use link::Linked;
-pub use locate::Located;
+pub use locate::{Data, Located};
 pub use ownership::{StoreFault, check_owner, prove_writable};
 pub use walk::{Abandoned, Step, Visitor};

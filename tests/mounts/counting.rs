@@ -51,6 +51,8 @@ fn every_outcome_is_shown_from_the_start() {
         "denied",
         "source_missing",
         "blob_missing",
+        "blob_unverified",
+        "blob_damaged",
         "read_only",
         "upstream_unavailable",
         "access_mismatch",

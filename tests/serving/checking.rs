@@ -38,6 +38,24 @@ fn a_check_that_finds_all_well_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_check_says_which_blobs_are_vouched_for() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    fs::create_dir_all(&registry.store.root).unwrap();
+    let all = check(&registry, |_| ());
+    assert!(!all.out.contains("ok: store.verify"), "{}", all.out);
+    let hashed = check(&registry, |config| {
+        config["store"]["verify"] = "sha256".into();
+        config["store"]["verify_rate"] = "1MiB".into();
+    });
+    assert_eq!(hashed.code, Some(0), "{}{}", hashed.out, hashed.err);
+    let said = "ok: store.verify is sha256: a mount is answered once the blob's bytes were hashed, \
+                at most 1048576 bytes a second";
+    assert!(hashed.out.contains(said), "{}", hashed.out);
+    assert!(hashed.out.contains("verify_rate: 1MiB"), "{}", hashed.out);
+}
+
+#[test]
 fn a_check_on_an_empty_volume_leaves_it_empty() {
     needs!("docker-registry");
     let registry = Registry::start();

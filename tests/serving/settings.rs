@@ -76,17 +76,6 @@ fn a_bad_value_is_named() {
     }
 }
 
-#[test]
-fn a_setting_that_is_not_built_yet_is_said_to_be_so() {
-    let home = Home::new();
-    let text = GOOD.replace("store: {", "store: {verify: sha256, ");
-    assert_ne!(text, GOOD);
-    refuses(
-        home.with("serve", &text),
-        &["not supported in this version"],
-    );
-}
-
 /// A command with everything that it needs, by environment alone.
 fn by_environment(upstream: &str, root: &Path) -> Command {
     let mut command = command(BINARY);

@@ -27,6 +27,9 @@ pub(super) fn sections(file: &mut File, kind: &Kind) {
                 Durability::File => "file",
                 Durability::None => "none",
             });
+            let verify = settings.store.verify;
+            file.store.verify = word(verify.map_or("none", |_| "sha256"));
+            file.store.verify_rate = verify.map(|verify| size(verify.rate));
             file.access = access(&settings.access);
             file.mount.source_denied = source_denied(settings.mount.source_denied);
             file.mount.time_budget = span(settings.mount.time_budget);
@@ -103,17 +106,20 @@ fn endpoint(endpoint: &Endpoint) -> schema::Endpoint {
 }
 
 fn artifacts(artifacts: &Artifacts) -> schema::Artifacts {
-    let size = artifacts.max_size;
     schema::Artifacts {
         rootdirectory: path(&artifacts.root),
-        max_size: Some(if size.is_multiple_of(MIB) {
-            format!("{}MiB", size / MIB)
-        } else {
-            size.to_string()
-        }),
+        max_size: Some(size(artifacts.max_size)),
         concurrency: u32::try_from(artifacts.concurrency).ok(),
         deadline: span(artifacts.deadline),
         pull_through: texts(&artifacts.pull_through),
+    }
+}
+
+fn size(size: u64) -> String {
+    if size.is_multiple_of(MIB) {
+        format!("{}MiB", size / MIB)
+    } else {
+        size.to_string()
     }
 }
 

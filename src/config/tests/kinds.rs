@@ -85,6 +85,8 @@ fn a_setting_of_another_kind_or_out_of_bounds_is_named() {
             "store.filesystem",
         ),
         (PULP, "store: {durability: full}", "store.durability"),
+        (PULP, "store: {verify: sha256}", "store.verify"),
+        (GENERIC, "store: {verify_rate: 1MiB}", "store.verify_rate"),
         (PULP, "mount: {dry_run: true}", "mount.dry_run"),
         (GENERIC, "mount: {time_budget: 1s}", "mount.time_budget"),
         (

@@ -30,6 +30,20 @@ fn two_settings_are_enough() {
 }
 
 #[test]
+fn blobs_are_hashed_where_that_is_said() {
+    let verify = |env: &[(&str, &str)]| {
+        let config = load_with(MINIMAL, env, Overrides::default()).unwrap();
+        distribution(&config).store.verify.map(|verify| verify.rate)
+    };
+    assert_eq!(verify(&[]), None);
+    assert_eq!(verify(&[("CROSSMOUNT_STORE_VERIFY", "none")]), None);
+    let on = ("CROSSMOUNT_STORE_VERIFY", "sha256");
+    assert_eq!(verify(&[on]), Some(64 * 1024 * 1024));
+    let rate = ("CROSSMOUNT_STORE_VERIFY_RATE", "5kB");
+    assert_eq!(verify(&[on, rate]), Some(5000));
+}
+
+#[test]
 fn no_file_is_needed_where_environment_and_flags_say_all() {
     let env = [(
         "CROSSMOUNT_UPSTREAM_URL".to_owned(),

@@ -41,14 +41,33 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
-    let later = MINIMAL.replace("store: {", "store: {verify: sha256, ");
-    assert_ne!(later, MINIMAL);
-    assert_eq!(
-        error(&later),
-        "store.verify: sha256: not supported in this version"
-    );
-    assert!(load(&format!("{MINIMAL}discovery: {{enabled: false}}\n")).is_ok());
+fn how_blobs_are_hashed_is_said_only_where_they_are() {
+    for (said, message) in [
+        (
+            "verify: sha512",
+            "store.verify: \"sha512\" is not one of: none, sha256",
+        ),
+        (
+            "verify_rate: 1MiB",
+            "store.verify_rate: is of use only with store.verify: sha256",
+        ),
+        (
+            "verify: none, verify_rate: 1MiB",
+            "store.verify_rate: is of use only with store.verify: sha256",
+        ),
+        (
+            "verify: sha256, verify_rate: fast",
+            "store.verify_rate: \"fast\" is not a size such as 512MiB or 2GB",
+        ),
+        (
+            "verify: sha256, verify_rate: '0'",
+            "store.verify_rate: \"0\" is not a size such as 512MiB or 2GB",
+        ),
+    ] {
+        let text = MINIMAL.replace("store: {", &format!("store: {{{said}, "));
+        assert_ne!(text, MINIMAL);
+        assert_eq!(error(&text), message);
+    }
 }
 
 #[test]

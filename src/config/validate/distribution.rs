@@ -6,7 +6,11 @@ use std::time::Duration;
 use super::single::{choice, invalid, positive};
 use super::{access, discovery, notifications, upstream};
 use crate::config::schema::{self, File};
-use crate::config::{ConfigError, Distribution, Durability, Mount, SourceDenied, Store};
+use crate::config::values::size;
+use crate::config::{ConfigError, Distribution, Durability, Mount, SourceDenied, Store, Verify};
+
+/// Bytes a second that are hashed where nothing is said: an old disk has some left then.
+const VERIFY_RATE: u64 = 64 * 1024 * 1024;
 
 pub(super) fn validate(
     file: &File,
@@ -25,7 +29,7 @@ pub(super) fn validate(
 
 fn store(file: schema::Store) -> Result<Store, ConfigError> {
     let setting = "store.filesystem.rootdirectory";
-    choice("store.verify", file.verify.as_deref(), &[("none", ())], ())?;
+    let verify = verify(file.verify.as_deref(), file.verify_rate.as_deref())?;
     let root = file
         .filesystem
         .and_then(|filesystem| filesystem.rootdirectory)
@@ -55,7 +59,26 @@ fn store(file: schema::Store) -> Result<Store, ConfigError> {
         ],
         Durability::Full,
     )?;
-    Ok(Store { root, durability })
+    Ok(Store {
+        root,
+        durability,
+        verify,
+    })
+}
+
+fn verify(verify: Option<&str>, rate: Option<&str>) -> Result<Option<Verify>, ConfigError> {
+    let words = [("none", false), ("sha256", true)];
+    let is_on = choice("store.verify", verify, &words, false)?;
+    let setting = "store.verify_rate";
+    if !is_on {
+        return match rate {
+            Some(_) => Err(invalid(setting, "is of use only with store.verify: sha256")),
+            None => Ok(None),
+        };
+    }
+    let rate = rate.map_or(Ok(VERIFY_RATE), size);
+    let rate = rate.map_err(|reason| invalid(setting, reason))?;
+    Ok(Some(Verify { rate }))
 }
 
 fn mount(file: &schema::Mount) -> Result<Mount, ConfigError> {

@@ -53,6 +53,7 @@ fn refuse_others_settings(file: &File, word: Word) -> Result<(), ConfigError> {
         ("store.filesystem", filesystem.is_some()),
         ("store.durability", store.durability.is_some()),
         ("store.verify", store.verify.is_some()),
+        ("store.verify_rate", store.verify_rate.is_some()),
         ("access", is_access_set),
         ("mount.dry_run", mount.dry_run == Some(true)),
         (

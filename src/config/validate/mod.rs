@@ -24,7 +24,6 @@ use super::values::ListenAddress;
 use super::{Config, ConfigError, Log, LogFormat, Shutdown, TlsFiles};
 
 pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
-    refuse_unsupported(&file)?;
     let upstream = upstream::validate(file.upstream.clone())?;
     let kind = kind::validate(&file, &mut warnings)?;
     let listen = file.listen.address.as_deref();
@@ -53,20 +52,6 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
         log: log(&file.log)?,
         warnings,
     })
-}
-
-/// Refuses what a later version will have, by its path, so that no file promises more than is done.
-fn refuse_unsupported(file: &File) -> Result<(), ConfigError> {
-    let is_other =
-        |value: &Option<String>, known: &str| value.as_deref().is_some_and(|v| v == known);
-    let later = [(
-        "store.verify: sha256",
-        is_other(&file.store.verify, "sha256"),
-    )];
-    match later.into_iter().find(|(_, is_set)| *is_set) {
-        Some((setting, _)) => Err(ConfigError::Unsupported { setting }),
-        None => Ok(()),
-    }
 }
 
 fn tls(file: Option<schema::Tls>) -> Result<Option<TlsFiles>, ConfigError> {

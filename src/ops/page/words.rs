@@ -33,6 +33,12 @@ pub(super) fn because(outcome: Outcome, reason: Reason) -> &'static str {
             "No repository was named, or found, that holds the layer for this caller."
         }
         Reason::BlobMissing => "The layer's bytes are not in the registry's folder.",
+        Reason::BlobUnverified => {
+            "The layer's bytes were not hashed yet, or have changed since: they are hashed now."
+        }
+        Reason::BlobDamaged => {
+            "The layer's bytes in the registry's folder are damaged: the log names it."
+        }
         Reason::ReadOnly => "The registry takes no writes, or none were seen to be taken lately.",
         Reason::UpstreamUnavailable => "The registry did not answer, or not as a registry.",
         Reason::AccessMismatch => {

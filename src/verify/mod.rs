@@ -1,0 +1,172 @@
+//! Only blobs whose bytes were hashed are vouched for: `store.verify: sha256`.
+//!
+//! A mount asks for the [`Verdict`] on a blob as it lies there. Where there is none yet, the blob
+//! waits in the `queue` for a thread of its own, which hashes it (`examine`) no faster than the
+//! configured `pace`, and the mount is the registry's. What was found is `known` for as long as
+//! the process lives and the blob's data is the same file of the same size and time. Only mounts
+//! that access was decided for come here, so that nobody else can make the disk work.
+
+mod examine;
+mod known;
+mod pace;
+mod queue;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::metrics::Metrics;
+use crate::oci::Digest;
+use crate::store::{Data, Filesystem, StoreError};
+use examine::{Examined, Examiner};
+use known::Known;
+use pace::Pace;
+use queue::{Pushed, Queue};
+
+/// Blobs that wait to be hashed; beyond, the next mount has to ask again.
+const MOST_WAITING: usize = 10_000;
+
+/// What is known of a blob as it lies there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its bytes are what its digest says.
+    Good,
+    /// They are not.
+    Damaged,
+    /// They were not hashed yet.
+    Unknown,
+    /// They were, and the file has been written to since, which the registry never does.
+    Changed,
+}
+
+/// Knows which blobs are good, and finds out about others. What it has begun ends with it.
+#[derive(Debug)]
+pub struct Verifier(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    known: Known,
+    queue: Queue,
+    metrics: Arc<Metrics>,
+}
+
+impl Verifier {
+    /// Hashes blobs of `store`, at most `rate` bytes a second, on a thread of its own.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn start(store: Filesystem, rate: u64, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            known: Known::default(),
+            queue: Queue::new(MOST_WAITING),
+            metrics,
+        });
+        let hashing = Hashing {
+            store,
+            examiner: Examiner::new(Pace::new(rate, Instant::now())),
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new().name("verify".to_owned());
+        thread.spawn(move || hashing.run())?;
+        Ok(Self(shared))
+    }
+
+    /// What is known of a blob whose data is `data` now. Where nothing is, it is hashed soon.
+    #[must_use]
+    pub fn verdict(&self, digest: &Digest, data: &Data) -> Verdict {
+        let verdict = self.0.known.verdict(digest, data);
+        if matches!(verdict, Verdict::Unknown | Verdict::Changed) {
+            self.0.wait_for(digest);
+        }
+        verdict
+    }
+
+    /// Whether a blob was damaged when it was hashed last, without a look at the disk.
+    #[must_use]
+    pub fn was_damaged(&self, digest: &Digest) -> bool {
+        self.0.known.is_damaged(digest)
+    }
+}
+
+impl Drop for Verifier {
+    fn drop(&mut self) {
+        self.0.queue.end();
+    }
+}
+
+impl Shared {
+    fn wait_for(&self, digest: &Digest) {
+        match self.queue.push(digest) {
+            Pushed::Waits(waiting) => self.metrics.verify_waiting(waiting),
+            Pushed::Already => {}
+            Pushed::Full => self.metrics.verified("dropped"),
+        }
+    }
+}
+
+/// The thread.
+struct Hashing {
+    store: Filesystem,
+    examiner: Examiner,
+    shared: Arc<Shared>,
+}
+
+impl Hashing {
+    fn run(mut self) {
+        while let Some(digest) = self.shared.queue.next() {
+            if let Err(error) = self.hash(&digest) {
+                self.shared.metrics.verified("unreadable");
+                tracing::warn!(%digest, %error, "a blob could not be read to be hashed");
+            }
+            let waiting = self.shared.queue.done(&digest);
+            self.shared.metrics.verify_waiting(waiting);
+        }
+    }
+
+    fn hash(&mut self, digest: &Digest) -> Result<(), Unreadable> {
+        let Shared {
+            known,
+            queue,
+            metrics,
+        } = &*self.shared;
+        let opened = self
+            .store
+            .on_open_to_read(|store| store.open_data(digest))?;
+        let Some(file) = opened.flatten() else {
+            // The next mount finds that it is missing.
+            return Ok(());
+        };
+        let examined = self
+            .examiner
+            .examine(&file, digest, &mut |time| queue.rest(time))?;
+        match examined {
+            Examined::Good(data) => {
+                metrics.verified("good");
+                if known.found_good(digest, data) {
+                    tracing::info!(%digest, "a blob that was damaged is whole again");
+                }
+            }
+            Examined::Damaged(data) => {
+                metrics.verified("damaged");
+                known.found_damaged(digest, data);
+                tracing::error!(
+                    %digest,
+                    bytes = data.size,
+                    "a blob is damaged: its bytes are not what its digest says. It is not mounted; \
+                     remove its data and push it again"
+                );
+            }
+            Examined::Changed => metrics.verified("changed"),
+            Examined::Absent | Examined::Ended => {}
+        }
+        Ok(())
+    }
+}
+
+/// Why a blob was not hashed.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+}

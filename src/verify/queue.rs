@@ -1,0 +1,155 @@
+//! Blobs that wait for the thread, each once.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::oci::Digest;
+
+/// A bounded queue that one thread takes from.
+#[derive(Debug)]
+pub(super) struct Queue {
+    most: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    order: VecDeque<Digest>,
+    /// Those that wait, and the one that was taken and is not done.
+    all: HashSet<Digest>,
+    is_over: bool,
+}
+
+/// What became of a blob that is to wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It waits, one of so many.
+    Waits(usize),
+    /// It waited already, or is being looked at.
+    Already,
+    /// There is no room.
+    Full,
+}
+
+impl Queue {
+    /// For at most so many.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub fn push(&self, digest: &Digest) -> Pushed {
+        let mut state = self.state();
+        if state.all.contains(digest) {
+            return Pushed::Already;
+        }
+        if state.all.len() >= self.most {
+            return Pushed::Full;
+        }
+        state.all.insert(digest.clone());
+        state.order.push_back(digest.clone());
+        self.changed.notify_all();
+        Pushed::Waits(state.all.len())
+    }
+
+    /// The first; waits for one. `None` at the end.
+    pub fn next(&self) -> Option<Digest> {
+        let nothing_to_do = |state: &mut State| state.order.is_empty() && !state.is_over;
+        let state = self.changed.wait_while(self.state(), nothing_to_do);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        if state.is_over {
+            return None;
+        }
+        state.order.pop_front()
+    }
+
+    /// The one that was taken is done; returns how many are left.
+    pub fn done(&self, digest: &Digest) -> usize {
+        let mut state = self.state();
+        state.all.remove(digest);
+        state.all.len()
+    }
+
+    /// Waits so long, or until the end; returns whether it goes on.
+    pub fn rest(&self, time: Duration) -> bool {
+        let goes_on = |state: &mut State| !state.is_over;
+        let rested = self.changed.wait_timeout_while(self.state(), time, goes_on);
+        let (state, _) = rested.unwrap_or_else(PoisonError::into_inner);
+        !state.is_over
+    }
+
+    /// Nothing more is taken, and who rests is woken.
+    pub fn end(&self) {
+        self.state().is_over = true;
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds this lock, and each change is whole in itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn digest(number: u64) -> Digest {
+        Digest::parse(&format!("sha256:{number:064x}")).unwrap()
+    }
+
+    #[test]
+    fn each_waits_once_in_order_until_it_is_done() {
+        let queue = Queue::new(10);
+        assert_eq!(queue.push(&digest(1)), Pushed::Waits(1));
+        assert_eq!(queue.push(&digest(2)), Pushed::Waits(2));
+        assert_eq!(queue.push(&digest(1)), Pushed::Already);
+        assert_eq!(queue.next(), Some(digest(1)));
+        assert_eq!(queue.push(&digest(1)), Pushed::Already);
+        assert_eq!(queue.done(&digest(1)), 1);
+        assert_eq!(queue.push(&digest(1)), Pushed::Waits(2));
+        assert_eq!(queue.next(), Some(digest(2)));
+        assert_eq!(queue.done(&digest(2)), 1);
+        assert_eq!(queue.next(), Some(digest(1)));
+    }
+
+    #[test]
+    fn what_has_no_room_is_turned_away() {
+        let queue = Queue::new(3);
+        for number in 0..3 {
+            assert_ne!(queue.push(&digest(number)), Pushed::Full);
+        }
+        assert_eq!(queue.push(&digest(3)), Pushed::Full);
+        // The one that is looked at takes room too.
+        assert_eq!(queue.next(), Some(digest(0)));
+        assert_eq!(queue.push(&digest(3)), Pushed::Full);
+        assert_eq!(queue.done(&digest(0)), 2);
+        assert_eq!(queue.push(&digest(3)), Pushed::Waits(3));
+    }
+
+    #[test]
+    fn the_end_wakes_who_waits_and_who_rests() {
+        let queue = Queue::new(3);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| queue.next());
+            let rests = scope.spawn(|| queue.rest(LONG));
+            assert!(queue.rest(Duration::from_millis(20)));
+            queue.end();
+            assert_eq!(waits.join().unwrap(), None);
+            assert!(!rests.join().unwrap());
+        });
+        let begun = Instant::now();
+        queue.push(&digest(1));
+        assert!(!queue.rest(LONG));
+        assert_eq!(queue.next(), None);
+        assert!(begun.elapsed() < LONG / 2);
+    }
+}
