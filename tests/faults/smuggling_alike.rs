@@ -82,9 +82,10 @@ fn may_be(variant: &Smuggled, got: &About, alone: Option<&About>) -> bool {
     // The registry alone often gives up a connection whose odd body has ended, and so never comes
     // to the request that follows.
     let is_next = alone.is_none_or(is_refusal) && is_about("last");
-    // Pingora escapes what may not stand in a target, where the registry refuses it.
-    let is_escaped = alone.is_some_and(is_refusal) && is_about("first") && variant.is_escaped();
-    is_next || is_escaped
+    // It is the same request, which only the registry alone refuses.
+    let is_first = is_about("first") || got.marker.is_none();
+    let is_wider = alone.is_some_and(is_refusal) && variant.is_taken_more_widely();
+    is_next || (is_wider && is_first)
 }
 
 /// Targets of hidden mounts that were made.

@@ -319,11 +319,14 @@ const LENGTH: &str = "Content-Length: {n}";
 const CODING: &str = "Transfer-Encoding: chunked";
 
 impl Smuggled {
-    /// Whether the request line has what may not stand in it.
-    pub fn is_escaped(&self) -> bool {
+    /// Whether Pingora takes the request line where the registry does not: after empty lines
+    /// (RFC 9112, 2.2), and with what may not stand in a target, which it escapes.
+    pub fn is_taken_more_widely(&self) -> bool {
         let text = String::from_utf8_lossy(&self.first);
         let line = text.trim_start().lines().next().unwrap_or_default();
-        line.matches(' ').count() > 2 || line.contains(|c: char| c.is_control())
+        text.starts_with(['\r', '\n'])
+            || line.matches(' ').count() > 2
+            || line.contains(|c: char| c.is_control())
     }
 }
 
