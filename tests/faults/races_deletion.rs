@@ -1,0 +1,147 @@
+//! Mounts race with the deletion of their source: by the API, and by an operator's `rm -r`.
+
+use crate::races_mounts::{Attempt, Layer, Mounters, all_are_readable};
+use crate::{needs, support};
+use std::fs;
+use std::time::{Duration, Instant};
+use support::bytes_from;
+use support::figures::{amount, note};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+
+const CLIENTS: usize = 4;
+
+/// One layer is mounted by several clients while `delete` takes its source away.
+struct Race<'a> {
+    registry: &'a Registry,
+    sidecar: &'a Sidecar,
+    round: usize,
+}
+
+impl Race<'_> {
+    /// Returns how many mounts were made and how many of them were answered 201.
+    fn run(&self, delete: impl Fn(&Layer)) -> (usize, usize) {
+        let (registry, sidecar, round) = (self.registry, self.sidecar, self.round);
+        let bytes = bytes_from(&format!("deleted in {round}"), 2000);
+        let source = format!("source{round}/of/layers");
+        let digest = sidecar.client().upload(&source, &bytes);
+        let layer = Layer { source, digest };
+        let name = format!("round{round}");
+        let mounters = Mounters::new(
+            sidecar.client(),
+            &name,
+            std::slice::from_ref(&layer),
+            Duration::ZERO,
+        );
+        let mut gone = None;
+        let attempts = mounters.during(CLIENTS, || {
+            // Not always at the same point of a mount.
+            mounters.wait_for(5 + round % 7, Attempt::is_mounted);
+            delete(&layer);
+            gone = Some(Instant::now());
+            mounters.wait_for(CLIENTS, |_| true);
+        });
+        let gone = gone.unwrap();
+        for attempt in &attempts {
+            let status = attempt.status;
+            assert!([Some(201), Some(202)].contains(&status), "{attempt:?}");
+            let is_late = attempt.began > gone;
+            assert!(!(is_late && attempt.is_mounted()), "{attempt:?}");
+        }
+        (attempts.len(), all_are_readable(registry, &attempts))
+    }
+}
+
+fn races(tried: &str, registry: &Registry, delete: impl Fn(&Layer, usize, &Sidecar)) {
+    let sidecar = Sidecar::proved(registry);
+    let (mut all, mut mounted) = (0, 0);
+    for round in 0..amount(12, 300) {
+        let race = Race {
+            registry,
+            sidecar: &sidecar,
+            round,
+        };
+        let (more, more_mounted) = race.run(|layer| delete(layer, round, &sidecar));
+        all += more;
+        mounted += more_mounted;
+    }
+    assert_eq!(registry.store.stray_files(), [""; 0]);
+    note(
+        "Races",
+        tried,
+        all as u64,
+        &format!("{mounted} answered 201, each readable; none that began after the deletion"),
+    );
+}
+
+#[test]
+fn a_mount_that_races_with_a_delete_of_its_source_is_readable_or_an_upload() {
+    needs!("docker-registry");
+    // The registry's cache vouches for what it has seen.
+    let registry = Registry::with_hot_cache();
+    let tried = "mounts race with DELETE of the source's layer, through crossmount and past it";
+    races(tried, &registry, |layer, round, sidecar| {
+        let client = if round % 2 == 0 {
+            sidecar.client()
+        } else {
+            registry.client()
+        };
+        let path = format!("/v2/{}/blobs/{}", layer.source, layer.digest);
+        client
+            .request("DELETE", &path)
+            .send(client.port)
+            .expect(202);
+    });
+}
+
+#[test]
+fn a_mount_that_races_with_the_removal_of_its_source_folder_is_readable_or_an_upload() {
+    needs!("docker-registry");
+    let registry = Registry::with_hot_cache();
+    let tried = "mounts race with the removal of the source repository's folder";
+    races(tried, &registry, |layer, _, _| {
+        fs::remove_dir_all(registry.store.repository(&layer.source)).unwrap();
+    });
+}
+
+/// The folders that a mount has just made may go away under it.
+#[test]
+fn a_mount_that_races_with_the_removal_of_its_target_fails_no_later_one() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::proved(&registry);
+    let client = sidecar.client();
+    let digest = client.upload("source", b"a layer whose targets go away");
+    let layer = Layer {
+        source: "source".to_owned(),
+        digest,
+    };
+    let layers = [layer.clone()];
+    let mounters = Mounters::new(sidecar.client(), "gone/soon", &layers, Duration::ZERO);
+    let rounds = amount(30, 1000);
+    let mut last = None;
+    let attempts = mounters.during(CLIENTS, || {
+        for _ in 0..rounds {
+            mounters.wait_for(2, |_| true);
+            // Others make folders in it meanwhile.
+            let _ = fs::remove_dir_all(registry.store.repository("gone"));
+            last = Some(Instant::now());
+        }
+        mounters.wait_for(CLIENTS, Attempt::is_mounted);
+    });
+    let last = last.unwrap();
+    // The registry itself answers 500 where a folder goes away under its upload.
+    let is_known = |attempt: &Attempt| [Some(201), Some(202), Some(500)].contains(&attempt.status);
+    let strange: Vec<_> = attempts.iter().filter(|it| !is_known(it)).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+    let later = attempts.iter().filter(|attempt| attempt.began > last);
+    let mounted = all_are_readable(&registry, later);
+    assert!(mounted >= CLIENTS);
+    assert_eq!(sidecar.metric("crossmount_requests_in_flight", &[]), 0.0);
+    note(
+        "Races",
+        "mounts race with the removal of the target repository's folder",
+        attempts.len() as u64,
+        "201, or the registry's own answer to an upload; each mount after the removal readable",
+    );
+}
