@@ -15,6 +15,7 @@ mod support;
 
 mod crashes;
 mod crashing;
+mod damaged;
 mod load;
 mod many_connections;
 mod pipelined;

@@ -1,0 +1,92 @@
+//! Blobs whose bytes are not what their digest says, with `store.verify: sha256`.
+
+mod found;
+mod meanwhile;
+mod vouched;
+
+use crate::support;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use support::registry::Registry;
+use support::sidecar::{Sidecar, whole};
+use support::store::Store;
+use support::wait_until;
+
+/// Long enough for more than one piece.
+pub const SIZE: usize = 300_000;
+
+pub fn on(config: &mut Value) {
+    config["store"]["verify"] = "sha256".into();
+}
+
+pub fn discovering(config: &mut Value) {
+    on(config);
+    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+}
+
+/// In front of this registry, with its store proved.
+pub fn verifying(registry: &Registry, change: fn(&mut Value)) -> Sidecar {
+    let sidecar = Sidecar::with(registry, change);
+    sidecar.prove();
+    sidecar
+}
+
+pub fn hashed(sidecar: &Sidecar, result: &str) -> u64 {
+    whole(sidecar.metric("crossmount_verified_blobs_total", &[("result", result)]))
+}
+
+pub fn waiting(sidecar: &Sidecar) -> u64 {
+    whole(sidecar.metric("crossmount_verify_waiting", &[]))
+}
+
+/// Lines of the log that say that a blob is damaged.
+pub fn alarms(sidecar: &Sidecar) -> Vec<Value> {
+    let log = sidecar.log();
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines
+        .filter(|line: &Value| line["level"] == "ERROR")
+        .collect()
+}
+
+/// Mounts once, so that the blob is hashed, and waits for what comes of it.
+pub fn mount_until(sidecar: &Sidecar, digest: &str, result: &str) {
+    let before = hashed(sidecar, result);
+    sidecar.client().mount("first", digest, "source");
+    wait_until(&format!("the blob is {result}"), || {
+        hashed(sidecar, result) > before
+    });
+}
+
+/// How the bytes of a file go bad.
+#[derive(Debug, Clone, Copy)]
+pub enum Damage {
+    Flipped,
+    Truncated,
+    Longer,
+}
+
+impl Damage {
+    pub const ALL: [Self; 3] = [Self::Flipped, Self::Truncated, Self::Longer];
+
+    fn bytes(self, bytes: &[u8], at: usize) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        match self {
+            Self::Flipped => bytes[at] ^= 1,
+            Self::Truncated => bytes.truncate(at.max(1)),
+            Self::Longer => bytes.push(0),
+        }
+        bytes
+    }
+
+    /// In the file itself, as a disk or a half-written copy does it.
+    pub fn happens_to(self, store: &Store, digest: &str, bytes: &[u8], at: usize) {
+        let file = File::options().write(true).open(store.data(digest));
+        let (file, damaged) = (file.unwrap(), self.bytes(bytes, at));
+        file.set_len(damaged.len() as u64).unwrap();
+        if let Self::Truncated = self {
+            return;
+        }
+        file.write_all_at(&damaged, 0).unwrap();
+    }
+}
