@@ -1,5 +1,7 @@
 -- GETs of one path; what is measured is printed as a line of JSON.
 
+wrk.headers["Accept"] = "application/vnd.docker.distribution.manifest.v2+json"
+
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
