@@ -1,5 +1,7 @@
 //! What a check has found.
 
+use crate::config::on_one_line;
+
 /// What was found, in words.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -43,15 +45,7 @@ impl Findings {
 
 /// A finding on one line, whatever a file or an answer put into it.
 fn line(kind: &str, text: &str) -> String {
-    let mut line = format!("{kind}: ");
-    for letter in text.chars() {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    line
+    format!("{kind}: {}", on_one_line(text))
 }
 
 #[cfg(test)]

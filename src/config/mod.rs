@@ -245,9 +245,22 @@ fn without_values(text: &str) -> String {
     shown
 }
 
+/// The text with control characters escaped: a key or a value may hold a line break.
+pub(crate) fn on_one_line(text: &str) -> String {
+    let mut line = String::new();
+    for letter in text.chars() {
+        if letter.is_control() {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
+}
+
 /// The parser leaves the place out where it is the very beginning of the file.
 fn with_line(error: &serde_yaml::Error) -> String {
-    let text = without_values(&error.to_string());
+    let text = on_one_line(&without_values(&error.to_string()));
     if text.contains("unknown field") && !text.contains(" at line ") {
         return format!("{text} at line 1");
     }

@@ -71,6 +71,15 @@ fn how_blobs_are_hashed_is_said_only_where_they_are() {
 }
 
 #[test]
+fn what_is_wrong_is_said_on_one_line_whatever_a_key_holds() {
+    let text = error("access: {\"mo\\nde\": none}\n");
+    assert!(
+        text.contains(r"`mo\nde`") && !text.contains('\n'),
+        "{text:?}"
+    );
+}
+
+#[test]
 fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
     for (text, setting) in [
         ("", "upstream.url"),
