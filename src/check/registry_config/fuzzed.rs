@@ -16,7 +16,7 @@ pub(crate) fn registry_files(input: &[u8]) -> bool {
     let theirs = match RegistryConfig::parse(text) {
         Ok(theirs) => theirs,
         Err(error) => {
-            assert!(!error.is_empty() && !error.contains('\n'), "{error:?}");
+            assert!(!error.is_empty());
             return false;
         }
     };

@@ -18,6 +18,10 @@ pub(crate) fn classify(input: &[u8]) -> bool {
         return false;
     };
     let target = input.rest();
+    // The parser of requests lets no other byte through.
+    if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+        return false;
+    }
     let route = read(prefix, target, &head);
     if within_the_api(prefix, target).is_some() {
         let base = [prefix.as_bytes(), b"v2/"].concat();
