@@ -118,18 +118,17 @@ pub async fn serve<A>(
                     let Some(stream) = prepared(connection, peer) else {
                         return;
                     };
-                    match tls {
-                        None => attend(stream, header_timeout, &app, &shutdown).await,
-                        // Boxed, because the room would be every connection's.
-                        Some(tls) => {
-                            Box::pin(async move {
-                                if let Some(stream) = tls.handshake(stream, HANDSHAKE).await {
-                                    attend(stream, header_timeout, &app, &shutdown).await;
-                                }
-                            })
-                            .await
+                    let Some(tls) = tls else {
+                        attend(stream, header_timeout, &app, &shutdown).await;
+                        return;
+                    };
+                    // Boxed, because the room would be every connection's.
+                    let secured = Box::pin(async move {
+                        if let Some(stream) = tls.handshake(stream, HANDSHAKE).await {
+                            attend(stream, header_timeout, &app, &shutdown).await;
                         }
-                    }
+                    });
+                    secured.await;
                 });
             }
             Err(error) => {

@@ -13,9 +13,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster;
 mod crashes;
 mod crashing;
 mod damaged;
+mod hanging;
 mod load;
 mod many_connections;
 mod pipelined;

@@ -16,6 +16,8 @@ fn in_memory(options: &str) -> Volume {
     Volume::on(|registry| Mounted::in_memory(&registry.store.root, options))
 }
 
+type Fill = fn(&Path);
+
 /// Writes until there is no more room for a byte.
 fn fill_with_bytes(place: &Path) {
     let mut file = File::create(place).unwrap();
@@ -82,7 +84,6 @@ fn comes_and_goes(
 fn a_full_disk_leaves_mounts_to_the_registry_until_there_is_room() {
     needs!("docker-registry");
     needs_mounts!();
-    type Fill = fn(&Path);
     let cases: [(&str, &str, Fill); 2] = [
         ("size=4m", "no byte left on the volume", fill_with_bytes),
         (

@@ -1,0 +1,191 @@
+//! A sidecar over a store that can be made to hang, and a stream of requests meanwhile.
+
+use crate::support::mounted::Served;
+use crate::support::push::Client;
+use crate::support::registry::Registry;
+use crate::support::sidecar::{self, Sidecar};
+use crate::support::{digest_of, wait_until, wire};
+use serde_json::json;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub const BLOB: &[u8] = b"a blob in a store that hangs";
+pub const BUDGET: Duration = Duration::from_secs(1);
+/// A machine that is busy with other tests.
+const SLACK: Duration = Duration::from_secs(8);
+
+/// What hangs goes first, so that nobody waits for it.
+pub struct Hanging {
+    pub seen: Served,
+    pub sidecar: Sidecar,
+    pub registry: Registry,
+    /// A blob in `source`.
+    pub digest: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Sidecars,
+    Both,
+}
+
+impl Hanging {
+    pub fn start(whose: Whose) -> Self {
+        let mut registry = Registry::prepared(|_| ());
+        fs::create_dir(&registry.store.root).unwrap();
+        let place = registry.home().join("seen");
+        let seen = Served::mirror(&registry.store.root, &place);
+        if whose == Whose::Both {
+            registry.config["storage"]["filesystem"]["rootdirectory"] = json!(place);
+        }
+        registry.resume();
+        let sidecar = sidecar_of(&registry, &seen);
+        sidecar.prove();
+        Self {
+            digest: sidecar.client().upload("source", BLOB),
+            seen,
+            sidecar,
+            registry,
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        self.sidecar.client()
+    }
+
+    #[track_caller]
+    pub fn mounts_itself(&self, target: &str) {
+        let before = self.sidecar.mounted();
+        self.client()
+            .mount(target, &self.digest, "source")
+            .expect(201);
+        assert_eq!(self.sidecar.mounted(), before + 1, "{target}");
+        let link = fs::read_to_string(self.registry.store.link(target, &self.digest));
+        assert_eq!(link.unwrap(), self.digest, "{target}");
+        assert_eq!(self.client().pull(target, &self.digest), BLOB);
+    }
+
+    /// After the store has come back: mounts are our own, and no thread is held any more.
+    #[track_caller]
+    pub fn is_well_again(&self) {
+        let before = self.sidecar.mounted();
+        let mut turn = 0;
+        wait_until("mounts are the sidecar's own again", || {
+            turn += 1;
+            let target = format!("well/again{turn}");
+            let answer = self.client().mount(&target, &self.digest, "source");
+            answer.expect(201);
+            self.sidecar.mounted() > before
+        });
+        wait_until("no thread is held any more", || self.held() == 0);
+        wait_until("it is ready", || {
+            wire::get(self.sidecar.admin, "/readyz").status == 200
+        });
+        wait_until("late jobs have cleaned up", || {
+            self.registry.store.stray_files().is_empty()
+        });
+    }
+
+    /// Threads that wait for the process which serves the store.
+    fn held(&self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.sidecar.id())).unwrap();
+        tasks
+            .filter_map(|task| fs::read_to_string(task.ok()?.path().join("wchan")).ok())
+            .filter(|call| call == "request_wait_answer")
+            .count()
+    }
+
+    pub fn threads(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.sidecar.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Threads:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+}
+
+pub fn sidecar_of(registry: &Registry, seen: &Served) -> Sidecar {
+    let mut config = sidecar::config(&registry.url(), &seen.place);
+    config["mount"] = json!({"time_budget": format!("{}ms", BUDGET.as_millis())});
+    config["shutdown"] = json!({"drain_delay": "0s", "timeout": "3s"});
+    Sidecar::from(&config)
+}
+
+/// What was seen while the store hung.
+#[derive(Default)]
+pub struct Seen {
+    pub mounts: AtomicU64,
+    /// In milliseconds.
+    pub slowest: AtomicU64,
+    pub passed: AtomicU64,
+    pub threads: u64,
+    /// In kB.
+    pub memory: u64,
+}
+
+impl Hanging {
+    /// Mounts and passes by while `time` goes by; all of it must end though the store hangs.
+    pub fn stream(&self, time: Duration, mounters: usize) -> Seen {
+        let (over, start) = (AtomicBool::new(false), Instant::now());
+        let mut seen = Seen::default();
+        let (mut threads, mut memory) = (0, 0);
+        std::thread::scope(|scope| {
+            for mounter in 0..mounters {
+                let (this, over, seen) = (self, &over, &seen);
+                scope.spawn(move || {
+                    for turn in 0.. {
+                        if over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        this.mount_in_time(&format!("of{mounter}/at{turn}"), seen);
+                    }
+                });
+            }
+            for puller in 0..2 {
+                let (this, over, seen) = (self, &over, &seen);
+                scope.spawn(move || {
+                    for turn in 0.. {
+                        if over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        this.pass(&format!("pull{puller} {turn}"));
+                        seen.passed.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            while start.elapsed() < time {
+                threads = self.threads().max(threads);
+                memory = self.sidecar.memory("VmRSS").max(memory);
+                let ready = wire::get(self.sidecar.admin, "/readyz");
+                assert!([200, 503].contains(&ready.status), "{}", ready.text());
+                wire::get(self.sidecar.admin, "/healthz").expect(200);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        (seen.threads, seen.memory) = (threads, memory);
+        seen
+    }
+
+    /// The registry, which sees the store directly, mounts in the sidecar's place.
+    fn mount_in_time(&self, target: &str, seen: &Seen) {
+        let start = Instant::now();
+        let answer = self.client().mount(target, &self.digest, "source");
+        let took = start.elapsed();
+        answer.expect(201);
+        assert!(took < BUDGET + SLACK, "{target} took {took:?}");
+        seen.mounts.fetch_add(1, Ordering::Relaxed);
+        let took = u64::try_from(took.as_millis()).unwrap();
+        seen.slowest.fetch_max(took, Ordering::Relaxed);
+    }
+
+    /// An upload and a pull.
+    pub fn pass(&self, blob: &str) {
+        let digest = self.client().upload("passing", blob.as_bytes());
+        assert_eq!(self.client().pull("passing", &digest), blob.as_bytes());
+        self.client()
+            .head_blob("passing", &digest_of(b"missing"))
+            .expect(404);
+    }
+}
