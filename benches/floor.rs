@@ -145,7 +145,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })
         };
         let running: Vec<_> = (0..threads.parse().unwrap_or(1)).map(start).collect();
-        let ends = running.into_iter().map(|it| it.join());
+        let ends = running.into_iter().map(std::thread::ScopedJoinHandle::join);
         ends.map(|end| end.unwrap_or_else(|_| Err(io::Error::other("a thread died"))))
             .collect()
     });

@@ -32,11 +32,11 @@ struct Windows {
 impl Windows {
     fn of(start: Instant, long: Duration) -> Self {
         let warm = amount(long / 6, Duration::from_secs(300));
-        let rest = (long - warm) / 3;
+        let rest = long.saturating_sub(warm) / 3;
         Self {
             warm: start + warm,
             early: start + warm + rest,
-            late: start + long - rest,
+            late: start + long.saturating_sub(rest),
         }
     }
 

@@ -134,10 +134,10 @@ fn a_mount_that_races_with_the_removal_of_its_target_fails_no_later_one() {
     let is_known = |attempt: &Attempt| [Some(201), Some(202), Some(500)].contains(&attempt.status);
     let strange: Vec<_> = attempts.iter().filter(|it| !is_known(it)).collect();
     assert!(strange.is_empty(), "{strange:?}");
-    let later = attempts.iter().filter(|attempt| attempt.began > last);
-    let mounted = all_are_readable(&registry, later);
+    let after = attempts.iter().filter(|attempt| attempt.began > last);
+    let mounted = all_are_readable(&registry, after);
     assert!(mounted >= CLIENTS);
-    assert_eq!(sidecar.metric("crossmount_requests_in_flight", &[]), 0.0);
+    assert!(sidecar.metric("crossmount_requests_in_flight", &[]) < 1.0);
     note(
         "Races",
         "mounts race with the removal of the target repository's folder",

@@ -98,7 +98,8 @@ fn sizes_are_answered_as_by_the_registry_or_refused() {
     });
     let counts = [10, 100, 200, 250, 254, 255, 256, 300, 1000, 10_000];
     largest(&pair, "headers", USUAL_COUNT, &counts, |count| {
-        let headers: String = (0..count).map(|at| format!("X-{at}: y\r\n")).collect();
+        let headers: Vec<_> = (0..count).map(|at| format!("X-{at}: y\r\n")).collect();
+        let headers = headers.concat();
         format!("GET /v2/ HTTP/1.1\r\n{END}{headers}\r\n")
     });
     largest(
@@ -118,7 +119,7 @@ fn heads_that_do_not_end_take_no_more_memory_than_they_send() {
     let (many, size) = (amount(40, 400), 900 * KIB);
     let before = pair.sidecar.memory("VmRSS");
     let head = format!("GET /v2/ HTTP/1.1\r\nX: {}", "a".repeat(size));
-    let held: Vec<_> = (0..many)
+    let unended: Vec<_> = (0..many)
         .map(|_| {
             let mut connection = Connection::to(pair.sidecar.port).unwrap();
             connection.write(head.as_bytes()).unwrap();
@@ -126,7 +127,7 @@ fn heads_that_do_not_end_take_no_more_memory_than_they_send() {
         })
         .collect();
     pair.sidecar.client().get("/v2/").expect(200);
-    drop(held);
+    drop(unended);
     let peak = pair.sidecar.memory("VmHWM");
     // A buffer that grows is twice as large in the end, and beside the smaller one for a moment.
     let most = before + many * 4 * (size / KIB) as u64;
@@ -152,7 +153,7 @@ fn a_head_larger_than_a_mebibyte_is_refused_before_it_ends() {
     let mut sent = 0;
     let _ = connection.write(b"GET /v2/ HTTP/1.1\r\nX: ");
     wait_until("no more is taken", || {
-        let piece = [b'a'; 64 * KIB];
+        let piece = vec![b'a'; 64 * KIB];
         sent += piece.len();
         connection.write(&piece).is_err()
     });

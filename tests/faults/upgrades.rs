@@ -34,6 +34,7 @@ fn request(line: &str, headers: &str) -> String {
     format!("{line}\r\nHost: registry.test\r\n{headers}Connection: close\r\n\r\n")
 }
 
+#[allow(clippy::too_many_lines, reason = "a list of cases")]
 fn cases() -> Vec<Case> {
     let plainly = |line: &str| request(line, "");
     let upgrade = |line: &str, to: &str| {

@@ -120,7 +120,7 @@ fn a_kept_connection_that_ends_in_a_body_is_not_mended_by_a_second_answer() {
                     ..
                 } => assert_eq!(body, target.as_bytes()),
                 Seen::Answer { body, .. } => {
-                    assert!(b"the beginning".starts_with(&*body), "{body:?}");
+                    assert!(b"the beginning".starts_with(&body), "{body:?}");
                     cut += 1;
                 }
                 Seen::Nothing => panic!("no answer"),

@@ -119,7 +119,8 @@ fn a_question_on_a_kept_connection_that_ends_fails_no_mount() {
             assert!([201, 202].contains(&status), "{moment}: {status}");
             assert_eq!(is_linked, status == 201, "{moment}: {target}");
         }
-        let (questions, mounted) = (upstream.heard("PATCH").len(), sidecar.mounted() as usize);
+        let (questions, mounted) = (upstream.heard("PATCH").len(), sidecar.mounted());
+        let mounted = usize::try_from(mounted).unwrap();
         assert!(questions <= 2 * many, "{moment}: {questions}");
         assert_eq!(upstream.heard("POST").len(), many - mounted, "{moment}");
         // Every other question at least has a connection of its own.
