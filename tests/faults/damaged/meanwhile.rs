@@ -1,6 +1,6 @@
 //! The disk changes, or fails, while a blob is looked at.
 
-use super::{Damage, SIZE, hashed, mount_until, on, verifying, waiting};
+use super::{Damage, SIZE, hashed, mount_until, on, says, verifying, waiting};
 use crate::{needs, support};
 use serde_json::json;
 use support::played::Played;
@@ -63,7 +63,7 @@ fn a_blob_that_cannot_be_read_is_not_vouched_for_and_is_tried_again() {
     let errors = noted(&log).len();
     assert_eq!(errors, 2, "one piece, and the error");
     assert_eq!(sidecar.mounts("native", "blob_unverified"), 1);
-    assert!(sidecar.log().contains("could not be read to be hashed"));
+    says(&sidecar, "could not be read to be hashed");
     mount_until(&sidecar, &digest, "good");
     sidecar
         .client()

@@ -40,13 +40,31 @@ pub fn waiting(sidecar: &Sidecar) -> u64 {
     whole(sidecar.metric("crossmount_verify_waiting", &[]))
 }
 
-/// Lines of the log that say that a blob is damaged.
-pub fn alarms(sidecar: &Sidecar) -> Vec<Value> {
-    let log = sidecar.log();
-    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-    lines
-        .filter(|line: &Value| line["level"] == "ERROR")
-        .collect()
+/// The digests that the log calls damaged, once there are so many: lines come later than what is
+/// counted.
+#[track_caller]
+pub fn alarms(sidecar: &Sidecar, wanted: u64) -> Vec<String> {
+    let mut found = Vec::new();
+    wait_until(&format!("the log names {wanted} blobs"), || {
+        let log = sidecar.log();
+        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        let is_alarm = |line: &Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            line["level"] == "ERROR" && message.starts_with("a blob is damaged")
+        };
+        found = lines
+            .filter(is_alarm)
+            .map(|line| line["digest"].as_str().unwrap().to_owned())
+            .collect();
+        found.len() as u64 >= wanted
+    });
+    assert_eq!(found.len() as u64, wanted, "{found:?}");
+    found
+}
+
+/// Waits until the log says something.
+pub fn says(sidecar: &Sidecar, words: &str) {
+    wait_until(words, || sidecar.log().contains(words));
 }
 
 /// Mounts once, so that the blob is hashed, and waits for what comes of it.

@@ -2,7 +2,7 @@
 
 use super::{Damage, SIZE, alarms, discovering, hashed, mount_until, on, verifying, waiting};
 use crate::{needs, support};
-use serde_json::{Value, json};
+use serde_json::json;
 use support::bytes_from;
 use support::played::Played;
 use support::registry::Registry;
@@ -30,7 +30,7 @@ fn a_blob_is_mounted_by_the_registry_until_it_is_found_good_and_here_from_then_o
     assert_eq!(sidecar.mounts("already_linked", "none"), 1);
     assert_eq!(hashed(&sidecar, "good"), 1, "once");
     assert_eq!(waiting(&sidecar), 0);
-    assert_eq!(alarms(&sidecar), [Value::Null; 0]);
+    alarms(&sidecar, 0);
 }
 
 #[test]
