@@ -4,7 +4,7 @@
 use crate::races_collector::{Collector, plant_garbage};
 use crate::{needs, support};
 use support::figures::{amount, note};
-use support::image::Image;
+use support::image::{Blob, Image};
 use support::push::Client;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
@@ -12,8 +12,23 @@ use support::sidecar::Sidecar;
 /// Candidates of which the collector cannot have deleted all when it is held.
 const IMAGES: usize = 40;
 
-/// Pushes an image by mounts whose layers the collector is about to delete; every answer says
-/// that all is well. Returns whether the image can be read afterwards.
+/// Pushes an image by mounts; returns whether every answer says that all is well.
+fn is_pushed(client: &Client, image: &Image, tag: &str) -> bool {
+    let is_there = |blob: &Blob| client.blob("target", &blob.digest).body == blob.bytes;
+    let is_mounted = |blob: &Blob| {
+        let answer = client.mount("target", &blob.digest, "source");
+        answer.status == 201 && is_there(blob)
+    };
+    image.blobs().all(is_mounted)
+        && client
+            .put_manifest("target", tag, &image.manifest.bytes)
+            .status
+            == 201
+        && image.blobs().all(is_there)
+}
+
+/// Pushes an image whose layers the collector is about to delete. Returns whether it can be read
+/// afterwards.
 fn is_whole_after(registry: &Registry, client: &Client, seed: &str) -> bool {
     let images: Vec<_> = (0..IMAGES)
         .map(|at| Image::of(&[&format!("{seed} {at}")], 500))
@@ -25,25 +40,9 @@ fn is_whole_after(registry: &Registry, client: &Client, seed: &str) -> bool {
     }
     plant_garbage(&registry.store, seed);
     let collector = Collector::begin(registry, false);
-    let is_there = |image: &&Image| {
-        image
-            .blobs()
-            .all(|blob| registry.store.data(&blob.digest).is_file())
-    };
-    // It goes on until the pipe is full.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let image = images
-        .iter()
-        .find(is_there)
-        .expect("an image that is still there");
-    for blob in image.blobs() {
-        client.mount("target", &blob.digest, "source").expect(201);
-        assert_eq!(client.pull("target", &blob.digest), blob.bytes);
-    }
-    client
-        .put_manifest("target", seed, &image.manifest.bytes)
-        .expect(201);
-    image.pull(client, "target", seed);
+    // It goes on until the pipe is full: the first ones may go away in the midst of a push.
+    let mut pushed = images.iter().filter(|image| is_pushed(client, image, seed));
+    let image = pushed.next().expect("an image that is still there");
     collector.finish();
     image
         .blobs()
@@ -61,7 +60,7 @@ fn a_collection_beside_a_writable_registry_takes_what_is_mounted_meanwhile() {
         let (with, without) = (format!("with{round}"), format!("without{round}"));
         let before = sidecar.mounted();
         assert!(!is_whole_after(&registry, &sidecar.client(), &with));
-        assert_eq!(sidecar.mounted(), before + 2);
+        assert!(sidecar.mounted() >= before + 2);
         assert!(!is_whole_after(&registry, &registry.client(), &without));
     }
     note(
