@@ -15,7 +15,8 @@ HERE = pathlib.Path(__file__).parent
 def wrk(script, port, seconds, connections=16, path="", threads=None, **environment):
     """Runs one of the scripts beside this file; keyword arguments are its environment."""
     threads = threads or min(2, connections)
-    known = {"THREADS": str(threads), **{key: str(value) for key, value in environment.items()}}
+    known = {"FIGURES": str(HERE / "figures.lua"), "THREADS": str(threads)}
+    known.update({key: str(value) for key, value in environment.items()})
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     command += ["--timeout", "30s", "-s", str(HERE / script), f"http://127.0.0.1:{port}{path}"]
     run = subprocess.run(
