@@ -1,25 +1,25 @@
 //! Every metric, declared once. No label ever holds a repository, a digest or a user.
-//! `figures` has them as numbers, for the page.
+//! `registered` puts each kind into the registry, `figures` has them as numbers, for the page.
 
 mod figures;
+mod registered;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Registry, TextEncoder,
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::outcome::{Outcome, Reason, Via};
 pub use figures::{Latency, Saved};
+use registered::{
+    build_info, certificate_expiry, counter, gauge, histogram, log_lines_lost,
+    notifications_waiting, plain_histogram, ready, verified, verify_waiting,
+};
 
-/// Seconds; from a link in a warm cache to a registry that hashes a large upload.
-const SECONDS: &[f64] = &[
-    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
-    600.0,
-];
 /// What walks come by.
 const WALKED: [&str; 3] = ["link", "repository", "unreadable"];
 /// Where tokens come from.
@@ -351,106 +351,6 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
-}
-
-fn counter(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<IntCounterVec, prometheus::Error> {
-    let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn histogram(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<HistogramVec, prometheus::Error> {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-    let histogram = HistogramVec::new(options, labels)?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
-}
-
-fn plain_histogram(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-) -> Result<Histogram, prometheus::Error> {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-    let histogram = Histogram::with_opts(options)?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::new(name, help)?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let help = "Blobs that were hashed, by what came of it, and those that were dropped.";
-    counter(
-        registry,
-        "crossmount_verified_blobs_total",
-        help,
-        &["result"],
-    )
-}
-
-fn verify_waiting(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
-    let help = "Blobs that wait to be hashed, or are being hashed.";
-    gauge(registry, "crossmount_verify_waiting", help)
-}
-
-fn notifications_waiting(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
-    let options = Opts::new(
-        "crossmount_notifications_waiting",
-        "Events that wait for an endpoint, or are being sent.",
-    );
-    let gauge = IntGaugeVec::new(options, &["endpoint"])?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
-    let help = "1 while /readyz says ready, as found out for this scrape.";
-    gauge(registry, "crossmount_ready", help)
-}
-
-fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
-    let options = Opts::new(
-        "crossmount_certificate_expiry_timestamp_seconds",
-        "When a certificate ends, in seconds since 1970, by where it is used.",
-    );
-    let gauge = IntGaugeVec::new(options, &["place"])?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn log_lines_lost(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
-    let counter = IntCounter::new(
-        "crossmount_log_lines_lost_total",
-        "Log lines that were not written, because nobody read standard error fast enough.",
-    )?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
-    let options = Opts::new(
-        "crossmount_build_info",
-        "Always 1; the labels say what runs.",
-    )
-    .const_label("version", env!("CARGO_PKG_VERSION"));
-    let info = IntGauge::with_opts(options)?;
-    info.set(1);
-    registry.register(Box::new(info))
 }
 
 #[cfg(test)]
