@@ -85,6 +85,17 @@ impl fmt::Debug for Digest {
 }
 
 #[cfg(test)]
+impl Digest {
+    /// What some bytes are called.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::digest(bytes);
+        let hex: Vec<_> = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::parse(&format!("sha256:{}", hex.concat())).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

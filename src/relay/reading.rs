@@ -61,7 +61,6 @@ fn send(artifact: Artifact, digest: &Digest, pieces: &Sender<Bytes>) -> std::io:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt::Write as _;
     use std::io::{Seek, Write};
 
     async fn received(bytes: &[u8], digest: Digest) -> usize {
@@ -80,20 +79,11 @@ mod tests {
         count
     }
 
-    fn digest_of(bytes: &[u8]) -> Digest {
-        let hash = Sha256::digest(bytes);
-        let hex = hash.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        });
-        Digest::parse(&format!("sha256:{hex}")).unwrap()
-    }
-
     #[tokio::test]
     async fn all_bytes_come_only_where_the_digest_is_right() {
         for size in [1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE] {
             let mut bytes = vec![7; size];
-            let digest = digest_of(&bytes);
+            let digest = Digest::of(&bytes);
             assert_eq!(received(&bytes, digest.clone()).await, size);
             bytes[size / 2] = 8;
             assert!(received(&bytes, digest).await < size, "{size}");

@@ -97,18 +97,8 @@ fn forget(file: &File, offset: u64, length: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt::Write as _;
     use std::fs;
     use std::os::unix::fs::FileExt;
-
-    fn digest_of(bytes: &[u8]) -> Digest {
-        let hash = Sha256::digest(bytes);
-        let hex = hash.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        });
-        Digest::parse(&format!("sha256:{hex}")).unwrap()
-    }
 
     /// Bytes in a file, and what is found in it by a reader that calls `meanwhile` at each rest.
     fn examined(
@@ -144,7 +134,7 @@ mod tests {
                     continue;
                 }
                 let bytes = vec![7; size];
-                let digest = digest_of(&bytes);
+                let digest = Digest::of(&bytes);
                 let rests = |_: &File, _| true;
                 assert!(matches!(
                     examined(&bytes, &digest, rate, rests),
@@ -169,7 +159,7 @@ mod tests {
     #[test]
     fn what_changes_while_it_is_hashed_is_neither_good_nor_damaged() {
         let bytes = vec![7; 1000];
-        let digest = digest_of(&bytes);
+        let digest = Digest::of(&bytes);
         let at_third = |change: fn(&File)| {
             move |file: &File, rest: usize| {
                 if rest == 3 {
@@ -195,7 +185,7 @@ mod tests {
     fn the_end_of_the_process_is_the_end_of_it() {
         let bytes = vec![7; 100_000];
         let mut most = 0;
-        let found = examined(&bytes, &digest_of(&bytes), 1000, |_, rest| {
+        let found = examined(&bytes, &Digest::of(&bytes), 1000, |_, rest| {
             most = rest;
             rest < 5
         });
@@ -209,7 +199,7 @@ mod tests {
         let mut examiner = Examiner::new(Pace::new(100, Instant::now()));
         let (mut waited, mut rests) = (Duration::ZERO, 0);
         std::io::Seek::rewind(&mut file).unwrap();
-        let found = examiner.examine(&file, &digest_of(&[7; 1000]), &mut |time| {
+        let found = examiner.examine(&file, &Digest::of(&[7; 1000]), &mut |time| {
             waited = waited.max(time);
             rests += 1;
             true
