@@ -45,6 +45,8 @@ pub mod discovery;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 pub mod http;
+#[cfg(feature = "micro")]
+pub mod measured;
 pub mod memory;
 pub mod metrics;
 pub mod mount;

@@ -83,7 +83,7 @@ TEXT
 
 lint() {
   cargo fmt --check
-  cargo clippy --release --all-targets --locked -- -D warnings
+  cargo clippy --release --all-targets --all-features --locked -- -D warnings
   if command -v shellcheck >/dev/null || [[ -n ${CI-} ]]; then
     shellcheck .ci/run fuzz/*.sh tests/*.sh examples/*.sh benches/*.sh
   else

@@ -1,6 +1,6 @@
 //! The right to write one kind of link.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "micro"))]
 use std::time::Duration;
 
 use super::validity::Validity;
@@ -109,7 +109,7 @@ impl Grant {
         self.basis
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "micro"))]
     pub(crate) fn for_test(target: &RepositoryName, source: &RepositoryName) -> Self {
         Self::new(
             target,

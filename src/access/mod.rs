@@ -41,6 +41,8 @@ pub use pullable::{Claims, Pullable, Use, Used};
 pub use refusal::{Refusal, Refusals};
 #[cfg(any(test, fuzzing))]
 pub(crate) use token::fuzzed::tokens as fuzzed_tokens;
+#[cfg(feature = "micro")]
+pub use token::measured::Verifier;
 pub(crate) use unverified::Unverified;
 pub use verdict::Verdict;
 

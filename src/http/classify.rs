@@ -210,6 +210,8 @@ fn repository(prefix: &str, path: Option<&str>) -> Option<RepositoryName> {
 mod agreement;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzed;
+#[cfg(feature = "micro")]
+pub(super) mod measured;
 #[cfg(any(test, fuzzing))]
 mod model;
 #[cfg(test)]

@@ -40,6 +40,8 @@ mod waiting;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use classify::fuzzed::classify as fuzzed_requests;
+#[cfg(feature = "micro")]
+pub(crate) use classify::measured::is_mount as measured_is_mount;
 pub use forwarding::Forwarding;
 pub use linking::Linking;
 pub use listener::{Bound, ListenError, Served, bind, serve};

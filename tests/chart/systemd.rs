@@ -75,7 +75,7 @@ fn the_unit_says_what_the_readme_and_crossmount_say() {
     assert_eq!((program, verb, flag), (INSTALLED, "serve", "--config"));
     let user = value("User");
     for line in [
-        format!("sudo install -m 755 target/release/crossmount {program}"),
+        format!("sudo install -m 755 target/dist/crossmount {program}"),
         format!("sudo -u {user} {program} check {flag} {file}"),
     ] {
         assert!(readme.contains(&line), "{line}");

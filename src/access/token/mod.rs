@@ -12,6 +12,8 @@ mod compact;
 pub(super) mod fuzzed;
 mod judge;
 mod keys;
+#[cfg(feature = "micro")]
+pub(super) mod measured;
 mod public_key;
 mod rights;
 mod signature;
