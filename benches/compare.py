@@ -39,9 +39,10 @@ def main():
         if not options.only or "growth" in options.only:
             curves = growth.measure(bench, options)
         text = report.write(bench.binary, folder, options, chosen, results, curves)
-    if not options.only:
-        options.results.write_text(text)
-    print(text)
+        # Before the stores are removed, which takes minutes.
+        if not options.only:
+            options.results.write_text(text)
+        print(text, flush=True)
 
 
 def run(chosen, rounds):

@@ -86,11 +86,15 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 
 fn make_folders(store: &OwnedFd, path: &str, made: &mut Vec<String>) -> io::Result<()> {
     let mkdir = || rustix::fs::mkdirat(store, path, Mode::from_raw_mode(0o777));
-    match mkdir() {
+    let done = match mkdir() {
         Err(Errno::NOENT) => {
             make_folders(store, parent(path), made)?;
-            mkdir()?;
+            mkdir()
         }
+        done => done,
+    };
+    match done {
+        // Another thread makes it too.
         Err(Errno::EXIST) => return Ok(()),
         done => done?,
     }

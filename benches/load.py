@@ -43,7 +43,7 @@ def gets(port, path, seconds, connections=16):
 
 def floor(binary, root, durability, threads, seconds):
     command = [binary, root, "source", DIGEST, durability, str(threads), str(seconds)]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result = json.loads(run.stdout)
     result["rate"] = result["answers"] * 1e6 / result["microseconds"]
     return result
