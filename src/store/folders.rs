@@ -51,6 +51,9 @@ impl OpenStore<'_> {
                 unsynced.synced(folder, mark);
             }
         }
+        if unsynced.has_forgotten() {
+            return self.sync_ancestry(leaf);
+        }
         Ok(())
     }
 

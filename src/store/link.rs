@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::filesystem::{Link, OpenStore, StoreError};
 use super::layout;
+use super::unsynced::SETTLED;
 use crate::access::Grant;
 use crate::config::Durability;
 use crate::oci::Digest;
@@ -27,9 +28,6 @@ pub(super) fn is_temporary(name: &str) -> bool {
     identifier.is_some_and(|text| Uuid::try_parse(text).is_ok())
 }
 
-/// A link older than this has reached the disk by the kernel's own writeback.
-const SETTLED: Duration = Duration::from_secs(60);
-
 /// What became of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linked {
@@ -39,15 +37,17 @@ pub enum Linked {
     Already,
     /// It is in place, but the blob's data went away meanwhile: no promise can be made.
     BlobGone,
-    /// Nothing was written, because it was no longer allowed when the link was ready.
+    /// Nothing was written, or vouched for, because it was no longer allowed when the link was
+    /// ready.
     Withdrawn,
 }
 
 impl OpenStore<'_> {
     /// Links `digest` into the grant's target.
     ///
-    /// `still_allowed` is asked just before the link becomes visible. The blob's data is
-    /// looked at again once the link is in place; a link is never removed again.
+    /// `still_allowed` is asked just before the link becomes visible, or is vouched for where it
+    /// is there already. The blob's data is looked at again once the link is in place; a link is
+    /// never removed again.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is left behind but folders.
@@ -60,10 +60,7 @@ impl OpenStore<'_> {
         let folder = layout::link_folder(grant.target(), digest);
         let path = layout::layer_link(grant.target(), digest);
         let linked = match self.whole_link(&path, digest)? {
-            Some(link) => {
-                self.settle(&folder, &link)?;
-                Linked::Already
-            }
+            Some(link) => self.vouch(&folder, &link, still_allowed)?,
             // An empty or torn link of a crashed writer is replaced like a missing one.
             None => self.write(&folder, &path, digest, still_allowed)?,
         };
@@ -89,8 +86,7 @@ impl OpenStore<'_> {
             // Replacing a link that another host has written meanwhile would be seen there: its
             // registry meets a stale handle and answers 500.
             if let Some(link) = self.whole_link(path, digest)? {
-                self.settle(folder, &link)?;
-                return Ok(Linked::Already);
+                return self.vouch(folder, &link, still_allowed);
             }
             if !still_allowed() {
                 return Ok(Linked::Withdrawn);
@@ -137,6 +133,22 @@ impl OpenStore<'_> {
     fn whole_link(&self, path: &str, digest: &Digest) -> Result<Option<Link>, StoreError> {
         let link = self.read_link(path)?;
         Ok(link.filter(|link| link.content == digest.as_str().as_bytes()))
+    }
+
+    /// What is said of a link that is there already.
+    fn vouch(
+        &self,
+        folder: &str,
+        link: &Link,
+        still_allowed: &dyn Fn() -> bool,
+    ) -> Result<Linked, StoreError> {
+        self.settle(folder, link)?;
+        // The disk may have taken its time.
+        Ok(if still_allowed() {
+            Linked::Already
+        } else {
+            Linked::Withdrawn
+        })
     }
 
     /// Makes an existing link as durable as one of our own before it is vouched for.
@@ -233,6 +245,16 @@ mod tests {
         fixture.write_blob(b"layer");
         assert_eq!(link(&fixture, false), Linked::Withdrawn);
         assert!(entries(&fixture).is_empty());
+    }
+
+    #[test]
+    fn an_existing_link_is_not_vouched_for_when_that_is_no_longer_allowed() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        fixture.write_link(TARGET, digest().as_str());
+        assert_eq!(link(&fixture, false), Linked::Withdrawn);
+        assert_eq!(entries(&fixture), ["link"]);
+        assert_eq!(link(&fixture, true), Linked::Already);
     }
 
     #[test]
