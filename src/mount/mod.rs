@@ -97,10 +97,10 @@ impl Mounts {
 
     /// Mounts, or says how the request goes on and why.
     pub async fn attempt(&self, request: &MountRequest, caller: &Caller<'_>) -> Decision {
-        if !self.standing.is_store_proved() {
-            return Decision::Forward(Forward::unproved());
-        }
         let deadline = self.deadline();
+        if !self.standing.is_store_proved() {
+            return Decision::Forward(self.unproved(request, caller, deadline).await);
+        }
         let forward = match self.named(request, caller, deadline).await {
             Decision::Forward(forward) => forward,
             done @ Decision::Done(_) => return done,
@@ -118,6 +118,30 @@ impl Mounts {
             Ok(decision) => decision.in_place_of(forward),
             Err(_) => Decision::Forward(forward),
         }
+    }
+
+    /// Before it is known that the store is the registry's, the registry mounts; but not what is
+    /// known to be damaged, for a caller who may mount it.
+    async fn unproved(
+        &self,
+        request: &MountRequest,
+        caller: &Caller<'_>,
+        deadline: Instant,
+    ) -> Forward {
+        let Some(verifier) = &self.verifier else {
+            return Forward::unproved();
+        };
+        // Asked whatever is known of the blob, so that nobody else learns that it is.
+        let Ok(grant) = self.authorise(request, caller.credentials, deadline).await else {
+            return Forward::unproved();
+        };
+        let forward = if verifier.was_damaged(&request.digest) {
+            Forward::plain(Reason::BlobDamaged)
+        } else {
+            Forward::unproved()
+        };
+        let granted = Some(grant.basis());
+        Forward { granted, ..forward }
     }
 
     fn deadline(&self) -> Instant {

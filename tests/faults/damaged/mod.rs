@@ -2,6 +2,7 @@
 
 mod found;
 mod meanwhile;
+mod restarted;
 mod vouched;
 
 use crate::support;
