@@ -1,6 +1,7 @@
 //! A sidecar over a store that can be made to hang, and a stream of requests meanwhile.
 
 use crate::support::mounted::Served;
+use crate::support::over::OverAfter;
 use crate::support::push::Client;
 use crate::support::registry::Registry;
 use crate::support::sidecar::{self, Sidecar};
@@ -154,6 +155,7 @@ impl Hanging {
                     }
                 });
             }
+            let _over = OverAfter(&over);
             while start.elapsed() < time {
                 threads = self.threads().max(threads);
                 memory = self.sidecar.memory("VmRSS").max(memory);
@@ -162,7 +164,6 @@ impl Hanging {
                 wire::get(self.sidecar.admin, "/healthz").expect(200);
                 std::thread::sleep(Duration::from_millis(50));
             }
-            over.store(true, Ordering::Relaxed);
         });
         (seen.threads, seen.memory) = (threads, memory);
         seen

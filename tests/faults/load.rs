@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::figures::{amount, note};
 use support::load::{Mixed, PASSWORD, Step, Timed, USER, layers};
+use support::over::OverAfter;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
+use support::store::Store;
 use support::wait_until;
 
 const CLIENTS: u64 = 4;
+/// How old a session is that nobody comes back to: longer than any step takes.
+const ABANDONED: Duration = Duration::from_secs(90);
 
 /// What the process holds at a moment.
 #[derive(Debug, Clone, Copy)]
@@ -66,24 +70,28 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
     }
     sidecar.prove_as(&owner);
 
-    let long = Duration::from_secs(amount(45, 1800));
+    let long = Duration::from_secs(amount(60, 1800));
     let (start, ended) = (Instant::now(), AtomicBool::new(false));
     let windows = Windows::of(start, long);
     let (clients, samples) = std::thread::scope(|scope| {
         let clients: Vec<_> = (1..=CLIENTS)
             .map(|number| {
                 let mut client = Mixed::new(number, alone.port, sidecar.port);
+                let ended = &ended;
                 scope.spawn(move || {
-                    while start.elapsed() < long {
+                    let _over = OverAfter(ended);
+                    while start.elapsed() < long && !ended.load(Ordering::Relaxed) {
                         client.step();
                     }
                     client
                 })
             })
             .collect();
-        let samples = scope.spawn(|| sample(&sidecar, &ended));
+        let samples = scope.spawn(|| {
+            let _over = OverAfter(&ended);
+            sample(&sidecar, &ended, [&alone.store, &behind.store])
+        });
         let clients: Vec<_> = clients.into_iter().map(|it| it.join().unwrap()).collect();
-        ended.store(true, Ordering::Relaxed);
         (clients, samples.join().unwrap())
     });
 
@@ -129,8 +137,8 @@ fn steps(timed: &[Timed]) -> String {
     words.join(", ")
 }
 
-fn sample(sidecar: &Sidecar, ended: &AtomicBool) -> Vec<Sample> {
-    let mut samples = Vec::new();
+fn sample(sidecar: &Sidecar, ended: &AtomicBool, stores: [&Store; 2]) -> Vec<Sample> {
+    let (mut samples, mut swept) = (Vec::new(), Instant::now());
     while !ended.load(Ordering::Relaxed) {
         samples.push(Sample {
             at: Instant::now(),
@@ -138,6 +146,12 @@ fn sample(sidecar: &Sidecar, ended: &AtomicBool) -> Vec<Sample> {
             descriptors: sidecar.descriptors() as u64,
             threads: sidecar.threads(),
         });
+        if swept.elapsed() > ABANDONED {
+            for store in stores {
+                store.sweep_sessions(ABANDONED);
+            }
+            swept = Instant::now();
+        }
         std::thread::sleep(Duration::from_millis(250));
     }
     samples

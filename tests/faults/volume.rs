@@ -7,6 +7,7 @@ use crate::support::push::Client;
 use crate::support::registry::Registry;
 use crate::support::sidecar::{self, Sidecar};
 use crate::support::wire::Answer;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -31,7 +32,7 @@ impl Volume {
         let mut registry = Registry::prepared(|_| ());
         let disk = disk(&registry);
         registry.resume();
-        let sidecar = Sidecar::start(&registry);
+        let sidecar = Sidecar::with(&registry, patient);
         Self::of(Some(disk), registry, sidecar)
     }
 
@@ -47,7 +48,8 @@ impl Volume {
         // Where the binary lies may be a place that this user cannot come to.
         let (binary, file) = (home.join("crossmount"), home.join("crossmount.yml"));
         fs::copy(sidecar::BINARY, &binary).unwrap();
-        let config = sidecar::config(&registry.url(), &registry.store.root);
+        let mut config = sidecar::config(&registry.url(), &registry.store.root);
+        patient(&mut config);
         fs::write(&file, config.to_string()).unwrap();
         let mut command = sidecar::command(&binary.to_string_lossy());
         command.uid(user).gid(user);
@@ -167,6 +169,11 @@ impl Volume {
     pub fn nothing_is_left_beside_links(&self) {
         assert_eq!(self.registry.store.stray_files(), [""; 0]);
     }
+}
+
+/// What is refused is refused at once; a disk that stands still meanwhile is not looked at here.
+fn patient(config: &mut Value) {
+    config["mount"] = json!({"time_budget": "30s"});
 }
 
 /// A session's name, which is in the path of a call that failed, is another one each time.
