@@ -30,6 +30,7 @@ mod sizes;
 mod slow_clients;
 mod smuggling_alike;
 mod smuggling_seen;
+mod steady;
 mod storage_hung;
 mod storage_refusing;
 mod storage_shared;
