@@ -12,8 +12,13 @@ use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
+use std::time::{Duration, Instant};
 
 pub const BLOB: &[u8] = b"a blob on a volume to which things are done";
+
+/// What a mount may take: the usual budget, which is not needed where nothing hangs, and room for a
+/// machine that is busy with other tests.
+const LIMIT: Duration = Duration::from_secs(2 + 6);
 
 /// The disk goes before those who use it, so that none of them waits for it.
 pub struct Volume {
@@ -97,7 +102,10 @@ impl Volume {
     pub fn is_left_to_the_registry(&self, below: &str, reason: &str) -> u16 {
         let (own, before) = (self.sidecar.mounted(), self.sidecar.because(reason));
         let alone = self.mount_new(below, &self.registry.client());
+        let began = Instant::now();
         let behind = self.mount_new(below, &self.client());
+        let took = began.elapsed();
+        assert!(took < LIMIT, "{below}: {took:?}");
         assert_eq!(behind, alone);
         assert_eq!(self.sidecar.mounted(), own);
         let counted = self.sidecar.because(reason);
