@@ -14,6 +14,7 @@
 mod support;
 
 mod cluster;
+mod crashed;
 mod crashes;
 mod crashing;
 mod damaged;
