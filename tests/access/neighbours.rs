@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::faulty::{Verdict, answer};
+use support::over::OverAfter;
 use support::played::{Played, refused};
 use support::push::Client;
 use support::registry::Registry;
@@ -154,6 +155,7 @@ fn guessing_starves_nobody_who_was_right_before() {
                 }
             });
         }
+        let _over = OverAfter(&done);
         // Until no decision is remembered any more.
         sleep(Duration::from_millis(10_500));
         for turn in 0..40 {
@@ -161,7 +163,6 @@ fn guessing_starves_nobody_who_was_right_before() {
                 .mount(&format!("t{turn}"), &digest, "source")
                 .expect(201);
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(sidecar.mounted(), 41);
     assert!(sidecar.mounts("forwarded", "overload") > 0);
@@ -230,13 +231,13 @@ fn questions_without_an_answer_hold_nobody_up() {
             let digest = &digest;
             scope.spawn(move || client.mount(&format!("slow/{user}"), digest, "source"));
         }
+        let _over = OverAfter(&over);
         wait_until("all of them wait", || waiting.load(Ordering::Relaxed) == 3);
         for turn in 0..10 {
             alice
                 .mount(&format!("t{turn}"), &digest, "source")
                 .expect(201);
         }
-        over.store(true, Ordering::Relaxed);
     });
 }
 

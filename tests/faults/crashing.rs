@@ -7,17 +7,17 @@
 use crate::support::played::Played;
 use crate::support::push::mount_target;
 use crate::support::registry::Registry;
-use crate::support::sidecar::{self, Sidecar};
+use crate::support::sidecar::Sidecar;
 use crate::support::store::Store;
 use crate::support::wait_until;
 use crate::support::wire::Request;
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use uuid::Uuid;
 
 const CLIENTS: usize = 4;
@@ -63,15 +63,22 @@ pub struct Tally {
     pub left: u64,
 }
 
+/// How far a sidecar has come.
+#[derive(Default)]
+struct Life {
+    has_mounted: AtomicBool,
+    is_over: AtomicBool,
+}
+
 pub struct Crashing {
     pub random: Random,
     pub tally: Tally,
-    played: Played,
-    registry: Registry,
+    pub played: Played,
+    pub registry: Registry,
     digests: Vec<String>,
     /// What the last round's clients do not know about.
-    unanswered: BTreeSet<Pair>,
-    rounds: usize,
+    pub unanswered: BTreeSet<Pair>,
+    pub rounds: usize,
 }
 
 impl Crashing {
@@ -102,17 +109,24 @@ impl Crashing {
             config["mount"] = json!({"time_budget": "30s"});
         });
         self.push_again(&sidecar);
+        let elsewhere = self.elsewhere();
         let (mut received, mut unanswered) = (BTreeSet::new(), BTreeSet::new());
-        let is_dead = AtomicBool::new(false);
+        let life = Life::default();
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|client| {
-                    let (this, port, is_dead) = (&*self, sidecar.port, &is_dead);
-                    scope.spawn(move || this.mount_until_the_end(client, port, is_dead))
+                    let (this, port, life) = (&*self, sidecar.port, &life);
+                    scope.spawn(move || this.mount_until_the_end(client, port, life))
                 })
                 .collect();
+            // Every other one dies among its first mounts, however slow the machine is.
+            if self.rounds % 2 == 1 {
+                wait_until("a mount is made", || {
+                    life.has_mounted.load(Ordering::Relaxed)
+                });
+            }
             std::thread::sleep(before_the_kill);
-            is_dead.store(true, Ordering::Relaxed);
+            life.is_over.store(true, Ordering::Relaxed);
             sidecar.signal(Signal::KILL);
             for client in clients {
                 let (told, last) = client.join().unwrap();
@@ -123,6 +137,7 @@ impl Crashing {
         assert!(!sidecar.ended().success());
         self.unanswered = unanswered;
         self.look_at(&received);
+        assert_eq!(self.elsewhere(), elsewhere);
         self.rounds += 1;
     }
 
@@ -144,7 +159,7 @@ impl Crashing {
         &self,
         client: usize,
         port: u16,
-        is_dead: &AtomicBool,
+        life: &Life,
     ) -> (Vec<Pair>, Option<Pair>) {
         let mut told = Vec::new();
         for at in 0..MOST {
@@ -153,11 +168,14 @@ impl Crashing {
             let digest = self.digests[at % BLOBS].clone();
             let request = Request::new("POST", &mount_target(&target, &digest, "source"));
             match request.try_send(port) {
-                Ok(answer) if answer.status == 201 => told.push((target, digest)),
+                Ok(answer) if answer.status == 201 => {
+                    told.push((target, digest));
+                    life.has_mounted.store(true, Ordering::Relaxed);
+                }
                 // Left to the registry, as where the machine stood still for seconds.
                 Ok(answer) => assert_eq!(answer.status, 202, "{answer:?}"),
                 Err(error) => {
-                    assert!(is_dead.load(Ordering::Relaxed), "{target}: {error}");
+                    assert!(life.is_over.load(Ordering::Relaxed), "{target}: {error}");
                     return (told, Some((target, digest)));
                 }
             }
@@ -165,87 +183,7 @@ impl Crashing {
         (told, None)
     }
 
-    fn look_at(&mut self, received: &BTreeSet<Pair>) {
-        let store = &self.played.store;
-        let round = format!("round{}", self.rounds);
-        let (mut links, mut left) = (BTreeSet::new(), 0);
-        let place = store.repository(&round);
-        for file in Store::new(&place).files() {
-            let Some((target, digest, name)) = parts(&file) else {
-                panic!("{file} is neither a link nor beside one");
-            };
-            match name {
-                "link" => {
-                    let content = fs::read_to_string(place.join(&file)).unwrap();
-                    assert_eq!(content, digest, "{file}");
-                    links.insert((format!("{round}/{target}"), digest));
-                }
-                name => {
-                    assert!(is_ours(name), "{file}");
-                    left += 1;
-                }
-            }
-        }
-        for (target, digest) in received {
-            let pair = (target.clone(), digest.clone());
-            assert!(links.contains(&pair), "{target} was told of {digest}");
-            self.registry.client().pull(target, digest);
-        }
-        self.tally.received += received.len() as u64;
-        self.tally.unanswered += self.unanswered.len() as u64;
-        self.tally.untold += links.difference(received).count() as u64;
-        self.tally.left += left;
-    }
-
     fn link(&self, target: &str, digest: &str) -> Option<String> {
         fs::read_to_string(self.played.store.link(target, digest)).ok()
     }
-
-    /// The walk takes those leftovers that are old, and touches nothing else.
-    pub fn walk_takes_what_is_old(&self) {
-        let left = self.played.store.stray_files();
-        let (old, young): (Vec<_>, Vec<_>) =
-            left.iter().enumerate().partition(|(at, _)| at % 2 == 0);
-        for half in [old, young] {
-            let half: Vec<_> = half.into_iter().map(|(_, file)| file).collect();
-            for file in &half {
-                make_old(&self.played.store.root.join(file));
-            }
-            let mut wanted = self.played.store.files();
-            wanted.retain(|file| !half.contains(&file));
-            self.walk();
-            assert_eq!(self.played.store.files(), wanted);
-        }
-        assert_eq!(self.played.store.stray_files(), [""; 0]);
-    }
-
-    fn walk(&self) {
-        let mut config = sidecar::config(&self.played.upstream.url(), &self.played.store.root);
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
-        let sidecar = Sidecar::from(&config);
-        wait_until("the walk is done", || {
-            let ended = "crossmount_walk_last_completed_timestamp_seconds";
-            sidecar.metric(ended, &[]) > 0.0
-        });
-    }
-}
-
-fn make_old(file: &std::path::Path) {
-    let hours = Duration::from_secs(2 * 60 * 60);
-    let file = File::options().write(true).open(file).unwrap();
-    file.set_modified(SystemTime::now() - hours).unwrap();
-}
-
-/// `<target>/_layers/sha256/<hex>/<name>` as target, digest and name.
-fn parts(file: &str) -> Option<(&str, String, &str)> {
-    let (target, rest) = file.split_once("/_layers/")?;
-    let (folder, name) = rest.rsplit_once('/')?;
-    Some((target, folder.replace('/', ":"), name))
-}
-
-/// Whether a file has the name of our temporary files.
-fn is_ours(name: &str) -> bool {
-    let id = name.strip_prefix("link.crossmount.");
-    let id = id.and_then(|rest| rest.strip_suffix(".tmp"));
-    id.is_some_and(|id| Uuid::try_parse(id).is_ok())
 }

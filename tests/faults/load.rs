@@ -1,53 +1,22 @@
 //! Everything at once, for long: nothing grows, nothing fails that the registry alone would serve,
 //! and nothing becomes slower than the registry becomes.
 
+use crate::steady::{Sample, Windows, nothing_grows, nothing_slows_down};
 use crate::{needs, support};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::figures::{amount, note};
-use support::load::{Mixed, PASSWORD, Step, Timed, USER, layers};
+use support::load::{Mixed, PASSWORD, Timed, USER, layers};
+use support::over::OverAfter;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
+use support::store::Store;
 use support::wait_until;
 
 const CLIENTS: u64 = 4;
-
-/// What the process holds at a moment.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    at: Instant,
-    memory: u64,
-    descriptors: u64,
-    threads: u64,
-}
-
-/// The times in which what happens is compared: after the process has warmed up, and at the end.
-struct Windows {
-    warm: Instant,
-    early: Instant,
-    late: Instant,
-}
-
-impl Windows {
-    fn of(start: Instant, long: Duration) -> Self {
-        let warm = amount(long / 6, Duration::from_secs(300));
-        let rest = long.saturating_sub(warm) / 3;
-        Self {
-            warm: start + warm,
-            early: start + warm + rest,
-            late: start + long.saturating_sub(rest),
-        }
-    }
-
-    fn is_early(&self, at: Instant) -> bool {
-        (self.warm..self.early).contains(&at)
-    }
-
-    fn is_late(&self, at: Instant) -> bool {
-        at >= self.late
-    }
-}
+/// How old a session is that nobody comes back to: longer than any step takes.
+const ABANDONED: Duration = Duration::from_secs(90);
 
 #[test]
 fn under_mixed_load_nothing_grows_fails_or_slows_down() {
@@ -66,24 +35,28 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
     }
     sidecar.prove_as(&owner);
 
-    let long = Duration::from_secs(amount(45, 1800));
+    let long = Duration::from_secs(amount(60, 1800));
     let (start, ended) = (Instant::now(), AtomicBool::new(false));
     let windows = Windows::of(start, long);
     let (clients, samples) = std::thread::scope(|scope| {
         let clients: Vec<_> = (1..=CLIENTS)
             .map(|number| {
                 let mut client = Mixed::new(number, alone.port, sidecar.port);
+                let ended = &ended;
                 scope.spawn(move || {
-                    while start.elapsed() < long {
+                    let _over = OverAfter(ended);
+                    while start.elapsed() < long && !ended.load(Ordering::Relaxed) {
                         client.step();
                     }
                     client
                 })
             })
             .collect();
-        let samples = scope.spawn(|| sample(&sidecar, &ended));
+        let samples = scope.spawn(|| {
+            let _over = OverAfter(&ended);
+            sample(&sidecar, &ended, [&alone.store, &behind.store])
+        });
         let clients: Vec<_> = clients.into_iter().map(|it| it.join().unwrap()).collect();
-        ended.store(true, Ordering::Relaxed);
         (clients, samples.join().unwrap())
     });
 
@@ -129,8 +102,8 @@ fn steps(timed: &[Timed]) -> String {
     words.join(", ")
 }
 
-fn sample(sidecar: &Sidecar, ended: &AtomicBool) -> Vec<Sample> {
-    let mut samples = Vec::new();
+fn sample(sidecar: &Sidecar, ended: &AtomicBool, stores: [&Store; 2]) -> Vec<Sample> {
+    let (mut samples, mut swept) = (Vec::new(), Instant::now());
     while !ended.load(Ordering::Relaxed) {
         samples.push(Sample {
             at: Instant::now(),
@@ -138,76 +111,13 @@ fn sample(sidecar: &Sidecar, ended: &AtomicBool) -> Vec<Sample> {
             descriptors: sidecar.descriptors() as u64,
             threads: sidecar.threads(),
         });
+        if swept.elapsed() > ABANDONED {
+            for store in stores {
+                store.sweep_sessions(ABANDONED);
+            }
+            swept = Instant::now();
+        }
         std::thread::sleep(Duration::from_millis(250));
     }
     samples
-}
-
-/// What the process holds at most, early and late.
-fn nothing_grows(windows: &Windows, samples: &[Sample]) -> String {
-    let most = |of: fn(&Sample) -> u64, is_in: &dyn Fn(Instant) -> bool| {
-        let all = samples.iter().filter(|sample| is_in(sample.at)).map(of);
-        all.max().expect("a sample")
-    };
-    let both = |of| {
-        let early = most(of, &|at| windows.is_early(at));
-        (early, most(of, &|at| windows.is_late(at)))
-    };
-    let memory = both(|sample| sample.memory);
-    let descriptors = both(|sample| sample.descriptors);
-    let threads = both(|sample| sample.threads);
-    // An allocator keeps a little of each thread's worst moment.
-    assert!(memory.1 < memory.0 + memory.0 / 4 + 4096, "{memory:?} kB");
-    assert!(descriptors.1 <= descriptors.0 + 20, "{descriptors:?}");
-    assert!(threads.1 <= threads.0 + 8, "{threads:?}");
-    format!(
-        "memory {:.1} MiB, then {:.1}; descriptors {}, then {}; threads {}, then {}",
-        mib(memory.0),
-        mib(memory.1),
-        descriptors.0,
-        descriptors.1,
-        threads.0,
-        threads.1
-    )
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a figure to read")]
-fn mib(kilobytes: u64) -> f64 {
-    kilobytes as f64 / 1024.0
-}
-
-/// Medians early and late, each beside that of the registry alone in the same time.
-fn nothing_slows_down(windows: &Windows, timed: &[Timed]) -> String {
-    let mut words = Vec::new();
-    for step in [Step::Pull, Step::Mount, Step::Push] {
-        let of = |is_in: &dyn Fn(Instant) -> bool| {
-            let all: Vec<_> = timed
-                .iter()
-                .filter(|one| one.step == step && is_in(one.at))
-                .collect();
-            let alone = median(all.iter().map(|one| one.alone));
-            let behind = median(all.iter().map(|one| one.behind));
-            (behind, behind.as_secs_f64() / alone.as_secs_f64())
-        };
-        let (early, late) = (
-            of(&|at| windows.is_early(at)),
-            of(&|at| windows.is_late(at)),
-        );
-        // The machine's own noise comes to both of them.
-        assert!(
-            late.1 < early.1 * 3.0 + 0.5,
-            "{step:?}: {early:?}, then {late:?}"
-        );
-        words.push(format!(
-            "{step:?} {:.1?}, then {:.1?} ({:.2}, then {:.2} of alone)",
-            early.0, late.0, early.1, late.1
-        ));
-    }
-    words.join(", ")
-}
-
-fn median(times: impl Iterator<Item = Duration>) -> Duration {
-    let mut times: Vec<_> = times.collect();
-    times.sort();
-    times[times.len() / 2]
 }

@@ -14,6 +14,7 @@
 mod support;
 
 mod cluster;
+mod crashed;
 mod crashes;
 mod crashing;
 mod damaged;
@@ -30,6 +31,7 @@ mod sizes;
 mod slow_clients;
 mod smuggling_alike;
 mod smuggling_seen;
+mod steady;
 mod storage_hung;
 mod storage_refusing;
 mod storage_shared;

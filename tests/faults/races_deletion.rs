@@ -2,6 +2,7 @@
 
 use crate::races_mounts::{Attempt, Layer, Mounters, all_are_readable};
 use crate::{needs, support};
+use serde_json::json;
 use std::fs;
 use std::time::{Duration, Instant};
 use support::bytes_from;
@@ -52,8 +53,17 @@ impl Race<'_> {
     }
 }
 
+/// A folder that stands still for a moment is not what is looked at here.
+fn patient(registry: &Registry) -> Sidecar {
+    let sidecar = Sidecar::with(registry, |config| {
+        config["mount"] = json!({"time_budget": "30s"});
+    });
+    sidecar.prove();
+    sidecar
+}
+
 fn races(tried: &str, registry: &Registry, delete: impl Fn(&Layer, usize, &Sidecar)) {
-    let sidecar = Sidecar::proved(registry);
+    let sidecar = patient(registry);
     let (mut all, mut mounted) = (0, 0);
     for round in 0..amount(12, 300) {
         let race = Race {
@@ -109,7 +119,7 @@ fn a_mount_that_races_with_the_removal_of_its_source_folder_is_readable_or_an_up
 fn a_mount_that_races_with_the_removal_of_its_target_fails_no_later_one() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = patient(&registry);
     let client = sidecar.client();
     let digest = client.upload("source", b"a layer whose targets go away");
     let layer = Layer {

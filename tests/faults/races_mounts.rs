@@ -4,6 +4,7 @@ use crate::support;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use support::over::OverAfter;
 use support::push::{Client, mount_target};
 use support::registry::Registry;
 use support::wait_until;
@@ -63,18 +64,11 @@ impl Mounters {
 
     /// Mounts by this many clients at once while `meanwhile` does its worst.
     pub fn during(&self, clients: usize, meanwhile: impl FnOnce()) -> Vec<Attempt> {
-        /// Ends the clients also where `meanwhile` panics.
-        struct End<'a>(&'a AtomicBool);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
         std::thread::scope(|scope| {
             for _ in 0..clients {
                 scope.spawn(|| self.work());
             }
-            let _end = End(&self.is_over);
+            let _over = OverAfter(&self.is_over);
             meanwhile();
         });
         self.attempts()

@@ -1,6 +1,7 @@
 //! A store that gives no answer for a while, as a network's does: FUSE, its process stopped.
 
-use crate::hanging::{BLOB, BUDGET, Hanging, Whose, sidecar_of};
+use crate::damaged::{discovering, mount_until};
+use crate::hanging::{BLOB, BUDGET, Hanging, Whose, passing, sidecar_of, time};
 use crate::support::pieces::MOST_MEMORY;
 use crate::support::{figures, wait_until, wire};
 use crate::{needs, needs_mounts};
@@ -10,24 +11,36 @@ use std::time::{Duration, Instant};
 /// The threads that may be held by the store, and one more for readiness; the rest is room.
 const MOST_HELD: u64 = 16 + 1 + 4;
 
-/// How long the store hangs.
-fn time() -> Duration {
-    Duration::from_secs(figures::amount(6, 30))
-}
-
 #[test]
 fn a_store_that_hangs_leaves_mounts_to_the_registry_and_nothing_else_waits_for_it() {
     needs!("docker-registry", "bindfs");
     needs_mounts!();
     let hanging = Hanging::start(Whose::Sidecars);
+    hangs_and_comes_back(&hanging, "store that hangs", 0);
+}
+
+#[test]
+fn where_heads_come_true_and_blobs_are_hashed_nothing_waits_for_a_store_that_hangs_either() {
+    needs!("docker-registry", "bindfs");
+    needs_mounts!();
+    let hanging = Hanging::with(Whose::Sidecars, discovering);
+    mount_until(&hanging.sidecar, &hanging.digest, "good");
+    let tried = "store that hangs, with discovery.on_head and store.verify,";
+    hangs_and_comes_back(&hanging, tried, 1);
+}
+
+/// `heads` of what passes by ask the store too.
+fn hangs_and_comes_back(hanging: &Hanging, tried: &str, heads: u64) {
     hanging.mounts_itself("before");
     let (threads, own) = (hanging.threads(), hanging.sidecar.mounted());
     hanging.seen.hang();
     let seen = hanging.stream(time(), figures::amount(40, 200));
     let (mounts, passed) = (seen.mounts.into_inner(), seen.passed.into_inner());
     assert_eq!(hanging.sidecar.mounted(), own);
-    assert_eq!(hanging.sidecar.because("timeout"), mounts);
-    assert!(passed > 20, "only {passed} uploads and pulls");
+    let timeouts = hanging.sidecar.because("timeout");
+    assert_eq!(timeouts, mounts + heads * passed);
+    assert!(seen.held > 0, "no thread waited for the store");
+    assert!(passed > 10, "only {passed} uploads and pulls");
     assert!(
         seen.threads <= threads + MOST_HELD,
         "{threads}, then {}",
@@ -37,15 +50,16 @@ fn a_store_that_hangs_leaves_mounts_to_the_registry_and_nothing_else_waits_for_i
     hanging.seen.go_on();
     hanging.is_well_again();
     let tried = format!(
-        "store that hangs for {} s, the registry's view of it not",
+        "{tried} for {} s, the registry's view of it not",
         time().as_secs()
     );
     let happened = format!(
         "mounts made by the registry in our place, the slowest after {} ms of a budget of {} ms; \
-         {passed} uploads with their pulls meanwhile; at most {} threads more, {} MB in all; \
+         {passed} uploads with their pulls meanwhile, the slowest in {} ms; at most {} threads more, {} MB in all; \
          mounts our own by themselves afterwards",
-        seen.slowest.into_inner(),
+        seen.slowest_mount.into_inner(),
         BUDGET.as_millis(),
+        seen.slowest_pass.into_inner(),
         seen.threads.saturating_sub(threads),
         seen.memory / 1024,
     );
@@ -75,7 +89,9 @@ fn where_the_registry_hangs_too_what_needs_no_store_is_answered_and_nothing_is_l
             })
             .collect();
         while start.elapsed() < most {
+            let asked = Instant::now();
             hanging.client().get("/v2/").expect(200);
+            assert!(asked.elapsed() < passing(), "{:?}", asked.elapsed());
             assert!(hanging.threads() <= threads + MOST_HELD);
             answered += 1;
             std::thread::sleep(Duration::from_millis(20));
@@ -120,7 +136,7 @@ fn it_starts_beside_a_store_that_hangs_and_ends_beside_one() {
     let status = hanging.sidecar.ended();
     assert!(status.success(), "{status}");
 
-    hanging.sidecar = sidecar_of(&hanging.registry, &hanging.seen);
+    hanging.sidecar = sidecar_of(&hanging.registry, &hanging.seen, |_| ());
     hanging.pass("while it hangs");
     let client = hanging.client();
     client

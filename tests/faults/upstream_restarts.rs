@@ -8,6 +8,7 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 use support::figures::{amount, note};
 use support::image::{Blob, Image};
+use support::over::OverAfter;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::wire;
@@ -66,12 +67,13 @@ fn a_registry_that_restarts_under_load_costs_no_more_than_its_absence() {
                 scope.spawn(move || load.work(worker))
             })
             .collect();
+        let over = OverAfter(&load.is_over);
         for round in 0..restarts {
             load.wait_for_images(3);
             absences.push(interrupt(&mut registry, round));
         }
         load.wait_for_images(2 * CLIENTS);
-        load.is_over.store(true, Ordering::Relaxed);
+        drop(over);
         workers
             .into_iter()
             .flat_map(|worker| worker.join().unwrap())

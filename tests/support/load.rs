@@ -330,6 +330,9 @@ impl Mixed {
     fn broken_off(&mut self, behind: bool) -> io::Result<String> {
         let (layer, name) = (self.shared(), self.own());
         let opened = self.ask(behind, "POST", &format!("/v2/{name}/blobs/uploads/"), b"")?;
+        if opened.status != 202 {
+            return Ok(format!("{}", opened.status));
+        }
         let login = format!("Basic {}", self.login);
         let port = self.end(behind).port;
         let put = Request::new("PUT", &closing(&opened, &digest_of(b"never whole")))
@@ -344,6 +347,6 @@ impl Mixed {
         let mut connection = Connection::to(port)?;
         connection.write(&get.bytes(port))?;
         let head = connection.head()?.status;
-        Ok(format!("{} {head}", opened.status))
+        Ok(format!("202 {head}"))
     }
 }

@@ -19,6 +19,7 @@ pub mod image;
 pub mod load;
 pub mod mounted;
 pub mod odd;
+pub mod over;
 pub mod pair;
 pub mod pieces;
 pub mod played;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The folder that a registry calls its root directory.
 #[derive(Debug, Clone)]
@@ -83,12 +84,32 @@ impl Store {
             .collect()
     }
 
+    /// Takes away the upload sessions of repositories with two parts in their name that were begun
+    /// so long ago: the registry answers a DELETE by 404 where a PUT has broken off.
+    pub fn sweep_sessions(&self, age: Duration) {
+        let all = |below: Vec<PathBuf>| below.into_iter().flat_map(|folder| folders(&folder));
+        let repositories = all(folders(&self.repository(""))).map(|it| it.join("_uploads"));
+        for session in all(repositories.collect()) {
+            let begun = fs::metadata(session.join("startedat")).and_then(|it| it.modified());
+            if begun.is_ok_and(|begun| begun.elapsed().is_ok_and(|old| old > age)) {
+                let _ = fs::remove_dir_all(session);
+            }
+        }
+    }
+
     /// The temporary files that a link may leave behind.
     pub fn stray_files(&self) -> Vec<String> {
         let mut files = self.files();
         files.retain(|file| file.contains("/_layers/") && !file.ends_with("/link"));
         files
     }
+}
+
+/// The folders that `folder` has, by name.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.is_dir()).collect()
 }
 
 /// All that lies below `folder`, for a comparison of before and after.

@@ -4,6 +4,7 @@ use super::registry::Registry;
 use super::sidecar::{self, Sidecar};
 use super::wait_until;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -104,6 +105,30 @@ pub fn noting_at(places: &[&Path], calls: &str, faults: &[&str], log: &Path) -> 
 pub fn noted(log: &Path) -> Vec<Call> {
     let text = fs::read_to_string(log).unwrap_or_default();
     text.lines().filter_map(call).collect()
+}
+
+/// How many calls that name a path below `place` strace has made slower. Where another thread's
+/// call came between, a line says only that the thread's call has gone on.
+pub fn delayed(log: &Path, place: &Path) -> usize {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let (mut begun, mut count) = (BTreeMap::new(), 0);
+    for (line, (thread, call)) in text
+        .lines()
+        .filter_map(|it| Some((it, it.split_once(' ')?)))
+    {
+        let is_resumed = call.trim_start().starts_with("<... ");
+        let call = if is_resumed {
+            begun.remove(thread).unwrap_or_default()
+        } else {
+            call
+        };
+        if line.ends_with("<unfinished ...>") {
+            begun.insert(thread, call);
+        }
+        let is_there = call.contains(&*place.to_string_lossy());
+        count += usize::from(is_there && line.ends_with("(DELAYED)"));
+    }
+    count
 }
 
 pub struct Traced {

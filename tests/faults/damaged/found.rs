@@ -27,33 +27,48 @@ fn is_never_mounted(registry: &Registry, sidecar: &Sidecar, digest: &str, target
     assert!(sidecar.because("blob_damaged") >= damaged + 2);
 }
 
-#[test]
-fn damage_before_the_first_mount_is_found_and_never_mounted() {
-    needs!("docker-registry");
+/// Damages one blob after the other, in every way and from the first byte to the last; `before` and
+/// `after` get its digest and what number it is. Returns how many there were.
+fn damage_all(
+    registry: &Registry,
+    sidecar: &Sidecar,
+    before: impl Fn(&str, u64),
+    after: impl Fn(&str, u64),
+) -> u64 {
     let rounds = figures::amount(1, 40);
-    let registry = Registry::with_hot_cache();
-    let sidecar = verifying(&registry, discovering);
     let mut tried = 0;
     for round in 0..rounds {
         for damage in Damage::ALL {
             let bytes = bytes_from(&format!("{damage:?} {round}"), SIZE);
             let digest = sidecar.client().upload("source", &bytes);
-            // From the first byte to the last.
+            before(&digest, tried);
             let at = (SIZE - 1) * round / (rounds - 1).max(1);
             damage.happens_to(&registry.store, &digest, &bytes, at);
-            mount_until(&sidecar, &digest, "damaged");
-            // The registry's cache vouches for it still, and would mount it.
-            let ghost = registry.client().mount("ghost", &digest, "source");
-            ghost.expect(201);
+            after(&digest, tried);
             let target = format!("target/{tried}");
-            is_never_mounted(&registry, &sidecar, &digest, &target);
+            is_never_mounted(registry, sidecar, &digest, &target);
             sidecar.client().head_blob(&target, &digest).expect(404);
             assert!(!registry.store.has_link(&target, &digest));
             tried += 1;
-            assert_eq!(hashed(&sidecar, "damaged"), tried);
-            assert_eq!(alarms(&sidecar, tried).last(), Some(&digest));
+            assert_eq!(hashed(sidecar, "damaged"), tried);
+            assert_eq!(alarms(sidecar, tried).last(), Some(&digest));
         }
     }
+    tried
+}
+
+#[test]
+fn damage_before_the_first_mount_is_found_and_never_mounted() {
+    needs!("docker-registry");
+    let registry = Registry::with_hot_cache();
+    let sidecar = verifying(&registry, discovering);
+    let found = |digest: &str, _| {
+        mount_until(&sidecar, digest, "damaged");
+        // The registry's cache vouches for it still, and would mount it.
+        let ghost = registry.client().mount("ghost", digest, "source");
+        ghost.expect(201);
+    };
+    let tried = damage_all(&registry, &sidecar, |_, _| (), found);
     assert_eq!(sidecar.mounted(), 0);
     figures::note(
         "Damaged blobs",
@@ -66,35 +81,25 @@ fn damage_before_the_first_mount_is_found_and_never_mounted() {
 #[test]
 fn damage_to_a_blob_that_was_good_is_not_mounted_even_once() {
     needs!("docker-registry");
-    let rounds = figures::amount(1, 40);
     let registry = Registry::with_hot_cache();
     let sidecar = verifying(&registry, discovering);
-    let mut tried = 0;
-    for round in 0..rounds {
-        for damage in Damage::ALL {
-            let bytes = bytes_from(&format!("{damage:?} {round}"), SIZE);
-            let digest = sidecar.client().upload("source", &bytes);
-            mount_until(&sidecar, &digest, "good");
-            let mounted = sidecar.mounted();
-            let good = format!("good/{tried}");
-            sidecar.client().mount(&good, &digest, "source").expect(201);
-            assert_eq!(sidecar.mounted(), mounted + 1);
-
-            let at = (SIZE - 1) * round / (rounds - 1).max(1);
-            damage.happens_to(&registry.store, &digest, &bytes, at);
-            let (target, found) = (format!("target/{tried}"), hashed(&sidecar, "damaged"));
-            let at_once = sidecar.client().mount(&target, &digest, "source");
-            at_once.expect(202);
-            wait_until("it is found", || hashed(&sidecar, "damaged") > found);
-            is_never_mounted(&registry, &sidecar, &digest, &target);
-            sidecar.client().head_blob(&target, &digest).expect(404);
-            assert!(!registry.store.has_link(&target, &digest));
-            assert_eq!(sidecar.mounted(), mounted + 1);
-            tried += 1;
-        }
-    }
-    assert_eq!(hashed(&sidecar, "damaged"), tried);
-    alarms(&sidecar, tried);
+    let good = |digest: &str, number| {
+        mount_until(&sidecar, digest, "good");
+        let target = format!("good/{number}");
+        sidecar
+            .client()
+            .mount(&target, digest, "source")
+            .expect(201);
+        assert_eq!(sidecar.mounted(), number + 1);
+    };
+    let found = |digest: &str, number| {
+        let target = format!("target/{number}");
+        let at_once = sidecar.client().mount(&target, digest, "source");
+        at_once.expect(202);
+        wait_until("it is found", || hashed(&sidecar, "damaged") > number);
+    };
+    let tried = damage_all(&registry, &sidecar, good, found);
+    assert_eq!(sidecar.mounted(), tried, "none but while it was good");
     figures::note(
         "Damaged blobs",
         "a bit flipped, a file cut short, a file too long, after the blob was found good",

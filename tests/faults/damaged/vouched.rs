@@ -3,6 +3,7 @@
 use super::{Damage, SIZE, alarms, discovering, hashed, mount_until, on, verifying, waiting};
 use crate::{needs, support};
 use serde_json::json;
+use std::time::{Duration, Instant};
 use support::bytes_from;
 use support::played::Played;
 use support::registry::Registry;
@@ -115,6 +116,24 @@ fn nobody_waits_for_a_blob_that_is_being_hashed() {
     assert_eq!(sidecar.mounts("native", "blob_unverified"), 41);
     sidecar.signal(rustix::process::Signal::TERM);
     assert!(sidecar.ended().success());
+}
+
+#[test]
+fn a_blob_is_hashed_no_faster_than_the_rate_allows() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = verifying(&registry, |config| {
+        on(config);
+        config["store"]["verify_rate"] = "100KiB".into();
+    });
+    let digest = sidecar
+        .client()
+        .upload("source", &bytes_from("paced", SIZE));
+    let begin = Instant::now();
+    mount_until(&sidecar, &digest, "good");
+    // Three seconds' worth, of which the last piece is paid for after it was read.
+    let took = begin.elapsed();
+    assert!(took > Duration::from_millis(2500), "{took:?}");
 }
 
 #[test]

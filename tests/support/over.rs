@@ -1,0 +1,12 @@
+//! Threads that go on until it is over.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Says that it is over when it goes, also where a panic takes it: others would go on for ever.
+pub struct OverAfter<'a>(pub &'a AtomicBool);
+
+impl Drop for OverAfter<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
