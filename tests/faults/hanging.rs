@@ -4,7 +4,7 @@ use crate::support::mounted::Served;
 use crate::support::push::Client;
 use crate::support::registry::Registry;
 use crate::support::sidecar::{self, Sidecar};
-use crate::support::{digest_of, wait_until, wire};
+use crate::support::{End, digest_of, wait_until, wire};
 use serde_json::json;
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -154,6 +154,7 @@ impl Hanging {
                     }
                 });
             }
+            let _end = End(&over);
             while start.elapsed() < time {
                 threads = self.threads().max(threads);
                 memory = self.sidecar.memory("VmRSS").max(memory);
@@ -162,7 +163,6 @@ impl Hanging {
                 wire::get(self.sidecar.admin, "/healthz").expect(200);
                 std::thread::sleep(Duration::from_millis(50));
             }
-            over.store(true, Ordering::Relaxed);
         });
         (seen.threads, seen.memory) = (threads, memory);
         seen

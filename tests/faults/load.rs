@@ -9,7 +9,7 @@ use support::figures::{amount, note};
 use support::load::{Mixed, PASSWORD, Step, Timed, USER, layers};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::wait_until;
+use support::{End, wait_until};
 
 const CLIENTS: u64 = 4;
 
@@ -82,8 +82,9 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
             })
             .collect();
         let samples = scope.spawn(|| sample(&sidecar, &ended));
+        let end = End(&ended);
         let clients: Vec<_> = clients.into_iter().map(|it| it.join().unwrap()).collect();
-        ended.store(true, Ordering::Relaxed);
+        drop(end);
         (clients, samples.join().unwrap())
     });
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::push::{Client, mount_target};
 use support::registry::Registry;
-use support::wait_until;
+use support::{End, wait_until};
 
 /// A layer that is mounted from a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +63,6 @@ impl Mounters {
 
     /// Mounts by this many clients at once while `meanwhile` does its worst.
     pub fn during(&self, clients: usize, meanwhile: impl FnOnce()) -> Vec<Attempt> {
-        /// Ends the clients also where `meanwhile` panics.
-        struct End<'a>(&'a AtomicBool);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
         std::thread::scope(|scope| {
             for _ in 0..clients {
                 scope.spawn(|| self.work());

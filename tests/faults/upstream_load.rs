@@ -112,6 +112,9 @@ impl Load {
             let repository = format!("pushed/by{worker}/{number}");
             let image = Image::of(&[&repository], 20_000);
             while self.push(&repository, &image).is_none() {
+                if self.is_over.load(Ordering::Relaxed) {
+                    return done;
+                }
                 sleep(Duration::from_millis(20));
             }
             for blob in image.blobs().chain([&self.common]) {

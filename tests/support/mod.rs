@@ -46,7 +46,7 @@ pub mod wire;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything that polls may take: the machines that run the tests are shared and noisy.
@@ -58,6 +58,15 @@ pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
     while !ready() {
         assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Tells threads that it is over, also where this one panics: a scope waits for them all.
+pub struct End<'a>(pub &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
