@@ -28,6 +28,7 @@ mod races_collector;
 mod races_deletion;
 mod races_mounts;
 mod sizes;
+mod slow_bodies;
 mod slow_clients;
 mod smuggling_alike;
 mod smuggling_seen;

@@ -1,17 +1,21 @@
 //! Ten thousand connections, and more of them than the process may have.
 
-use crate::support;
+use crate::{needs, support};
 use rustix::process::Signal;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::faulty::{Faulty, in_front_of};
 use support::figures::note;
+use support::image::Image;
+use support::registry::Registry;
 use support::sidecar::{self, BINARY, Sidecar};
 use support::wire::{Connection, Request};
 use support::{process, wait_until};
 
 const MANY: usize = 10_000;
+/// Requests in flight at once.
+const AT_ONCE: usize = 200;
 
 fn ask(connection: &mut Connection, port: u16) {
     let request = Request::new("GET", "/v2/").bytes(port);
@@ -19,11 +23,30 @@ fn ask(connection: &mut Connection, port: u16) {
     connection.answer("GET").unwrap().expect(200);
 }
 
+/// Each asks before any is answered.
+fn ask_at_once(connections: &mut [Connection], port: u16) {
+    let request = Request::new("GET", "/v2/").bytes(port);
+    for connection in &mut *connections {
+        connection.write(&request).unwrap();
+    }
+    for connection in connections {
+        connection.answer("GET").unwrap().expect(200);
+    }
+}
+
 #[test]
 fn ten_thousand_connections_are_held_and_given_back() {
+    needs!("docker-registry");
     assert!(process::allow_descriptors(MANY as u64 + 5000), "not root?");
-    let upstream = Faulty::saying("fine");
-    let (sidecar, _root) = in_front_of(&upstream, |_| ());
+    let registry = Registry::start();
+    let sidecar = Sidecar::with(&registry, |config| {
+        // Kept connections to the registry are not what is counted here.
+        config["upstream"]["timeouts"] = serde_json::json!({"idle": "1s"});
+    });
+    sidecar.prove();
+    let client = sidecar.client();
+    let image = Image::of(&["a layer", "another"], 200_000);
+    image.push(&client, "source", "v1");
     ask(&mut sidecar.client().connect(), sidecar.port);
     let (descriptors, memory) = (sidecar.descriptors(), sidecar.memory("VmRSS"));
     let mut held: Vec<_> = (0..MANY)
@@ -33,23 +56,34 @@ fn ten_thousand_connections_are_held_and_given_back() {
             connection
         })
         .collect();
-    assert!(sidecar.descriptors() >= descriptors + MANY);
+    assert!(sidecar.descriptors() >= MANY);
     let each = (sidecar.memory("VmRSS") - memory) * 1024 / MANY as u64;
-    for connection in held.iter_mut().step_by(100) {
-        ask(&mut sidecar.client().connect(), sidecar.port);
-        ask(connection, sidecar.port);
+    for (at, some) in held.chunks_mut(MANY / 10).enumerate() {
+        ask_at_once(&mut some[..AT_ONCE], sidecar.port);
+        let target = format!("target/{at}");
+        for blob in image.blobs() {
+            client.mount(&target, &blob.digest, "source").expect(201);
+        }
+        client
+            .put_manifest(&target, "v1", &image.manifest.bytes)
+            .expect(201);
+        image.pull(&client, &target, "v1");
     }
+    assert!(sidecar.descriptors() >= MANY);
     drop(held);
     wait_until("all are given back", || {
         sidecar.descriptors() < descriptors + 20
     });
     ask(&mut sidecar.client().connect(), sidecar.port);
-    assert!(each < 100 * 1024, "{each} bytes for each connection");
+    assert_eq!(sidecar.mounted(), 10 * image.blobs().count() as u64);
+    assert!(each < 48 * 1024, "{each} bytes for each connection");
     note(
         "Hostile clients",
         "connections held at once, each after a request",
         MANY as u64,
-        &format!("all served and given back, {each} bytes of memory for each"),
+        &format!(
+            "all served and given back, mounts and pulls as always meanwhile, {each} bytes of memory for each"
+        ),
     );
 }
 

@@ -116,7 +116,7 @@ fn sizes_are_answered_as_by_the_registry_or_refused() {
 fn heads_that_do_not_end_take_no_more_memory_than_they_send() {
     needs!("docker-registry");
     let pair = Pair::start();
-    let (many, size) = (amount(40, 400), 900 * KIB);
+    let (many, size) = (amount(40, 100), 900 * KIB);
     let before = pair.sidecar.memory("VmRSS");
     let head = format!("GET /v2/ HTTP/1.1\r\nX: {}", "a".repeat(size));
     let unended: Vec<_> = (0..many)

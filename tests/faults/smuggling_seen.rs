@@ -4,11 +4,11 @@ use crate::support;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::figures::{amount, note};
+use support::figures::amount;
 use support::recorder::Recorder;
 use support::sidecar::{self, Sidecar};
-use support::smuggled::{Smuggled, marker, variants};
-use support::splitting::{Manner, judge_each};
+use support::smuggled::{marker, variants};
+use support::splitting::{Manner, conclude, judge_each};
 
 /// Requests by the number of the variant that they belong to.
 type ByNumber = BTreeMap<usize, Vec<(String, String)>>;
@@ -33,9 +33,11 @@ fn look(manner: Manner) {
     let root = tempfile::tempdir().unwrap();
     let sidecar = Sidecar::from(&sidecar::config(&recorder.url(), root.path()));
     let all = variants();
-    let quiet = Duration::from_millis(150);
     let wrong = judge_each(&all, |variant| {
-        let answers = variant.send(sidecar.port, manner, quiet);
+        // Nobody knows whether another variant is answered at all; the plain ones are, and are
+        // worth waiting for on a busy machine.
+        let patience = if variant.is_plain { 10_000 } else { 150 };
+        let answers = variant.send(sidecar.port, manner, Duration::from_millis(patience));
         let refusals = answers.iter().filter(|about| about.status != 200).count();
         let ends_with_it = answers.last().is_none_or(|about| about.status != 200);
         if refusals > 1 || (refusals == 1 && !ends_with_it) {
@@ -89,27 +91,22 @@ fn look(manner: Manner) {
                 variant.name
             ));
         }
-        if variant.is_plain && has_hidden(&whole, variant) {
-            wrong.push(format!("the hidden request came out: {}", variant.name));
+        let has = |kind| {
+            let marker = marker(kind, variant.number);
+            whole.iter().any(|(_, target)| target.contains(&marker))
+        };
+        // What comes before its time is read by nobody.
+        let has_all = has("first") && (has("last") || manner != Manner::InTurn);
+        if variant.is_plain && (has("hidden") || !has_all) {
+            wrong.push(format!("plain, and seen {whole:?}: {}", variant.name));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
-    note(
-        "Hostile clients",
+    conclude(
         &format!("request smuggling, {manner:?}"),
-        all.len() as u64,
+        &all,
+        &wrong,
         "the upstream saw the requests that the sidecar understood, and no other",
     );
-}
-
-fn has_hidden(seen: &[(String, String)], variant: &Smuggled) -> bool {
-    let hidden = marker("hidden", variant.number);
-    seen.iter().any(|(_, target)| target.contains(&hidden))
 }
 
 /// Whether there are as many requests for each number.

@@ -3,7 +3,7 @@
 use crate::{needs, support};
 use std::time::Duration;
 use support::digest_of;
-use support::faulty::{Faulty, Verdict, answer, in_front_of, ok};
+use support::faulty::{Faulty, Heard, Verdict, answer, in_front_of, ok};
 use support::figures::note;
 use support::pair::{Differences, Pair};
 use support::push::{closing, mount_target};
@@ -231,26 +231,38 @@ fn no_other_protocol_is_spoken_and_odd_forms_are_the_registrys_or_refused() {
 
 #[test]
 fn an_upstream_that_switches_protocols_gets_no_tunnel() {
-    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
-    let upstream = Faulty::start(move |_| {
+    // The sample handshake of RFC 6455: what is a valid one may be treated in another way.
+    let websocket =
+        "websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let upstream = Faulty::start(move |heard| {
+        let to = heard.target.rsplit('/').next().unwrap();
+        let switching = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {to}\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
         Verdict::AnswerAndClose([switching.as_bytes(), &ok("through")].concat())
     });
     let (mut sidecar, _root) = in_front_of(&upstream, |_| ());
-    for method in ["GET", "POST"] {
+    let cases = [
+        ("GET", "/v2/x", "x"),
+        ("POST", "/v2/x", "x"),
+        ("GET", "/v2/websocket", websocket),
+    ];
+    for (method, target, to) in cases {
         let mut connection = Connection::to(sidecar.port).unwrap();
-        let head = format!(
-            "{method} /v2/ HTTP/1.1\r\nHost: registry.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: registry.test\r\nConnection: Upgrade\r\nUpgrade: {to}\r\n\r\n"
         );
-        connection.write(head.as_bytes()).unwrap();
+        connection.write(request.as_bytes()).unwrap();
         let answer = connection.head();
-        assert!(!answer.is_ok_and(|head| head.status == 101), "{method}");
+        let what = format!("{method} {target}: {answer:?}");
+        assert!(!answer.is_ok_and(|head| head.status == 101), "{what}");
+        let heard = upstream.heard();
+        let is_it = |heard: &&Heard| heard.method == method && heard.target == target;
+        let mut heard = heard.iter().filter(is_it).peekable();
+        assert!(heard.peek().is_some(), "refused: {what}");
+        assert!(heard.all(|it| it.header("Upgrade").is_none()), "{what}");
     }
-    assert!(
-        upstream
-            .heard()
-            .iter()
-            .all(|heard| heard.header("Upgrade").is_none())
-    );
     assert!(sidecar.is_running());
 }
 

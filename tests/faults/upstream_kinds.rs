@@ -112,6 +112,17 @@ fn cut_bodies() -> Vec<Fault> {
     let nothing = || text(&format!("{head}Content-Length: 90000\r\n\r\n"));
     let chunks = |chunks: &str| text(&format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}"));
     let open = || text(&format!("{head}\r\nuntil the end"));
+    // As a registry says it, in JSON; which upstream it was need not be known from half of it.
+    let said = |status: &str| {
+        text(&format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 200\r\n\r\n\
+             {{\"errors\":[{{\"code\":"
+        ))
+    };
+    let said_in_chunks = text(
+        "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\nb\r\n{\"errors\":[\r\n",
+    );
     vec![
         fault("a head and no body", vec![Read, nothing(), Finish]),
         fault("a head and a reset", vec![Read, nothing(), Reset]),
@@ -137,6 +148,23 @@ fn cut_bodies() -> Vec<Fault> {
         ),
         fault("a body until the end", vec![Read, open(), Finish]),
         fault("a body until a reset", vec![Read, open(), Reset]),
+        fault("half a 404", vec![Read, said("404 Not Found"), Finish]),
+        fault(
+            "half a 404 and a reset",
+            vec![Read, said("404 Not Found"), Reset],
+        ),
+        fault(
+            "a 404 without its last chunk",
+            vec![Read, said_in_chunks, Finish],
+        ),
+        fault(
+            "half a 500",
+            vec![Read, said("500 Internal Server Error"), Finish],
+        ),
+        fault(
+            "half a 500 and a reset",
+            vec![Read, said("500 Internal Server Error"), Reset],
+        ),
     ]
 }
 

@@ -38,20 +38,23 @@ fn mending(config: &mut Value) {
     }
 }
 
-/// An upstream that fails as each request says, and counts how often it heard each case.
+/// An upstream that fails as each request says, and counts how often it heard each case. By target:
+/// the upload that is begun where a mount is answered with 404 is another request.
 struct Failing {
     played: Played,
-    heard: Arc<Mutex<HashMap<String, usize>>>,
+    heard: Arc<Mutex<HashMap<String, HashMap<String, usize>>>>,
 }
 
 impl Failing {
     fn start() -> Self {
-        let heard = Arc::new(Mutex::new(HashMap::new()));
+        let heard = Arc::new(Mutex::new(HashMap::<String, HashMap<String, usize>>::new()));
         let (faults, counted) = (faults(), Arc::clone(&heard));
         let played = Played::start(move |heard| {
             let wanted = heard.header(FAULT)?;
             let case = heard.header(CASE)?;
-            *counted.lock().unwrap().entry(case.to_owned()).or_insert(0) += 1;
+            let mut counted = counted.lock().unwrap();
+            let targets = counted.entry(case.to_owned()).or_default();
+            *targets.entry(heard.target.clone()).or_default() += 1;
             let fault = faults.iter().find(|fault| fault.name == wanted)?;
             Some(Verdict::Steps(fault.steps.clone()))
         });
@@ -60,7 +63,8 @@ impl Failing {
 
     fn times(&self, case: &str) -> usize {
         let heard = self.heard.lock().unwrap();
-        heard.get(case).copied().unwrap_or(0)
+        let targets = heard.get(case).into_iter().flatten();
+        targets.map(|(_, times)| *times).max().unwrap_or(0)
     }
 }
 

@@ -4,9 +4,8 @@ use crate::support;
 use crate::upstream_kinds::requests;
 use crate::upstream_seen::{Seen, see, take};
 use serde_json::{Value, json};
-use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::thread::scope;
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 use support::faulty::Step::{self, Hold, Read, Send, Wait};
 use support::faulty::{Faulty, Verdict, in_front_of};
@@ -26,18 +25,30 @@ fn hasty(config: &mut Value) {
     config["mount"] = json!({"time_budget": "500ms"});
 }
 
-/// Files and connections that the process has open.
-fn open(sidecar: &Sidecar) -> usize {
-    let folder = format!("/proc/{}/fd", sidecar.id());
-    fs::read_dir(folder).unwrap().count()
+#[track_caller]
+fn is_idle(sidecar: &Sidecar) {
+    wait_until("no request is in flight", || {
+        sidecar.metric("crossmount_requests_in_flight", &[]) == 0.0
+    });
+}
+
+/// The least that it has open for a while: its own questions to such an upstream come and go.
+#[track_caller]
+fn at_rest(sidecar: &Sidecar) -> usize {
+    is_idle(sidecar);
+    let moments = (0..300).map(|_| {
+        sleep(Duration::from_millis(10));
+        sidecar.descriptors()
+    });
+    moments.min().unwrap()
 }
 
 #[track_caller]
 fn nothing_is_left(sidecar: &Sidecar, before: usize) {
-    wait_until("no request is in flight", || {
-        sidecar.metric("crossmount_requests_in_flight", &[]) == 0.0
+    is_idle(sidecar);
+    wait_until("all connections and files are closed", || {
+        sidecar.descriptors() <= before
     });
-    wait_until("all connections are closed", || open(sidecar) <= before);
 }
 
 /// Where an upstream falls silent, and whether an answer has begun by then.
@@ -67,8 +78,7 @@ fn a_silent_upstream_is_given_up_within_its_timeout_and_nothing_is_left() {
     });
     let sidecar = upstream.sidecar(hasty);
     sidecar.client().get("/v2/").expect(200);
-    nothing_is_left(&sidecar, usize::MAX);
-    let before = open(&sidecar);
+    let before = at_rest(&sidecar);
     for round in 0..amount(1, 20) {
         scope(|scope| {
             for (name, has_begun, _) in silences() {
@@ -124,8 +134,7 @@ fn questions_that_are_never_answered_hold_no_mount_past_its_time() {
             config["access"] = json!({"mode": mode});
         });
         let digest = upstream.plant("source", b"a layer");
-        nothing_is_left(&sidecar, usize::MAX);
-        let before = open(&sidecar);
+        let before = at_rest(&sidecar);
         let many = amount(20, 200);
         scope(|scope| {
             for at in 0..many {
@@ -152,6 +161,7 @@ fn questions_that_are_never_answered_hold_no_mount_past_its_time() {
 fn an_upstream_that_takes_no_more_of_a_body_is_given_up() {
     let upstream = Faulty::start(|_| Verdict::Steps(vec![Wait(Duration::from_secs(90))]));
     let (sidecar, _root) = in_front_of(&upstream, hasty);
+    let before = at_rest(&sidecar);
     let start = Instant::now();
     let mut connection = sidecar.client().connect();
     let length = 64 * MIB;
@@ -170,7 +180,8 @@ fn an_upstream_that_takes_no_more_of_a_body_is_given_up() {
     );
     assert_eq!(upstream.count("PATCH"), 1);
     support::pieces::memory_is_flat(&sidecar);
-    nothing_is_left(&sidecar, usize::MAX);
+    drop(connection);
+    nothing_is_left(&sidecar, before);
 }
 
 #[test]
@@ -196,7 +207,7 @@ fn an_upstream_that_takes_no_connection_is_given_up() {
     let mut config = support::sidecar::config(&url, root.path());
     hasty(&mut config);
     let sidecar = Sidecar::from(&config);
-    let before = open(&sidecar);
+    let before = at_rest(&sidecar);
     scope(|scope| {
         for asked in requests() {
             let port = sidecar.port;
@@ -217,7 +228,7 @@ fn an_absent_upstream_is_said_to_be_absent_at_once() {
     let root = tempfile::tempdir().unwrap();
     let config = support::sidecar::config(&format!("http://127.0.0.1:{port}"), root.path());
     let sidecar = Sidecar::from(&config);
-    let before = open(&sidecar);
+    let before = at_rest(&sidecar);
     for asked in requests() {
         let start = Instant::now();
         let seen = see(sidecar.port, asked.method, &asked.request);

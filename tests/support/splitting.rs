@@ -1,5 +1,6 @@
 //! Sends what may be split in different ways, and tells which requests the answers are about.
 
+use super::figures::note;
 use super::smuggled::Smuggled;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -47,6 +48,20 @@ pub fn judge_each(
         }
     });
     wrong.into_inner().unwrap()
+}
+
+/// Wants nothing to be wrong with the variants, and that there were any; notes the row.
+#[track_caller]
+pub fn conclude(tried: &str, variants: &[Smuggled], wrong: &[String], happened: &str) {
+    let (many, plain) = (variants.len(), variants.iter().filter(|it| it.is_plain));
+    assert!(many >= 1000 && plain.count() >= 50, "only {many} variants");
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    note("Hostile clients", tried, many as u64, happened);
 }
 
 impl Smuggled {
