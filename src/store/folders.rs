@@ -85,6 +85,7 @@ fn parent(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
+    use super::super::unsynced::SETTLED;
     use super::*;
 
     #[test]
@@ -121,6 +122,23 @@ mod tests {
         });
         assert!(done.is_ok());
         assert!(unsynced.is_empty());
+    }
+
+    #[test]
+    fn where_folders_were_forgotten_all_above_a_link_are_synced() {
+        let fixture = Fixture::new();
+        let sync = || {
+            let absent = "repositories/absent/_layers/one";
+            fixture.store.on_open(|store| store.sync_made(absent))
+        };
+        assert!(sync().is_ok());
+        let made = fixture
+            .store
+            .on_open(|store| store.make_folders("repositories/new/_layers/one"));
+        assert!(made.is_ok());
+        fixture.store.unsynced.keep_within(0, SETTLED);
+        assert!(fixture.store.unsynced.is_empty());
+        assert!(sync().is_err());
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Unsynced {
 
     /// Forgets folders where there are more than `most`, those first that were made longer ago
     /// than `settled`.
-    fn keep_within(&self, most: usize, settled: Duration) {
+    pub(super) fn keep_within(&self, most: usize, settled: Duration) {
         if self.folders.len() <= most {
             return;
         }
@@ -130,7 +130,7 @@ impl Unsynced {
         if self.folders.len() > most {
             // Said before it is done: whoever misses a folder sees that it may be forgotten.
             *self.forgotten_until() = Some(now + settled);
-            self.folders.retain(|_, folder| folder.attempts > 0);
+            self.folders.retain(|_, folder| folder.is_younger_than(now));
         }
     }
 
