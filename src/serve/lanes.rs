@@ -8,10 +8,17 @@ use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
 use tokio::runtime::{Builder, Handle};
 
 use crate::http::Served;
+
+/// Pingora's own timers stay in memory until they would have been due, also where what they wait
+/// for came long before, some 250 bytes for each request. Longer ones are therefore Tokio's, which
+/// go when nobody waits for them any more.
+const LONGEST_KEPT: Duration = Duration::from_secs(30);
 
 /// Runtimes that live as long as the process.
 #[derive(Debug)]
@@ -23,6 +30,7 @@ impl Lanes {
     /// # Errors
     /// Where the system has no more threads.
     pub fn start() -> io::Result<Self> {
+        set_fast_timeout_to_tokio_threshold(Some(LONGEST_KEPT));
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         (0..processors)
             .map(lane)
