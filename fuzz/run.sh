@@ -55,8 +55,8 @@ for target in "${targets[@]}"; do
   fi
   if [[ -n $keep ]]; then
     mkdir "$found/$target.kept"
-    "$program" -merge=1 -max_len="$longest" "$found/$target.kept" "corpus/$target" "$found/$target" \
-      >/dev/null 2>&1
+    "$program" -set_cover_merge=1 -use_counters=0 -max_len="$longest" \
+      "$found/$target.kept" "corpus/$target" "$found/$target" >/dev/null 2>&1
     # Those with a name of their own show a fault that was mended.
     find "corpus/$target" -regextype posix-extended -type f ! -regex '.*/[0-9a-f]{40}' \
       -exec cp -t "$found/$target.kept" {} +
