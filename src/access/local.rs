@@ -185,7 +185,7 @@ impl LocalAccess {
     fn confirmed(&self, allowed: &Allowed) -> Option<Validity> {
         let standing = self.asking.standing();
         let validity = self.vouchers.yes(&allowed.voucher, standing)?;
-        standing.is_writable().then_some(validity)
+        standing.stays_writable().then_some(validity)
     }
 
     fn grant(&self, wish: &Wish<'_>, allowed: Allowed, validity: Validity) -> Verdict {

@@ -100,9 +100,9 @@ impl OpenAccess {
         }
     }
 
-    /// Whether the registry's word counts still, and it has refused nobody since the start.
+    /// Whether the registry's word counts still for a moment, and it has refused nobody since the start.
     fn is_proved_open(&self) -> bool {
-        self.agreement.holds() && self.asking.standing().is_writable()
+        self.agreement.holds() && self.asking.standing().stays_writable()
     }
 }
 

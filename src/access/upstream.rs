@@ -85,7 +85,7 @@ impl UpstreamAccess {
 
     fn is_usable(&self, validity: &Validity) -> bool {
         let standing = self.asking.standing();
-        standing.is_writable() && validity.holds(standing)
+        standing.stays_writable() && validity.will_hold(standing)
     }
 
     async fn ask(&self, wish: &Wish<'_>) -> Result<Kept<Decision>, ProbeAnswer> {

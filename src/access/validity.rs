@@ -43,6 +43,15 @@ impl Validity {
             && standing.is_unchanged_since(&self.ticket)
     }
 
+    /// Whether a grant may rest on it that is used a moment later.
+    ///
+    /// The last tenth of its time belongs to links that are on their way, as with the registry's
+    /// word that it is writable.
+    pub fn will_hold(&self, standing: &Standing) -> bool {
+        let moment = self.until.saturating_duration_since(self.ticket.taken()) / 10;
+        Instant::now() + moment < self.until && self.holds(standing)
+    }
+
     /// The registry has taken it back.
     pub fn withdraw(&self) {
         self.is_withdrawn.store(true, Ordering::Release);
@@ -68,6 +77,17 @@ mod tests {
         let over = validity.clone().no_longer_than(Some(Instant::now()));
         assert!(validity.holds(&standing) && !over.holds(&standing));
         assert!(validity.no_longer_than(None).holds(&standing));
+    }
+
+    #[test]
+    fn its_last_moment_is_for_links_that_are_on_their_way() {
+        let standing = Standing::default();
+        let of_age = |age| Validity::new(standing.ticket().older_by(age), LONG);
+        let (half, old) = (of_age(LONG / 2), of_age(LONG * 9 / 10));
+        assert!(half.will_hold(&standing) && half.holds(&standing));
+        assert!(!old.will_hold(&standing) && old.holds(&standing));
+        half.withdraw();
+        assert!(!half.will_hold(&standing));
     }
 
     #[test]

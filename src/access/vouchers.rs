@@ -55,7 +55,7 @@ impl Vouchers {
         let said = self.said.get(voucher)?;
         match &*said {
             Said::Yes(validity) if said.is_fresh(self.yes_counts_for) => {
-                validity.holds(standing).then(|| validity.clone())
+                validity.will_hold(standing).then(|| validity.clone())
             }
             _ => None,
         }

@@ -37,6 +37,13 @@ impl Ticket {
     pub fn taken(&self) -> Instant {
         self.taken
     }
+
+    /// The same, taken so much earlier.
+    #[cfg(test)]
+    pub(crate) fn older_by(self, age: Duration) -> Self {
+        let taken = self.taken.checked_sub(age).unwrap();
+        Self { taken, ..self }
+    }
 }
 
 impl Standing {
@@ -64,8 +71,21 @@ impl Standing {
     /// Whether a link may be written now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
+        self.asked_within(PROBE_COUNTS_FOR)
+    }
+
+    /// Whether a link that takes its moment to be written may be begun now.
+    ///
+    /// The last tenth of the time for which the registry's word counts belongs to links that are
+    /// on their way: without it those that meet its end would go to the registry.
+    #[must_use]
+    pub fn stays_writable(&self) -> bool {
+        self.asked_within(PROBE_COUNTS_FOR * 9 / 10)
+    }
+
+    fn asked_within(&self, time: Duration) -> bool {
         let state = self.state();
-        let fresh = |asked: Instant| asked.elapsed() < PROBE_COUNTS_FOR;
+        let fresh = |asked: Instant| asked.elapsed() < time;
         state.store_is_its && state.asked_writable.is_some_and(fresh)
     }
 
@@ -144,14 +164,24 @@ mod tests {
         assert!(standing.is_store_proved() && !standing.is_writable());
     }
 
+    fn asked_before(age: Duration) -> Standing {
+        let standing = proved();
+        let asked = Instant::now().checked_sub(age);
+        standing.state().asked_writable = asked;
+        standing
+    }
+
+    #[test]
+    fn the_end_of_the_registrys_word_is_for_links_that_are_on_their_way() {
+        let standing = asked_before(PROBE_COUNTS_FOR / 2);
+        assert!(standing.stays_writable() && standing.is_writable());
+        let standing = asked_before(PROBE_COUNTS_FOR * 9 / 10);
+        assert!(!standing.stays_writable() && standing.is_writable());
+    }
+
     #[test]
     fn the_registrys_word_counts_for_five_seconds_from_the_question() {
-        let standing = proved();
-        let old = standing
-            .state()
-            .asked_writable
-            .and_then(|at| at.checked_sub(PROBE_COUNTS_FOR));
-        standing.state().asked_writable = old;
+        let standing = asked_before(PROBE_COUNTS_FOR);
         assert!(!standing.is_writable());
         assert!(!standing.is_word_withdrawn());
         standing.refused_write();

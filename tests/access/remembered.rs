@@ -10,6 +10,7 @@ use support::base64;
 use support::faulty::{Verdict, answer};
 use support::played::{Played, allowed, refused};
 use support::push::Client;
+use support::sidecar::most_questions;
 
 /// Far beyond what these tests take on a slow machine.
 const LONG: &str = "60s";
@@ -48,8 +49,7 @@ fn a_push_of_forty_layers_asks_once() {
     let client = sidecar.client().basic("alice", "right");
     let start = Instant::now();
     push(&client, &registry, 40);
-    // Whether the registry is writable is asked anew every five seconds.
-    let most = 1 + start.elapsed().as_secs() / 5;
+    let most = most_questions(start);
     assert!((1..=most).contains(&questions(&registry)));
     assert_eq!(sidecar.mounted(), 40);
     let remembered = sidecar.decisions("allowed", "memory");

@@ -1,4 +1,5 @@
-//! A grant that is on its way ends when what it rests on does, up to the moment of the rename.
+//! A grant that is on its way ends when what it rests on does, up to the moment of the rename; what
+//! only has to be asked anew in time ends none.
 
 use crate::{needs, support};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ struct Slow {
 
 impl Slow {
     /// Passwords are checked here by a copy of the registry's file, or by the registry itself.
-    fn start(seconds: u32, is_here: bool, change: impl FnOnce(&mut Value)) -> Self {
+    fn start(disk_takes: Duration, is_here: bool, change: impl FnOnce(&mut Value)) -> Self {
         let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "b")]);
         let mine = registry.home().join("copy");
         fs::copy(theirs(&registry), &mine).unwrap();
@@ -36,7 +37,7 @@ impl Slow {
         };
         config["store"]["durability"] = json!("file");
         change(&mut config);
-        let slow = format!("fsync,fdatasync:delay_enter={}", seconds * 1_000_000);
+        let slow = format!("fsync,fdatasync:delay_enter={}", disk_takes.as_micros());
         let command = with_faults(&[&slow], &registry.home().join("trace"));
         let sidecar = Sidecar::launch(command, &config);
         let client = sidecar.client();
@@ -98,7 +99,7 @@ fn theirs(registry: &Registry) -> PathBuf {
 #[test]
 fn a_refusal_that_is_noticed_in_passing_stops_a_mount_that_is_on_its_way() {
     needs!("docker-registry", "htpasswd", "strace");
-    let slow = Slow::start(1, true, |config| {
+    let slow = Slow::start(Duration::from_secs(1), true, |config| {
         config["mount"] = json!({"time_budget": "20s"});
     });
     let status = slow.mount_while_she_is_dropped(|| {
@@ -117,7 +118,7 @@ fn a_refusal_that_is_noticed_in_passing_stops_a_mount_that_is_on_its_way() {
 #[test]
 fn no_link_for_a_password_appears_later_than_the_decision_counts() {
     needs!("docker-registry", "htpasswd", "strace");
-    let slow = Slow::start(4, true, |config| {
+    let slow = Slow::start(Duration::from_secs(4), true, |config| {
         config["mount"] = json!({"time_budget": "30s"});
         config["access"]["decision_ttl"] = json!("2s");
     });
@@ -128,10 +129,33 @@ fn no_link_for_a_password_appears_later_than_the_decision_counts() {
 #[test]
 fn no_link_that_the_registry_allowed_appears_later_than_the_decision_counts() {
     needs!("docker-registry", "htpasswd", "strace");
-    let slow = Slow::start(4, false, |config| {
+    let slow = Slow::start(Duration::from_secs(4), false, |config| {
         config["mount"] = json!({"time_budget": "30s"});
         config["access"]["decision_ttl"] = json!("2s");
     });
     assert_eq!(slow.mount_while_she_is_dropped(|| ()), 401);
     slow.alice_got_no_link();
+}
+
+#[test]
+fn mounts_on_a_slow_disk_go_on_while_the_registrys_yes_is_renewed() {
+    needs!("docker-registry", "htpasswd", "strace");
+    for is_here in [true, false] {
+        let slow = Slow::start(Duration::from_millis(100), is_here, |_| ());
+        let (start, mut turn) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_secs(11) {
+            let (target, begun) = (format!("t{turn}"), Instant::now());
+            let left = slow.sidecar.because("timeout");
+            slow.bob.mount(&target, &slow.digest, "source").expect(201);
+            turn += 1;
+            // The machine itself may be slow.
+            let is_late = begun.elapsed() > Duration::from_millis(400);
+            let all = slow.sidecar.all_mounts();
+            assert!(
+                is_late || slow.sidecar.because("timeout") == left,
+                "{all:?}"
+            );
+        }
+        assert!(slow.sidecar.mounted() > 10);
+    }
 }

@@ -288,6 +288,12 @@ impl Sidecar {
     }
 }
 
+/// How often the registry was asked whether it is writable at most, from a first time then on: its
+/// word counts for five seconds, and nothing is begun in the last tenth of them.
+pub fn most_questions(since: Instant) -> u64 {
+    1 + whole(since.elapsed().as_secs_f64() / 4.5)
+}
+
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
