@@ -36,7 +36,7 @@ fn look(manner: Manner) {
     let wrong = judge_each(&all, |variant| {
         // Nobody knows whether another variant is answered at all; the plain ones are, and are
         // worth waiting for on a busy machine.
-        let patience = if variant.is_plain { 10_000 } else { 150 };
+        let patience = if variant.is_plain() { 10_000 } else { 150 };
         let answers = variant.send(sidecar.port, manner, Duration::from_millis(patience));
         let refusals = answers.iter().filter(|about| about.status != 200).count();
         let ends_with_it = answers.last().is_none_or(|about| about.status != 200);
@@ -97,7 +97,7 @@ fn look(manner: Manner) {
         };
         // What comes before its time is read by nobody.
         let has_all = has("first") && (has("last") || manner != Manner::InTurn);
-        if variant.is_plain && (has("hidden") || !has_all) {
+        if variant.is_plain() && (has("hidden") || !has_all) {
             wrong.push(format!("plain, and seen {whole:?}: {}", variant.name));
         }
     }

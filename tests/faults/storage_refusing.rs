@@ -87,7 +87,7 @@ fn a_full_disk_leaves_mounts_to_the_registry_until_there_is_room() {
     let cases: [(&str, &str, Fill); 2] = [
         ("size=4m", "no byte left on the volume", fill_with_bytes),
         (
-            "size=64m,nr_inodes=4096",
+            "size=64m,nr_inodes=32768",
             "no inode left on the volume",
             fill_with_names,
         ),

@@ -14,8 +14,18 @@ pub struct Smuggled {
     /// The first request with all that may be its body.
     pub first: Vec<u8>,
     pub last: Vec<u8>,
-    /// Every reader that takes the first request has the hidden one in its body.
-    pub is_plain: bool,
+    pub hidden: Hidden,
+}
+
+/// Where the hidden request is for a reader that takes the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// In its body, whoever reads.
+    InBody,
+    /// After it: a request like any other, unless the reader takes more for the body than is meant.
+    Next,
+    /// That depends on the reader.
+    Somewhere,
 }
 
 /// `{n}` is the length of what follows the head.
@@ -261,21 +271,20 @@ fn target(method: &str, kind: &str, number: usize) -> String {
 struct Made(Vec<Smuggled>);
 
 impl Made {
-    /// `body` makes what follows the head around the hidden request; `is_plain` says that every
-    /// reader that takes the request takes all of that as its body.
+    /// `body` makes what follows the head around the hidden request.
     fn add(
         &mut self,
         (request, end, method): (&str, &str, &str),
         framing: &str,
-        is_plain: bool,
+        hidden: Hidden,
         body: impl Fn(&str) -> String,
     ) {
         let number = self.0.len();
-        let hidden = format!(
+        let inner = format!(
             "POST {} HTTP/1.1\r\nHost: host.test\r\nContent-Length: 0\r\n\r\n",
             target("POST", "hidden", number)
         );
-        let body = body(&hidden);
+        let body = body(&inner);
         let framing = framing.replace("{n}", &body.len().to_string());
         let request = request.replace("{m}", method);
         let request = request.replace("{t}", &target(method, "first", number));
@@ -288,13 +297,13 @@ impl Made {
             "GET {} HTTP/1.1\r\nHost: host.test\r\nConnection: close\r\n\r\n",
             target("GET", "last", number)
         );
-        let shown = body.replace(&hidden, "<hidden>");
+        let shown = body.replace(&inner, "<hidden>");
         self.0.push(Smuggled {
             number,
             name: (head.clone() + end + &shown).escape_debug().to_string(),
             first: format!("{head}{end}{body}").into_bytes(),
             last: last.into_bytes(),
-            is_plain,
+            hidden,
         });
     }
 }
@@ -318,7 +327,22 @@ const END: &str = "\r\n";
 const LENGTH: &str = "Content-Length: {n}";
 const CODING: &str = "Transfer-Encoding: chunked";
 
+impl Hidden {
+    fn in_body_if(is_plain: bool) -> Self {
+        if is_plain {
+            Self::InBody
+        } else {
+            Self::Somewhere
+        }
+    }
+}
+
 impl Smuggled {
+    /// Whether there are no two ways to read it.
+    pub fn is_plain(&self) -> bool {
+        self.hidden == Hidden::InBody
+    }
+
     /// Whether Pingora takes the request line where the registry does not: after empty lines
     /// (RFC 9112, 2.2), and with what may not stand in a target, which it escapes.
     pub fn is_taken_more_widely(&self) -> bool {
@@ -336,12 +360,13 @@ pub fn variants() -> Vec<Smuggled> {
     for method in ["GET", "POST", "PUT"] {
         let plainly = (LINE, END, method);
         for (at, framing) in LENGTHS.iter().enumerate() {
-            made.add(plainly, framing, at < 8, str::to_owned);
-            made.add(plainly, framing, at < 8, whole);
+            let hidden = Hidden::in_body_if(at < 8);
+            made.add(plainly, framing, hidden, str::to_owned);
+            made.add(plainly, framing, hidden, whole);
         }
         for (at, framing) in CODINGS.iter().enumerate() {
-            made.add(plainly, framing, at < 7, whole);
-            made.add(plainly, framing, false, ended);
+            made.add(plainly, framing, Hidden::in_body_if(at < 7), whole);
+            made.add(plainly, framing, Hidden::Somewhere, ended);
         }
     }
     for coding in CODINGS {
@@ -355,36 +380,42 @@ pub fn variants() -> Vec<Smuggled> {
                 format!("{length}{END}{coding}"),
                 format!("{coding}{END}{length}"),
             ] {
-                made.add((LINE, END, "POST"), &both, false, whole);
-                made.add((LINE, END, "PATCH"), &both, false, ended);
+                made.add((LINE, END, "POST"), &both, Hidden::Somewhere, whole);
+                made.add((LINE, END, "PATCH"), &both, Hidden::Somewhere, ended);
             }
         }
     }
     for (at, size) in SIZES.iter().enumerate() {
         for (nth, end) in ENDS.iter().enumerate() {
-            let is_plain = at < 1 && nth < 1;
-            made.add((LINE, END, "POST"), CODING, is_plain, |hidden| {
+            let place = Hidden::in_body_if(at < 1 && nth < 1);
+            made.add((LINE, END, "POST"), CODING, place, |hidden| {
                 chunked(size, hidden, end)
             });
         }
-        made.add((LINE, END, "GET"), CODING, false, |hidden| {
+        made.add((LINE, END, "GET"), CODING, Hidden::Next, |hidden| {
             chunked(size, "abc", "\r\n0\r\n\r\n") + hidden
         });
     }
     for end in LINES {
         for framing in [LENGTH, CODING, "Content-Length: 0", ""] {
             for method in ["GET", "POST", "DELETE"] {
-                made.add((LINE, end, method), framing, false, str::to_owned);
-                made.add((LINE, end, method), framing, false, whole);
+                let line = (LINE, *end, method);
+                made.add(line, framing, Hidden::Somewhere, str::to_owned);
+                made.add(line, framing, Hidden::Somewhere, whole);
             }
         }
     }
     for request in REQUESTS {
         for framing in [LENGTH, CODING, ""] {
             for method in ["GET", "POST", "OPTIONS"] {
-                made.add((request, END, method), framing, false, str::to_owned);
+                let hidden = if framing.is_empty() {
+                    Hidden::Next
+                } else {
+                    Hidden::Somewhere
+                };
+                made.add((request, END, method), framing, hidden, str::to_owned);
                 // Where Pingora escapes a request line, and where a head ends, are two searches.
-                made.add((request, "\n", method), framing, false, whole);
+                made.add((request, "\n", method), framing, Hidden::Somewhere, whole);
             }
         }
     }

@@ -53,7 +53,7 @@ pub fn judge_each(
 /// Wants nothing to be wrong with the variants, and that there were any; notes the row.
 #[track_caller]
 pub fn conclude(tried: &str, variants: &[Smuggled], wrong: &[String], happened: &str) {
-    let (many, plain) = (variants.len(), variants.iter().filter(|it| it.is_plain));
+    let (many, plain) = (variants.len(), variants.iter().filter(|it| it.is_plain()));
     assert!(many >= 1000 && plain.count() >= 50, "only {many} variants");
     assert!(
         wrong.is_empty(),
