@@ -146,7 +146,6 @@ fn a_write_that_is_refused_in_passing_ends_linking_at_once() {
     assert_eq!(sidecar.mounted(), 1);
 }
 
-/// How many questions the sidecar has asked the registry on its own account.
 #[test]
 fn a_delete_where_deleting_is_off_does_not_make_the_registry_read_only() {
     needs!("docker-registry");
