@@ -68,10 +68,15 @@ fn every_dependency_comes_from_the_one_registry_by_a_version() {
 
 #[test]
 fn no_code_of_ours_can_be_unsafe() {
-    let manifest = read("Cargo.toml");
-    let (_, lints) = manifest.split_once("[lints.rust]\n").unwrap();
-    let lints = lints.split("\n[").next().unwrap();
-    assert!(lints.contains("unsafe_code = \"forbid\""), "{lints}");
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let text = read(manifest);
+        let (_, lints) = text.split_once("[lints.rust]\n").unwrap();
+        let lints = lints.split("\n[").next().unwrap();
+        assert!(
+            lints.contains("unsafe_code = \"forbid\""),
+            "{manifest}: {lints}"
+        );
+    }
 }
 
 #[test]
