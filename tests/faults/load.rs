@@ -1,7 +1,7 @@
 //! Everything at once, for long: nothing grows, nothing fails that the registry alone would serve,
 //! and nothing becomes slower than the registry becomes.
 
-use crate::steady::{Sample, Windows, nothing_grows, nothing_slows_down};
+use crate::steady::{Sample, Windows, no_step_costs_more, nothing_grows, nothing_slows_down};
 use crate::{needs, support};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,6 +73,7 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
     assert!(mounted > 100, "{mounted} mounts");
     drop(clients);
     let memory = nothing_grows(&windows, &samples);
+    let cost = no_step_costs_more(&windows, &samples, &timed);
     let latency = nothing_slows_down(&windows, &timed);
     wait_until("all connections are given back", || {
         sidecar.descriptors() < 100
@@ -85,7 +86,9 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
             long.as_secs()
         ),
         timed.len() as u64,
-        &format!("all as by the registry alone, {mounted} mounts here; {memory}; {latency}"),
+        &format!(
+            "all as by the registry alone, {mounted} mounts here; {memory}; {cost}; {latency}"
+        ),
     );
     note("Load", "of these", timed.len() as u64, &steps(&timed));
 }
@@ -110,6 +113,7 @@ fn sample(sidecar: &Sidecar, ended: &AtomicBool, stores: [&Store; 2]) -> Vec<Sam
             memory: sidecar.memory("VmRSS"),
             descriptors: sidecar.descriptors() as u64,
             threads: sidecar.threads(),
+            computed: sidecar.computed(),
         });
         if swept.elapsed() > ABANDONED {
             for store in stores {

@@ -23,6 +23,16 @@ struct Way {
     deletes_untagged: bool,
 }
 
+/// Mounts of which a collection was in the midst.
+#[derive(Default)]
+struct Collected {
+    mounts: usize,
+    /// Answered 201, and read back afterwards.
+    readable: usize,
+    /// Answered 201, of layers that no manifest named when the collector came.
+    lost: usize,
+}
+
 struct World {
     registry: Registry,
     sidecar: Sidecar,
@@ -67,8 +77,7 @@ impl World {
         }
     }
 
-    /// Returns how many mounts were made, and how many of them were answered 201.
-    fn collect(&mut self, way: Way, round: usize) -> (usize, usize) {
+    fn collect(&mut self, way: Way, round: usize) -> Collected {
         let layers = self.layers(round);
         plant_garbage(&self.registry.store, &format!("{round}"));
         let pause = Duration::from_millis(20);
@@ -111,7 +120,11 @@ impl World {
         assert!(!lost.is_empty() && readable > 0);
         assert!(!lost.iter().any(|it| is_readable(&self.registry, it)));
         self.uploads_mend(&lost, round);
-        (attempts.len(), readable + lost.len())
+        Collected {
+            mounts: attempts.len(),
+            readable,
+            lost: lost.len(),
+        }
     }
 
     /// The layer that is lost is no longer mounted, and one upload makes all of its links whole.
@@ -132,20 +145,23 @@ impl World {
 /// Each of these collections has a registry of its own.
 fn collections(tried: &str, ways: [Way; 2]) {
     let mut world = World::start();
-    let (mut all, mut mounted) = (0, 0);
+    let mut all = Collected::default();
     let rounds = amount(1, 8);
     for round in 0..rounds {
-        let (more, more_mounted) = world.collect(ways[round % 2], round);
-        all += more;
-        mounted += more_mounted;
+        let more = world.collect(ways[round % 2], round);
+        all.mounts += more.mounts;
+        all.readable += more.readable;
+        all.lost += more.lost;
     }
+    let Collected { readable, lost, .. } = all;
     note(
         "Races",
         &format!("mounts before, during and after a garbage collection, {tried}"),
-        all as u64,
+        all.mounts as u64,
         &format!(
-            "{rounds} collections; none answered 201 while it ran; all {mounted} readable \
-             afterwards, but for layers that no manifest named when it began"
+            "{rounds} collections; none answered 201 while it ran; {readable} answered 201 before \
+             or after it, each readable; {lost} more before it, of layers that no manifest named, \
+             which the collector takes wherever they are"
         ),
     );
 }

@@ -78,6 +78,10 @@ fn judge(pair: &Pair, variant: &Smuggled, manner: Manner, quiet: Duration) -> Re
     if variant.is_plain() && !is_alike {
         return Err(format!("plain: alone {alone:?}, behind {behind:?}"));
     }
+    let is_mute = behind.is_empty() && !alone.is_empty() && manner == Manner::InTurn;
+    if is_mute && !variant.is_waited_for() {
+        return Err(format!("no answer: alone {alone:?}"));
+    }
     for (at, got) in behind.iter().enumerate() {
         let wanted = alone.get(at);
         if wanted != Some(got) && !is_refusal(got) && !may_be(variant, got, wanted) {

@@ -12,6 +12,8 @@ pub struct Sample {
     pub memory: u64,
     pub descriptors: u64,
     pub threads: u64,
+    /// Since the process began.
+    pub computed: Duration,
 }
 
 /// The times in which what happens is compared: after the process has warmed up, and at the end.
@@ -80,6 +82,23 @@ pub fn nothing_grows(windows: &Windows, samples: &[Sample]) -> String {
         threads.0,
         threads.1
     )
+}
+
+/// What a step costs the process in processor time, early and late: unlike how long it takes, that
+/// is the process' own doing, whatever else the machine does.
+pub fn no_step_costs_more(windows: &Windows, samples: &[Sample], timed: &[Timed]) -> String {
+    let cost = |is_in: &dyn Fn(Instant) -> bool| {
+        let inside: Vec<_> = samples.iter().filter(|it| is_in(it.at)).collect();
+        let (first, last) = (inside[0], inside[inside.len() - 1]);
+        let within = first.at..last.at;
+        let steps = timed.iter().filter(|one| within.contains(&one.at)).count();
+        last.computed.saturating_sub(first.computed) / u32::try_from(steps).expect("not that many")
+    };
+    let early = cost(&|at| windows.is_early(at));
+    let late = cost(&|at| windows.is_late(at));
+    let most = early.mul_f64(amount(2.0, 1.25));
+    assert!(late < most, "{early:?} of processor time, then {late:?}");
+    format!("{early:.0?} of processor time for a step, then {late:.0?}")
 }
 
 /// By least squares, for each second.

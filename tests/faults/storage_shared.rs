@@ -34,7 +34,7 @@ fn a_mount_by_one_host_is_served_by_the_other_which_had_looked_for_it_before() {
         let link = fs::read_to_string(cluster.brick.link(&next, &digest)).unwrap();
         assert_eq!(link, digest);
     }
-    let happened = "each served at once by the other host's registry, which had looked for it and \
+    let happened = "hosts: two FUSE clients of one brick here; each served at once by the other host's registry, which had looked for it and \
                     found nothing, and mounted from there by the other's sidecar";
     let tried = "mounts by one of two hosts on one GlusterFS volume";
     figures::note("Storage", tried, times * 2, happened);

@@ -5,6 +5,7 @@ use crate::upstream_kinds::requests;
 use crate::upstream_seen::{Seen, see, take};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 use support::faulty::Step::{self, Hold, Read, Send, Wait};
@@ -16,8 +17,33 @@ use support::sidecar::Sidecar;
 use support::wait_until;
 use support::wire::Request;
 
+/// The longest timeout, and what a mount's question may take before it.
+const TIMEOUTS: Duration = Duration::from_millis(1500);
 /// Far more than the timeouts, far less than anybody's patience.
 const SLACK: Duration = Duration::from_secs(15);
+
+/// How long each of many was waited for: none for very long, and half of them, which do not feel
+/// what else the machine does, for not much longer than the timeouts.
+#[derive(Default)]
+struct Waits(Mutex<Vec<Duration>>);
+
+impl Waits {
+    #[track_caller]
+    fn add(&self, since: Instant, what: &str) {
+        let took = since.elapsed();
+        assert!(took < SLACK, "{took:?}: {what}");
+        self.0.lock().unwrap().push(took);
+    }
+
+    #[track_caller]
+    fn are_in_time(self) -> Duration {
+        let mut all = self.0.into_inner().unwrap();
+        all.sort();
+        let median = all[all.len() / 2];
+        assert!(median < 2 * TIMEOUTS, "half of them took {median:?}");
+        median
+    }
+}
 
 fn hasty(config: &mut Value) {
     let timeouts = json!({"connect": "1s", "read": "1s", "write": "1s", "idle": "1s"});
@@ -70,7 +96,7 @@ fn silences() -> Vec<(&'static str, bool, Vec<Step>)> {
 
 #[test]
 fn a_silent_upstream_is_given_up_within_its_timeout_and_nothing_is_left() {
-    let mut asked = 0;
+    let (mut asked, waits) = (0, Waits::default());
     let upstream = Played::start(|heard| {
         let wanted = heard.header("X-Silence")?;
         let found = silences().into_iter().find(|(name, ..)| *name == wanted);
@@ -83,13 +109,13 @@ fn a_silent_upstream_is_given_up_within_its_timeout_and_nothing_is_left() {
         scope(|scope| {
             for (name, has_begun, _) in silences() {
                 for asked in requests() {
-                    let port = sidecar.port;
+                    let (port, waits) = (sidecar.port, &waits);
                     scope.spawn(move || {
                         let request = asked.request.header("X-Silence", name);
                         let start = Instant::now();
                         let seen = see(port, asked.method, &request);
                         let what = format!("{round}: {}, silent {name}: {seen:?}", asked.name);
-                        assert!(start.elapsed() < SLACK, "{what}");
+                        waits.add(start, &what);
                         if !has_begun {
                             assert_eq!(seen.own_failure(), Some(504), "{what}");
                             return;
@@ -111,13 +137,16 @@ fn a_silent_upstream_is_given_up_within_its_timeout_and_nothing_is_left() {
         nothing_is_left(&sidecar, before);
     }
     sidecar.client().get("/v2/").expect(200);
+    let median = waits.are_in_time();
     note(
         "Upstream",
         "every kind of request meets an upstream that falls silent: before its answer, in its head, \
          in its body",
         asked as u64,
-        "504, or a body that is seen to be cut, within the timeout; every connection and file was \
-         closed again",
+        &format!(
+            "504, or a body that is seen to be cut, half of them within {median:.1?}, where timeouts \
+             are of 1s, and of 500ms for a mount; every connection and file was closed again"
+        ),
     );
 }
 
@@ -135,19 +164,20 @@ fn questions_that_are_never_answered_hold_no_mount_past_its_time() {
         });
         let digest = upstream.plant("source", b"a layer");
         let before = at_rest(&sidecar);
-        let many = amount(20, 200);
+        let (many, waits) = (amount(20, 200), Waits::default());
         scope(|scope| {
             for at in 0..many {
                 let client = sidecar.client().basic(&format!("user{at}"), "x");
-                let digest = &digest;
+                let (digest, waits) = (&digest, &waits);
                 scope.spawn(move || {
                     let start = Instant::now();
                     let (target, status) = [("fine", 202), ("mute", 504)][at % 2];
                     client.mount(target, digest, "source").expect(status);
-                    assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
+                    waits.add(start, target);
                 });
             }
         });
+        waits.are_in_time();
         assert_eq!(upstream.heard("POST").len(), many);
         assert_eq!(sidecar.mounted(), 0);
         for target in ["fine", "mute"] {
