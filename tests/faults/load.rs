@@ -11,7 +11,6 @@ use support::load::{Mixed, PASSWORD, Timed, USER, layers};
 use support::over::OverAfter;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::store::Store;
 use support::wait_until;
 
 const CLIENTS: u64 = 4;
@@ -54,7 +53,7 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
             .collect();
         let samples = scope.spawn(|| {
             let _over = OverAfter(&ended);
-            sample(&sidecar, &ended, [&alone.store, &behind.store])
+            sample(&sidecar, &ended, [&alone, &behind])
         });
         let clients: Vec<_> = clients.into_iter().map(|it| it.join().unwrap()).collect();
         (clients, samples.join().unwrap())
@@ -105,7 +104,8 @@ fn steps(timed: &[Timed]) -> String {
     words.join(", ")
 }
 
-fn sample(sidecar: &Sidecar, ended: &AtomicBool, stores: [&Store; 2]) -> Vec<Sample> {
+fn sample(sidecar: &Sidecar, ended: &AtomicBool, registries: [&Registry; 2]) -> Vec<Sample> {
+    let [alone, _] = registries;
     let (mut samples, mut swept) = (Vec::new(), Instant::now());
     while !ended.load(Ordering::Relaxed) {
         samples.push(Sample {
@@ -114,10 +114,11 @@ fn sample(sidecar: &Sidecar, ended: &AtomicBool, stores: [&Store; 2]) -> Vec<Sam
             descriptors: sidecar.descriptors() as u64,
             threads: sidecar.threads(),
             computed: sidecar.computed(),
+            computed_alone: alone.computed(),
         });
         if swept.elapsed() > ABANDONED {
-            for store in stores {
-                store.sweep_sessions(ABANDONED);
+            for registry in registries {
+                registry.store.sweep_sessions(ABANDONED);
             }
             swept = Instant::now();
         }

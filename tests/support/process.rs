@@ -1,5 +1,6 @@
 //! What a process holds and uses, as /proc tells it.
 
+use super::registry::Registry;
 use super::sidecar::Sidecar;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fs;
@@ -22,12 +23,7 @@ impl Sidecar {
 
     /// The time that it has been computing since its start.
     pub fn computed(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
-        // The name before may hold anything; utime and stime are the 12th and 13th after it.
-        let after = stat.rsplit_once(") ").unwrap().1;
-        let ticks = after.split(' ').skip(11).take(2);
-        let ticks: u64 = ticks.map(|text| text.parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+        computed(self.id())
     }
 
     /// The soft and the hard limit of open files.
@@ -39,6 +35,22 @@ impl Sidecar {
         let mut words = line.unwrap().split_whitespace().map(str::to_owned);
         (words.next().unwrap(), words.next().unwrap())
     }
+}
+
+impl Registry {
+    /// The same of the registry, while it runs.
+    pub fn computed(&self) -> Duration {
+        computed(self.id())
+    }
+}
+
+fn computed(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name before may hold anything; utime and stime are the 12th and 13th after it.
+    let after = stat.rsplit_once(") ").unwrap().1;
+    let ticks = after.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks.map(|text| text.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
 /// Lets this process, and those that it starts, have so many open files, if the system allows it.

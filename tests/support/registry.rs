@@ -117,6 +117,12 @@ impl Registry {
         self.home.path().join("log")
     }
 
+    /// Of the process, which must run.
+    #[track_caller]
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Starts the process with the configuration as it is now, on the same port.
     pub fn resume(&mut self) {
         assert!(self.process.is_none(), "it runs already");
