@@ -13,6 +13,7 @@ mod support;
 
 mod compose;
 mod configurations;
+mod described;
 mod elsewhere;
 mod installed;
 mod kustomize;
