@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use support::played::Played;
 use support::push::Client;
 use support::registry::Registry;
 use support::secured::BLOB;
@@ -137,28 +138,21 @@ fn no_link_that_the_registry_allowed_appears_later_than_the_decision_counts() {
     slow.alice_got_no_link();
 }
 
-/// Mounts by one login into one target, so that decisions and vouchers are used to their end.
-fn mounts_go_on(is_here: bool, decision_ttl: &str) {
-    let slow = Slow::start(Duration::from_millis(100), is_here, |config| {
-        config["access"]["decision_ttl"] = json!(decision_ttl);
-    });
+/// Mounts into one target for as long as the registry's word must be renewed twice, so that decisions
+/// and vouchers are used to their end too; `layer` makes another one in `source`.
+fn mounts_go_on(sidecar: &Sidecar, client: &Client, layer: impl Fn(&[u8]) -> String) {
     let (start, mut turn) = (Instant::now(), 0);
     while start.elapsed() < Duration::from_secs(11) {
         turn += 1;
-        let layer = format!("layer {turn}");
-        let straight = slow.bob.at(slow.registry.port);
-        let digest = straight.upload("source", layer.as_bytes());
-        let (begun, left) = (Instant::now(), slow.sidecar.because("timeout"));
-        slow.bob.mount("target", &digest, "source").expect(201);
+        let digest = layer(format!("layer {turn}").as_bytes());
+        let (begun, left) = (Instant::now(), sidecar.because("timeout"));
+        client.mount("target", &digest, "source").expect(201);
         // The machine itself may be slow.
         let is_late = begun.elapsed() > Duration::from_millis(250);
-        let all = slow.sidecar.all_mounts();
-        assert!(
-            is_late || slow.sidecar.because("timeout") == left,
-            "{all:?}"
-        );
+        let all = sidecar.all_mounts();
+        assert!(is_late || sidecar.because("timeout") == left, "{all:?}");
     }
-    assert!(slow.sidecar.mounted() > 10);
+    assert!(sidecar.mounted() > 10);
 }
 
 #[test]
@@ -168,8 +162,29 @@ fn mounts_on_a_slow_disk_go_on_while_the_registrys_yes_is_renewed() {
         for is_here in [true, false] {
             // The shorter one ends before the registry's word that it is writable.
             for decision_ttl in ["3s", "60s"] {
-                scope.spawn(move || mounts_go_on(is_here, decision_ttl));
+                scope.spawn(move || {
+                    let slow = Slow::start(Duration::from_millis(100), is_here, |config| {
+                        config["access"]["decision_ttl"] = json!(decision_ttl);
+                    });
+                    let straight = slow.bob.at(slow.registry.port);
+                    let layer = |bytes: &[u8]| straight.upload("source", bytes);
+                    mounts_go_on(&slow.sidecar, &slow.bob, layer);
+                });
             }
         }
     });
+}
+
+#[test]
+fn mounts_on_a_slow_disk_go_on_beside_a_registry_without_access_control() {
+    needs!("strace");
+    let registry = Played::start(|_| None);
+    let home = tempfile::tempdir().unwrap();
+    let slow = "fsync,fdatasync:delay_enter=100000";
+    let command = with_faults(&[slow], &home.path().join("trace"));
+    let sidecar = registry.sidecar_by(command, |config| {
+        config["store"]["durability"] = json!("file");
+    });
+    let layer = |bytes: &[u8]| registry.plant("source", bytes);
+    mounts_go_on(&sidecar, &sidecar.client(), layer);
 }
