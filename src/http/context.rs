@@ -31,6 +31,8 @@ pub struct Context {
     pub(super) shown: Option<Credentials>,
     /// Whether the mount was counted already.
     pub(super) is_counted: bool,
+    /// Whether the answer began before the request's body had ended.
+    pub(super) is_answered_early: bool,
     /// How many connections could not be made for it.
     pub(super) unconnected: usize,
     /// How often it was sent again.
@@ -80,6 +82,7 @@ impl Context {
             deletion: None,
             shown: None,
             is_counted: false,
+            is_answered_early: false,
             unconnected: 0,
             resent: 0,
             _in_flight: in_flight,

@@ -23,6 +23,7 @@ mod forwarded;
 mod forwarding;
 mod framing;
 mod head;
+mod lingering_close;
 mod linking;
 mod listener;
 mod location;

@@ -25,7 +25,8 @@ use super::classify::{Route, classify};
 use super::context::{Context, MountState};
 use super::passing::Passing;
 use super::{
-    Forwarding, Linking, Mending, TokenEndpoint, account, failure, framing, naming, respond, target,
+    Forwarding, Linking, Mending, TokenEndpoint, account, failure, framing, lingering_close, naming,
+    respond, target,
 };
 use crate::access::Credentials;
 use crate::config::Timeouts;
@@ -41,8 +42,6 @@ const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// How often a GET or HEAD is sent again after kept connections that had just died.
 const RESENT_AT_MOST: usize = 2;
-/// How long a client may go on being silent in a body that the registry no longer wants.
-const AFTER_ANSWER: Duration = Duration::from_secs(5);
 
 /// How mounts are answered in front of a registry.
 #[derive(Debug)]
@@ -121,6 +120,7 @@ impl ProxyHttp for RegistryProxy {
         session.set_write_timeout(Some(self.timeouts.write));
         // What a client sends too early must not end the request that is being answered.
         session.as_downstream_mut().set_pipelining_enabled(true);
+        lingering_close::prepare(session);
         if self.drain.has_begun() {
             // The next request finds a process that goes on.
             session.set_keepalive(None);
@@ -173,7 +173,7 @@ impl ProxyHttp for RegistryProxy {
             // What the client calls a matter of this hop alone is no longer in this head.
             context.shown = Credentials::sole(&head.headers);
         }
-        if !is_repeatable(&head.method) {
+        if !is_repeatable(&head.method) && session.is_body_empty() {
             head.insert_header(header::CONNECTION, "close")?;
         }
         if let Some(length) = framing::repeated_length(&head.headers) {
@@ -201,9 +201,7 @@ impl ProxyHttp for RegistryProxy {
     ) -> Result<()> {
         if !head.status.is_informational() {
             context.answered_after = context.asked.map(|asked| asked.elapsed());
-            if !session.is_body_done() {
-                session.set_read_timeout(Some(AFTER_ANSWER));
-            }
+            context.is_answered_early = lingering_close::limit_silence(session);
             context.deletion_answered(head.status);
             let request = session.req_header();
             match &*self.way {
@@ -280,9 +278,14 @@ impl ProxyHttp for RegistryProxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         account::request(&self.metrics, session, error, context);
+        lingering_close::discard_body(session).await;
         // It is read as no request either: no client of a registry asks before it is answered, so
-        // whoever stands in between may have taken these bytes for something else.
-        session.as_downstream_mut().set_pipelining_enabled(false);
+        // whoever stands in between may have taken these bytes for something else. A client that
+        // was answered early may ask again right after its body.
+        let may_ask_again = context.is_answered_early;
+        session
+            .as_downstream_mut()
+            .set_pipelining_enabled(may_ask_again);
     }
 
     /// A request's own line says what went wrong.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::Method;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
@@ -10,14 +12,17 @@ use pingora::{ErrorType, OrErr, Result};
 use super::Addresses;
 use crate::config::{Timeouts, Upstream, UpstreamUrl};
 
-/// Requests that must not be sent twice share no connection with others.
-const UNSHARED: u64 = 1;
+/// The group of connections that may be shared is 0; each connection for a request with a body has a
+/// group of its own from here on.
+const FIRST_UNSHARED: u64 = 1;
 
 /// Knows how the registry is reached.
 #[derive(Debug)]
 pub struct Peers {
     place: Place,
     timeouts: Timeouts,
+    /// The group of the next connection that no other request may use.
+    unshared: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -45,6 +50,7 @@ impl Peers {
         Self {
             place,
             timeouts: upstream.timeouts,
+            unshared: AtomicU64::new(FIRST_UNSHARED),
         }
     }
 
@@ -52,7 +58,9 @@ impl Peers {
     ///
     /// A GET or HEAD may use a kept connection and is sent again where that has just died.
     /// Anything else gets a connection of its own: it must not be sent twice, and must not
-    /// fail because somebody else's connection was closed at the worst moment.
+    /// fail because somebody else's connection was closed at the worst moment. One without a body
+    /// says `Connection: close`. One with a body does not: a registry that answers early would
+    /// then hang up on a client that is still sending. Its connection is not kept either.
     ///
     /// # Errors
     /// Where the host is not found.
@@ -69,15 +77,18 @@ impl Peers {
                 HttpPeer::new(address, *tls, host.clone())
             }
         };
-        if !is_repeatable(method) {
-            peer.group_key = UNSHARED;
-        }
+        let idle = if is_repeatable(method) {
+            self.timeouts.idle
+        } else {
+            peer.group_key = self.unshared.fetch_add(1, Ordering::Relaxed);
+            Duration::ZERO
+        };
         let options = &mut peer.options;
         options.connection_timeout = Some(self.timeouts.connect);
         options.total_connection_timeout = Some(self.timeouts.connect * 2);
         options.read_timeout = Some(self.timeouts.read);
         options.write_timeout = Some(self.timeouts.write);
-        options.idle_timeout = Some(self.timeouts.idle);
+        options.idle_timeout = Some(idle);
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Ok(Box::new(peer))
     }

@@ -12,6 +12,7 @@ mod support;
 
 mod broken_streams;
 mod checking;
+mod early_answers;
 mod ending;
 mod health;
 mod monitoring;
