@@ -135,7 +135,7 @@ pub(super) fn is_plain(head: &Parts) -> bool {
     let count = |name| head.headers.get_all(name).iter().count();
     let length = head.headers.get(header::CONTENT_LENGTH);
     let host = head.headers.get(header::HOST);
-    head.version == Version::HTTP_11
+    matches!(head.version, Version::HTTP_10 | Version::HTTP_11)
         && count(header::CONTENT_LENGTH) <= 1
         && length.is_none_or(|length| length == "0")
         && count(header::HOST) == 1
@@ -146,18 +146,29 @@ pub(super) fn is_plain(head: &Parts) -> bool {
         && nominates_nothing(head)
 }
 
-/// Whether no header is one for the next hop alone: it would not reach the registry, though
-/// crossmount has read it.
+/// Headers that a client may name as a matter of its own connection: crossmount reads none of them.
+const CONNECTION_OPTIONS: &[&str] = &[
+    "close",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+];
+
+/// Whether no header that crossmount reads is one for the next hop alone: such a header would not
+/// reach the registry.
 fn nominates_nothing(head: &Parts) -> bool {
     let options = head.headers.get_all(header::CONNECTION).iter();
+    let is_known = |option: &[u8]| {
+        let mut known = CONNECTION_OPTIONS.iter();
+        known.any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
+    };
     options
         .flat_map(|value| value.as_bytes().split(|&b| b == b','))
         .map(<[u8]>::trim_ascii)
-        .all(|option| {
-            option.is_empty()
-                || option.eq_ignore_ascii_case(b"keep-alive")
-                || option.eq_ignore_ascii_case(b"close")
-        })
+        .all(|option| option.is_empty() || is_known(option))
 }
 
 /// `PUT …/blobs/uploads/<identifier>` ends an upload.

@@ -1,6 +1,7 @@
 //! What a request's head says of its body, in a way that no two readers can take differently.
 
 use http::{HeaderMap, HeaderValue, header};
+use pingora::proxy::Session;
 
 /// Whether the body's length or coding is said as the registry itself would not take it.
 ///
@@ -14,6 +15,34 @@ pub(super) fn is_odd(headers: &HeaderMap) -> bool {
     let is_list = first.is_some_and(|length| length.as_bytes().contains(&b','));
     let is_odd_coding = codings.next().is_some_and(|coding| !is_chunked(coding));
     is_odd_coding || codings.next().is_some() || is_list || lengths.any(|it| Some(it) != first)
+}
+
+/// Whether a length stands beside chunks that is none, or two that differ.
+///
+/// Pingora drops each length beside chunks when it reads the head, while the registry itself refuses
+/// such a request (`net/http`, `fixLength`).
+pub(super) fn has_odd_length_beside_chunks(session: &Session) -> bool {
+    let headers = &session.req_header().headers;
+    let http1 = session.as_downstream().as_http1();
+    match http1.filter(|_| headers.contains_key(header::TRANSFER_ENCODING)) {
+        Some(http1) => has_odd_length(&http1.get_headers_raw_bytes()),
+        None => false,
+    }
+}
+
+/// By a head as it came.
+fn has_odd_length(head: &[u8]) -> bool {
+    let mut lengths = head.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at(colon);
+        let is_length = name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str().as_bytes());
+        is_length.then(|| value[1..].trim_ascii())
+    });
+    let Some(first) = lengths.next() else {
+        return false;
+    };
+    let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
+    !is_number || lengths.any(|length| length != first)
 }
 
 /// The length of a body where the head says it more than once; only one may go on
@@ -49,6 +78,24 @@ mod tests {
                 all.append(*name, value.parse().unwrap());
             }
             assert_eq!(is_odd(&all), wanted, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_beside_chunks_is_one_number() {
+        for (lengths, wanted) in [
+            ("", false),
+            ("Content-Length: 7\r\n", false),
+            ("content-length:7\r\nCONTENT-LENGTH: 7 \r\n", false),
+            ("Content-Length: 7\r\nContent-Length: 8\r\n", true),
+            ("Content-Length: x\r\n", true),
+            ("Content-Length: -1\r\n", true),
+            ("Content-Length: +1\r\n", true),
+            ("Content-Length:\r\n", true),
+            ("Content-Length: 1, 1\r\n", true),
+        ] {
+            let head = format!("PUT /content-length:x HTTP/1.1\r\n{lengths}A: b\r\n\r\n");
+            assert_eq!(has_odd_length(head.as_bytes()), wanted, "{lengths:?}");
         }
     }
 

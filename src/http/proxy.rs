@@ -6,6 +6,7 @@
 //! upstream_peer            a connection to the registry
 //! upstream_request_filter  the form in which it goes there
 //! upstream_response_filter what the registry's answer shows
+//! response_filter          the form in which it goes to the client
 //! fail_to_proxy            an answer of our own where the registry gave none
 //! logging                  counted once, whatever happened
 //! ```
@@ -35,7 +36,7 @@ use crate::mount::Form;
 use crate::oci::error_body;
 use crate::ops::{Drain, InFlight};
 use crate::outcome::{Outcome, Reason};
-use crate::upstream::{Peers, is_repeatable};
+use crate::upstream::{Peers, end_with_the_connection, is_repeatable};
 
 /// How long a client's idle connection is kept; the registry itself never closes one.
 const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
@@ -131,7 +132,10 @@ impl ProxyHttp for RegistryProxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        if target::has_fragment(session) || framing::is_odd(&session.req_header().headers) {
+        let is_odd = target::has_fragment(session)
+            || framing::is_odd(&session.req_header().headers)
+            || framing::has_odd_length_beside_chunks(session);
+        if is_odd {
             return Err(Error::new_down(ErrorType::InvalidHTTPHeader));
         }
         context.id = naming::name(session.req_header_mut(), context.id.clone());
@@ -182,7 +186,8 @@ impl ProxyHttp for RegistryProxy {
         let is_old = session.req_header().version == Version::HTTP_10;
         if is_old && !head.headers.contains_key(header::HOST) {
             // It goes upstream as HTTP/1.1, where a request without Host is malformed.
-            head.insert_header(header::HOST, "")?;
+            let host = target::authority(head.raw_path()).to_vec();
+            head.insert_header(header::HOST, host)?;
         }
         if let MountState::Forwarded(forward) = &context.mount
             && forward.form == Form::Plain
@@ -210,6 +215,16 @@ impl ProxyHttp for RegistryProxy {
             }
             account::mount(&self.metrics, context);
         }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        _: &mut Context,
+    ) -> Result<()> {
+        end_with_the_connection(session, head);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The request line's target.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use pingora::protocols::http::authority::raw_target_authority;
 use pingora::proxy::Session;
 
 use crate::mount::MountRequest;
@@ -19,6 +20,11 @@ pub(super) fn has_fragment(session: &Session) -> bool {
     lines
         .find(|line| !line.trim_ascii().is_empty())
         .is_some_and(|line| line.contains(&b'#'))
+}
+
+/// The authority of an absolute target; empty for any other.
+pub(super) fn authority(target: &[u8]) -> &[u8] {
+    raw_target_authority(target).authority().unwrap_or_default()
 }
 
 /// The request line's target without `mount` and `from`.

@@ -189,7 +189,9 @@ fn is_broken(error: &Error) -> bool {
     )
 }
 
+/// As a request of this hop, whatever the client spoke on its own.
 fn without_hop_by_hop(head: &mut RequestHeader) {
+    head.set_version(Version::HTTP_11);
     for name in HOP_BY_HOP {
         head.remove_header(*name);
     }
@@ -282,7 +284,9 @@ impl Held {
                 head.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
-        if !is_framed && !is_empty {
+        if end_with_the_connection(client, &mut head) {
+            // It is for a client that knows no chunks.
+        } else if !is_framed && !is_empty {
             // It ends where the registry closes the connection; the client's may go on.
             head.set_version(Version::HTTP_11);
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
@@ -311,6 +315,17 @@ impl Held {
             None => Ok(None),
         }
     }
+}
+
+/// An answer to an HTTP/1.0 client has no chunks: where its length is not known, it ends with the
+/// connection (RFC 9112, 6.1 and 6.3). Returns whether the client is such a one.
+pub fn end_with_the_connection(client: &mut Session, head: &mut ResponseHeader) -> bool {
+    let is_old = client.req_header().version == Version::HTTP_10;
+    if is_old && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        head.remove_header(&header::TRANSFER_ENCODING);
+        client.set_keepalive(None);
+    }
+    is_old
 }
 
 /// Gives a piece of a body to a client, or its end.

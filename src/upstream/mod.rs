@@ -21,7 +21,7 @@ pub use addresses::Addresses;
 pub(crate) use ask::innermost;
 pub use ask::{Ask, AskError, BaseAnswer, USER_AGENT};
 pub use asker::{Asker, InName};
-pub use exchange::{Exchange, Held};
+pub use exchange::{Exchange, Held, end_with_the_connection};
 pub use peer::{Peers, is_repeatable};
 pub use probe::ProbeAnswer;
 pub use pulse::Pulse;

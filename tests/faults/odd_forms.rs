@@ -170,7 +170,7 @@ fn no_other_protocol_is_spoken_and_odd_forms_are_the_registrys_or_refused() {
         ["h2c", "absolute", "expecting"].map(|name| registry.store.has_link(name, &digest_of(BLOB)))
     };
     differences.compare("the links", &linked(&pair.alone), &linked(&pair.behind));
-    differences.compare("mounted here", &0, &pair.sidecar.mounted());
+    differences.compare("mounted here", &1, &pair.sidecar.mounted());
     differences.none();
     note(
         "Hostile clients",

@@ -11,6 +11,7 @@
 mod support;
 
 mod answered;
+mod behind_proxies;
 mod counting;
 mod durability;
 mod fallbacks;

@@ -7,13 +7,14 @@ use std::io;
 use std::time::Duration;
 use support::faulty::Step::{Finish, Reset, Send, Wait};
 use support::faulty::{Faulty, Verdict, answer, in_front_of};
+use support::nginx::Nginx;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::wire::{Connection, get};
 
 const PIECE: usize = 10_000;
 const PAUSE: Duration = Duration::from_millis(2);
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const SESSION: &str = "/v2/a/blobs/uploads/5f4c6f6e-0000-4000-8000-000000000000";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -228,6 +229,57 @@ fn a_client_that_never_stops_sending_is_let_go() {
         let metrics = get(sidecar.admin, "/metrics").text();
         metrics.contains("\ncrossmount_requests_in_flight 0\n")
     });
+}
+
+#[test]
+fn nginx_that_does_not_buffer_requests_passes_the_answer_on() {
+    needs!("docker-registry", "htpasswd", "nginx");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let sidecar = Sidecar::start(&registry);
+    let nginx = Nginx::before(
+        sidecar.port,
+        "proxy_request_buffering off; proxy_http_version 1.1;",
+    );
+    for size in [100_000, 1_000_000] {
+        for upload in uploads(size) {
+            assert_eq!(always_answered(nginx.port, upload).status, 401, "{upload:?}");
+        }
+    }
+}
+
+/// Sends forty bodies in pieces, as fetch does, and prints how many answers came.
+const FETCH: &str = r"
+const [url, size] = [process.argv[1], Number(process.argv[2])];
+async function* pieces() {
+  for (let sent = 0; sent < size; sent += 10000) {
+    yield new Uint8Array(10000);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+let answered = 0;
+for (let round = 0; round < 40; round++) {
+  try {
+    const answer = await fetch(url, { method: 'PUT', body: pieces(), duplex: 'half' });
+    await answer.text();
+    answered += answer.status === 401 ? 1 : 0;
+  } catch {}
+}
+console.log(answered);
+";
+
+#[test]
+fn nodes_fetch_gets_every_answer() {
+    needs!("docker-registry", "htpasswd", "node");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let sidecar = Sidecar::start(&registry);
+    let answered = |port: u16| {
+        let url = format!("http://127.0.0.1:{port}{SESSION}");
+        let mut node = std::process::Command::new("node");
+        node.args(["--input-type=module", "--eval", FETCH, &url, "100000"]);
+        String::from_utf8(support::tools::run(&mut node).stdout).unwrap()
+    };
+    assert_eq!(answered(registry.port), "40\n");
+    assert_eq!(answered(sidecar.port), "40\n");
 }
 
 #[test]

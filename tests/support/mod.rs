@@ -18,6 +18,7 @@ pub mod helm;
 pub mod image;
 pub mod load;
 pub mod mounted;
+pub mod nginx;
 pub mod odd;
 pub mod over;
 pub mod pair;

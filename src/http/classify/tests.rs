@@ -103,6 +103,12 @@ fn odd_heads_are_the_registrys() {
     head.version = Version::HTTP_10;
     assert_eq!(
         classify("/", target.as_bytes(), &head),
+        mount("dst", "src"),
+        "a proxy in between may speak HTTP/1.0"
+    );
+    head.version = Version::HTTP_09;
+    assert_eq!(
+        classify("/", target.as_bytes(), &head),
         Route::OddMount(Oddity::Form)
     );
 }

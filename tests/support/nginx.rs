@@ -1,0 +1,68 @@
+//! A real nginx as a proxy in front of a port.
+
+use super::{free_port, tools, wait_until, wire};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+pub struct Nginx {
+    pub port: u16,
+    process: Child,
+    home: TempDir,
+}
+
+impl Nginx {
+    /// Passes everything on to `upstream`, with these directives for the location; without any it
+    /// speaks HTTP/1.0 and buffers requests.
+    pub fn before(upstream: u16, directives: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let folder = home.path().display();
+        let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
+            .collect();
+        let text = format!(
+            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
+             events {{}}\nhttp {{\n  access_log off;\n{paths}  server {{\n\
+             listen 127.0.0.1:{port};\n    client_max_body_size 0;\n    location / {{\n\
+             proxy_pass http://127.0.0.1:{upstream};\n{directives}\n    }}\n  }}\n}}\n"
+        );
+        let file = home.path().join("nginx.conf");
+        fs::write(&file, text).unwrap();
+        let process = Command::new(tools::find("nginx").unwrap())
+            .args(["-e", "stderr", "-c"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut nginx = Self {
+            port,
+            process,
+            home,
+        };
+        wait_until("nginx listens", || {
+            let ended = nginx.process.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", nginx.errors());
+            wire::Connection::to(port).is_ok()
+        });
+        nginx
+    }
+
+    /// What it had to complain about.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(self.home.path().join("errors")).unwrap_or_default()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- nginx: {}", self.errors());
+        }
+    }
+}
