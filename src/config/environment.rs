@@ -32,6 +32,8 @@ enum Kind {
 const SCALARS: &[(&str, Kind)] = &[
     ("listen.address", Kind::Text),
     ("listen.header_timeout", Kind::Text),
+    ("listen.http2", Kind::Flag),
+    ("listen.h2c", Kind::Flag),
     ("listen.tls.certificate", Kind::Text),
     ("listen.tls.key", Kind::Text),
     ("admin.address", Kind::Text),

@@ -36,6 +36,8 @@ pub struct Config {
     pub listen: ListenAddress,
     /// How long a client may take for the head of a request.
     pub header_timeout: Duration,
+    /// Whether clients may speak HTTP/2.
+    pub http2: Http2,
     /// Certificate and key where TLS ends at crossmount.
     pub tls: Option<TlsFiles>,
     /// Metrics and health.
@@ -52,6 +54,17 @@ pub struct Config {
     pub log: Log,
     /// Findings that do not keep the process from starting; each is logged once.
     pub warnings: Vec<String>,
+}
+
+/// Whether and how clients may speak HTTP/2, beside HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http2 {
+    /// Not at all.
+    Off,
+    /// Where TLS agrees on it (ALPN), as in the registry's own listener.
+    OverTls,
+    /// Without TLS, where the client begins with HTTP/2: the registry's `http.h2c`.
+    PriorKnowledge,
 }
 
 /// PEM files of the listener.

@@ -27,6 +27,8 @@ pub(super) struct File {
 pub(super) struct Listen {
     pub address: Option<String>,
     pub header_timeout: Option<String>,
+    pub http2: Option<bool>,
+    pub h2c: Option<bool>,
     pub tls: Option<Tls>,
 }
 

@@ -135,7 +135,7 @@ pub(super) fn is_plain(head: &Parts) -> bool {
     let count = |name| head.headers.get_all(name).iter().count();
     let length = head.headers.get(header::CONTENT_LENGTH);
     let host = head.headers.get(header::HOST);
-    matches!(head.version, Version::HTTP_10 | Version::HTTP_11)
+    head.version != Version::HTTP_09
         && count(header::CONTENT_LENGTH) <= 1
         && length.is_none_or(|length| length == "0")
         && count(header::HOST) == 1

@@ -32,12 +32,15 @@ pub(super) fn has_odd_length_beside_chunks(session: &Session) -> bool {
 
 /// By a head as it came.
 fn has_odd_length(head: &[u8]) -> bool {
-    let mut lengths = head.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = line.split_at(colon);
-        let is_length = name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str().as_bytes());
-        is_length.then(|| value[1..].trim_ascii())
-    });
+    let mut lengths = head
+        .split(|byte| *byte == b'\n')
+        .skip(1)
+        .filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = line.split_at(colon);
+            let is_length = name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str().as_bytes());
+            is_length.then(|| value[1..].trim_ascii())
+        });
     let Some(first) = lengths.next() else {
         return false;
     };

@@ -3,7 +3,11 @@
 //! Pingora's own time begins anew with each byte, so that a client that sends one now and then
 //! keeps its connection for days. Here a head is timed as a whole, from its first byte on. A
 //! connection without a request is idle, and a body may take as long as it makes progress: both
-//! are other matters.
+//! are other matters. An HTTP/2 connection carries many requests at once, and its heads are not
+//! timed.
+//!
+//! Where clients may begin with HTTP/2 without TLS, the first bytes are read ahead to see whether
+//! they do.
 
 use std::io;
 use std::pin::Pin;
@@ -19,8 +23,11 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// With which a client begins HTTP/2 (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 tokio::task_local! {
     /// Of the connection that this task serves: whether the request's head has come.
@@ -70,16 +77,22 @@ pub(super) struct Timed<S> {
     /// When the head that is being read must be there.
     until: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
+    is_http2: bool,
+    /// What was read ahead and nobody has got yet.
+    ahead: Vec<u8>,
 }
 
 impl<S: IO> Timed<S> {
     pub(super) fn new(stream: S, within: Duration) -> Self {
+        let is_http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         Self {
             stream,
             within,
             has_come: Arc::default(),
             until: None,
             alarm: None,
+            is_http2,
+            ahead: Vec::new(),
         }
     }
 
@@ -112,7 +125,13 @@ impl<S: IO> AsyncRead for Timed<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.has_come.load(Ordering::Relaxed) {
+        if !self.ahead.is_empty() {
+            let given = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..given]);
+            self.ahead.drain(..given);
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_http2 || self.has_come.load(Ordering::Relaxed) {
             self.time_no_more();
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
@@ -169,7 +188,25 @@ impl<S: IO> Shutdown for Timed<S> {
 }
 
 #[async_trait]
-impl<S: IO> Peek for Timed<S> {}
+impl<S: IO> Peek for Timed<S> {
+    /// Fills `buffer` with the connection's first bytes, up to where they are no longer those with
+    /// which a client begins HTTP/2. What is shown is still read afterwards.
+    async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let mut seen = Vec::with_capacity(buffer.len());
+        while seen.len() < buffer.len() && PREFACE.starts_with(&seen) {
+            let mut piece = [0; PREFACE.len()];
+            let wanted = (buffer.len() - seen.len()).min(piece.len());
+            match self.read(&mut piece[..wanted]).await? {
+                0 => break,
+                read => seen.extend_from_slice(&piece[..read]),
+            }
+        }
+        buffer[..seen.len()].copy_from_slice(&seen);
+        self.is_http2 = seen == PREFACE;
+        self.ahead = seen;
+        Ok(true)
+    }
+}
 
 impl<S: IO> UniqueID for Timed<S> {
     fn id(&self) -> UniqueIDType {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora::apps::ServerApp;
+use pingora::protocols::l4::ext::TcpKeepalive;
 use pingora::protocols::l4::stream::Stream as TcpOrUnix;
 use pingora::protocols::{IO, SocketDigest};
 use pingora::server::ShutdownWatch;
@@ -19,10 +20,20 @@ use tokio::runtime::Handle;
 use super::Tls;
 use super::client_stream::ClientStream;
 use super::head::Timed;
+use super::plain_on_tls;
 use crate::config::ListenAddress;
 
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// When a connection's silent peer is asked whether it is still there, as Go's listener does
+/// (`net`, `defaultTCPKeepAliveIdle`). A client that is gone without a word is noticed, whatever it
+/// was about to send.
+const ALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(15),
+    interval: Duration::from_secs(15),
+    count: 9,
+    user_timeout: Duration::ZERO,
+};
 /// How long to wait where the system has no more descriptors for a new connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long to be silent about connections that are not accepted: it is tried ten times a second.
@@ -115,6 +126,13 @@ pub async fn serve<A>(
                 };
                 let (app, tls, shutdown) = (app.clone(), tls.clone(), shutdown.clone());
                 runtime.spawn(async move {
+                    let Some(connection) = settled(connection) else {
+                        return;
+                    };
+                    if tls.is_some() && plain_on_tls::is_begun(&connection, HANDSHAKE).await {
+                        plain_on_tls::refuse(connection).await;
+                        return;
+                    }
                     let Some(stream) = prepared(connection, peer) else {
                         return;
                     };
@@ -162,8 +180,9 @@ async fn attend<A>(
 
 /// What Pingora knows of a connection; `None` where the client went away at once.
 fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
-    let mut stream = TcpOrUnix::from(settled(connection)?);
-    if let Err(error) = stream.set_nodelay() {
+    let mut stream = TcpOrUnix::from(connection);
+    let settings = stream.set_nodelay();
+    if let Err(error) = settings.and_then(|()| stream.set_keepalive(&ALIVE)) {
         tracing::debug!(%error, "a connection went away at once");
         return None;
     }

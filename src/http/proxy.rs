@@ -26,8 +26,8 @@ use super::classify::{Route, classify};
 use super::context::{Context, MountState};
 use super::passing::Passing;
 use super::{
-    Forwarding, Linking, Mending, TokenEndpoint, account, failure, framing, lingering_close, naming,
-    respond, target,
+    Forwarding, Linking, Mending, TokenEndpoint, account, failure, framing, http2, lingering_close,
+    naming, respond, target,
 };
 use crate::access::Credentials;
 use crate::config::Timeouts;
@@ -132,6 +132,7 @@ impl ProxyHttp for RegistryProxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        http2::as_http1(session.req_header_mut())?;
         let is_odd = target::has_fragment(session)
             || framing::is_odd(&session.req_header().headers)
             || framing::has_odd_length_beside_chunks(session);

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::TlsFiles;
+use crate::config::{Http2, TlsFiles};
 use crate::metrics::Metrics;
 use crate::watched::Watched;
 
@@ -44,17 +44,19 @@ pub struct Served {
 }
 
 impl Tls {
-    /// Reads certificate and key, and again whenever they change; `metrics` shows when the
+    /// Reads certificate and key, and again whenever they change; `http2` says whether clients may
+    /// agree on HTTP/2, and `metrics` shows when the
     /// certificate ends. Blocks.
     ///
     /// # Errors
     /// [`TlsFault`] names the file and what is wrong with it.
-    pub fn load(files: &TlsFiles, metrics: Arc<Metrics>) -> Result<Self, TlsFault> {
+    pub fn load(files: &TlsFiles, http2: Http2, metrics: Arc<Metrics>) -> Result<Self, TlsFault> {
         check(files)?;
         let paths = vec![files.certificate.clone(), files.key.clone()];
         let again = files.clone();
         let served = move |pems: &[Vec<u8>]| {
-            let served = parse(&again, &pems[0], &pems[1]).map_err(|fault| fault.to_string())?;
+            let served =
+                parse(&again, http2, &pems[0], &pems[1]).map_err(|fault| fault.to_string())?;
             metrics.certificate_expiry("listener", served.ends);
             Ok(served)
         };
@@ -109,10 +111,16 @@ pub fn check(files: &TlsFiles) -> Result<(), TlsFault> {
         std::fs::read(path).map_err(|error| fault(setting, path, error.to_string()))
     };
     let certificate = read(&files.certificate, "certificate")?;
-    parse(files, &certificate, &read(&files.key, "key")?).map(drop)
+    let key = read(&files.key, "key")?;
+    parse(files, Http2::Off, &certificate, &key).map(drop)
 }
 
-fn parse(files: &TlsFiles, certificate: &[u8], key: &[u8]) -> Result<Served, TlsFault> {
+fn parse(
+    files: &TlsFiles,
+    http2: Http2,
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<Served, TlsFault> {
     let of_certificate = |reason: String| fault("certificate", &files.certificate, reason);
     let of_key = |reason: String| fault("key", &files.key, reason);
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
@@ -128,7 +136,10 @@ fn parse(files: &TlsFiles, certificate: &[u8], key: &[u8]) -> Result<Served, Tls
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| of_key(error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if http2 == Http2::OverTls {
+        config.alpn_protocols.push(b"h2".to_vec());
+    }
+    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(Served {
         acceptor: Acceptor::from_server_config(Arc::new(config)),
         ends,

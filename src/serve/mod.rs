@@ -130,7 +130,11 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     let drain = started.drain;
     let settings = assemble::pingora_settings(&config.upstream);
     let lanes = Lanes::start().map_err(StartError::Lanes)?;
-    let proxies = lanes.each(|| Arc::new(http_proxy(&settings, started.proxy.clone())));
+    let proxies = lanes.each(|| {
+        let mut proxy = http_proxy(&settings, started.proxy.clone());
+        http::allow_http2(&mut proxy, config.http2);
+        Arc::new(proxy)
+    });
     let health = Arc::new(Health::new(started.ask, store, drain.clone()));
     let page = Page::new(&config, started.metrics.clone(), health.clone());
     let page = Arc::new(page);
@@ -166,7 +170,7 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     }
     let metrics = Arc::new(Metrics::new(Some(dropped))?);
     let tls = config.tls.as_ref();
-    let tls = tls.map(|files| Tls::load(files, metrics.clone()).map(Arc::new));
+    let tls = tls.map(|files| Tls::load(files, config.http2, metrics.clone()).map(Arc::new));
     let tls = tls.transpose()?;
     let ask = Arc::new(Ask::new(&config.upstream, metrics.clone())?);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));

@@ -3,13 +3,13 @@
 
 use crate::{needs, support};
 use serde_json::json;
+use support::bytes_from;
 use support::nginx::Nginx;
 use support::pair::exchange;
 use support::push::mount_target;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::wire::Request;
-use support::bytes_from;
 
 /// What Java's HTTP client says with each of its requests (`java.net.http`).
 const H2C_OFFER: &str = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
@@ -97,7 +97,11 @@ fn an_answer_of_unknown_length_ends_with_the_connection_of_a_client_of_http_1_0(
         assert_eq!(through.header("Transfer-Encoding"), None);
         assert_eq!(alone.header("Transfer-Encoding"), None);
         assert_eq!(through.text(), alone.text());
-        assert!(through.text().contains("repository-099"), "{}", through.text());
+        assert!(
+            through.text().contains("repository-099"),
+            "{}",
+            through.text()
+        );
     }
 }
 
@@ -111,6 +115,9 @@ fn an_absolute_target_without_host_is_taken_from_a_client_of_http_1_0() {
         let start = b"POST http://registry.test/v2/a/blobs/uploads/ HTTP/1.0\r\n\r\n";
         let answer = exchange(port, start).expect(202);
         let location = answer.header("Location").unwrap();
-        assert!(location.starts_with("http://registry.test/v2/a/"), "{location}");
+        assert!(
+            location.starts_with("http://registry.test/v2/a/"),
+            "{location}"
+        );
     }
 }

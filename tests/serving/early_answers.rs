@@ -157,7 +157,11 @@ fn an_unknown_upload_and_a_wrong_route_are_answered_too() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::start(&registry);
-    for (method, target) in [("PATCH", SESSION), ("PUT", SESSION), ("POST", "/v2/nothing")] {
+    for (method, target) in [
+        ("PATCH", SESSION),
+        ("PUT", SESSION),
+        ("POST", "/v2/nothing"),
+    ] {
         for size in [100_000, 1_000_000] {
             let upload = Upload {
                 method,
@@ -242,7 +246,11 @@ fn nginx_that_does_not_buffer_requests_passes_the_answer_on() {
     );
     for size in [100_000, 1_000_000] {
         for upload in uploads(size) {
-            assert_eq!(always_answered(nginx.port, upload).status, 401, "{upload:?}");
+            assert_eq!(
+                always_answered(nginx.port, upload).status,
+                401,
+                "{upload:?}"
+            );
         }
     }
 }
@@ -309,8 +317,11 @@ fn connections_to_the_registry_that_carried_a_body_are_not_kept() {
             request.send(sidecar.port).expect(200);
         }
     }
-    let connections: std::collections::HashSet<_> =
-        upstream.heard().iter().map(|heard| heard.connection).collect();
+    let connections: std::collections::HashSet<_> = upstream
+        .heard()
+        .iter()
+        .map(|heard| heard.connection)
+        .collect();
     assert_eq!(connections.len(), 30, "each has a connection of its own");
     support::wait_until("they are closed", || open_to(upstream.port) == 0);
 }

@@ -15,6 +15,7 @@ mod checking;
 mod early_answers;
 mod ending;
 mod health;
+mod http2;
 mod monitoring;
 mod notified;
 mod page;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_yaml::Value;
 
 use super::schema::{self, File};
-use super::{Config, LogFormat, Upstream};
+use super::{Config, Http2, LogFormat, Upstream};
 
 /// Stands where a value is not shown.
 const MASK: &str = "(masked)";
@@ -33,6 +33,7 @@ fn file(config: &Config) -> File {
     let Config {
         listen,
         header_timeout,
+        http2,
         tls,
         admin,
         upstream,
@@ -46,6 +47,8 @@ fn file(config: &Config) -> File {
         listen: schema::Listen {
             address: Some(listen.to_string()),
             header_timeout: span(*header_timeout),
+            http2: Some(*http2 == Http2::OverTls),
+            h2c: Some(*http2 == Http2::PriorKnowledge),
             tls: tls.as_ref().map(|files| schema::Tls {
                 certificate: path(&files.certificate),
                 key: path(&files.key),

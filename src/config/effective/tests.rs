@@ -16,7 +16,7 @@ fn example(name: &str) -> String {
 }
 
 const EVERYTHING: &str = "
-listen: {address: ':5000', header_timeout: 7s, tls: {certificate: /tls.crt, key: /tls.key}}
+listen: {address: ':5000', header_timeout: 7s, http2: true, tls: {certificate: /tls.crt, key: /tls.key}}
 upstream:
   url: https://registry.example
   version: 3

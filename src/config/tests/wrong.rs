@@ -135,6 +135,11 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
         ("mount: {source_denied: no}", "mount.source_denied"),
         ("listen: {address: nowhere}", "listen.address"),
         ("listen: {header_timeout: 0s}", "listen.header_timeout"),
+        ("listen: {http2: true}", "listen.http2"),
+        (
+            "listen: {h2c: true, tls: {certificate: /c, key: /k}}",
+            "listen.h2c",
+        ),
         ("listen: {header_timeout: soon}", "listen.header_timeout"),
         ("listen: {tls: {key: /k}}", "listen.tls"),
         ("shutdown: {drain_delay: 30s}", "shutdown.timeout"),

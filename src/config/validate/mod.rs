@@ -21,7 +21,7 @@ use single::{choice, invalid, positive, span};
 
 use super::schema::{self, File};
 use super::values::ListenAddress;
-use super::{Config, ConfigError, Log, LogFormat, Shutdown, TlsFiles};
+use super::{Config, ConfigError, Http2, Log, LogFormat, Shutdown, TlsFiles};
 
 pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
     let upstream = upstream::validate(file.upstream.clone())?;
@@ -39,6 +39,7 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
             file.listen.header_timeout.as_deref(),
             Duration::from_secs(60),
         )?,
+        http2: http2(&file.listen)?,
         tls: tls(file.listen.tls)?,
         admin: address(
             "admin.address",
@@ -52,6 +53,20 @@ pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, 
         log: log(&file.log)?,
         warnings,
     })
+}
+
+fn http2(listen: &schema::Listen) -> Result<Http2, ConfigError> {
+    let is_on = |setting: Option<bool>| setting.unwrap_or_default();
+    match (is_on(listen.http2), is_on(listen.h2c), &listen.tls) {
+        (true, _, None) => Err(invalid("listen.http2", "needs listen.tls")),
+        (_, true, Some(_)) => Err(invalid(
+            "listen.h2c",
+            "is for a listener without listen.tls",
+        )),
+        (true, _, Some(_)) => Ok(Http2::OverTls),
+        (_, true, None) => Ok(Http2::PriorKnowledge),
+        (false, false, _) => Ok(Http2::Off),
+    }
 }
 
 fn tls(file: Option<schema::Tls>) -> Result<Option<TlsFiles>, ConfigError> {
