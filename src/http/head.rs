@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::absolute_target;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -28,6 +29,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// With which a client begins HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A head with an absolute target that is longer stays as it came.
+const LONGEST_HELD: usize = 64 * 1024;
 
 tokio::task_local! {
     /// Of the connection that this task serves: whether the request's head has come.
@@ -80,6 +84,8 @@ pub(super) struct Timed<S> {
     is_http2: bool,
     /// What was read ahead and nobody has got yet.
     ahead: Vec<u8>,
+    /// The beginning of a head that is looked at as a whole.
+    held: Vec<u8>,
 }
 
 impl<S: IO> Timed<S> {
@@ -93,6 +99,7 @@ impl<S: IO> Timed<S> {
             alarm: None,
             is_http2,
             ahead: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -104,6 +111,39 @@ impl<S: IO> Timed<S> {
     fn time_no_more(&mut self) {
         self.until = None;
         self.alarm = None;
+    }
+
+    /// Reads on until the whole head of an absolute target is there, and gives it with a Host that
+    /// Pingora takes.
+    fn read_held(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut end = absolute_target::end_of_head(&self.held);
+        while end.is_none() && self.held.len() < LONGEST_HELD {
+            let mut piece = [0; 4096];
+            let mut read = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                break;
+            }
+            self.held.extend_from_slice(read.filled());
+            end = absolute_target::end_of_head(&self.held);
+        }
+        let held = std::mem::take(&mut self.held);
+        self.ahead = match absolute_target::reconciled(&held[..end.unwrap_or_default()]) {
+            Some(head) => [&head, &held[end.unwrap_or_default()..]].concat(),
+            None => held,
+        };
+        self.give_ahead(buffer);
+        Poll::Ready(Ok(()))
+    }
+
+    fn give_ahead(&mut self, buffer: &mut ReadBuf<'_>) {
+        let given = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..given]);
+        self.ahead.drain(..given);
     }
 
     /// Ready once the head is late.
@@ -126,9 +166,7 @@ impl<S: IO> AsyncRead for Timed<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
-            let given = self.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&self.ahead[..given]);
-            self.ahead.drain(..given);
+            self.give_ahead(buffer);
             return Poll::Ready(Ok(()));
         }
         if self.is_http2 || self.has_come.load(Ordering::Relaxed) {
@@ -138,12 +176,22 @@ impl<S: IO> AsyncRead for Timed<S> {
         if let Poll::Ready(late) = self.late(context) {
             return Poll::Ready(Err(late));
         }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.until.is_none() {
-            self.until = Some(Instant::now() + self.within);
+        if !self.held.is_empty() {
+            return self.read_held(context, buffer);
         }
-        read
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let came = &buffer.filled()[before..];
+        if came.is_empty() || self.until.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.until = Some(Instant::now() + self.within);
+        if !absolute_target::begins(came) {
+            return Poll::Ready(Ok(()));
+        }
+        self.held = came.to_vec();
+        buffer.set_filled(before);
+        self.read_held(context, buffer)
     }
 }
 

@@ -14,6 +14,7 @@
 //! `failure` words an answer that the registry could not give, and `account` counts and logs what
 //! was done. Decisions about mounts are made in [`crate::mount`] and [`crate::native`].
 
+mod absolute_target;
 mod account;
 mod classify;
 mod client_stream;

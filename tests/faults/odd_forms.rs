@@ -108,6 +108,22 @@ fn targets() -> Vec<Case> {
             get("https://registry.test/v2/"),
             200,
         ),
+        alike(
+            "an absolute target that names its port",
+            get("http://registry.test:80/v2/"),
+            200,
+        ),
+        alike(
+            "an absolute target in capitals",
+            get("HTTP://REGISTRY.test/v2/"),
+            200,
+        ),
+        refused(
+            "an absolute target with another port",
+            get("http://registry.test:443/v2/"),
+            200,
+            400,
+        ),
         alike("another scheme", get("ftp://registry.test/v2/"), 200),
         refused(
             "another's absolute target",
@@ -145,6 +161,30 @@ fn headers() -> Vec<Case> {
         alike("an unknown expectation", miracles, 417),
         alike("a mount that expects", expecting, 201),
     ]
+}
+
+#[test]
+fn a_length_beside_chunks_that_is_none_is_refused_as_by_distribution_3() {
+    needs!("docker-registry");
+    let pair = Pair::start();
+    let upload = |lengths: &str| {
+        let headers = format!("{lengths}Transfer-Encoding: chunked\r\n");
+        request("POST /v2/a/blobs/uploads/ HTTP/1.1", &headers) + "0\r\n\r\n"
+    };
+    for lengths in [
+        "Content-Length: x\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: 1\r\nContent-Length: 2\r\n",
+    ] {
+        let answered = statuses(pair.sidecar.port, &upload(lengths));
+        assert_eq!(answered, [400], "{lengths}");
+    }
+    let one = upload("Content-Length: 5\r\n");
+    assert_eq!(
+        statuses(pair.sidecar.port, &one),
+        statuses(pair.alone.port, &one)
+    );
 }
 
 #[test]
