@@ -85,8 +85,10 @@ mod tests {
     use super::*;
 
     fn head(target: &str, hosts: &[&str]) -> String {
-        let hosts: String = hosts.iter().map(|it| format!("host: {it} \r\n")).collect();
-        format!("GET {target} HTTP/1.1\r\nA: host: b\r\n{hosts}B: c\r\n\r\n")
+        let line = format!("GET {target} HTTP/1.1\r\nA: host: b\r\n");
+        let hosts = hosts.iter().map(|host| format!("host: {host} \r\n"));
+        let all: Vec<_> = std::iter::once(line).chain(hosts).collect();
+        all.concat() + "B: c\r\n\r\n"
     }
 
     #[test]

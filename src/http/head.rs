@@ -131,10 +131,11 @@ impl<S: IO> Timed<S> {
             self.held.extend_from_slice(read.filled());
             end = absolute_target::end_of_head(&self.held);
         }
-        let held = std::mem::take(&mut self.held);
-        self.ahead = match absolute_target::reconciled(&held[..end.unwrap_or_default()]) {
-            Some(head) => [&head, &held[end.unwrap_or_default()..]].concat(),
-            None => held,
+        let came = std::mem::take(&mut self.held);
+        let (head, rest) = came.split_at(end.unwrap_or_default());
+        self.ahead = match absolute_target::reconciled(head) {
+            Some(head) => [&head, rest].concat(),
+            None => came,
         };
         self.give_ahead(buffer);
         Poll::Ready(Ok(()))

@@ -159,9 +159,9 @@ fn a_client_that_speaks_http_2_pushes_mounts_and_pulls_like_any_other() {
         answers.push(answers_here);
     }
     let unknown = |answer: &(u16, _, Vec<u8>)| answer.0 == 404;
-    answers
-        .iter_mut()
-        .for_each(|all| all.retain(|it| !unknown(it)));
+    for all in &mut answers {
+        all.retain(|answer| !unknown(answer));
+    }
     for (two, one) in answers[0].iter().zip(&answers[1]) {
         assert_eq!((two.0, &two.1), (one.0, &one.1));
         assert!(two.2 == one.2, "{} bytes and {}", two.2.len(), one.2.len());
@@ -195,7 +195,7 @@ fn an_early_answer_reaches_a_client_that_speaks_http_2() {
             let url = format!("https://127.0.0.1:{}/v2/a/blobs/uploads/b", sidecar.port);
             for _ in 0..5 {
                 let answer = home.over_http2(&["-X", method, "-T", &file, &url]);
-                assert_eq!(answer.expect(401).header("Content-Length").is_some(), true);
+                assert!(answer.expect(401).text().contains("UNAUTHORIZED"));
             }
         }
     }
@@ -319,7 +319,7 @@ fn plain_http_on_the_port_of_tls_is_told_so_as_by_the_registry() {
     assert_eq!(said(sidecar.port, get), alone);
     let upload = [
         &b"PATCH /v2/a/b HTTP/1.1\r\nHost: a\r\n\r\n"[..],
-        &[b'x'; 50_000],
+        &vec![b'x'; 50_000],
     ]
     .concat();
     assert_eq!(said(sidecar.port, &upload), alone);

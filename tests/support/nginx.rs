@@ -18,10 +18,9 @@ impl Nginx {
         let home = tempfile::tempdir().unwrap();
         let port = free_port();
         let folder = home.path().display();
-        let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
-            .collect();
+        let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let paths = paths.map(|name| format!("  {name}_temp_path {folder}/{name};\n"));
+        let paths = paths.concat();
         let text = format!(
             "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
              events {{}}\nhttp {{\n  access_log off;\n{paths}  server {{\n\
