@@ -4,6 +4,7 @@
 use crate::{needs, support};
 use serde_json::json;
 use support::bytes_from;
+use support::image::Image;
 use support::nginx::Nginx;
 use support::pair::exchange;
 use support::push::mount_target;
@@ -86,8 +87,10 @@ fn an_answer_of_unknown_length_ends_with_the_connection_of_a_client_of_http_1_0(
     needs!("docker-registry");
     let registry = Registry::start();
     let client = registry.client();
+    let image = Image::of(&["layer"], 100);
     for number in 0..120 {
-        client.upload(&format!("some/repository-{number:03}"), b"a layer");
+        // Distribution 3 lists only repositories that have a manifest.
+        image.push(&client, &format!("some/repository-{number:03}"), "latest");
     }
     let sidecar = Sidecar::start(&registry);
     for headers in ["", "Connection: keep-alive\r\n"] {
