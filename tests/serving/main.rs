@@ -12,6 +12,7 @@ mod support;
 
 mod broken_streams;
 mod checking;
+mod dual_stack;
 mod ending;
 mod health;
 mod monitoring;
