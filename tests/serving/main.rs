@@ -23,6 +23,7 @@ mod passing;
 mod reloading;
 mod reporting;
 mod request_log;
+mod schemes;
 mod settings;
 mod startup;
 mod streaming;
