@@ -22,6 +22,12 @@ use crate::notifications;
 use registry::{check_access, check_upstream};
 use store::{check_artifacts, check_store, tell_of_verify};
 
+/// What becomes of Locations where only the registry speaks TLS.
+const PLAIN_BEFORE_TLS: &str = "clients speak plain http here and the registry speaks https: it \
+    is told X-Forwarded-Proto: http, and clients get Locations with http. A proxy with TLS in \
+    front must set X-Forwarded-Proto: https; else set listen.tls, or for distribution \
+    upstream.external_url";
+
 /// Looks at what the configuration alone says, and at the registry's own, if its file is given.
 #[must_use]
 pub fn offline(config: &Config, registry_config: Option<&Path>) -> Findings {
@@ -71,6 +77,9 @@ fn about(config: &Config, registry_config: Option<&Path>) -> Findings {
     findings.good("the configuration is valid");
     for warning in &config.warnings {
         findings.note(warning);
+    }
+    if config.is_plain_before_tls() {
+        findings.note(PLAIN_BEFORE_TLS);
     }
     if let Some(file) = registry_config {
         registry_config::compare(config, file, &mut findings);

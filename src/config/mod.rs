@@ -224,6 +224,15 @@ impl Config {
         Self::parse(&text, file, environment, flags)
     }
 
+    /// Whether clients speak plain HTTP to a registry that speaks TLS, so that each has another
+    /// scheme for its URLs, and no setting says which one its Locations have.
+    #[must_use]
+    pub fn is_plain_before_tls(&self) -> bool {
+        let upstream = &self.upstream;
+        let is_said = upstream.external_url.is_some() || upstream.relative_urls;
+        self.tls.is_none() && upstream.url.is_tls() && !is_said
+    }
+
     /// As [`Config::load`], with the file's text.
     fn parse(
         text: &str,

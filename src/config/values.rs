@@ -129,10 +129,12 @@ impl UpstreamUrl {
         let Ok(host) = host.parse::<IpAddr>() else {
             return false;
         };
+        let host = host.to_canonical();
         let mut candidates = listen.candidates().iter();
         candidates.any(|candidate| {
-            let is_same = candidate.ip() == host;
-            let is_any = candidate.ip().is_unspecified() && host.is_loopback();
+            let address = candidate.ip().to_canonical();
+            let is_same = address == host;
+            let is_any = address.is_unspecified() && host.is_loopback();
             *port != 0 && candidate.port() == *port && (is_same || is_any)
         })
     }

@@ -2,13 +2,18 @@
 //!
 //! The peer's address is appended to X-Forwarded-For. Other forwarding headers pass as they
 //! came, unless `trusted_proxies` says whose are to be believed; then everybody else's are
-//! dropped. Where TLS ends here and nobody has said so yet, X-Forwarded-Proto says it.
+//! dropped. If they say no scheme, the one that the client used is filled in, wherever the
+//! registry would take another one for it: its own connection's.
 
 use std::net::IpAddr;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
+
+use super::forwarded;
+use super::location::is_scheme;
+use crate::config::Config;
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -26,18 +31,35 @@ const UNTRUSTED: &[&str] = &[
     "x-real-ip",
 ];
 
-/// Whose forwarding headers are believed, and whether TLS ends here.
+/// Whose forwarding headers are believed, and which scheme is filled in.
 #[derive(Debug)]
 pub struct Forwarding {
     trusted: Vec<IpNet>,
-    ends_tls: bool,
+    scheme: Option<Scheme>,
+}
+
+/// The scheme by which clients reach this process, if the registry must be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// Plain HTTP in front of a registry with TLS.
+    Http,
+    /// TLS ends here.
+    Https,
 }
 
 impl Forwarding {
-    /// An empty list believes everybody, as the registry does.
+    /// An empty list of trusted proxies believes everybody, as the registry does.
     #[must_use]
-    pub fn new(trusted: Vec<IpNet>, ends_tls: bool) -> Self {
-        Self { trusted, ends_tls }
+    pub fn new(config: &Config) -> Self {
+        let scheme = match config {
+            Config { tls: Some(_), .. } => Some(Scheme::Https),
+            config if config.is_plain_before_tls() => Some(Scheme::Http),
+            _ => None,
+        };
+        Self {
+            trusted: config.upstream.trusted_proxies.clone(),
+            scheme,
+        }
     }
 
     /// Changes a request's head to what the registry shall see.
@@ -50,15 +72,70 @@ impl Forwarding {
         if let Some(peer) = peer {
             append_peer(peer, head);
         }
-        let is_said = head.headers.contains_key(FORWARDED) || head.headers.contains_key(PROTO);
-        if self.ends_tls && !is_said {
-            set(head, "X-Forwarded-Proto", "https");
+        if let Some(scheme) = self.scheme {
+            scheme.fill_in(head);
         }
     }
 
     fn believes(&self, peer: Option<IpAddr>) -> bool {
         let is_trusted = |peer: IpAddr| self.trusted.iter().any(|net| net.contains(&peer));
         self.trusted.is_empty() || peer.is_some_and(is_trusted)
+    }
+}
+
+impl Scheme {
+    /// Says the scheme where nobody said one. Distribution reads the first line of a header alone,
+    /// and no X-Forwarded-Proto beside a `Forwarded` (`registry/api/v2/urls.go`).
+    fn fill_in(self, head: &mut RequestHeader) {
+        let said = first(head, &PROTO);
+        let forwarded = first(head, &FORWARDED);
+        if !forwarded.is_empty() {
+            let Some(filled) = forwarded::with_proto(&forwarded, self.beside(&said)) else {
+                return;
+            };
+            replace_first(head, &filled);
+        }
+        if said.is_empty() {
+            set(head, "X-Forwarded-Proto", self.as_str());
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The scheme for a `Forwarded` without one. Where TLS ends here, that is what a registry with
+    /// TLS assumes too. A plain port may have a proxy with TLS in front, which said so elsewhere.
+    fn beside(self, x_forwarded_proto: &str) -> &str {
+        let said = x_forwarded_proto.split(',').next().unwrap_or_default();
+        match (self, said.trim()) {
+            (Self::Http, said) if is_scheme(said) => said,
+            _ => self.as_str(),
+        }
+    }
+}
+
+/// The first line of a header; empty where there is none.
+fn first(head: &RequestHeader, name: &HeaderName) -> String {
+    let value = head
+        .headers
+        .get(name)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    String::from_utf8_lossy(value).trim().to_owned()
+}
+
+/// Changes the first line of `Forwarded`.
+fn replace_first(head: &mut RequestHeader, text: &str) {
+    let lines = head.headers.get_all(FORWARDED).iter();
+    let others: Vec<HeaderValue> = lines.skip(1).cloned().collect();
+    set(head, "Forwarded", text);
+    for value in others {
+        if let Err(error) = head.append_header("Forwarded", value) {
+            tracing::debug!(%error, "a line of Forwarded was lost");
+        }
     }
 }
 
@@ -86,7 +163,7 @@ mod tests {
 
     fn applied(
         trusted: &[&str],
-        ends_tls: bool,
+        scheme: Option<Scheme>,
         headers: &[(&'static str, &str)],
     ) -> RequestHeader {
         let trusted = trusted.iter().map(|net| net.parse().unwrap()).collect();
@@ -95,7 +172,7 @@ mod tests {
             head.append_header(*name, *value).unwrap();
         }
         let peer = Some("10.0.0.7".parse().unwrap());
-        Forwarding::new(trusted, ends_tls).apply(peer, &mut head);
+        Forwarding { trusted, scheme }.apply(peer, &mut head);
         head
     }
 
@@ -107,7 +184,7 @@ mod tests {
     fn the_peer_is_appended_and_everything_else_stays() {
         let head = applied(
             &[],
-            false,
+            None,
             &[
                 ("X-Forwarded-For", "192.0.2.1"),
                 ("X-Forwarded-For", "192.0.2.2"),
@@ -131,24 +208,86 @@ mod tests {
             ("X-Forwarded-Host", "evil"),
             ("Forwarded", "host=evil"),
         ];
-        let head = applied(&["10.0.0.0/8"], false, &headers);
+        let head = applied(&["10.0.0.0/8"], None, &headers);
         assert_eq!(value(&head, "x-forwarded-host"), Some("evil"));
-        let head = applied(&["192.168.0.0/16"], false, &headers);
+        let head = applied(&["192.168.0.0/16"], None, &headers);
         assert_eq!(value(&head, "x-forwarded-host"), None);
         assert_eq!(value(&head, "forwarded"), None);
         assert_eq!(value(&head, "x-forwarded-for"), Some("10.0.0.7"));
     }
 
+    fn filled(scheme: Option<Scheme>, headers: &[(&'static str, &str)]) -> [Option<String>; 2] {
+        let head = applied(&[], scheme, headers);
+        ["x-forwarded-proto", "forwarded"].map(|name| value(&head, name).map(str::to_owned))
+    }
+
     #[test]
-    fn the_end_of_tls_is_said_unless_somebody_said_it_before() {
-        assert_eq!(
-            value(&applied(&[], true, &[]), "x-forwarded-proto"),
-            Some("https")
-        );
-        assert_eq!(value(&applied(&[], false, &[]), "x-forwarded-proto"), None);
-        let said = applied(&[], true, &[("X-Forwarded-Proto", "http")]);
-        assert_eq!(value(&said, "x-forwarded-proto"), Some("http"));
-        let said = applied(&[], true, &[("Forwarded", "proto=http")]);
-        assert_eq!(value(&said, "x-forwarded-proto"), None);
+    fn the_scheme_is_filled_in_where_nobody_said_one() {
+        let (tls, plain) = (Some(Scheme::Https), Some(Scheme::Http));
+        let nothing = ("Forwarded", "for=192.0.2.1");
+        for (scheme, headers, proto, forwarded) in [
+            (tls, &[][..], Some("https"), None),
+            (plain, &[], Some("http"), None),
+            (None, &[], None, None),
+            (tls, &[("X-Forwarded-Proto", " ")], Some("https"), None),
+            (tls, &[("X-Forwarded-Proto", "http")], Some("http"), None),
+            (
+                plain,
+                &[("X-Forwarded-Proto", "https")],
+                Some("https"),
+                None,
+            ),
+            (
+                tls,
+                &[("Forwarded", "proto=http")],
+                None,
+                Some("proto=http"),
+            ),
+            (tls, &[("Forwarded", "")], Some("https"), Some("")),
+            (
+                tls,
+                &[nothing],
+                Some("https"),
+                Some("proto=https;for=192.0.2.1"),
+            ),
+            (
+                plain,
+                &[nothing],
+                Some("http"),
+                Some("proto=http;for=192.0.2.1"),
+            ),
+            (None, &[nothing], None, Some("for=192.0.2.1")),
+            (
+                tls,
+                &[nothing, ("X-Forwarded-Proto", "http")],
+                Some("http"),
+                Some("proto=https;for=192.0.2.1"),
+            ),
+            (
+                plain,
+                &[nothing, ("X-Forwarded-Proto", "https, http")],
+                Some("https, http"),
+                Some("proto=https;for=192.0.2.1"),
+            ),
+        ] {
+            let wanted = [proto, forwarded].map(|text| text.map(str::to_owned));
+            assert_eq!(filled(scheme, headers), wanted, "{scheme:?} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_line_of_forwarded_is_changed() {
+        let lines = [("Forwarded", "for=a"), ("Forwarded", "proto=http")];
+        let head = applied(&[], Some(Scheme::Https), &lines);
+        let lines: Vec<_> = head.headers.get_all("forwarded").iter().collect();
+        assert_eq!(lines, ["proto=https;for=a", "proto=http"]);
+    }
+
+    #[test]
+    fn what_is_not_believed_says_no_scheme() {
+        let lies = [("X-Forwarded-Proto", "http"), ("Forwarded", "proto=http")];
+        let head = applied(&["192.168.0.0/16"], Some(Scheme::Https), &lies);
+        assert_eq!(value(&head, "x-forwarded-proto"), Some("https"));
+        assert_eq!(value(&head, "forwarded"), None);
     }
 }

@@ -186,6 +186,9 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
         tracing::debug!(%error, "a connection went away at once");
         return None;
     }
+    // A socket of both families calls IPv4 clients `::ffff:192.0.2.1`. Who is believed, and what
+    // the registry, events and logs are told, knows such a client by its IPv4 address.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     // The cell is new, so setting it cannot fail.
     let _ = digest.peer_addr.set(Some(peer.into()));

@@ -13,7 +13,8 @@ pub struct Locations {
     external: Option<String>,
     relative: bool,
     prefix: String,
-    /// What the registry takes for the scheme where nobody says another.
+    /// What the registry takes for the scheme where no header says another. `forwarding` has
+    /// filled in the client's own wherever that is not the same.
     scheme: &'static str,
 }
 
@@ -94,7 +95,8 @@ fn base_of(url: &str) -> String {
     }
 }
 
-fn is_scheme(text: &str) -> bool {
+/// Whether a text is a scheme of a URL.
+pub(super) fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
             .bytes()

@@ -101,7 +101,7 @@ pub(super) fn proxy(
     };
     Ok(RegistryProxy::new(
         upstream,
-        Forwarding::new(upstream.trusted_proxies.clone(), config.tls.is_some()),
+        Forwarding::new(config),
         peers,
         way,
         tokens,

@@ -46,6 +46,8 @@ const FORWARDED: &[&[(&str, &str)]] = &[
     &[("Forwarded", "nonsense")],
     &[("Forwarded", "host=forwarded.test;proto=\"https\";by=_x")],
     &[("Forwarded", "host=forwarded.test;;proto=https")],
+    &[("Forwarded", "host=forwarded.test;,proto=https")],
+    &[("Forwarded", "host=forwarded.test;by=a\\b")],
     &[
         ("Forwarded", "host=forwarded.test;"),
         ("X-Forwarded-Proto", "https"),

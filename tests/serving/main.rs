@@ -12,6 +12,7 @@ mod support;
 
 mod broken_streams;
 mod checking;
+mod dual_stack;
 mod early_answers;
 mod ending;
 mod health;
@@ -24,6 +25,7 @@ mod passing;
 mod reloading;
 mod reporting;
 mod request_log;
+mod schemes;
 mod settings;
 mod startup;
 mod streaming;

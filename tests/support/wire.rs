@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -55,7 +55,12 @@ pub struct Connection {
 
 impl Connection {
     pub fn to(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::over(IpAddr::from([127, 0, 0, 1]), port)
+    }
+
+    /// To this address of the machine.
+    pub fn over(address: IpAddr, port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect((address, port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
@@ -250,7 +255,11 @@ impl Request {
     }
 
     pub fn try_send(&self, port: u16) -> io::Result<Answer> {
-        let mut connection = Connection::to(port)?;
+        self.try_over(Connection::to(port)?, port)
+    }
+
+    /// On a connection that carries nothing else; `port` stands in the Host.
+    pub fn try_over(&self, mut connection: Connection, port: u16) -> io::Result<Answer> {
         connection.write(&self.bytes(port))?;
         connection.answer(&self.method)
     }

@@ -94,3 +94,22 @@ fn a_variable_without_a_value_is_as_if_it_were_not_there() {
     assert_eq!(config.log.level, tracing::Level::INFO);
     assert!(config.warnings.is_empty());
 }
+
+#[test]
+fn networks_of_mapped_addresses_are_of_ipv4() {
+    for (given, meant) in [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:127.0.0.1", "127.0.0.1/32"),
+        ("::ffff:a00:1/128", "10.0.0.1/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:0:0/95", "::ffff:0.0.0.0/95"),
+        ("::/0", "::/0"),
+        ("::1", "::1/128"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+    ] {
+        let text = MINIMAL.replace("5010'", &format!("5010', trusted_proxies: ['{given}']"));
+        let trusted = load(&text).unwrap().upstream.trusted_proxies;
+        assert_eq!(trusted, [meant.parse().unwrap()], "{given}");
+    }
+}

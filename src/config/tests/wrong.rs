@@ -194,6 +194,9 @@ fn a_registry_at_the_own_port_is_refused() {
         ("0.0.0.0:5000", "http://localhost:5000"),
         ("[::]:5000", "http://[::1]:5000"),
         ("192.0.2.1:80", "http://192.0.2.1"),
+        ("127.0.0.1:5000", "http://[::ffff:127.0.0.1]:5000"),
+        ("[::ffff:127.0.0.1]:5000", "http://localhost:5000"),
+        (":5000", "http://[::ffff:127.0.0.1]:5000"),
     ] {
         let error = with(listen, url).unwrap_err();
         assert!(

@@ -1,7 +1,10 @@
 //! The registry behind.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::single::{invalid, positive};
 use crate::config::values::UpstreamUrl;
@@ -17,6 +20,9 @@ const RESERVED_HEADERS: &[&str] = &[
     "location",
     "transfer-encoding",
 ];
+
+/// The length of `::ffff:0:0/96`, which holds all IPv4 addresses.
+const MAPPED_PREFIX: u8 = 96;
 
 pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> {
     let text = file.url.ok_or_else(|| {
@@ -118,18 +124,30 @@ fn response_headers(
     Ok(headers.into_iter().collect())
 }
 
-fn trusted_proxies(texts: &[String]) -> Result<Vec<ipnet::IpNet>, ConfigError> {
-    texts
-        .iter()
-        .map(|text| {
-            text.parse::<ipnet::IpNet>()
-                .or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from))
-                .map_err(|_| {
-                    invalid(
-                        "upstream.trusted_proxies",
-                        format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"),
-                    )
-                })
+fn trusted_proxies(texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+    let networks = texts.iter().map(|text| {
+        network(text).ok_or_else(|| {
+            invalid(
+                "upstream.trusted_proxies",
+                format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"),
+            )
         })
-        .collect()
+    });
+    networks.collect()
+}
+
+/// An address or a network. One of IPv4-mapped addresses (RFC 4291, 2.5.5.2) is the IPv4 network,
+/// because the peers' addresses are IPv4 there too. A wider one, such as `::/0`, is IPv6 alone.
+fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse::<IpNet>().or_else(|_| address()).ok()?;
+    let mapped = match network.addr() {
+        IpAddr::V6(address) => address.to_ipv4_mapped(),
+        IpAddr::V4(_) => None,
+    };
+    let length = network.prefix_len().checked_sub(MAPPED_PREFIX);
+    match (mapped, length) {
+        (Some(address), Some(length)) => IpNet::new(address.into(), length).ok(),
+        _ => Some(network),
+    }
 }
