@@ -9,7 +9,7 @@ use super::Findings;
 use crate::access::check_files;
 use crate::config::{Access, AccessMode, Upstream};
 use crate::metrics::Metrics;
-use crate::upstream::{Ask, BaseAnswer};
+use crate::upstream::{Ask, BaseAnswer, UpstreamTls};
 
 /// How long the registry may take for its answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -37,10 +37,14 @@ pub(super) async fn check_upstream(
         Ok(metrics) => Arc::new(metrics),
         Err(error) => return findings.fault(error.to_string()),
     };
-    let ask = match Ask::new(upstream, metrics) {
-        Ok(ask) => ask,
+    let tls = match UpstreamTls::load(upstream, &metrics) {
+        Ok(tls) => Arc::new(tls),
         Err(error) => return findings.fault(error.to_string()),
     };
+    if upstream.client_certificate.is_some() {
+        findings.good("certificate and key for the registry fit each other");
+    }
+    let ask = Ask::new(upstream, tls, metrics);
     match (ask.base(Instant::now() + LIMIT).await, mode) {
         (BaseAnswer::Open, Some(AccessMode::None)) => {
             findings.good(format!("the registry at {url} answers and has no access control"));
@@ -70,7 +74,23 @@ pub(super) async fn check_upstream(
             upstream.prefix
         )),
         (BaseAnswer::Unreachable(reason), _) => findings.fault(format!(
-            "the registry at {url} cannot be reached ({reason}): start it, or correct upstream.url"
+            "the registry at {url} cannot be reached ({reason}): {}",
+            advice(&reason)
         )),
     }
+}
+
+/// What to do about a registry that cannot be reached, by the words of the TLS library.
+fn advice(reason: &str) -> &'static str {
+    let speaks_of = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    // What Go's `crypto/tls` sends to a client without a certificate, or with a stranger's.
+    if speaks_of(&["CertificateRequired", "BadCertificate", "UnknownCA"]) {
+        return "it demands a client certificate (http.tls.clientcas): set upstream.client_certificate \
+                and upstream.client_key to a pair that it takes";
+    }
+    if speaks_of(&["CaUsedAsEndEntity"]) {
+        return "its certificate is that of an authority: upstream.ca_certificate must hold exactly \
+                this certificate, and its subjectAltName the host of upstream.url";
+    }
+    "start it, or correct upstream.url"
 }

@@ -54,7 +54,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// PEM files of the listener.
+/// PEM files of a certificate and its key.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The certificate chain, leaf first.
@@ -70,6 +70,8 @@ pub struct Upstream {
     pub url: UpstreamUrl,
     /// PEM file with the roots that sign an https upstream's certificate.
     pub ca_certificate: Option<PathBuf>,
+    /// Certificate and key that crossmount shows to an https upstream, if there are some.
+    pub client_certificate: Option<TlsFiles>,
     /// Like its `http.host`: scheme and authority of every Location, and a path.
     pub external_url: Option<String>,
     /// Like its `http.relativeurls`.

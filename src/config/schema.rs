@@ -50,6 +50,8 @@ pub(super) struct Upstream {
     pub kind: Option<String>,
     pub version: Option<u8>,
     pub ca_certificate: Option<String>,
+    pub client_certificate: Option<String>,
+    pub client_key: Option<String>,
     pub external_url: Option<String>,
     pub relative_urls: Option<bool>,
     pub prefix: Option<String>,

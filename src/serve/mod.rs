@@ -32,7 +32,7 @@ use crate::notifications::{EndpointError, Notifier};
 use crate::ops::{Admin, Drain, Health, Page, descriptors};
 use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
-use crate::upstream::{Ask, AskError, BaseAnswer};
+use crate::upstream::{Ask, BaseAnswer, UpstreamTls, UpstreamTlsError};
 use crate::workers::Workers;
 
 /// Between two questions at the start whether the registry has access control.
@@ -53,9 +53,9 @@ pub enum StartError {
     /// TLS cannot be ended.
     #[error(transparent)]
     Tls(#[from] TlsFault),
-    /// The registry cannot be asked.
+    /// No connection to the registry can be secured.
     #[error(transparent)]
-    Ask(#[from] AskError),
+    UpstreamTls(#[from] UpstreamTlsError),
     /// Nothing can be decided about access.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -96,6 +96,7 @@ struct Started {
     registry_port: Bound,
     admin_port: Bound,
     tls: Option<Arc<Tls>>,
+    upstream_tls: Arc<UpstreamTls>,
     ask: Arc<Ask>,
     proxy: RegistryProxy,
     drain: Arc<Drain>,
@@ -115,6 +116,7 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     if let Some(tls) = &started.tls {
         tokio::spawn(tls.clone().keep_up());
     }
+    tokio::spawn(started.upstream_tls.keep_up());
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -168,7 +170,9 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     let tls = config.tls.as_ref();
     let tls = tls.map(|files| Tls::load(files, metrics.clone()).map(Arc::new));
     let tls = tls.transpose()?;
-    let ask = Arc::new(Ask::new(&config.upstream, metrics.clone())?);
+    let upstream_tls = Arc::new(UpstreamTls::load(&config.upstream, &metrics)?);
+    let ask = Ask::new(&config.upstream, upstream_tls.clone(), metrics.clone());
+    let ask = Arc::new(ask);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let endpoints = match &config.kind {
         Kind::Distribution(settings) => &*settings.endpoints,
@@ -176,12 +180,13 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     };
     let notifier = Notifier::start(endpoints, &config.listen.to_string(), &metrics)?;
     let notifier = Arc::new(notifier);
-    let proxy = assemble::proxy(config, &ask, &drain, &notifier, &metrics)?;
+    let proxy = assemble::proxy(config, &upstream_tls, &ask, &drain, &notifier, &metrics)?;
     Ok(Started {
         notifier,
         registry_port: http::bind("listen.address", &config.listen)?,
         admin_port: http::bind("admin.address", &config.admin)?,
         tls,
+        upstream_tls,
         ask,
         proxy,
         drain,

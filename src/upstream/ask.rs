@@ -8,6 +8,8 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
+use super::UpstreamTls;
+use super::tls::{ClientCertificate, Trust, UpstreamTlsError};
 use crate::config::{Upstream, UpstreamUrl};
 use crate::metrics::Metrics;
 use crate::oci::finds_scope_insufficient;
@@ -20,26 +22,10 @@ pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 /// The client and the registry's address.
 #[derive(Debug)]
 pub struct Ask {
-    client: reqwest::Client,
+    tls: Arc<UpstreamTls>,
     /// Scheme, authority and prefix; ends with `/`.
     base: String,
     metrics: Arc<Metrics>,
-}
-
-/// Why the client cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// The roots cannot be read.
-    #[error("upstream.ca_certificate: {path}: {reason}")]
-    Roots {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client could not be made.
-    #[error("no client for the upstream: {0} (upstream.ca_certificate can name its roots)")]
-    Client(String),
 }
 
 /// What the registry answers at its base, `/v2/`, to a request without credentials.
@@ -73,35 +59,14 @@ pub(super) enum NoAnswer {
 }
 
 impl Ask {
-    /// Builds the client; nothing is connected yet.
-    ///
-    /// # Errors
-    /// [`AskError`]
-    pub fn new(upstream: &Upstream, metrics: Arc<Metrics>) -> Result<Self, AskError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .connect_timeout(upstream.timeouts.connect)
-            .pool_idle_timeout(upstream.timeouts.idle);
-        if let Some(roots) = roots(upstream)? {
-            builder = builder.tls_certs_only(roots);
-        }
-        let authority = match &upstream.url {
-            UpstreamUrl::Unix(path) => {
-                builder = builder.unix_socket(path.as_path());
-                "http://localhost".to_owned()
-            }
-            tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
-        };
-        Ok(Self {
-            client: builder
-                .build()
-                .map_err(|error| AskError::Client(innermost(&error)))?,
-            base: format!("{authority}{}", upstream.prefix),
+    /// Asks by the client of `tls`; nothing is connected yet.
+    #[must_use]
+    pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            tls,
+            base: format!("{}{}", authority(&upstream.url), upstream.prefix),
             metrics,
-        })
+        }
     }
 
     /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
@@ -137,7 +102,10 @@ impl Ask {
         authorization: Option<&HeaderValue>,
         deadline: Instant,
     ) -> Result<Answer, NoAnswer> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        let mut request = self
+            .tls
+            .client()
+            .request(method, format!("{}{path}", self.base));
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value.clone());
         }
@@ -160,23 +128,40 @@ impl Ask {
     }
 }
 
-/// The certificates to believe; `None` for the system's own.
-fn roots(upstream: &Upstream) -> Result<Option<Vec<reqwest::Certificate>>, AskError> {
-    let Some(path) = &upstream.ca_certificate else {
-        // Without TLS none is needed, and a system may have none: an image of the binary alone.
-        return Ok((!upstream.url.is_tls()).then(Vec::new));
-    };
-    let wrong = |reason: String| AskError::Roots {
-        path: path.display().to_string(),
-        reason,
-    };
-    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let roots =
-        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate".to_owned()));
+/// The client that asks; `shown` is the certificate that it shows.
+pub(super) fn client(
+    upstream: &Upstream,
+    trust: &Trust,
+    shown: Option<&ClientCertificate>,
+) -> Result<reqwest::Client, UpstreamTlsError> {
+    let wrong = |error: reqwest::Error| UpstreamTlsError::Client(innermost(&error));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .connect_timeout(upstream.timeouts.connect)
+        .pool_idle_timeout(upstream.timeouts.idle);
+    if let UpstreamUrl::Unix(path) = &upstream.url {
+        builder = builder.unix_socket(path.as_path());
     }
-    Ok(Some(roots))
+    if !upstream.url.is_tls() {
+        // No root is needed, and a system may have none: an image of the binary alone.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(config) = trust.for_rustls(shown)? {
+        builder = builder.tls_backend_preconfigured(config);
+    } else if let Some(certificate) = shown {
+        let identity = reqwest::Identity::from_pem(certificate.pem().as_bytes());
+        builder = builder.identity(identity.map_err(wrong)?);
+    }
+    builder.build().map_err(wrong)
+}
+
+fn authority(url: &UpstreamUrl) -> String {
+    match url {
+        UpstreamUrl::Unix(_) => "http://localhost".to_owned(),
+        tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
+    }
 }
 
 async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {

@@ -1,6 +1,6 @@
 //! The registry behind: questions of our own to it, and what is known about its state.
 //!
-//! `addresses` knows where it is and `peer` how it is reached. `ask` is the one client for
+//! `addresses` knows where it is, `peer` how it is reached, and `tls` whom to trust there. `ask` is the one client for
 //! questions without a body, `probe` the question about a mount's rights, `standing` holds what
 //! allows us to write beside it at all, and `pulse` feels whether it is still there when a
 //! connection broke. `exchange` sends a client's request whose answer must be looked at before
@@ -16,10 +16,11 @@ mod probe;
 mod pulse;
 mod session;
 mod standing;
+mod tls;
 
 pub use addresses::Addresses;
 pub(crate) use ask::innermost;
-pub use ask::{Ask, AskError, BaseAnswer, USER_AGENT};
+pub use ask::{Ask, BaseAnswer, USER_AGENT};
 pub use asker::{Asker, InName};
 pub use exchange::{Exchange, Held};
 pub use peer::{Peers, is_repeatable};
@@ -27,3 +28,4 @@ pub use probe::ProbeAnswer;
 pub use pulse::Pulse;
 pub use session::UploadSession;
 pub use standing::{PROBE_COUNTS_FOR, Standing, Ticket};
+pub use tls::{ClientCertificateError, UpstreamTls, UpstreamTlsError};

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Method;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
-use pingora::{ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::Addresses;
+use super::{Addresses, UpstreamTls};
 use crate::config::{Timeouts, Upstream, UpstreamUrl};
 
 /// Requests that must not be sent twice share no connection with others.
@@ -18,6 +19,7 @@ const UNSHARED: u64 = 1;
 pub struct Peers {
     place: Place,
     timeouts: Timeouts,
+    tls: Arc<UpstreamTls>,
 }
 
 #[derive(Debug)]
@@ -31,9 +33,9 @@ enum Place {
 }
 
 impl Peers {
-    /// By the upstream's URL and timeouts.
+    /// By the upstream's URL and timeouts, with this TLS.
     #[must_use]
-    pub fn new(upstream: &Upstream) -> Self {
+    pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>) -> Self {
         let place = match &upstream.url {
             UpstreamUrl::Unix(path) => Place::Unix(path.clone()),
             UpstreamUrl::Tcp { tls, host, port } => Place::Tcp {
@@ -45,6 +47,7 @@ impl Peers {
         Self {
             place,
             timeouts: upstream.timeouts,
+            tls,
         }
     }
 
@@ -72,6 +75,9 @@ impl Peers {
         if !is_repeatable(method) {
             peer.group_key = UNSHARED;
         }
+        if peer.is_tls() {
+            self.tls.apply(&mut peer);
+        }
         let options = &mut peer.options;
         options.connection_timeout = Some(self.timeouts.connect);
         options.total_connection_timeout = Some(self.timeouts.connect * 2);
@@ -82,9 +88,22 @@ impl Peers {
         Ok(Box::new(peer))
     }
 
+    /// Decides about a connection before anything is sent on it.
+    ///
+    /// # Errors
+    /// Where the registry shows a certificate that is not trusted; a request whose error says so
+    /// may be tried again.
+    pub fn verify(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
+        if peer.is_tls() {
+            self.tls.verify(peer, digest)?;
+        }
+        Ok(())
+    }
+
     /// No connection came about; returns how many addresses there are to try.
     #[must_use]
-    pub fn failed(&self, peer: &HttpPeer) -> usize {
+    pub fn failed(&self, peer: &HttpPeer, error: &Error) -> usize {
+        self.tls.failed(peer, error);
         match (&self.place, peer.address().as_inet()) {
             (Place::Tcp { addresses, .. }, Some(address)) => addresses.failed(*address),
             _ => 1,

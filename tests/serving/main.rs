@@ -12,6 +12,7 @@ mod support;
 
 mod broken_streams;
 mod checking;
+mod client_certificates;
 mod ending;
 mod health;
 mod monitoring;
@@ -22,6 +23,7 @@ mod passing;
 mod reloading;
 mod reporting;
 mod request_log;
+mod self_signed;
 mod settings;
 mod startup;
 mod streaming;

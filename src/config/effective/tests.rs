@@ -21,6 +21,8 @@ upstream:
   url: https://registry.example
   version: 3
   ca_certificate: /ca.crt
+  client_certificate: /client.crt
+  client_key: /client.key
   external_url: https://hub.example/path
   relative_urls: true
   prefix: /registry/
@@ -91,7 +93,14 @@ fn no_secret_is_shown_and_paths_are() {
         shown.contains("url: https://hooks.example/(masked)\n"),
         "{shown}"
     );
-    for path in ["/tls.key", "/ca.crt", "/keys.json", "/srv/registry"] {
+    for path in [
+        "/tls.key",
+        "/ca.crt",
+        "/client.crt",
+        "/client.key",
+        "/keys.json",
+        "/srv/registry",
+    ] {
         assert!(shown.contains(path), "{path} in {shown}");
     }
 }
