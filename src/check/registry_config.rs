@@ -9,6 +9,7 @@ use serde_yaml::Value;
 
 use super::Findings;
 use crate::config::{Access, AccessMode, Config, Distribution, Kind, TokenRules, without_login};
+use crate::notifications::ignores_mounts;
 
 /// Where distribution keeps its store if nobody says another place
 /// (`registry/storage/driver/filesystem/driver.go`).
@@ -49,7 +50,10 @@ fn differences(
     urls(theirs, config, findings);
     headers(theirs, config, findings);
     access(theirs, &settings.access, findings);
-    if !theirs.list(&["notifications", "endpoints"]).is_empty() && settings.endpoints.is_empty() {
+    let is_one_told = theirs
+        .parts(&["notifications", "endpoints"])
+        .any(|it| is_told_of_mounts(&it, settings));
+    if is_one_told && settings.endpoints.is_empty() {
         findings.note("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
     }
 }
@@ -115,6 +119,14 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
             upstream.url
         ));
     }
+}
+
+/// Whether the registry tells this endpoint of its own mounts.
+fn is_told_of_mounts(endpoint: &RegistryConfig, settings: &Distribution) -> bool {
+    let mut media_types = endpoint.list(&["ignore", "mediatypes"]);
+    media_types.extend(endpoint.list(&["ignoredmediatypes"]));
+    let actions = endpoint.list(&["ignore", "actions"]);
+    !endpoint.is_true(&["disabled"]) && !ignores_mounts(settings.version, &media_types, &actions)
 }
 
 /// They may be secret, so only names are said.
@@ -262,6 +274,12 @@ impl RegistryConfig {
         let list = self.get(path).and_then(Value::as_sequence);
         let text = |value| scalar(value).unwrap_or_default();
         list.into_iter().flatten().map(text).collect()
+    }
+
+    /// What is listed there, each for itself.
+    fn parts(&self, path: &[&str]) -> impl Iterator<Item = Self> {
+        let list = self.get(path).and_then(Value::as_sequence);
+        list.into_iter().flatten().map(|value| Self(value.clone()))
     }
 
     fn map(&self, path: &[&str]) -> Vec<(String, Vec<String>)> {

@@ -125,6 +125,10 @@ pub struct Endpoint {
     pub threshold: u32,
     /// For how long.
     pub backoff: Duration,
+    /// Events about these media types are not sent to it.
+    pub ignored_media_types: Vec<String>,
+    /// Events of these actions are not sent to it.
+    pub ignored_actions: Vec<String>,
 }
 
 /// How the process ends after a signal.

@@ -174,6 +174,17 @@ pub(super) struct Endpoint {
     pub timeout: Option<String>,
     pub threshold: Option<u32>,
     pub backoff: Option<String>,
+    pub disabled: Option<bool>,
+    pub ignoredmediatypes: Vec<String>,
+    pub ignore: Option<Ignore>,
+}
+
+/// Events that an endpoint does not want.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ignore {
+    pub mediatypes: Vec<String>,
+    pub actions: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::access::{AccessError, FileFault};
-use crate::config::{AccessMode, Config, Kind};
+use crate::config::{AccessMode, Config, DistributionVersion, Kind};
 use crate::http::{self, Bound, ListenError, RegistryProxy, Tls, TlsFault};
 use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
@@ -174,12 +174,12 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     let ask = Ask::new(&config.upstream, upstream_tls.clone(), metrics.clone());
     let ask = Arc::new(ask);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
-    let endpoints = match &config.kind {
-        Kind::Distribution(settings) => &*settings.endpoints,
-        Kind::Pulp(_) | Kind::Generic(_) => &[],
+    let (endpoints, version) = match &config.kind {
+        Kind::Distribution(settings) => (&*settings.endpoints, settings.version),
+        Kind::Pulp(_) | Kind::Generic(_) => (&[][..], DistributionVersion::Two),
     };
-    let notifier = Notifier::start(endpoints, &config.listen.to_string(), &metrics)?;
-    let notifier = Arc::new(notifier);
+    let listen = config.listen.to_string();
+    let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
     let proxy = assemble::proxy(config, &upstream_tls, &ask, &drain, &notifier, &metrics)?;
     Ok(Started {
         notifier,

@@ -177,6 +177,8 @@ fn odd_files_are_read_as_the_registry_reads_them() {
     }
     let templated = THEIRS.replace(http, "tls: {certificate: ''}\n  debug: {}");
     assert_eq!(found(&templated, OURS), [""; 0]);
+    let untold = "notifications: {endpoints: [{name: a, disabled: true}, {name: b, ignoredmediatypes: [a], ignore: {actions: [mount]}}]}";
+    assert_eq!(found(&theirs("version: 0.1", untold), OURS), [""; 0]);
     let numbers = THEIRS.replace("[nosniff]", "[1]");
     let own = OURS.replace("[nosniff]", "['1']");
     assert_eq!(found(&numbers, &own), [""; 0]);
