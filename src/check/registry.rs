@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::Findings;
 use crate::access::check_files;
-use crate::config::{Access, AccessMode, Upstream};
+use crate::config::{Access, AccessMode, Distribution, Upstream};
 use crate::metrics::Metrics;
-use crate::upstream::{Ask, BaseAnswer, UpstreamTls};
+use crate::upstream::{Ask, Base, BaseAnswer, UpstreamTls, version_mismatch};
 
 /// How long the registry may take for its answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -26,12 +26,13 @@ pub(super) fn check_access(access: &Access, findings: &mut Findings) {
     }
 }
 
-/// Whether the registry answers, and as the access mode, where there is one, makes expect.
+/// Whether the registry answers, and as the settings for distribution, if it is one, make expect.
 pub(super) async fn check_upstream(
     upstream: &Upstream,
-    mode: Option<&AccessMode>,
+    distribution: Option<&Distribution>,
     findings: &mut Findings,
 ) {
+    let mode = distribution.map(|settings| &settings.access.mode);
     let url = &upstream.url;
     let metrics = match Metrics::new(None) {
         Ok(metrics) => Arc::new(metrics),
@@ -45,7 +46,12 @@ pub(super) async fn check_upstream(
         findings.good("certificate and key for the registry fit each other");
     }
     let ask = Ask::new(upstream, tls, metrics);
-    match (ask.base(Instant::now() + LIMIT).await, mode) {
+    let Base { answer, version } = ask.base(Instant::now() + LIMIT).await;
+    let mismatch = distribution.and_then(|it| version_mismatch(it.version, version));
+    if let Some(mismatch) = mismatch {
+        findings.note(mismatch);
+    }
+    match (answer, mode) {
         (BaseAnswer::Open, Some(AccessMode::None)) => {
             findings.good(format!("the registry at {url} answers and has no access control"));
         }

@@ -32,10 +32,10 @@ use crate::notifications::{EndpointError, Notifier};
 use crate::ops::{Admin, Drain, Health, Page, descriptors};
 use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
-use crate::upstream::{Ask, BaseAnswer, UpstreamTls, UpstreamTlsError};
+use crate::upstream::{Ask, Base, BaseAnswer, UpstreamTls, UpstreamTlsError, version_mismatch};
 use crate::workers::Workers;
 
-/// Between two questions at the start whether the registry has access control.
+/// Between two questions at the start, until the registry answers.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the start waits for the store, so that a wrong one is still said at once.
@@ -122,8 +122,12 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     }
     let store = match &config.kind {
         Kind::Distribution(settings) => {
-            if matches!(settings.access.mode, AccessMode::None) {
-                tokio::spawn(warn_of_access_control(started.ask.clone()));
+            let is_open = matches!(settings.access.mode, AccessMode::None);
+            let is_by_version = matches!(settings.access.mode, AccessMode::Token(_))
+                || !settings.endpoints.is_empty();
+            if is_open || is_by_version {
+                let ask = started.ask.clone();
+                tokio::spawn(warn_of_the_registry(ask, is_open, settings.version));
             }
             Some(settings.store.root.clone())
         }
@@ -211,18 +215,25 @@ fn announce(port: &str, bound: &Bound) {
     tracing::info!(r#for = port, address = %bound.address, "listening");
 }
 
-/// Says loudly where the configuration calls a registry open that is not.
-async fn warn_of_access_control(ask: Arc<Ask>) {
+/// Says loudly what the configuration says wrongly of the registry, once the registry answers.
+async fn warn_of_the_registry(ask: Arc<Ask>, is_open: bool, version: DistributionVersion) {
     loop {
-        match ask.base(Instant::now() + ASK_AGAIN).await {
-            BaseAnswer::Unreachable(_) => tokio::time::sleep(ASK_AGAIN).await,
-            BaseAnswer::Challenge => {
-                tracing::error!(
-                    "access.mode is none, but the registry has access control: set access.mode to upstream"
-                );
-                return;
-            }
-            BaseAnswer::Open | BaseAnswer::Strange(_) => return,
+        let Base {
+            answer,
+            version: shown,
+        } = ask.base(Instant::now() + ASK_AGAIN).await;
+        if let BaseAnswer::Unreachable(_) = answer {
+            tokio::time::sleep(ASK_AGAIN).await;
+            continue;
         }
+        if is_open && answer == BaseAnswer::Challenge {
+            tracing::error!(
+                "access.mode is none, but the registry has access control: set access.mode to upstream"
+            );
+        }
+        if let Some(mismatch) = version_mismatch(version, shown) {
+            tracing::warn!("{mismatch}");
+        }
+        return;
     }
 }

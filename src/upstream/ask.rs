@@ -8,9 +8,9 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
-use super::UpstreamTls;
 use super::tls::{ClientCertificate, Trust, UpstreamTlsError};
-use crate::config::{Upstream, UpstreamUrl};
+use super::{UpstreamTls, version};
+use crate::config::{DistributionVersion, Upstream, UpstreamUrl};
 use crate::metrics::Metrics;
 use crate::oci::finds_scope_insufficient;
 
@@ -26,6 +26,15 @@ pub struct Ask {
     /// Scheme, authority and prefix; ends with `/`.
     base: String,
     metrics: Arc<Metrics>,
+}
+
+/// What is learned from the registry's base.
+#[derive(Debug)]
+pub struct Base {
+    /// What it answers.
+    pub answer: BaseAnswer,
+    /// The version that its answer shows, if it shows one.
+    pub version: Option<DistributionVersion>,
 }
 
 /// What the registry answers at its base, `/v2/`, to a request without credentials.
@@ -46,6 +55,8 @@ pub(super) struct Answer {
     pub status: StatusCode,
     /// Whether the challenge says that the token was verified and is too narrow.
     pub is_scope_insufficient: bool,
+    /// distribution's version, if the headers show one.
+    pub version: Option<DistributionVersion>,
     pub body: Vec<u8>,
 }
 
@@ -71,8 +82,10 @@ impl Ask {
 
     /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
     /// measured with the others.
-    pub async fn base(&self, deadline: Instant) -> BaseAnswer {
-        match self.exchange(Method::GET, "v2/", None, deadline).await {
+    pub async fn base(&self, deadline: Instant) -> Base {
+        let reply = self.exchange(Method::GET, "v2/", None, deadline).await;
+        let version = reply.as_ref().ok().and_then(|answer| answer.version);
+        let answer = match reply {
             Ok(answer) if answer.status == StatusCode::OK => BaseAnswer::Open,
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => BaseAnswer::Challenge,
             Ok(answer) => BaseAnswer::Strange(answer.status),
@@ -80,7 +93,8 @@ impl Ask {
             Err(NoAnswer::Unconnected(reason) | NoAnswer::Broken(reason)) => {
                 BaseAnswer::Unreachable(reason)
             }
-        }
+        };
+        Base { answer, version }
     }
 
     /// Asks one question; `path` is made from parsed names and relative to the prefix.
@@ -113,10 +127,12 @@ impl Ask {
             let response = request.send().await?;
             let status = response.status();
             let is_scope_insufficient = finds_scope_insufficient(response.headers());
+            let version = version::shown_by(response.headers());
             let body = read_start(response).await?;
             Ok(Answer {
                 status,
                 is_scope_insufficient,
+                version,
                 body,
             })
         };

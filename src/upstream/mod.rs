@@ -5,7 +5,7 @@
 //! allows us to write beside it at all, and `pulse` feels whether it is still there when a
 //! connection broke. `exchange` sends a client's request whose answer must be looked at before
 //! it is passed on, `asker` asks by it in a caller's name, and `session` is an upload that was
-//! begun so. All other requests of clients are not here: they stream through `http`.
+//! begun so. `version` sees of which version the registry is. All other requests of clients are not here: they stream through `http`.
 
 mod addresses;
 mod ask;
@@ -17,10 +17,11 @@ mod pulse;
 mod session;
 mod standing;
 mod tls;
+mod version;
 
 pub use addresses::Addresses;
 pub(crate) use ask::innermost;
-pub use ask::{Ask, BaseAnswer, USER_AGENT};
+pub use ask::{Ask, Base, BaseAnswer, USER_AGENT};
 pub use asker::{Asker, InName};
 pub use exchange::{Exchange, Held};
 pub use peer::{Peers, is_repeatable};
@@ -29,3 +30,4 @@ pub use pulse::Pulse;
 pub use session::UploadSession;
 pub use standing::{PROBE_COUNTS_FOR, Standing, Ticket};
 pub use tls::{ClientCertificateError, UpstreamTls, UpstreamTlsError};
+pub use version::version_mismatch;
