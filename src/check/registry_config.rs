@@ -8,7 +8,9 @@ use std::path::Path;
 use serde_yaml::Value;
 
 use super::Findings;
-use crate::config::{Access, AccessMode, Config, Distribution, Kind, TokenRules, without_login};
+use crate::config::{
+    Access, AccessMode, Config, Distribution, DistributionVersion, Kind, TokenRules, without_login,
+};
 use crate::notifications::ignores_mounts;
 
 /// Where distribution keeps its store if nobody says another place
@@ -48,6 +50,7 @@ fn differences(
 ) {
     store(theirs, settings, findings);
     urls(theirs, config, findings);
+    tls(theirs, config, settings, findings);
     headers(theirs, config, findings);
     access(theirs, &settings.access, findings);
     let is_one_told = theirs
@@ -110,14 +113,33 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
             &upstream.prefix,
         ));
     }
-    let tls = |key: &[&str]| theirs.text(&[&["http", "tls"], key].concat()).is_some();
-    let is_tls = tls(&["certificate"]) || tls(&["letsencrypt", "email"]);
+}
+
+/// Whether the registry speaks TLS, and what it demands then (`registry/registry.go`).
+fn tls(theirs: &RegistryConfig, config: &Config, settings: &Distribution, findings: &mut Findings) {
+    let (tls, upstream) = (theirs.part(&["http", "tls"]), &config.upstream);
+    let is_set = |path: &[&str]| tls.text(path).is_some();
+    // An address for Let's Encrypt alone turns nothing on.
+    let is_tls = is_set(&["certificate"]) || is_set(&["letsencrypt", "cachefile"]);
     if is_tls != upstream.url.is_tls() {
         findings.fault(format!(
             "the registry {} TLS (http.tls), but upstream.url is {}",
             if is_tls { "speaks" } else { "does not speak" },
             upstream.url
         ));
+    }
+    // 2.8 does not know this setting.
+    let is_optional = settings.version == DistributionVersion::Three
+        && matches!(
+            tls.text(&["clientauth"]).as_deref(),
+            Some("request-client-cert" | "verify-client-cert-if-given")
+        );
+    let is_demanded = is_tls && !is_optional && !tls.list(&["clientcas"]).is_empty();
+    if is_demanded && upstream.client_certificate.is_none() {
+        findings.note(
+            "the registry demands a client certificate (http.tls.clientcas): set \
+             upstream.client_certificate and upstream.client_key to a pair that it takes",
+        );
     }
 }
 
@@ -274,6 +296,11 @@ impl RegistryConfig {
         let list = self.get(path).and_then(Value::as_sequence);
         let text = |value| scalar(value).unwrap_or_default();
         list.into_iter().flatten().map(text).collect()
+    }
+
+    /// What stands there, for itself.
+    fn part(&self, path: &[&str]) -> Self {
+        Self(self.get(path).cloned().unwrap_or_default())
     }
 
     /// What is listed there, each for itself.
