@@ -3,15 +3,16 @@
 //! The names are distribution's (`configuration/configuration.go`). Paths may differ because a
 //! volume is mounted elsewhere in another container, so they are only warned of.
 
-use std::path::Path;
+mod file;
 
-use serde_yaml::Value;
+use std::path::Path;
 
 use super::Findings;
 use crate::config::{
     Access, AccessMode, Config, Distribution, DistributionVersion, Kind, TokenRules, without_login,
 };
 use crate::notifications::ignores_mounts;
+use file::RegistryConfig;
 
 /// Where distribution keeps its store if nobody says another place
 /// (`registry/storage/driver/filesystem/driver.go`).
@@ -20,9 +21,6 @@ const DEFAULT_ROOT: &str = "/var/lib/registry";
 /// What stands beside a driver in `storage`
 /// (`configuration/configuration.go`, `Storage.Type`).
 const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
-
-/// What stands in the registry's file.
-struct RegistryConfig(Value);
 
 /// Names each difference.
 pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
@@ -255,78 +253,6 @@ fn differs(theirs: &str, value: &str, own: &str) -> String {
     format!(
         "{theirs} is {value} in the registry's file and {own} here: are they the same, mounted elsewhere?"
     )
-}
-
-impl RegistryConfig {
-    /// As distribution reads it; the reason where it would not.
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut tree: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        tree.apply_merge().map_err(|error| error.to_string())?;
-        let read = Self(tree);
-        if read.names(&["storage"]).is_empty() {
-            return Err("has no storage: is this a registry's configuration?".to_owned());
-        }
-        Ok(read)
-    }
-
-    fn get(&self, path: &[&str]) -> Option<&Value> {
-        path.iter().try_fold(&self.0, |value, key| value.get(*key))
-    }
-
-    /// What is named there: one alone may be written as a text.
-    fn names(&self, path: &[&str]) -> Vec<String> {
-        match self.get(path) {
-            Some(Value::String(name)) => vec![name.clone()],
-            Some(Value::Mapping(map)) => map.keys().filter_map(scalar).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn text(&self, path: &[&str]) -> Option<String> {
-        scalar(self.get(path)?).filter(|text| !text.is_empty())
-    }
-
-    /// By the words of YAML 1.1, which Go's reader takes where a boolean is wanted.
-    fn is_true(&self, path: &[&str]) -> bool {
-        let text = self.text(path).unwrap_or_default().to_lowercase();
-        matches!(&*text, "true" | "yes" | "on" | "y")
-    }
-
-    fn list(&self, path: &[&str]) -> Vec<String> {
-        let list = self.get(path).and_then(Value::as_sequence);
-        let text = |value| scalar(value).unwrap_or_default();
-        list.into_iter().flatten().map(text).collect()
-    }
-
-    /// What stands there, for itself.
-    fn part(&self, path: &[&str]) -> Self {
-        Self(self.get(path).cloned().unwrap_or_default())
-    }
-
-    /// What is listed there, each for itself.
-    fn parts(&self, path: &[&str]) -> impl Iterator<Item = Self> {
-        let list = self.get(path).and_then(Value::as_sequence);
-        list.into_iter().flatten().map(|value| Self(value.clone()))
-    }
-
-    fn map(&self, path: &[&str]) -> Vec<(String, Vec<String>)> {
-        let names = self.names(path).into_iter();
-        names
-            .map(|name| {
-                let values = self.list(&[path, &[&name]].concat());
-                (name, values)
-            })
-            .collect()
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(value) => Some(value.to_string()),
-        _ => None,
-    }
 }
 
 #[cfg(any(test, fuzzing))]

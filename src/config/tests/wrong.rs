@@ -132,26 +132,6 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
             "upstream: {url: 'https://a', ca_certificate: ''}",
             "upstream.ca_certificate",
         ),
-        (
-            "upstream: {url: 'http://a', client_certificate: /x, client_key: /y}",
-            "upstream.client_certificate: is of use only with an https upstream",
-        ),
-        (
-            "upstream: {url: 'unix:/a', client_key: /y}",
-            "upstream.client_key: is of use only with an https upstream",
-        ),
-        (
-            "upstream: {url: 'https://a', client_certificate: /x}",
-            "upstream.client_key: is missing",
-        ),
-        (
-            "upstream: {url: 'https://a', client_key: /y}",
-            "upstream.client_certificate: is missing",
-        ),
-        (
-            "upstream: {url: 'https://a', client_certificate: /x, client_key: ''}",
-            "upstream.client_key: is empty",
-        ),
         ("mount: {source_denied: no}", "mount.source_denied"),
         ("listen: {address: nowhere}", "listen.address"),
         ("listen: {header_timeout: 0s}", "listen.header_timeout"),
@@ -193,6 +173,35 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
         let message = error(&format!("{base}{text}\n"));
         assert!(message.starts_with(setting), "{text}: {message}");
         assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn a_client_certificate_needs_both_files_and_an_https_registry() {
+    for (text, message) in [
+        (
+            "upstream: {url: 'http://a', client_certificate: /x, client_key: /y}",
+            "upstream.client_certificate: is of use only with an https upstream",
+        ),
+        (
+            "upstream: {url: 'unix:/a', client_key: /y}",
+            "upstream.client_key: is of use only with an https upstream",
+        ),
+        (
+            "upstream: {url: 'https://a', client_certificate: /x}",
+            "upstream.client_key: is missing",
+        ),
+        (
+            "upstream: {url: 'https://a', client_key: /y}",
+            "upstream.client_certificate: is missing",
+        ),
+        (
+            "upstream: {url: 'https://a', client_certificate: /x, client_key: ''}",
+            "upstream.client_key: is empty",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.starts_with(message), "{text}: {error}");
     }
 }
 
