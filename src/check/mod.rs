@@ -43,7 +43,7 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
     match &config.kind {
         Kind::Distribution(settings) => {
             check_access(&settings.access, &mut findings);
-            check_upstream(&config.upstream, Some(&settings.access.mode), &mut findings).await;
+            check_upstream(&config.upstream, Some(settings), &mut findings).await;
             check_store(&settings.store.root, &mut findings);
             tell_of_verify(&settings.store, &mut findings);
             for endpoint in &settings.endpoints {

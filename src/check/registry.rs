@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::Findings;
 use crate::access::check_files;
-use crate::config::{Access, AccessMode, Upstream};
+use crate::config::{Access, AccessMode, Distribution, Upstream};
 use crate::metrics::Metrics;
-use crate::upstream::{Ask, BaseAnswer};
+use crate::upstream::{Ask, Base, BaseAnswer, UpstreamTls, version_mismatch};
 
 /// How long the registry may take for its answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -26,22 +26,32 @@ pub(super) fn check_access(access: &Access, findings: &mut Findings) {
     }
 }
 
-/// Whether the registry answers, and as the access mode, where there is one, makes expect.
+/// Whether the registry answers, and as the settings for distribution, if it is one, make expect.
 pub(super) async fn check_upstream(
     upstream: &Upstream,
-    mode: Option<&AccessMode>,
+    distribution: Option<&Distribution>,
     findings: &mut Findings,
 ) {
+    let mode = distribution.map(|settings| &settings.access.mode);
     let url = &upstream.url;
     let metrics = match Metrics::new(None) {
         Ok(metrics) => Arc::new(metrics),
         Err(error) => return findings.fault(error.to_string()),
     };
-    let ask = match Ask::new(upstream, metrics) {
-        Ok(ask) => ask,
+    let tls = match UpstreamTls::load(upstream, &metrics) {
+        Ok(tls) => Arc::new(tls),
         Err(error) => return findings.fault(error.to_string()),
     };
-    match (ask.base(Instant::now() + LIMIT).await, mode) {
+    if upstream.client_certificate.is_some() {
+        findings.good("certificate and key for the registry fit each other");
+    }
+    let ask = Ask::new(upstream, tls, metrics);
+    let Base { answer, version } = ask.base(Instant::now() + LIMIT).await;
+    let mismatch = distribution.and_then(|it| version_mismatch(it.version, version));
+    if let Some(mismatch) = mismatch {
+        findings.note(mismatch);
+    }
+    match (answer, mode) {
         (BaseAnswer::Open, Some(AccessMode::None)) => {
             findings.good(format!("the registry at {url} answers and has no access control"));
         }
@@ -70,7 +80,23 @@ pub(super) async fn check_upstream(
             upstream.prefix
         )),
         (BaseAnswer::Unreachable(reason), _) => findings.fault(format!(
-            "the registry at {url} cannot be reached ({reason}): start it, or correct upstream.url"
+            "the registry at {url} cannot be reached ({reason}): {}",
+            advice(&reason)
         )),
     }
+}
+
+/// What to do about a registry that cannot be reached, by the words of the TLS library.
+fn advice(reason: &str) -> &'static str {
+    let speaks_of = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    // What Go's `crypto/tls` sends to a client without a certificate, or with a stranger's.
+    if speaks_of(&["CertificateRequired", "BadCertificate", "UnknownCA"]) {
+        return "it demands a client certificate (http.tls.clientcas): set upstream.client_certificate \
+                and upstream.client_key to a pair that it takes";
+    }
+    if speaks_of(&["CaUsedAsEndEntity"]) {
+        return "its certificate is that of an authority: upstream.ca_certificate must hold exactly \
+                this certificate, and its subjectAltName the host of upstream.url";
+    }
+    "start it, or correct upstream.url"
 }

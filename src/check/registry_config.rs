@@ -3,12 +3,16 @@
 //! The names are distribution's (`configuration/configuration.go`). Paths may differ because a
 //! volume is mounted elsewhere in another container, so they are only warned of.
 
+mod file;
+
 use std::path::Path;
 
-use serde_yaml::Value;
-
 use super::Findings;
-use crate::config::{Access, AccessMode, Config, Distribution, Kind, TokenRules, without_login};
+use crate::config::{
+    Access, AccessMode, Config, Distribution, DistributionVersion, Kind, TokenRules, without_login,
+};
+use crate::notifications::ignores_mounts;
+use file::RegistryConfig;
 
 /// Where distribution keeps its store if nobody says another place
 /// (`registry/storage/driver/filesystem/driver.go`).
@@ -17,9 +21,6 @@ const DEFAULT_ROOT: &str = "/var/lib/registry";
 /// What stands beside a driver in `storage`
 /// (`configuration/configuration.go`, `Storage.Type`).
 const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
-
-/// What stands in the registry's file.
-struct RegistryConfig(Value);
 
 /// Names each difference.
 pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
@@ -47,9 +48,13 @@ fn differences(
 ) {
     store(theirs, settings, findings);
     urls(theirs, config, findings);
+    tls(theirs, config, settings, findings);
     headers(theirs, config, findings);
     access(theirs, &settings.access, findings);
-    if !theirs.list(&["notifications", "endpoints"]).is_empty() && settings.endpoints.is_empty() {
+    let is_one_told = theirs
+        .parts(&["notifications", "endpoints"])
+        .any(|it| is_told_of_mounts(&it, settings));
+    if is_one_told && settings.endpoints.is_empty() {
         findings.note("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
     }
 }
@@ -106,8 +111,14 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
             &upstream.prefix,
         ));
     }
-    let tls = |key: &[&str]| theirs.text(&[&["http", "tls"], key].concat()).is_some();
-    let is_tls = tls(&["certificate"]) || tls(&["letsencrypt", "email"]);
+}
+
+/// Whether the registry speaks TLS, and what it demands then (`registry/registry.go`).
+fn tls(theirs: &RegistryConfig, config: &Config, settings: &Distribution, findings: &mut Findings) {
+    let (tls, upstream) = (theirs.part(&["http", "tls"]), &config.upstream);
+    let is_set = |path: &[&str]| tls.text(path).is_some();
+    // An address for Let's Encrypt alone turns nothing on.
+    let is_tls = is_set(&["certificate"]) || is_set(&["letsencrypt", "cachefile"]);
     if is_tls != upstream.url.is_tls() {
         findings.fault(format!(
             "the registry {} TLS (http.tls), but upstream.url is {}",
@@ -115,6 +126,27 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
             upstream.url
         ));
     }
+    // 2.8 does not know this setting.
+    let is_optional = settings.version == DistributionVersion::Three
+        && matches!(
+            tls.text(&["clientauth"]).as_deref(),
+            Some("request-client-cert" | "verify-client-cert-if-given")
+        );
+    let is_demanded = is_tls && !is_optional && !tls.list(&["clientcas"]).is_empty();
+    if is_demanded && upstream.client_certificate.is_none() {
+        findings.note(
+            "the registry demands a client certificate (http.tls.clientcas): set \
+             upstream.client_certificate and upstream.client_key to a pair that it takes",
+        );
+    }
+}
+
+/// Whether the registry tells this endpoint of its own mounts.
+fn is_told_of_mounts(endpoint: &RegistryConfig, settings: &Distribution) -> bool {
+    let mut media_types = endpoint.list(&["ignore", "mediatypes"]);
+    media_types.extend(endpoint.list(&["ignoredmediatypes"]));
+    let actions = endpoint.list(&["ignore", "actions"]);
+    !endpoint.is_true(&["disabled"]) && !ignores_mounts(settings.version, &media_types, &actions)
 }
 
 /// They may be secret, so only names are said.
@@ -221,67 +253,6 @@ fn differs(theirs: &str, value: &str, own: &str) -> String {
     format!(
         "{theirs} is {value} in the registry's file and {own} here: are they the same, mounted elsewhere?"
     )
-}
-
-impl RegistryConfig {
-    /// As distribution reads it; the reason where it would not.
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut tree: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        tree.apply_merge().map_err(|error| error.to_string())?;
-        let read = Self(tree);
-        if read.names(&["storage"]).is_empty() {
-            return Err("has no storage: is this a registry's configuration?".to_owned());
-        }
-        Ok(read)
-    }
-
-    fn get(&self, path: &[&str]) -> Option<&Value> {
-        path.iter().try_fold(&self.0, |value, key| value.get(*key))
-    }
-
-    /// What is named there: one alone may be written as a text.
-    fn names(&self, path: &[&str]) -> Vec<String> {
-        match self.get(path) {
-            Some(Value::String(name)) => vec![name.clone()],
-            Some(Value::Mapping(map)) => map.keys().filter_map(scalar).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn text(&self, path: &[&str]) -> Option<String> {
-        scalar(self.get(path)?).filter(|text| !text.is_empty())
-    }
-
-    /// By the words of YAML 1.1, which Go's reader takes where a boolean is wanted.
-    fn is_true(&self, path: &[&str]) -> bool {
-        let text = self.text(path).unwrap_or_default().to_lowercase();
-        matches!(&*text, "true" | "yes" | "on" | "y")
-    }
-
-    fn list(&self, path: &[&str]) -> Vec<String> {
-        let list = self.get(path).and_then(Value::as_sequence);
-        let text = |value| scalar(value).unwrap_or_default();
-        list.into_iter().flatten().map(text).collect()
-    }
-
-    fn map(&self, path: &[&str]) -> Vec<(String, Vec<String>)> {
-        let names = self.names(path).into_iter();
-        names
-            .map(|name| {
-                let values = self.list(&[path, &[&name]].concat());
-                (name, values)
-            })
-            .collect()
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(value) => Some(value.to_string()),
-        _ => None,
-    }
 }
 
 #[cfg(any(test, fuzzing))]

@@ -41,6 +41,8 @@ const SCALARS: &[(&str, Kind)] = &[
     ("upstream.kind", Kind::Text),
     ("upstream.version", Kind::Number),
     ("upstream.ca_certificate", Kind::Text),
+    ("upstream.client_certificate", Kind::Text),
+    ("upstream.client_key", Kind::Text),
     ("upstream.external_url", Kind::Text),
     ("upstream.relative_urls", Kind::Flag),
     ("upstream.prefix", Kind::Text),

@@ -23,6 +23,8 @@ pub enum Kind {
 /// What is needed to write links beside distribution.
 #[derive(Debug, Clone)]
 pub struct Distribution {
+    /// Its major version.
+    pub version: DistributionVersion,
     /// Who is told of the mounts that the registry does not see.
     pub endpoints: Vec<Endpoint>,
     /// Where its layer links are.
@@ -184,6 +186,17 @@ pub enum DistributionVersion {
     Two,
     /// 3.x
     Three,
+}
+
+impl DistributionVersion {
+    /// As `upstream.version` has it.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
 }
 
 /// How mounts are answered.

@@ -67,7 +67,7 @@ pub enum Http2 {
     PriorKnowledge,
 }
 
-/// PEM files of the listener.
+/// PEM files of a certificate and its key.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The certificate chain, leaf first.
@@ -83,6 +83,8 @@ pub struct Upstream {
     pub url: UpstreamUrl,
     /// PEM file with the roots that sign an https upstream's certificate.
     pub ca_certificate: Option<PathBuf>,
+    /// Certificate and key that crossmount shows to an https upstream, if there are some.
+    pub client_certificate: Option<TlsFiles>,
     /// Like its `http.host`: scheme and authority of every Location, and a path.
     pub external_url: Option<String>,
     /// Like its `http.relativeurls`.
@@ -136,6 +138,10 @@ pub struct Endpoint {
     pub threshold: u32,
     /// For how long.
     pub backoff: Duration,
+    /// Events about these media types are not sent to it.
+    pub ignored_media_types: Vec<String>,
+    /// Events of these actions are not sent to it.
+    pub ignored_actions: Vec<String>,
 }
 
 /// How the process ends after a signal.

@@ -52,6 +52,8 @@ pub(super) struct Upstream {
     pub kind: Option<String>,
     pub version: Option<u8>,
     pub ca_certificate: Option<String>,
+    pub client_certificate: Option<String>,
+    pub client_key: Option<String>,
     pub external_url: Option<String>,
     pub relative_urls: Option<bool>,
     pub prefix: Option<String>,
@@ -174,6 +176,17 @@ pub(super) struct Endpoint {
     pub timeout: Option<String>,
     pub threshold: Option<u32>,
     pub backoff: Option<String>,
+    pub disabled: Option<bool>,
+    pub ignoredmediatypes: Vec<String>,
+    pub ignore: Option<Ignore>,
+}
+
+/// Events that an endpoint does not want.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ignore {
+    pub mediatypes: Vec<String>,
+    pub actions: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

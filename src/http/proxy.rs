@@ -11,6 +11,7 @@
 //! logging                  counted once, whatever happened
 //! ```
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -167,6 +169,18 @@ impl ProxyHttp for RegistryProxy {
         })
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        peer: &HttpPeer,
+        _: RawFd,
+        digest: Option<&Digest>,
+        _: &mut Context,
+    ) -> Result<()> {
+        self.peers.verify(peer, digest)
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -239,7 +253,8 @@ impl ProxyHttp for RegistryProxy {
         self.registry_is_absent();
         context.unconnected += 1;
         // Nothing was sent, so any request may try the host's next address.
-        error.set_retry(context.unconnected < self.peers.failed(peer));
+        let attempts = self.peers.failed(peer, &error);
+        error.set_retry(context.unconnected < attempts);
         error
     }
 
@@ -251,6 +266,10 @@ impl ProxyHttp for RegistryProxy {
         context: &mut Context,
         was_kept: bool,
     ) -> Box<Error> {
+        if *error.etype() == ErrorType::InvalidCert {
+            // Nothing was sent yet, and the error itself says whether it is tried again.
+            return error;
+        }
         if let Some(passing) = self.passing().filter(|_| failure::is_lost(&error)) {
             passing.connection_broke();
         }

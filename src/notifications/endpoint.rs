@@ -9,7 +9,6 @@ use http::header;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::MEDIA_TYPE;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::upstream::{USER_AGENT, innermost};
@@ -46,6 +45,7 @@ struct State {
 /// Sends what is in the queue.
 struct Postman {
     settings: config::Endpoint,
+    media_type: &'static str,
     client: reqwest::Client,
     state: Arc<State>,
     /// Attempts without success, one after another.
@@ -55,6 +55,7 @@ struct Postman {
 impl Endpoint {
     pub fn start(
         settings: &config::Endpoint,
+        media_type: &'static str,
         metrics: Arc<Metrics>,
     ) -> Result<Self, EndpointError> {
         let is_tls = settings.url.starts_with("https:");
@@ -76,6 +77,7 @@ impl Endpoint {
         });
         let postman = Postman {
             settings: settings.clone(),
+            media_type,
             client,
             state: state.clone(),
             failures: 0,
@@ -175,7 +177,7 @@ impl Postman {
         let sent = self
             .client
             .post(&self.settings.url)
-            .header(header::CONTENT_TYPE, MEDIA_TYPE)
+            .header(header::CONTENT_TYPE, self.media_type)
             .body(event)
             .send();
         let reason = match sent.await {

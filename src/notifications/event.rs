@@ -8,7 +8,9 @@ use uuid::Uuid;
 use crate::oci::{Digest, RepositoryName};
 
 /// What every blob is called.
-const BLOB: &str = "application/octet-stream";
+pub(super) const BLOB: &str = "application/octet-stream";
+/// What was done with it.
+pub(super) const ACTION: &str = "mount";
 
 /// A layer that was mounted.
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl<'a> Envelope<'a> {
             events: [Record {
                 id: Uuid::new_v4(),
                 timestamp: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
-                action: "mount",
+                action: ACTION,
                 target: Target {
                     media_type: BLOB,
                     size: event.size,

@@ -15,13 +15,31 @@ use bytes::Bytes;
 pub use endpoint::{EndpointError, check};
 pub use event::{Event, Request};
 
-use crate::config;
+use crate::config::{self, DistributionVersion};
 use crate::metrics::Metrics;
 use endpoint::Endpoint;
-use event::{Envelope, Source};
+use event::{ACTION, BLOB, Envelope, Source};
 
-/// How events are sent: an envelope of distribution's.
-pub const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
+/// What the body of a request with events is called (`notifications/event.go`).
+fn media_type(version: DistributionVersion) -> &'static str {
+    match version {
+        DistributionVersion::Two => "application/vnd.docker.distribution.events.v1+json",
+        DistributionVersion::Three => "application/vnd.docker.distribution.events.v2+json",
+    }
+}
+
+/// Whether a registry of this version sends no mount's event to an endpoint that ignores these
+/// media types and actions (`notifications/sinks.go`).
+pub(crate) fn ignores_mounts(
+    version: DistributionVersion,
+    media_types: &[String],
+    actions: &[String],
+) -> bool {
+    // 2.8 does not look at the actions unless a media type is ignored too.
+    let is_action_read = version == DistributionVersion::Three || !media_types.is_empty();
+    let ignores = |ignored: &[String], value: &str| ignored.iter().any(|it| it == value);
+    ignores(media_types, BLOB) || (is_action_read && ignores(actions, ACTION))
+}
 
 /// Tells endpoints of mounts.
 #[derive(Debug)]
@@ -31,20 +49,25 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Starts to send to these endpoints, on the runtime of the caller. `listen` is where the
-    /// clients' port is, for the events' source.
+    /// Starts to send to those of these endpoints that want events of mounts, on the runtime of the
+    /// caller. `listen` is where the clients' port is, for the events' source.
     ///
     /// # Errors
     /// [`EndpointError`] where no client can be made for one.
     pub fn start(
         endpoints: &[config::Endpoint],
+        version: DistributionVersion,
         listen: &str,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, EndpointError> {
-        let endpoints = endpoints.iter();
+        let is_told = |it: &&config::Endpoint| {
+            !ignores_mounts(version, &it.ignored_media_types, &it.ignored_actions)
+        };
+        let endpoints = endpoints.iter().filter(is_told);
+        let media_type = media_type(version);
         Ok(Self {
             endpoints: endpoints
-                .map(|settings| Endpoint::start(settings, metrics.clone()))
+                .map(|settings| Endpoint::start(settings, media_type, metrics.clone()))
                 .collect::<Result<_, _>>()?,
             source: Source::new(listen),
         })

@@ -47,7 +47,7 @@ impl Health {
             return Err("draining: the process is about to end".to_owned());
         }
         let deadline = Instant::now() + LIMIT;
-        match self.ask.base(deadline).await {
+        match self.ask.base(deadline).await.answer {
             BaseAnswer::Open | BaseAnswer::Challenge => {}
             BaseAnswer::Strange(status) => {
                 return Err(format!("the registry answers {status} at its base"));

@@ -21,7 +21,7 @@ use crate::ops::Drain;
 use crate::relay::Relay;
 use crate::store::{Abandoned, Filesystem};
 use crate::tokens::{TokenAnswers, Widening};
-use crate::upstream::{Ask, Asker, Exchange, Peers, Pulse, Standing};
+use crate::upstream::{Ask, Asker, Exchange, Peers, Pulse, Standing, UpstreamTls};
 use crate::verify::Verifier;
 use crate::workers::Workers;
 
@@ -45,13 +45,14 @@ struct Parts {
 /// Joins the parts of the request's way.
 pub(super) fn proxy(
     config: &Config,
+    tls: &Arc<UpstreamTls>,
     ask: &Arc<Ask>,
     drain: &Arc<Drain>,
     notifier: &Arc<Notifier>,
     metrics: &Arc<Metrics>,
 ) -> Result<RegistryProxy, StartError> {
     let upstream = &config.upstream;
-    let peers = Arc::new(Peers::new(upstream));
+    let peers = Arc::new(Peers::new(upstream, tls.clone()));
     let exchange = Arc::new(Exchange::new(
         &pingora_settings(upstream),
         peers.clone(),

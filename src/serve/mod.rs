@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::access::{AccessError, FileFault};
-use crate::config::{AccessMode, Config, Kind};
+use crate::config::{AccessMode, Config, DistributionVersion, Kind};
 use crate::http::{self, Bound, ListenError, RegistryProxy, Tls, TlsFault};
 use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
@@ -32,10 +32,10 @@ use crate::notifications::{EndpointError, Notifier};
 use crate::ops::{Admin, Drain, Health, Page, descriptors};
 use crate::relay::ArtifactsFault;
 use crate::store::{StoreFault, check_owner};
-use crate::upstream::{Ask, AskError, BaseAnswer};
+use crate::upstream::{Ask, Base, BaseAnswer, UpstreamTls, UpstreamTlsError, version_mismatch};
 use crate::workers::Workers;
 
-/// Between two questions at the start whether the registry has access control.
+/// Between two questions at the start, until the registry answers.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the start waits for the store, so that a wrong one is still said at once.
@@ -53,9 +53,9 @@ pub enum StartError {
     /// TLS cannot be ended.
     #[error(transparent)]
     Tls(#[from] TlsFault),
-    /// The registry cannot be asked.
+    /// No connection to the registry can be secured.
     #[error(transparent)]
-    Ask(#[from] AskError),
+    UpstreamTls(#[from] UpstreamTlsError),
     /// Nothing can be decided about access.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -96,6 +96,7 @@ struct Started {
     registry_port: Bound,
     admin_port: Bound,
     tls: Option<Arc<Tls>>,
+    upstream_tls: Arc<UpstreamTls>,
     ask: Arc<Ask>,
     proxy: RegistryProxy,
     drain: Arc<Drain>,
@@ -115,13 +116,18 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     if let Some(tls) = &started.tls {
         tokio::spawn(tls.clone().keep_up());
     }
+    tokio::spawn(started.upstream_tls.keep_up());
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let store = match &config.kind {
         Kind::Distribution(settings) => {
-            if matches!(settings.access.mode, AccessMode::None) {
-                tokio::spawn(warn_of_access_control(started.ask.clone()));
+            let is_open = matches!(settings.access.mode, AccessMode::None);
+            let is_by_version = matches!(settings.access.mode, AccessMode::Token(_))
+                || !settings.endpoints.is_empty();
+            if is_open || is_by_version {
+                let ask = started.ask.clone();
+                tokio::spawn(warn_of_the_registry(ask, is_open, settings.version));
             }
             Some(settings.store.root.clone())
         }
@@ -172,20 +178,23 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     let tls = config.tls.as_ref();
     let tls = tls.map(|files| Tls::load(files, config.http2, metrics.clone()).map(Arc::new));
     let tls = tls.transpose()?;
-    let ask = Arc::new(Ask::new(&config.upstream, metrics.clone())?);
+    let upstream_tls = Arc::new(UpstreamTls::load(&config.upstream, &metrics)?);
+    let ask = Ask::new(&config.upstream, upstream_tls.clone(), metrics.clone());
+    let ask = Arc::new(ask);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
-    let endpoints = match &config.kind {
-        Kind::Distribution(settings) => &*settings.endpoints,
-        Kind::Pulp(_) | Kind::Generic(_) => &[],
+    let (endpoints, version) = match &config.kind {
+        Kind::Distribution(settings) => (&*settings.endpoints, settings.version),
+        Kind::Pulp(_) | Kind::Generic(_) => (&[][..], DistributionVersion::Two),
     };
-    let notifier = Notifier::start(endpoints, &config.listen.to_string(), &metrics)?;
-    let notifier = Arc::new(notifier);
-    let proxy = assemble::proxy(config, &ask, &drain, &notifier, &metrics)?;
+    let listen = config.listen.to_string();
+    let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
+    let proxy = assemble::proxy(config, &upstream_tls, &ask, &drain, &notifier, &metrics)?;
     Ok(Started {
         notifier,
         registry_port: http::bind("listen.address", &config.listen)?,
         admin_port: http::bind("admin.address", &config.admin)?,
         tls,
+        upstream_tls,
         ask,
         proxy,
         drain,
@@ -210,18 +219,25 @@ fn announce(port: &str, bound: &Bound) {
     tracing::info!(r#for = port, address = %bound.address, "listening");
 }
 
-/// Says loudly where the configuration calls a registry open that is not.
-async fn warn_of_access_control(ask: Arc<Ask>) {
+/// Says loudly what the configuration says wrongly of the registry, once the registry answers.
+async fn warn_of_the_registry(ask: Arc<Ask>, is_open: bool, version: DistributionVersion) {
     loop {
-        match ask.base(Instant::now() + ASK_AGAIN).await {
-            BaseAnswer::Unreachable(_) => tokio::time::sleep(ASK_AGAIN).await,
-            BaseAnswer::Challenge => {
-                tracing::error!(
-                    "access.mode is none, but the registry has access control: set access.mode to upstream"
-                );
-                return;
-            }
-            BaseAnswer::Open | BaseAnswer::Strange(_) => return,
+        let Base {
+            answer,
+            version: shown,
+        } = ask.base(Instant::now() + ASK_AGAIN).await;
+        if let BaseAnswer::Unreachable(_) = answer {
+            tokio::time::sleep(ASK_AGAIN).await;
+            continue;
         }
+        if is_open && answer == BaseAnswer::Challenge {
+            tracing::error!(
+                "access.mode is none, but the registry has access control: set access.mode to upstream"
+            );
+        }
+        if let Some(mismatch) = version_mismatch(version, shown) {
+            tracing::warn!("{mismatch}");
+        }
+        return;
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
-use crate::config::{Upstream, UpstreamUrl};
+use super::tls::{ClientCertificate, Trust, UpstreamTlsError};
+use super::{UpstreamTls, version};
+use crate::config::{DistributionVersion, Upstream, UpstreamUrl};
 use crate::metrics::Metrics;
 use crate::oci::finds_scope_insufficient;
 
@@ -20,26 +22,19 @@ pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 /// The client and the registry's address.
 #[derive(Debug)]
 pub struct Ask {
-    client: reqwest::Client,
+    tls: Arc<UpstreamTls>,
     /// Scheme, authority and prefix; ends with `/`.
     base: String,
     metrics: Arc<Metrics>,
 }
 
-/// Why the client cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// The roots cannot be read.
-    #[error("upstream.ca_certificate: {path}: {reason}")]
-    Roots {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client could not be made.
-    #[error("no client for the upstream: {0} (upstream.ca_certificate can name its roots)")]
-    Client(String),
+/// What is learned from the registry's base.
+#[derive(Debug)]
+pub struct Base {
+    /// What it answers.
+    pub answer: BaseAnswer,
+    /// The version that its answer shows, if it shows one.
+    pub version: Option<DistributionVersion>,
 }
 
 /// What the registry answers at its base, `/v2/`, to a request without credentials.
@@ -60,6 +55,8 @@ pub(super) struct Answer {
     pub status: StatusCode,
     /// Whether the challenge says that the token was verified and is too narrow.
     pub is_scope_insufficient: bool,
+    /// distribution's version, if the headers show one.
+    pub version: Option<DistributionVersion>,
     pub body: Vec<u8>,
 }
 
@@ -73,41 +70,22 @@ pub(super) enum NoAnswer {
 }
 
 impl Ask {
-    /// Builds the client; nothing is connected yet.
-    ///
-    /// # Errors
-    /// [`AskError`]
-    pub fn new(upstream: &Upstream, metrics: Arc<Metrics>) -> Result<Self, AskError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .connect_timeout(upstream.timeouts.connect)
-            .pool_idle_timeout(upstream.timeouts.idle);
-        if let Some(roots) = roots(upstream)? {
-            builder = builder.tls_certs_only(roots);
-        }
-        let authority = match &upstream.url {
-            UpstreamUrl::Unix(path) => {
-                builder = builder.unix_socket(path.as_path());
-                "http://localhost".to_owned()
-            }
-            tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
-        };
-        Ok(Self {
-            client: builder
-                .build()
-                .map_err(|error| AskError::Client(innermost(&error)))?,
-            base: format!("{authority}{}", upstream.prefix),
+    /// Asks by the client of `tls`; nothing is connected yet.
+    #[must_use]
+    pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            tls,
+            base: format!("{}{}", authority(&upstream.url), upstream.prefix),
             metrics,
-        })
+        }
     }
 
     /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
     /// measured with the others.
-    pub async fn base(&self, deadline: Instant) -> BaseAnswer {
-        match self.exchange(Method::GET, "v2/", None, deadline).await {
+    pub async fn base(&self, deadline: Instant) -> Base {
+        let reply = self.exchange(Method::GET, "v2/", None, deadline).await;
+        let version = reply.as_ref().ok().and_then(|answer| answer.version);
+        let answer = match reply {
             Ok(answer) if answer.status == StatusCode::OK => BaseAnswer::Open,
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => BaseAnswer::Challenge,
             Ok(answer) => BaseAnswer::Strange(answer.status),
@@ -115,7 +93,8 @@ impl Ask {
             Err(NoAnswer::Unconnected(reason) | NoAnswer::Broken(reason)) => {
                 BaseAnswer::Unreachable(reason)
             }
-        }
+        };
+        Base { answer, version }
     }
 
     /// Asks one question; `path` is made from parsed names and relative to the prefix.
@@ -137,7 +116,10 @@ impl Ask {
         authorization: Option<&HeaderValue>,
         deadline: Instant,
     ) -> Result<Answer, NoAnswer> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        let mut request = self
+            .tls
+            .client()
+            .request(method, format!("{}{path}", self.base));
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value.clone());
         }
@@ -145,10 +127,12 @@ impl Ask {
             let response = request.send().await?;
             let status = response.status();
             let is_scope_insufficient = finds_scope_insufficient(response.headers());
+            let version = version::shown_by(response.headers());
             let body = read_start(response).await?;
             Ok(Answer {
                 status,
                 is_scope_insufficient,
+                version,
                 body,
             })
         };
@@ -160,23 +144,40 @@ impl Ask {
     }
 }
 
-/// The certificates to believe; `None` for the system's own.
-fn roots(upstream: &Upstream) -> Result<Option<Vec<reqwest::Certificate>>, AskError> {
-    let Some(path) = &upstream.ca_certificate else {
-        // Without TLS none is needed, and a system may have none: an image of the binary alone.
-        return Ok((!upstream.url.is_tls()).then(Vec::new));
-    };
-    let wrong = |reason: String| AskError::Roots {
-        path: path.display().to_string(),
-        reason,
-    };
-    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let roots =
-        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate".to_owned()));
+/// The client that asks; `shown` is the certificate that it shows.
+pub(super) fn client(
+    upstream: &Upstream,
+    trust: &Trust,
+    shown: Option<&ClientCertificate>,
+) -> Result<reqwest::Client, UpstreamTlsError> {
+    let wrong = |error: reqwest::Error| UpstreamTlsError::Client(innermost(&error));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .connect_timeout(upstream.timeouts.connect)
+        .pool_idle_timeout(upstream.timeouts.idle);
+    if let UpstreamUrl::Unix(path) = &upstream.url {
+        builder = builder.unix_socket(path.as_path());
     }
-    Ok(Some(roots))
+    if !upstream.url.is_tls() {
+        // No root is needed, and a system may have none: an image of the binary alone.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(config) = trust.for_rustls(shown)? {
+        builder = builder.tls_backend_preconfigured(config);
+    } else if let Some(certificate) = shown {
+        let identity = reqwest::Identity::from_pem(certificate.pem().as_bytes());
+        builder = builder.identity(identity.map_err(wrong)?);
+    }
+    builder.build().map_err(wrong)
+}
+
+fn authority(url: &UpstreamUrl) -> String {
+    match url {
+        UpstreamUrl::Unix(_) => "http://localhost".to_owned(),
+        tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
+    }
 }
 
 async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {

@@ -160,11 +160,18 @@ impl Exchange {
     /// Connects to the first of the host's addresses that takes the connection.
     async fn connect(&self, method: &Method) -> Result<Connected> {
         let mut tried = 0;
+        let mut may_be_distrusted = true;
         loop {
             let peer = self.peers.peer(method).await?;
             tried += 1;
             match self.connector.get_http_session(&*peer).await {
                 Ok((mut session, is_reused)) => {
+                    if let Err(error) = self.peers.verify(&peer, session.digest()) {
+                        if !std::mem::take(&mut may_be_distrusted) {
+                            return Err(error);
+                        }
+                        continue;
+                    }
                     let options = peer.get_peer_options();
                     session.set_read_timeout(options.and_then(|options| options.read_timeout));
                     session.set_write_timeout(options.and_then(|options| options.write_timeout));
@@ -174,7 +181,7 @@ impl Exchange {
                         is_reused,
                     });
                 }
-                Err(error) if tried >= self.peers.failed(&peer) => return Err(error),
+                Err(error) if tried >= self.peers.failed(&peer, &error) => return Err(error),
                 Err(_) => {}
             }
         }

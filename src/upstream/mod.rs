@@ -1,11 +1,11 @@
 //! The registry behind: questions of our own to it, and what is known about its state.
 //!
-//! `addresses` knows where it is and `peer` how it is reached. `ask` is the one client for
+//! `addresses` knows where it is, `peer` how it is reached, and `tls` whom to trust there. `ask` is the one client for
 //! questions without a body, `probe` the question about a mount's rights, `standing` holds what
 //! allows us to write beside it at all, and `pulse` feels whether it is still there when a
 //! connection broke. `exchange` sends a client's request whose answer must be looked at before
 //! it is passed on, `asker` asks by it in a caller's name, and `session` is an upload that was
-//! begun so. All other requests of clients are not here: they stream through `http`.
+//! begun so. `version` sees of which version the registry is. All other requests of clients are not here: they stream through `http`.
 
 mod addresses;
 mod ask;
@@ -16,10 +16,12 @@ mod probe;
 mod pulse;
 mod session;
 mod standing;
+mod tls;
+mod version;
 
 pub use addresses::Addresses;
 pub(crate) use ask::innermost;
-pub use ask::{Ask, AskError, BaseAnswer, USER_AGENT};
+pub use ask::{Ask, Base, BaseAnswer, USER_AGENT};
 pub use asker::{Asker, InName};
 pub use exchange::{Exchange, Held, end_with_the_connection};
 pub use peer::{Peers, is_repeatable};
@@ -27,3 +29,5 @@ pub use probe::ProbeAnswer;
 pub use pulse::Pulse;
 pub use session::UploadSession;
 pub use standing::{PROBE_COUNTS_FOR, Standing, Ticket};
+pub use tls::{ClientCertificateError, UpstreamTls, UpstreamTlsError};
+pub use version::version_mismatch;

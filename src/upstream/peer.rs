@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
-use pingora::{ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::Addresses;
+use super::{Addresses, UpstreamTls};
 use crate::config::{Timeouts, Upstream, UpstreamUrl};
 
-/// The group of connections that may be shared is 0; each connection for a request with a body has a
-/// group of its own from here on.
+/// The group of connections that may be shared is 0; each connection for a request that must not be
+/// sent twice has a group of its own from here on.
 const FIRST_UNSHARED: u64 = 1;
 
 /// Knows how the registry is reached.
@@ -23,6 +24,7 @@ pub struct Peers {
     timeouts: Timeouts,
     /// The group of the next connection that no other request may use.
     unshared: AtomicU64,
+    tls: Arc<UpstreamTls>,
 }
 
 #[derive(Debug)]
@@ -36,9 +38,9 @@ enum Place {
 }
 
 impl Peers {
-    /// By the upstream's URL and timeouts.
+    /// By the upstream's URL and timeouts, with this TLS.
     #[must_use]
-    pub fn new(upstream: &Upstream) -> Self {
+    pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>) -> Self {
         let place = match &upstream.url {
             UpstreamUrl::Unix(path) => Place::Unix(path.clone()),
             UpstreamUrl::Tcp { tls, host, port } => Place::Tcp {
@@ -51,6 +53,7 @@ impl Peers {
             place,
             timeouts: upstream.timeouts,
             unshared: AtomicU64::new(FIRST_UNSHARED),
+            tls,
         }
     }
 
@@ -83,6 +86,9 @@ impl Peers {
             peer.group_key = self.unshared.fetch_add(1, Ordering::Relaxed);
             Duration::ZERO
         };
+        if peer.is_tls() {
+            self.tls.apply(&mut peer);
+        }
         let options = &mut peer.options;
         options.connection_timeout = Some(self.timeouts.connect);
         options.total_connection_timeout = Some(self.timeouts.connect * 2);
@@ -93,9 +99,22 @@ impl Peers {
         Ok(Box::new(peer))
     }
 
+    /// Decides about a connection before anything is sent on it.
+    ///
+    /// # Errors
+    /// Where the registry shows a certificate that is not trusted; a request whose error says so
+    /// may be tried again.
+    pub fn verify(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
+        if peer.is_tls() {
+            self.tls.verify(peer, digest)?;
+        }
+        Ok(())
+    }
+
     /// No connection came about; returns how many addresses there are to try.
     #[must_use]
-    pub fn failed(&self, peer: &HttpPeer) -> usize {
+    pub fn failed(&self, peer: &HttpPeer, error: &Error) -> usize {
+        self.tls.failed(peer, error);
         match (&self.place, peer.address().as_inet()) {
             (Place::Tcp { addresses, .. }, Some(address)) => addresses.failed(*address),
             _ => 1,

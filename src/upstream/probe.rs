@@ -100,6 +100,7 @@ mod tests {
             let answer = Answer {
                 status: StatusCode::from_u16(status).unwrap(),
                 is_scope_insufficient: false,
+                version: None,
                 body: body.as_bytes().to_vec(),
             };
             assert_eq!(read(&answer), expected, "{status} {body}");
@@ -111,6 +112,7 @@ mod tests {
         let answer = |status| Answer {
             status,
             is_scope_insufficient: true,
+            version: None,
             body: Vec::new(),
         };
         let narrow = answer(StatusCode::UNAUTHORIZED);

@@ -13,6 +13,38 @@ fn with(setting: &str) -> Rendered {
 }
 
 #[test]
+fn the_image_says_of_which_version_the_registry_is() {
+    needs!("helm3", "helm4");
+    let digest = "sha256:0f".to_owned() + &"0f".repeat(31);
+    for (tag, version) in [
+        ("2", 2),
+        ("2.8.3", 2),
+        ("v2.8", 2),
+        ("2-alpine", 2),
+        (&*format!("2@{digest}"), 2),
+        ("3", 3),
+        ("3.1.1", 3),
+        ("v3.0.0-rc.1", 3),
+        (&*format!("3@{digest}"), 3),
+        (&*format!("3.1@{digest}"), 3),
+        ("latest", 3),
+        ("edge", 3),
+        ("20251128", 3),
+    ] {
+        let setting = format!("registry.image.tag={tag}");
+        let rendered = Rendered::from(&chart(), &["--set-string", &setting]);
+        let ours = rendered.config("crossmount.yaml");
+        assert_eq!(ours["upstream"]["version"], version, "{tag}");
+    }
+    let arguments = [
+        "--set",
+        "registry.image.tag=latest,crossmount.config.upstream.version=2",
+    ];
+    let ours = Rendered::from(&chart(), &arguments).config("crossmount.yaml");
+    assert_eq!(ours["upstream"]["version"], 2);
+}
+
+#[test]
 fn the_two_configurations_agree() {
     needs!("helm3", "helm4");
     for values in Values::every() {

@@ -248,6 +248,34 @@ fn a_check_compares_the_registrys_own_configuration() {
 }
 
 #[test]
+fn a_check_knows_by_the_registrys_configuration_whether_it_speaks_tls() {
+    needs!("docker-registry");
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("letsencrypt");
+    for letsencrypt in [
+        json!({"email": "operator@registry.example"}),
+        json!({"cachefile": cache, "hosts": ["registry.example"]}),
+    ] {
+        let registry = Registry::with(|config| {
+            config["http"]["tls"] = json!({"letsencrypt": letsencrypt});
+        });
+        let plain = support::wire::Request::new("GET", "/v2/").try_send(registry.port);
+        let is_tls = !plain.is_ok_and(|answer| answer.status == 200);
+        let theirs = registry.home().join("config.yml");
+        let file = registry.home().join("crossmount.yml");
+        let ours = config(&registry.url(), &registry.store.root);
+        fs::write(&file, ours.to_string()).unwrap();
+        let mut command = command(BINARY);
+        command.args(["check", "--offline", "--config"]).arg(&file);
+        command.arg("--registry-config").arg(&theirs);
+        let ended = run(command);
+        let fault = "fault: the registry speaks TLS (http.tls), but upstream.url is http:";
+        assert_eq!(ended.out.contains(fault), is_tls, "{}", ended.out);
+        assert_eq!(is_tls, letsencrypt["cachefile"].is_string());
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_fault() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("crossmount.yml");

@@ -12,6 +12,7 @@ mod support;
 
 mod broken_streams;
 mod checking;
+mod client_certificates;
 mod dual_stack;
 mod early_answers;
 mod ending;
@@ -26,7 +27,9 @@ mod reloading;
 mod reporting;
 mod request_log;
 mod schemes;
+mod self_signed;
 mod settings;
 mod startup;
 mod streaming;
 mod tls_and_sockets;
+mod versions;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use support::endpoint::Endpoint;
+use support::endpoint::{Endpoint, Told};
 use support::registry::Registry;
 use support::sidecar::{Sidecar, whole};
 use support::wait_until;
@@ -29,6 +29,13 @@ fn telling(registry: &Registry, endpoint: &Endpoint) -> Sidecar {
 fn counted(sidecar: &Sidecar, result: &str) -> u64 {
     let labels = [("endpoint", "audit"), ("result", result)];
     whole(sidecar.metric("crossmount_notifications_total", &labels))
+}
+
+/// distribution's major version.
+fn version_of(registry: &Registry) -> u8 {
+    let base = registry.client().get("/v2/");
+    let is_third = base.header("Content-Type") == Some("application/json");
+    if is_third { 3 } else { 2 }
 }
 
 /// Everything of an event that may not differ between two processes and two requests.
@@ -63,6 +70,7 @@ fn an_event_is_the_one_that_the_registry_sends_for_its_own_mount() {
     registry.resume();
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = json!({"mode": "upstream"});
+        config["upstream"]["version"] = json!(version_of(&registry));
         config["notifications"] = json!({"endpoints": endpoints(&ours)});
     });
     let through = sidecar.client().basic("alice", "right");
@@ -88,15 +96,17 @@ fn an_event_is_the_one_that_the_registry_sends_for_its_own_mount() {
     assert_eq!(sidecar.mounted(), 1);
     wait_until("the registry has told", || mount(&theirs).is_some());
     wait_until("crossmount has told", || mount(&ours).is_some());
-    let ((_, native), (told, own)) = (mount(&theirs).unwrap(), mount(&ours).unwrap());
+    let ((native_told, native), (told, own)) = (mount(&theirs).unwrap(), mount(&ours).unwrap());
     assert_eq!(lasting(&own, sidecar.port), lasting(&native, registry.port));
     assert!(native["timestamp"].as_str().unwrap().contains('T'));
     let head = told.head.to_ascii_lowercase();
-    let kind = "content-type: application/vnd.docker.distribution.events.v1+json";
-    assert!(
-        head.contains(kind) && head.contains("authorization: bearer s3cret"),
-        "{head}"
-    );
+    assert!(head.contains("authorization: bearer s3cret"), "{head}");
+    let kind = |told: &Told| {
+        let head = told.head.to_ascii_lowercase();
+        let mut lines = head.lines().map(str::to_owned);
+        lines.find(|line| line.starts_with("content-type: "))
+    };
+    assert_eq!(kind(&told), kind(&native_told));
     assert!(!sidecar.log().contains("s3cret"));
     // Of the mount through crossmount the registry said nothing.
     let mounts = |endpoint: &Endpoint| {
@@ -124,11 +134,7 @@ fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
         .mount("app", &support::digest_of(b"absent"), "base")
         .expect(202);
     wait_until("both were sent", || counted(&sidecar, "sent") == 2);
-    let events: Vec<_> = endpoint
-        .told()
-        .iter()
-        .flat_map(support::endpoint::Told::events)
-        .collect();
+    let events: Vec<_> = endpoint.told().iter().flat_map(Told::events).collect();
     assert_eq!(events.len(), 2);
     assert_eq!(events[0]["request"]["method"], "HEAD");
     // Many may have to wait.
@@ -137,6 +143,105 @@ fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
         assert_eq!(event["target"]["fromRepository"], "base");
         assert_eq!(event["target"]["repository"], "app");
         assert_eq!(event["target"]["size"], 7);
+    }
+}
+
+/// Which of these endpoints are told of a mount, by name.
+fn told_of_mounts(endpoints: &[(&str, Endpoint, Value)]) -> Vec<String> {
+    let of_mount = |told: &Told| told.events()[0]["action"] == "mount";
+    let told = endpoints
+        .iter()
+        .filter(|(_, endpoint, _)| endpoint.told().iter().any(of_mount));
+    told.map(|(name, ..)| (*name).to_owned()).collect()
+}
+
+fn block(endpoints: &[(&str, Endpoint, Value)]) -> Value {
+    let each = endpoints.iter().map(|(name, endpoint, more)| {
+        let mut settings = json!({"name": name, "url": endpoint.url(), "threshold": 0});
+        let more = more.as_object().unwrap().clone();
+        settings.as_object_mut().unwrap().extend(more);
+        settings
+    });
+    each.collect()
+}
+
+#[test]
+fn an_endpoint_that_is_disabled_or_ignores_mounts_is_told_as_little_as_by_the_registry() {
+    needs!("docker-registry");
+    let all = || {
+        [
+            ("plain", json!({})),
+            ("disabled", json!({"disabled": true})),
+            ("not disabled", json!({"disabled": false})),
+            ("no mounts", json!({"ignore": {"actions": ["mount"]}})),
+            (
+                "no mounts and no text",
+                json!({"ignore": {"actions": ["mount"], "mediatypes": ["text/plain"]}}),
+            ),
+            ("not pulls", json!({"ignore": {"actions": ["pull", "Mount"]}})),
+            (
+                "no blobs",
+                json!({"ignore": {"mediatypes": ["application/octet-stream"]}}),
+            ),
+            (
+                "no blobs in the old form",
+                json!({"ignoredmediatypes": ["application/octet-stream"]}),
+            ),
+            (
+                "no manifests",
+                json!({"ignoredmediatypes": ["text/plain"], "ignore": {"mediatypes": ["a/b"], "actions": []}}),
+            ),
+            ("last", json!({})),
+        ]
+        .map(|(name, more)| (name, Endpoint::start(|_| "200 OK"), more))
+    };
+    let (theirs, ours) = (all(), all());
+    let registry = Registry::with(|config| {
+        config["notifications"] = json!({"endpoints": block(&theirs)});
+    });
+    let version = version_of(&registry);
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["upstream"]["version"] = json!(version);
+        config["notifications"] = json!({"endpoints": block(&ours)});
+    });
+    sidecar.prove();
+    let digest = registry.client().upload("base", b"a layer");
+    registry.client().mount("one", &digest, "base").expect(201);
+    sidecar.client().mount("two", &digest, "base").expect(201);
+    assert_eq!(sidecar.mounted(), 1);
+    // 2.8 looks at the actions only if a media type is ignored too.
+    let of_version_2 = Some("no mounts").filter(|_| version == 2);
+    let expected = ["plain", "not disabled"].into_iter().chain(of_version_2);
+    let expected = expected.chain(["not pulls", "no manifests", "last"]);
+    let expected: Vec<_> = expected.collect();
+    for endpoints in [&theirs, &ours] {
+        wait_until("all that want it are told", || {
+            told_of_mounts(endpoints).len() >= expected.len()
+        });
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(told_of_mounts(&theirs), expected);
+    assert_eq!(told_of_mounts(&ours), expected);
+}
+
+#[test]
+fn the_media_type_of_events_is_that_of_the_registrys_version() {
+    needs!("docker-registry");
+    for (version, word) in [(2, "events.v1+json"), (3, "events.v2+json")] {
+        let registry = Registry::start();
+        let endpoint = Endpoint::start(|_| "200 OK");
+        let sidecar = Sidecar::with(&registry, |config| {
+            config["upstream"]["version"] = version.into();
+            config["notifications"] = json!({"endpoints": endpoints(&endpoint)});
+        });
+        sidecar.prove();
+        let client = sidecar.client();
+        let digest = client.upload("base", b"a layer");
+        client.mount("app", &digest, "base").expect(201);
+        wait_until("it is told", || !endpoint.told().is_empty());
+        let head = endpoint.told()[0].head.to_ascii_lowercase();
+        let kind = format!("content-type: application/vnd.docker.distribution.{word}\r\n");
+        assert!(head.contains(&kind), "{head}");
     }
 }
 

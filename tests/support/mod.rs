@@ -7,6 +7,7 @@
 pub mod alike;
 pub mod authorities;
 pub mod browser;
+pub mod client_certificates;
 pub mod clients;
 pub mod endpoint;
 pub mod engine;

@@ -60,11 +60,11 @@ it takes
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* crossmount.yaml in this chart. */}}
+{{/* crossmount.yaml in this chart. Only a tag of 2 says so: latest, edge and the like are 3 by now. */}}
 {{- define "crossmount.own" -}}
 {{- include "crossmount.configuration" (dict
       "registry" (include "crossmount.registry" . | fromYaml)
       "config" .Values.crossmount.config
-      "version" (ternary 3 2 (regexMatch "^v?3(\\.|-|$)" .Values.registry.image.tag))
+      "version" (ternary 2 3 (regexMatch "^v?2([^0-9]|$)" .Values.registry.image.tag))
       "authFiles" (or .Values.registry.htpasswdSecret .Values.registry.tokenBundleSecret)) -}}
 {{- end -}}

@@ -133,6 +133,71 @@ fn each_difference_is_named() {
 }
 
 #[test]
+fn what_turns_tls_on_does_so_here_too() {
+    let https = OURS.replace("http://", "https://");
+    let with_certificate = https.replace(
+        "5010',",
+        "5010', client_certificate: /c.crt, client_key: /c.key,",
+    );
+    let third = https.replace("5010',", "5010', version: 3,");
+    assert_ne!(with_certificate, https);
+    let speaks = "fault: the registry speaks TLS (http.tls), but upstream.url is http:";
+    let is_plain = "fault: the registry does not speak TLS (http.tls), but upstream.url is https:";
+    let demands = "warning: the registry demands a client certificate (http.tls.clientcas): set \
+                   upstream.client_certificate";
+    for (tls, ours, line) in [
+        (
+            "letsencrypt: {cachefile: /a, hosts: [h]}",
+            OURS,
+            Some(speaks),
+        ),
+        ("letsencrypt: {cachefile: /a, email: e}", &https, None),
+        ("letsencrypt: {email: e}", OURS, None),
+        (
+            "letsencrypt: {email: e, hosts: [h]}",
+            &https,
+            Some(is_plain),
+        ),
+        ("key: /k, clientcas: [/ca]", OURS, None),
+        ("certificate: /c, clientcas: [/ca]", &https, Some(demands)),
+        ("certificate: /c, clientcas: [/ca]", &with_certificate, None),
+        ("certificate: /c, clientcas: []", &https, None),
+        (
+            "certificate: /c, clientcas: [/ca], clientauth: request-client-cert",
+            &https,
+            Some(demands),
+        ),
+        (
+            "certificate: /c, clientcas: [/ca], clientauth: request-client-cert",
+            &third,
+            None,
+        ),
+        (
+            "certificate: /c, clientcas: [/ca], clientauth: verify-client-cert-if-given",
+            &third,
+            None,
+        ),
+        (
+            "certificate: /c, clientcas: [/ca], clientauth: require-any-client-cert",
+            &third,
+            Some(demands),
+        ),
+        (
+            "letsencrypt: {cachefile: /a}, clientcas: [/ca]",
+            &third,
+            Some(demands),
+        ),
+    ] {
+        let theirs = THEIRS.replace("addr: :5000", &format!("tls: {{{tls}}}"));
+        let found = found(&theirs, ours);
+        assert_eq!(found.len(), usize::from(line.is_some()), "{tls}: {found:?}");
+        for (line, found) in line.iter().zip(&found) {
+            assert!(found.starts_with(line), "{tls}: {found}");
+        }
+    }
+}
+
+#[test]
 fn odd_files_are_read_as_the_registry_reads_them() {
     let theirs = |old: &str, new: &str| {
         let changed = THEIRS.replace(old, new);
@@ -177,6 +242,8 @@ fn odd_files_are_read_as_the_registry_reads_them() {
     }
     let templated = THEIRS.replace(http, "tls: {certificate: ''}\n  debug: {}");
     assert_eq!(found(&templated, OURS), [""; 0]);
+    let untold = "notifications: {endpoints: [{name: a, disabled: true}, {name: b, ignoredmediatypes: [a], ignore: {actions: [mount]}}]}";
+    assert_eq!(found(&theirs("version: 0.1", untold), OURS), [""; 0]);
     let numbers = THEIRS.replace("[nosniff]", "[1]");
     let own = OURS.replace("[nosniff]", "['1']");
     assert_eq!(found(&numbers, &own), [""; 0]);

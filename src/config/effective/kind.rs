@@ -3,8 +3,8 @@
 use super::{MASK, host_of, path, span, texts, without_login, word};
 use crate::config::schema::{self, File};
 use crate::config::{
-    Access, AccessMode, Artifacts, Discovery, DistributionVersion, Durability, Endpoint, Kind,
-    SourceDenied, Sources, TokenRules,
+    Access, AccessMode, Artifacts, Discovery, Durability, Endpoint, Kind, SourceDenied, Sources,
+    TokenRules,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -13,12 +13,8 @@ const MIB: u64 = 1024 * 1024;
 pub(super) fn sections(file: &mut File, kind: &Kind) {
     match kind {
         Kind::Distribution(settings) => {
-            let version = token_rules(&settings.access).map(|rules| rules.version);
             file.upstream.kind = word("distribution");
-            file.upstream.version = version.map(|version| match version {
-                DistributionVersion::Two => 2,
-                DistributionVersion::Three => 3,
-            });
+            file.upstream.version = Some(settings.version.number());
             file.store.filesystem = Some(schema::Filesystem {
                 rootdirectory: path(&settings.store.root),
             });
@@ -102,6 +98,12 @@ fn endpoint(endpoint: &Endpoint) -> schema::Endpoint {
         timeout: span(endpoint.timeout),
         threshold: Some(endpoint.threshold),
         backoff: span(endpoint.backoff),
+        disabled: None,
+        ignoredmediatypes: Vec::new(),
+        ignore: Some(schema::Ignore {
+            mediatypes: endpoint.ignored_media_types.clone(),
+            actions: endpoint.ignored_actions.clone(),
+        }),
     }
 }
 

@@ -87,10 +87,13 @@ fn file(config: &Config) -> File {
 
 fn upstream(upstream: &Upstream) -> schema::Upstream {
     let headers = upstream.response_headers.iter();
+    let client = upstream.client_certificate.as_ref();
     let masked = |values: &Vec<String>| vec![MASK.to_owned(); values.len()];
     schema::Upstream {
         url: Some(without_login(&upstream.url.to_string())),
         ca_certificate: upstream.ca_certificate.as_deref().and_then(path),
+        client_certificate: client.and_then(|files| path(&files.certificate)),
+        client_key: client.and_then(|files| path(&files.key)),
         external_url: upstream.external_url.as_deref().map(without_login),
         relative_urls: Some(upstream.relative_urls),
         prefix: Some(upstream.prefix.clone()),

@@ -21,6 +21,8 @@ upstream:
   url: https://registry.example
   version: 3
   ca_certificate: /ca.crt
+  client_certificate: /client.crt
+  client_key: /client.key
   external_url: https://hub.example/path
   relative_urls: true
   prefix: /registry/
@@ -35,7 +37,7 @@ access:
 mount: {source_denied: challenge, dry_run: true}
 discovery: {enabled: true, on_head: true, sources: namespace, shared_sources: [base/**, tools/*], widen_scopes: true}
 token_endpoint: {path: /auth, cache: {enabled: true, ttl: 7s}}
-notifications: {endpoints: [{name: audit, url: 'https://hooks.example/hunter5?x=y', headers: {Authorization: [hunter6]}}]}
+notifications: {endpoints: [{name: audit, url: 'https://hooks.example/hunter5?x=y', headers: {Authorization: [hunter6]}, ignoredmediatypes: [text/plain], ignore: {mediatypes: [a/b], actions: [pull]}}, {name: off, disabled: true}]}
 log: {level: debug, format: text}
 ";
 
@@ -91,7 +93,14 @@ fn no_secret_is_shown_and_paths_are() {
         shown.contains("url: https://hooks.example/(masked)\n"),
         "{shown}"
     );
-    for path in ["/tls.key", "/ca.crt", "/keys.json", "/srv/registry"] {
+    for path in [
+        "/tls.key",
+        "/ca.crt",
+        "/client.crt",
+        "/client.key",
+        "/keys.json",
+        "/srv/registry",
+    ] {
         assert!(shown.contains(path), "{path} in {shown}");
     }
 }

@@ -182,6 +182,35 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
 }
 
 #[test]
+fn a_client_certificate_needs_both_files_and_an_https_registry() {
+    for (text, message) in [
+        (
+            "upstream: {url: 'http://a', client_certificate: /x, client_key: /y}",
+            "upstream.client_certificate: is of use only with an https upstream",
+        ),
+        (
+            "upstream: {url: 'unix:/a', client_key: /y}",
+            "upstream.client_key: is of use only with an https upstream",
+        ),
+        (
+            "upstream: {url: 'https://a', client_certificate: /x}",
+            "upstream.client_key: is missing",
+        ),
+        (
+            "upstream: {url: 'https://a', client_key: /y}",
+            "upstream.client_certificate: is missing",
+        ),
+        (
+            "upstream: {url: 'https://a', client_certificate: /x, client_key: ''}",
+            "upstream.client_key: is empty",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.starts_with(message), "{text}: {error}");
+    }
+}
+
+#[test]
 fn a_registry_at_the_own_port_is_refused() {
     let with = |listen: &str, url: &str| {
         let text = format!(

@@ -19,6 +19,7 @@ pub(super) fn validate(
     let version = upstream::version(file.upstream.version)?;
     let access = access::validate(file.access.clone(), version, warnings)?;
     Ok(Distribution {
+        version,
         mount: mount(&file.mount)?,
         discovery: discovery::validate(&file.discovery, Some(&access.mode))?,
         access,

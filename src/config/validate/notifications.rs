@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::single::{invalid, positive};
+use super::single::{invalid, span};
 use crate::config::schema;
 use crate::config::{ConfigError, Endpoint};
 
 const SETTING: &str = "notifications.endpoints";
-/// What distribution takes where nothing is said (`notifications/endpoint.go`).
+/// What distribution takes if nothing is said, or zero (`notifications/endpoint.go`).
 const SECOND: Duration = Duration::from_secs(1);
 const THRESHOLD: u32 = 10;
 
@@ -18,6 +18,10 @@ pub(super) fn validate(file: &schema::Notifications) -> Result<Vec<Endpoint>, Co
     let mut names = HashSet::new();
     let mut endpoints = Vec::new();
     for (number, settings) in file.endpoints.iter().enumerate() {
+        // The registry reads nothing else of it then (`registry/handlers/app.go`).
+        if settings.disabled == Some(true) {
+            continue;
+        }
         let endpoint = endpoint(settings, number + 1)?;
         if !names.insert(endpoint.name.clone()) {
             let reason = format!("two are called {:?}", endpoint.name);
@@ -37,23 +41,24 @@ fn endpoint(file: &schema::Endpoint, number: usize) -> Result<Endpoint, ConfigEr
         let reason = "url is not http:// or https:// with a host and no user";
         return Err(wrong(reason.to_owned()));
     };
-    let threshold = file.threshold.unwrap_or(THRESHOLD);
-    if threshold == 0 {
-        return Err(wrong("threshold must be at least 1".to_owned()));
-    }
     let span = |key: &str, text: Option<&str>| {
-        let named = positive(SETTING, text, SECOND);
-        named.map_err(|error| match error {
+        let named = span(SETTING, text, SECOND).map_err(|error| match error {
             ConfigError::Invalid { reason, .. } => wrong(format!("{key} {reason}")),
             error => error,
-        })
+        });
+        named.map(|span| if span.is_zero() { SECOND } else { span })
     };
+    let threshold = file.threshold.filter(|threshold| *threshold > 0);
+    let ignore = file.ignore.as_ref();
+    let media_types = ignore.map_or(&[][..], |ignore| &ignore.mediatypes);
     Ok(Endpoint {
         url,
         headers: headers(file).map_err(wrong)?,
         timeout: span("timeout", file.timeout.as_deref())?,
-        threshold,
+        threshold: threshold.unwrap_or(THRESHOLD),
         backoff: span("backoff", file.backoff.as_deref())?,
+        ignored_media_types: [media_types, &file.ignoredmediatypes].concat(),
+        ignored_actions: ignore.map_or_else(Vec::new, |ignore| ignore.actions.clone()),
         name,
     })
 }

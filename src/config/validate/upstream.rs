@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::single::{invalid, positive};
 use crate::config::values::UpstreamUrl;
-use crate::config::{ConfigError, DistributionVersion, Timeouts, Upstream, schema};
+use crate::config::{ConfigError, DistributionVersion, Timeouts, TlsFiles, Upstream, schema};
 
 /// Headers that crossmount or the HTTP layer sets itself in an answer.
 const RESERVED_HEADERS: &[&str] = &[
@@ -41,11 +41,14 @@ pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> 
     if file.ca_certificate.as_deref() == Some("") {
         return Err(invalid("upstream.ca_certificate", "is empty"));
     }
+    let client_certificate =
+        client_certificate(file.client_certificate, file.client_key, url.is_tls())?;
     let timeouts = file.timeouts;
     let seconds = |setting, text, default| positive(setting, text, Duration::from_secs(default));
     Ok(Upstream {
         url,
         ca_certificate: file.ca_certificate.map(PathBuf::from),
+        client_certificate,
         external_url: file.external_url.map(external_url).transpose()?,
         relative_urls: file.relative_urls.unwrap_or(false),
         prefix: prefix(file.prefix)?,
@@ -58,6 +61,39 @@ pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> 
         },
         trusted_proxies: trusted_proxies(&file.trusted_proxies)?,
     })
+}
+
+/// Both files or none.
+fn client_certificate(
+    certificate: Option<String>,
+    key: Option<String>,
+    is_tls: bool,
+) -> Result<Option<TlsFiles>, ConfigError> {
+    let (certificate_setting, key_setting) = ("upstream.client_certificate", "upstream.client_key");
+    let given = [(certificate_setting, &certificate), (key_setting, &key)];
+    for (setting, path) in given {
+        if path.is_some() && !is_tls {
+            return Err(invalid(setting, "is of use only with an https upstream"));
+        }
+        if path.as_deref() == Some("") {
+            return Err(invalid(setting, "is empty"));
+        }
+    }
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        })),
+        (Some(_), None) => Err(invalid(
+            key_setting,
+            "is missing: which is the key of upstream.client_certificate?",
+        )),
+        (None, Some(_)) => Err(invalid(
+            certificate_setting,
+            "is missing: whose key is upstream.client_key?",
+        )),
+    }
 }
 
 /// Whose rules count where distribution's differ.
