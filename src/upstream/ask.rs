@@ -3,6 +3,7 @@
 //! A question carries the caller's Authorization and nothing else of the caller's: Host,
 //! User-Agent and path are ours. No redirect is followed and no proxy of the environment used.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -166,6 +167,11 @@ fn roots(upstream: &Upstream) -> Result<Option<Vec<reqwest::Certificate>>, AskEr
         // Without TLS none is needed, and a system may have none: an image of the binary alone.
         return Ok((!upstream.url.is_tls()).then(Vec::new));
     };
+    read_roots(path).map(Some)
+}
+
+/// The certificates in a file.
+pub(super) fn read_roots(path: &Path) -> Result<Vec<reqwest::Certificate>, AskError> {
     let wrong = |reason: String| AskError::Roots {
         path: path.display().to_string(),
         reason,
@@ -176,7 +182,7 @@ fn roots(upstream: &Upstream) -> Result<Option<Vec<reqwest::Certificate>>, AskEr
     if roots.is_empty() {
         return Err(wrong("holds no certificate".to_owned()));
     }
-    Ok(Some(roots))
+    Ok(roots)
 }
 
 async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {

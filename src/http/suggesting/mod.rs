@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
 use crate::upstream::{Asker, Held, InName};
-use trying::{Caller, Look, Tried, Trying};
+use trying::{Caller, Tried, Trying};
 
 /// In every repository of Pulp's, whether it was pushed or not
 /// (`pulp_container/app/registry_api.py`, `EMPTY_BLOB`).
@@ -191,11 +191,6 @@ impl Suggesting {
             asker: self.asker.clone(),
             discovery: self.discovery.clone(),
             caller: caller.clone(),
-            look: if self.used.reads_claims() {
-                Look::Never
-            } else {
-                Look::First
-            },
         }
     }
 
