@@ -1,6 +1,6 @@
 //! Layers that the client does not know of, mounted by any other registry itself.
 
-use crate::support;
+use crate::{needs, support};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use support::faulty::{Faulty, Verdict, answer};
 use support::push::{Client, encoded};
+use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::wait_until;
 
@@ -255,4 +256,29 @@ fn in_front_of_any_registry_what_was_deleted_stays_away() {
     // A mount is wanted all the same.
     let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(digest));
     alice.request("POST", &path).send(alice.port).expect(201);
+}
+
+#[test]
+fn a_mount_that_any_registry_makes_teaches_its_source_and_its_target() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::from(&json!({
+        "listen": {"address": "127.0.0.1:0"},
+        "admin": {"address": "127.0.0.1:0"},
+        "upstream": {"url": registry.url(), "kind": "generic"},
+        "discovery": {"enabled": true, "on_head": true, "sources": "any"},
+    }));
+    let [alice, bob, eve] =
+        ["alice", "bob", "eve"].map(|user| sidecar.client().basic(user, "right"));
+    let digest = registry.client().upload("s", b"a layer");
+    let other = registry.client().upload("s", b"another layer");
+    bob.head_blob("s", &other).expect(200);
+    alice.mount("t", &digest, "s").expect(201);
+    eve.head_blob("u", &digest).expect(404);
+    bob.head_blob("u", &digest).expect(200);
+    // She was let into the target; what the source is to her the registry has not said.
+    alice.head_blob("v", &other).expect(404);
+    registry.store.remove_link("s", &digest);
+    registry.store.remove_link("u", &digest);
+    alice.head_blob("v", &digest).expect(200);
 }

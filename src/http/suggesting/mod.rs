@@ -175,6 +175,7 @@ impl Suggesting {
             match trying.mount(mount).await {
                 Tried::Mounted(answer) => {
                     self.discovery.was_used(&source);
+                    self.discovery.was_used(target);
                     self.learn(target, digest);
                     return Some(*answer);
                 }
@@ -230,6 +231,7 @@ impl Suggesting {
             (route, StatusCode::CREATED) => {
                 let digest = head.headers.get("docker-content-digest");
                 let digest = digest.and_then(|value| Digest::parse(value.to_str().ok()?).ok());
+                let digest = digest.or_else(|| mounted_by(route).cloned());
                 if let (Some(repository), Some(digest)) = (linked_into(route), digest) {
                     self.discovery.was_used(repository);
                     self.saw((repository, &digest), context, Use::Pushed).await;
@@ -237,6 +239,15 @@ impl Suggesting {
             }
             _ => {}
         }
+    }
+
+    /// The registry says that it has mounted a layer from the repository that the client named.
+    ///
+    /// It says nothing of the caller's right to pull there: some registries mount whatever the
+    /// caller may pull from anywhere.
+    pub(super) fn mounted_from(&self, source: &RepositoryName, digest: &Digest) {
+        self.discovery.was_used(source);
+        self.learn(source, digest);
     }
 
     async fn saw(
@@ -260,5 +271,19 @@ impl Suggesting {
             self.discovery.learn(repository, digest);
             self.metrics.index_links(self.discovery.links());
         }
+    }
+}
+
+/// The layer that a request wants mounted: not every registry names it in its answer.
+fn mounted_by(route: &Route) -> Option<&Digest> {
+    match route {
+        Route::Mount(MountRequest { digest, .. }) | Route::SourcelessMount { digest, .. } => {
+            Some(digest)
+        }
+        Route::OddMount(_)
+        | Route::Blob(_)
+        | Route::Deletion(_)
+        | Route::Upload(_)
+        | Route::Other => None,
     }
 }
