@@ -13,6 +13,7 @@ mod support;
 mod answered;
 mod counting;
 mod durability;
+mod empty_blob;
 mod fallbacks;
 mod faults;
 mod foreign_stores;

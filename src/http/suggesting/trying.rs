@@ -11,7 +11,6 @@ use crate::discovery::Discovery;
 use crate::http::passing::shows_layer;
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::store::OF_NOTHING;
 use crate::upstream::{Asker, FirstByte, Held, InName, UploadSession};
 
 /// Who asks, and until when there is time.
@@ -90,7 +89,7 @@ impl Trying {
     /// Whether the blob's bytes are there: a registry may vouch for a blob, and mount it, by a
     /// cache alone. Forgets that the source has the blob if the registry says that it has not.
     async fn see_bytes(&self, mount: &MountRequest) -> Result<(), Tried> {
-        if mount.digest.as_str() == OF_NOTHING {
+        if mount.digest.names_nothing() {
             return self.see_nothing(mount).await;
         }
         let (source, digest) = (&mount.source, &mount.digest);
