@@ -180,6 +180,9 @@ impl Mending {
             is_blob_missing,
         } = next
         else {
+            if let Some(request) = request.filter(|_| status == StatusCode::CREATED) {
+                self.mounted_from(request);
+            }
             return Ok(passed_on(answer));
         };
         if let Some(request) = request {
@@ -191,10 +194,18 @@ impl Mending {
             }
             if is_blob_missing && let Some(relayed) = self.relay(head, request, &credentials).await
             {
+                self.mounted_from(request);
                 return Ok(done(relayed));
             }
         }
         self.upload(head, answer, reason).await
+    }
+
+    /// The source that the client named has given it the layer.
+    fn mounted_from(&self, request: &MountRequest) {
+        if let Some(suggesting) = &self.suggesting {
+            suggesting.mounted_from(&request.source, &request.digest);
+        }
     }
 
     async fn relay(

@@ -10,7 +10,7 @@ use super::context::{Context, MountState};
 use super::failure;
 use super::refused_write::{self, Shows};
 use crate::access::Unauthorized;
-use crate::mount::{Forward, MountRequest, Mounts, Sightings, Since};
+use crate::mount::{Form, Forward, MountRequest, Mounts, Sightings, Since};
 use crate::oci::{Digest, RepositoryName, finds_scope_insufficient, refuses_token};
 use crate::outcome::{Outcome, Reason};
 use crate::upstream::{Pulse, Standing};
@@ -101,6 +101,11 @@ impl Passing {
             self.sightings.linked(repository, &digest, since).await;
         }
         let credentials = context.shown.as_ref();
+        if let Some(mount) = native_mount(context).filter(|mount| mount.digest == digest) {
+            self.mounts
+                .saw_push(&mount.source, &digest, credentials)
+                .await;
+        }
         self.mounts.saw_push(repository, &digest, credentials).await;
     }
 
@@ -145,6 +150,16 @@ impl Passing {
                 self.mounts.was_challenged(forward);
             }
         }
+    }
+}
+
+/// The mount that the registry was asked for as the client asked for it.
+fn native_mount(context: &Context) -> Option<&MountRequest> {
+    match (&context.route, &context.mount) {
+        (Route::Mount(mount), MountState::Forwarded(forward)) if forward.form == Form::AsItCame => {
+            Some(mount)
+        }
+        _ => None,
     }
 }
 

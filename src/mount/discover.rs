@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Caller, Decision, Forward, MountRequest, Mounts};
-use crate::access::{Credentials, Verdict};
+use crate::access::{Credentials, Proof, Verdict};
 use crate::discovery::{Deletion, Discovery, Shared};
 use crate::oci::{Digest, RepositoryName};
 use crate::outcome::{Outcome, Reason, Via};
@@ -103,6 +103,7 @@ impl Mounts {
                 source,
                 digest: digest.clone(),
             };
+            let proof = grant.basis().proof();
             let linked = self.locate_and_link(grant, &request, caller.id, via, deadline);
             match linked.await {
                 Decision::Forward(Forward {
@@ -112,16 +113,47 @@ impl Mounts {
                 Decision::Forward(forward) if forward.outcome != Outcome::WouldMount => {
                     return Err(forward.reason);
                 }
-                decision => {
+                decision @ Decision::Forward(_) => {
                     discovery.was_used(&request.source);
                     return Ok(decision);
+                }
+                done @ Decision::Done(_) => {
+                    self.saw_mount(&request, proof, credentials).await;
+                    return Ok(done);
                 }
             }
         }
         Err(Reason::SourceMissing)
     }
 
-    /// A layer was pushed to a repository, with these credentials.
+    /// A layer was mounted here, as `proof` allowed these credentials: both repositories hold it.
+    ///
+    /// The caller has used those for which the proof stands.
+    pub(super) async fn saw_mount(
+        &self,
+        request: &MountRequest,
+        proof: Proof,
+        credentials: &Credentials,
+    ) {
+        let (uses_target, uses_source) = match proof {
+            // Anybody may show any credentials here.
+            Proof::NoAccessControl => (false, false),
+            Proof::SharedSource => (true, false),
+            Proof::UpstreamProbe | Proof::RememberedProbe | Proof::Token | Proof::Htpasswd => {
+                (true, true)
+            }
+        };
+        let used = |is_used: bool| Some(credentials).filter(|_| is_used);
+        let MountRequest {
+            target,
+            source,
+            digest,
+        } = request;
+        self.saw_push(source, digest, used(uses_source)).await;
+        self.saw_push(target, digest, used(uses_target)).await;
+    }
+
+    /// A layer was pushed to or mounted from a repository, with these credentials.
     pub async fn saw_push(
         &self,
         repository: &RepositoryName,

@@ -158,11 +158,18 @@ impl Mounts {
         match self.authorise(request, caller.credentials, deadline).await {
             Err(forward) => Decision::Forward(forward),
             Ok(grant) => {
-                let granted = Some(grant.basis());
+                let basis = grant.basis();
                 let linked = self.locate_and_link(grant, request, caller.id, Via::From, deadline);
                 match linked.await {
-                    Decision::Forward(forward) => Decision::Forward(Forward { granted, ..forward }),
-                    done @ Decision::Done(_) => done,
+                    Decision::Forward(forward) => Decision::Forward(Forward {
+                        granted: Some(basis),
+                        ..forward
+                    }),
+                    done @ Decision::Done(_) => {
+                        self.saw_mount(request, basis.proof(), caller.credentials)
+                            .await;
+                        done
+                    }
                 }
             }
         }

@@ -7,6 +7,9 @@ const PREFIX: &str = "sha256:";
 /// Hexadecimal digits of a SHA-256.
 const HEX_LENGTH: usize = 64;
 
+/// The SHA-256 of no bytes at all.
+const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// A digest `sha256:<64 lower-case hexadecimal digits>`.
 ///
 /// Other algorithms of the specification are not represented on purpose: the
@@ -65,6 +68,12 @@ impl Digest {
         self.bytes() == hash
     }
 
+    /// Whether it names the blob without bytes, the only one that is whole while it is empty.
+    #[must_use]
+    pub fn names_nothing(&self) -> bool {
+        self.hex() == OF_NOTHING
+    }
+
     /// The 64 hexadecimal digits.
     #[must_use]
     pub fn hex(&self) -> &str {
@@ -100,6 +109,12 @@ mod tests {
     use super::*;
 
     const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
+
+    #[test]
+    fn one_digest_names_nothing() {
+        assert!(Digest::of(b"").names_nothing());
+        assert!(!Digest::of(b"\0").names_nothing());
+    }
 
     #[test]
     fn a_sha256_digest_is_seventy_one_bytes() {

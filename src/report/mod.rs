@@ -19,7 +19,7 @@ use links::Links;
 use progress::Progress;
 
 use crate::config::Durability;
-use crate::store::{Abandoned, Blob, Filesystem, Located, OF_NOTHING, OpenStore, Step, StoreError};
+use crate::store::{Abandoned, Blob, Filesystem, Located, OpenStore, Step, StoreError};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -68,10 +68,10 @@ fn walk(
             } => {
                 report.links += 1;
                 match store.locate(repository, digest) {
-                    Ok(Located::Here { .. }) => links.add(digest),
+                    // It is whole, and spares nobody a byte.
+                    Ok(Located::Here(_)) if digest.names_nothing() => {}
+                    Ok(Located::Here(_)) => links.add(digest),
                     Ok(Located::SourceMissing) => report.damage.broken_link(repository, digest),
-                    // The registry takes uploads of no bytes, and keeps an empty file.
-                    Ok(Located::BlobMissing) if digest.as_str() == OF_NOTHING => {}
                     Ok(Located::BlobMissing) => report.damage.dangling_link(repository, digest),
                     Err(error) => report.damage.unreadable(&error),
                 }
@@ -95,6 +95,7 @@ fn compare(store: &OpenStore<'_>, links: &mut Links, report: &mut Report, progre
         // It never has enough.
         let _ = store.blobs(first, &mut |blob| {
             match blob {
+                Blob::Whole { digest, .. } if digest.names_nothing() => {}
                 Blob::Whole { digest, size } => report.blob(digest, size, row.count(digest)),
                 Blob::Absent(digest) => report.damage.empty_blob(digest),
                 Blob::Unreadable(error) => report.damage.unreadable(error),

@@ -71,7 +71,7 @@ pub(super) fn proxy(
             Way::Linking(linking(settings, upstream, parts, metrics.clone())?)
         }
         Kind::Pulp(settings) => {
-            let asker = Asker::new(exchange.clone(), &upstream.prefix, metrics.clone());
+            let asker = Asker::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let pull_through = settings
                 .artifacts
@@ -87,7 +87,7 @@ pub(super) fn proxy(
             Way::Mending(Mending::new(native, exchange, relay, suggesting, metrics))
         }
         Kind::Generic(settings) => {
-            let asker = Asker::new(exchange.clone(), &upstream.prefix, metrics.clone());
+            let asker = Asker::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let parts = (Claims::Ignored, Vec::new());
             let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;

@@ -17,7 +17,7 @@ pub enum Located {
     Here(Data),
     /// The source has no link, or one that does not hold the digest.
     SourceMissing,
-    /// The link is there, the data is not, or it is empty.
+    /// The link is there, the data is not, or it is empty where the digest names bytes.
     BlobMissing,
 }
 
@@ -34,11 +34,12 @@ pub struct Data {
 }
 
 impl Data {
-    /// `None` where it is empty or no file.
-    fn of(stat: &Stat) -> Option<Self> {
+    /// `None` where it is no file, or empty though the digest names bytes: a registry that
+    /// crashes leaves such files behind.
+    fn of(stat: &Stat, digest: &Digest) -> Option<Self> {
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let size = u64::try_from(stat.st_size).ok();
-        let size = size.filter(|&size| is_file && size > 0)?;
+        let size = size.filter(|&size| is_file && (size > 0 || digest.names_nothing()))?;
         Some(Self {
             size,
             file: (stat.st_dev, stat.st_ino),
@@ -46,12 +47,12 @@ impl Data {
         })
     }
 
-    /// Of an open file; `None` where it is empty or no file.
+    /// Of an open file; `None` where it is no file, or empty though the digest names bytes.
     ///
     /// # Errors
     /// Where the disk gave no answer.
-    pub fn of_open(file: &File) -> std::io::Result<Option<Self>> {
-        Ok(Self::of(&rustix::fs::fstat(file)?))
+    pub fn of_open(file: &File, digest: &Digest) -> std::io::Result<Option<Self>> {
+        Ok(Self::of(&rustix::fs::fstat(file)?, digest))
     }
 
     /// When it was written last, by the store's clock.
@@ -103,7 +104,7 @@ impl OpenStore<'_> {
         }))
     }
 
-    /// The blob's data; `None` where it is absent, empty or no file.
+    /// The blob's data; `None` where it is absent, no file, or empty though the digest names bytes.
     ///
     /// # Errors
     /// [`StoreError`] where the disk gave no answer.
@@ -111,13 +112,13 @@ impl OpenStore<'_> {
         let path = layout::blob_data(digest);
         let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
         match retry_on_intr(stat) {
-            Ok(stat) => Ok(Data::of(&stat)),
+            Ok(stat) => Ok(Data::of(&stat, digest)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(StoreError::call("stat", &path)(errno)),
         }
     }
 
-    /// Bytes of the blob's data; `None` where it is absent, empty or no file.
+    /// Bytes of the blob's data; `None` where there is none, as [`OpenStore::data`] says.
     pub(super) fn data_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         Ok(self.data(digest)?.map(|data| data.size))
     }
@@ -174,7 +175,7 @@ mod tests {
         let file = || File::options().write(true).open(&path).unwrap();
         let before = data();
         assert_eq!(before, data());
-        assert_eq!(Data::of_open(&file()).unwrap(), Some(before));
+        assert_eq!(Data::of_open(&file(), &digest()).unwrap(), Some(before));
         let later = SystemTime::now() + Duration::from_secs(1);
         file().set_modified(later).unwrap();
         let touched = data();
@@ -223,6 +224,28 @@ mod tests {
         assert_eq!(locate(&fixture), Some(Located::BlobMissing));
         fixture.write_blob(b"");
         assert_eq!(locate(&fixture), Some(Located::BlobMissing));
+    }
+
+    #[test]
+    fn of_the_digest_of_nothing_an_empty_file_is_the_whole_data() {
+        let fixture = Fixture::new();
+        let nothing = Digest::of(b"");
+        let located = || {
+            let located = fixture
+                .store
+                .on_open(|store| store.locate(&name("src"), &nothing));
+            located.unwrap().unwrap()
+        };
+        for (path, content) in [
+            (layout::layer_link(&name("src"), &nothing), nothing.as_str()),
+            (layout::blob_data(&nothing), ""),
+        ] {
+            assert!(!matches!(located(), Located::Here(_)), "{path}");
+            let path = fixture.path(&path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        assert!(matches!(located(), Located::Here(data) if data.size == 0));
     }
 
     #[test]

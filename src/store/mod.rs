@@ -18,7 +18,7 @@ mod ownership;
 mod unsynced;
 mod walk;
 
-pub use blobs::{Blob, OF_NOTHING};
+pub use blobs::Blob;
 pub use filesystem::{Filesystem, OpenStore, StoreError};
 pub use link::Linked;
 pub use locate::{Data, Located};

@@ -3,6 +3,7 @@
 //! A question carries the caller's Authorization and nothing else of the caller's: Host,
 //! User-Agent and path are ours. No redirect is followed and no proxy of the environment used.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -178,6 +179,21 @@ fn authority(url: &UpstreamUrl) -> String {
         UpstreamUrl::Unix(_) => "http://localhost".to_owned(),
         tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
     }
+}
+
+/// The certificates in a file.
+pub(super) fn read_roots(path: &Path) -> Result<Vec<reqwest::Certificate>, UpstreamTlsError> {
+    let wrong = |reason: String| UpstreamTlsError::Roots {
+        path: path.display().to_string(),
+        reason,
+    };
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let roots =
+        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
+    if roots.is_empty() {
+        return Err(wrong("holds no certificate".to_owned()));
+    }
+    Ok(roots)
 }
 
 async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {

@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::Result;
 use pingora::http::RequestHeader;
 
-use super::{Exchange, Held, USER_AGENT};
+use super::{Exchange, Held, Storage, USER_AGENT};
+use crate::config::Upstream;
 use crate::metrics::Metrics;
 
 /// Asks one registry.
@@ -20,18 +21,20 @@ pub struct Asker {
     exchange: Arc<Exchange>,
     /// The registry's own, with slashes at both ends.
     prefix: String,
-    metrics: Arc<Metrics>,
+    /// Where it redirects the readers of blobs.
+    pub(super) storage: Arc<Storage>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// In whose name.
 #[derive(Debug, Clone)]
 pub struct InName {
     /// The client's.
-    host: HeaderValue,
+    pub(super) host: HeaderValue,
     /// The caller's own, if there is one.
     authorization: Option<HeaderValue>,
     /// What proxies said of the client.
-    forwarded: Vec<(HeaderName, HeaderValue)>,
+    pub(super) forwarded: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What names a request and whose it is, besides all headers that begin with `x-forwarded-`.
@@ -54,15 +57,23 @@ impl InName {
                 .collect(),
         })
     }
+
+    /// Puts into a head the registry's host as the client calls it, and nothing of the caller's.
+    pub(super) fn anonymous(&self, mut head: RequestHeader) -> Result<RequestHeader> {
+        head.insert_header(header::HOST, &self.host)?;
+        head.insert_header(header::USER_AGENT, USER_AGENT)?;
+        Ok(head)
+    }
 }
 
 impl Asker {
-    /// Asks the registry with this prefix through `exchange`.
+    /// Asks the registry that `upstream` describes through `exchange`.
     #[must_use]
-    pub fn new(exchange: Arc<Exchange>, prefix: &str, metrics: Arc<Metrics>) -> Self {
+    pub fn new(exchange: Arc<Exchange>, upstream: &Upstream, metrics: Arc<Metrics>) -> Self {
         Self {
             exchange,
-            prefix: prefix.to_owned(),
+            prefix: upstream.prefix.clone(),
+            storage: Arc::new(Storage::new(upstream)),
             metrics,
         }
     }

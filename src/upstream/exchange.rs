@@ -35,7 +35,7 @@ const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// How often a HEAD is sent again after kept connections that had just died.
-const RESENT_AT_MOST: usize = 2;
+pub(super) const RESENT_AT_MOST: usize = 2;
 
 /// Sends requests to the registry.
 pub struct Exchange {
@@ -56,10 +56,10 @@ pub struct Held {
 }
 
 /// A connection for one request.
-struct Connected {
-    session: HttpSession,
+pub(super) struct Connected {
+    pub session: HttpSession,
     peer: Box<HttpPeer>,
-    is_reused: bool,
+    pub is_reused: bool,
 }
 
 impl Exchange {
@@ -96,10 +96,7 @@ impl Exchange {
             let mut connected = self.connect(&head.method).await.map_err(of_upstream)?;
             match exchange(&mut connected.session, &head).await {
                 Ok(answer) => {
-                    let Connected { session, peer, .. } = connected;
-                    self.connector
-                        .release_http_session(session, &*peer, Some(self.idle))
-                        .await;
+                    self.keep(connected).await;
                     return Ok(Held {
                         session: None,
                         head: answer,
@@ -157,8 +154,16 @@ impl Exchange {
         Ok(session)
     }
 
+    /// Keeps a connection on which nothing more is to come.
+    pub(super) async fn keep(&self, connected: Connected) {
+        let Connected { session, peer, .. } = connected;
+        self.connector
+            .release_http_session(session, &*peer, Some(self.idle))
+            .await;
+    }
+
     /// Connects to the first of the host's addresses that takes the connection.
-    async fn connect(&self, method: &Method) -> Result<Connected> {
+    pub(super) async fn connect(&self, method: &Method) -> Result<Connected> {
         let mut tried = 0;
         let mut may_be_distrusted = true;
         loop {
@@ -189,7 +194,7 @@ impl Exchange {
 }
 
 /// Whether the connection itself ended, as kept ones do at any time.
-fn is_broken(error: &Error) -> bool {
+pub(super) fn is_broken(error: &Error) -> bool {
     matches!(
         error.etype(),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
@@ -197,7 +202,7 @@ fn is_broken(error: &Error) -> bool {
 }
 
 /// As a request of this hop, whatever the client spoke on its own.
-fn without_hop_by_hop(head: &mut RequestHeader) {
+pub(super) fn without_hop_by_hop(head: &mut RequestHeader) {
     head.set_version(Version::HTTP_11);
     for name in HOP_BY_HOP {
         head.remove_header(*name);
@@ -221,7 +226,7 @@ async fn exchange(session: &mut HttpSession, head: &RequestHeader) -> Result<Res
 }
 
 /// The head of the answer itself; interim ones are passed over.
-async fn receive_head(session: &mut HttpSession) -> Result<ResponseHeader> {
+pub(super) async fn receive_head(session: &mut HttpSession) -> Result<ResponseHeader> {
     loop {
         session.read_response_header().await.map_err(of_upstream)?;
         match session.response_header() {
@@ -347,7 +352,7 @@ async fn write(client: &mut Session, piece: Option<Bytes>) -> Result<()> {
     clippy::unnecessary_box_returns,
     reason = "Pingora's errors come boxed"
 )]
-fn of_upstream(mut error: Box<Error>) -> Box<Error> {
+pub(super) fn of_upstream(mut error: Box<Error>) -> Box<Error> {
     if *error.esource() == ErrorSource::Unset {
         error.as_up();
     }

@@ -5,17 +5,23 @@
 //! allows us to write beside it at all, and `pulse` feels whether it is still there when a
 //! connection broke. `exchange` sends a client's request whose answer must be looked at before
 //! it is passed on, `asker` asks by it in a caller's name, and `session` is an upload that was
-//! begun so. `version` sees of which version the registry is. All other requests of clients are not here: they stream through `http`.
+//! begun so. `first_byte` reads a byte of a blob before the registry is asked to mount it, and
+//! follows a `redirect` once to a `storage` service. `tls` has the certificates of both sides, and
+//! `version` sees of which version the registry is. All other requests of clients are not here:
+//! they stream through `http`.
 
 mod addresses;
 mod ask;
 mod asker;
 mod exchange;
+mod first_byte;
 mod peer;
 mod probe;
 mod pulse;
+mod redirect;
 mod session;
 mod standing;
+mod storage;
 mod tls;
 mod version;
 
@@ -24,10 +30,13 @@ pub(crate) use ask::innermost;
 pub use ask::{Ask, Base, BaseAnswer, USER_AGENT};
 pub use asker::{Asker, InName};
 pub use exchange::{Exchange, Held, end_with_the_connection};
+use first_byte::FIRST_BYTE;
+pub use first_byte::FirstByte;
 pub use peer::{Peers, is_repeatable};
 pub use probe::ProbeAnswer;
 pub use pulse::Pulse;
 pub use session::UploadSession;
 pub use standing::{PROBE_COUNTS_FOR, Standing, Ticket};
+pub use storage::Storage;
 pub use tls::{ClientCertificateError, UpstreamTls, UpstreamTlsError};
 pub use version::version_mismatch;

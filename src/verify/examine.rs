@@ -50,7 +50,7 @@ impl Examiner {
         digest: &Digest,
         rest: &mut dyn FnMut(Duration) -> bool,
     ) -> std::io::Result<Examined> {
-        let Some(before) = Data::of_open(file)? else {
+        let Some(before) = Data::of_open(file, digest)? else {
             return Ok(Examined::Absent);
         };
         let age = before
@@ -77,7 +77,7 @@ impl Examiner {
             forget(file, offset, read as u64);
             offset += read as u64;
         }
-        if Data::of_open(file)? != Some(before) {
+        if Data::of_open(file, digest)? != Some(before) {
             return Ok(Examined::Changed);
         }
         Ok(if digest.names(&hash.finalize()) {
@@ -154,6 +154,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn no_bytes_are_good_where_the_digest_is_that_of_nothing() {
+        let found = |bytes: &[u8], digest: &Digest| examined(bytes, digest, 1000, |_, _| true);
+        let (nothing, something) = (Digest::of(b""), Digest::of(b"b"));
+        assert!(matches!(found(b"", &nothing), Examined::Good(data) if data.size == 0));
+        assert_eq!(found(b"", &something), Examined::Absent);
+        assert!(matches!(found(b"b", &nothing), Examined::Damaged(_)));
     }
 
     #[test]

@@ -97,7 +97,9 @@ mod tests {
     }
 
     fn data(path: &Path) -> Data {
-        Data::of_open(&File::open(path).unwrap()).unwrap().unwrap()
+        Data::of_open(&File::open(path).unwrap(), &digest(1))
+            .unwrap()
+            .unwrap()
     }
 
     #[test]
@@ -149,7 +151,7 @@ mod tests {
     fn the_memory_is_bounded_and_good_blobs_push_out_no_damaged_one() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"layer").unwrap();
-        let data = Data::of_open(&file).unwrap().unwrap();
+        let data = Data::of_open(&file, &digest(1)).unwrap().unwrap();
         let known = Known::new(1000, 1000);
         known.found_damaged(&digest(0), data);
         for number in 1..5000 {

@@ -245,6 +245,31 @@ fn a_token_that_does_not_name_a_holder_causes_nothing_whether_there_is_one_or_no
     assert_eq!(case.sidecar.mounts("native", "none"), 0);
 }
 
+#[test]
+fn a_mount_that_pulp_makes_teaches_its_source() {
+    let Some(case) = case(|config| config["discovery"]["sources"] = json!("any")) else {
+        return;
+    };
+    // Pushed past the sidecar.
+    let source = case.base.replace("base", "behind");
+    let image = Image::of(&[&fresh("behind")], 2000);
+    image.push(
+        &case.pulp.pushing(case.pulp.port, ADMIN, &source),
+        &source,
+        "v1",
+    );
+    let digest = &image.layers[0].digest;
+    let user = case.pulp.user();
+    let mounting = |target: &str| {
+        case.pulp
+            .mounting(case.sidecar.port, &user, target, &source)
+    };
+    let [one, two] = ["one", "two"].map(|name| format!("{user}/{name}"));
+    mounting(&two).head_blob(&two, digest).expect(404);
+    mounting(&one).mount(&one, digest, &source).expect(201);
+    mounting(&two).head_blob(&two, digest).expect(302);
+}
+
 /// What stands in front of a Pulp, and gives answers of its own.
 fn in_front_of_pulp(upstream: &Faulty) -> Sidecar {
     Sidecar::from(&json!({

@@ -12,7 +12,9 @@ mod support;
 
 mod clients;
 mod discovered;
+mod first_bytes;
 mod generic;
+mod ghosts;
 mod mounts;
 mod passing;
 mod relayed;

@@ -1,6 +1,6 @@
 //! Layers that the client does not know of, mounted by any other registry itself.
 
-use crate::support;
+use crate::{needs, support};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use support::faulty::{Faulty, Verdict, answer};
 use support::push::{Client, encoded};
+use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::wait_until;
 
@@ -41,10 +42,14 @@ impl Other {
                 "HEAD" if heard.target.starts_with("/v2/dst/") && !mounted.load(SeqCst) => {
                     "404 Not Found"
                 }
-                "HEAD" if heard.target.starts_with("/v2/closed/") && closed.load(SeqCst) => {
+                "HEAD" => "200 OK",
+                "GET" if heard.target.starts_with("/v2/closed/") && closed.load(SeqCst) => {
                     "403 Forbidden"
                 }
-                "HEAD" => "200 OK",
+                "GET" => {
+                    assert_eq!(heard.header("Range"), Some("bytes=0-0"));
+                    return Verdict::Answer(answer("206 Partial Content", "b"));
+                }
                 "POST" if heard.target.contains("from=slow") => {
                     return Verdict::Pieces(vec![begun.into()], Duration::from_millis(500));
                 }
@@ -84,7 +89,9 @@ impl Other {
     /// The mounts that were asked for, and what else changes something.
     fn writes(&self) -> Vec<String> {
         let all = self.upstream.all();
-        let writes = all.iter().filter(|heard| heard.method != "HEAD");
+        let writes = all
+            .iter()
+            .filter(|heard| !["GET", "HEAD"].contains(&&*heard.method));
         writes
             .map(|heard| format!("{} {}", heard.method, heard.target))
             .collect()
@@ -104,6 +111,30 @@ fn in_front_of_any_registry_a_login_is_tried_where_it_was_used() {
     alice.head_blob("dst", digest).expect(200);
     assert_eq!(other.writes().len(), 1);
     assert_eq!(other.sidecar.mounts("native", "none"), 1);
+}
+
+#[test]
+fn in_front_of_any_registry_a_login_that_was_not_seen_there_causes_the_same_for_any_layer() {
+    let other = Other::start();
+    let held = &other.digest;
+    other.alice().head_blob("src", held).expect(200);
+    let bob = other.sidecar.client().basic("bob", "also right");
+    let absent = support::digest_of(b"held by nobody");
+    let caused = [held, &absent].map(|digest| {
+        let before = other.upstream.all().len();
+        bob.head_blob("dst", digest).expect(404);
+        let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(digest));
+        bob.request("POST", &path).send(bob.port).expect(202);
+        bob.mount("dst", digest, "nowhere").expect(202);
+        let asked = other.upstream.all();
+        let asked = asked[before..].iter().map(|heard| {
+            let target = heard.target.replace(&encoded(digest), "D");
+            format!("{} {}", heard.method, target.replace(digest, "D"))
+        });
+        asked.collect::<Vec<_>>()
+    });
+    assert_eq!(caused[0], caused[1]);
+    assert!(!caused[0].iter().any(|asked| asked.starts_with("GET ")));
 }
 
 #[test]
@@ -176,6 +207,10 @@ fn what_proxies_say_of_a_client_is_said_for_a_suggestion_too() {
     assert_eq!(mount.header("X-Forwarded-Proto"), Some("https"));
     assert_eq!(mount.header("X-Forwarded-For"), Some("127.0.0.1"));
     assert_eq!(mount.header("Cookie"), None);
+    let byte = all.iter().find(|heard| heard.method == "GET").unwrap();
+    assert_eq!(byte.header("X-Forwarded-Proto"), Some("https"));
+    assert_eq!(byte.header("Authorization"), mount.header("Authorization"));
+    assert_eq!(byte.header("Cookie"), None);
 }
 
 #[test]
@@ -221,4 +256,29 @@ fn in_front_of_any_registry_what_was_deleted_stays_away() {
     // A mount is wanted all the same.
     let path = format!("/v2/dst/blobs/uploads/?mount={}", encoded(digest));
     alice.request("POST", &path).send(alice.port).expect(201);
+}
+
+#[test]
+fn a_mount_that_any_registry_makes_teaches_its_source_and_its_target() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = Sidecar::from(&json!({
+        "listen": {"address": "127.0.0.1:0"},
+        "admin": {"address": "127.0.0.1:0"},
+        "upstream": {"url": registry.url(), "kind": "generic"},
+        "discovery": {"enabled": true, "on_head": true, "sources": "any"},
+    }));
+    let [alice, bob, eve] =
+        ["alice", "bob", "eve"].map(|user| sidecar.client().basic(user, "right"));
+    let digest = registry.client().upload("s", b"a layer");
+    let other = registry.client().upload("s", b"another layer");
+    bob.head_blob("s", &other).expect(200);
+    alice.mount("t", &digest, "s").expect(201);
+    eve.head_blob("u", &digest).expect(404);
+    bob.head_blob("u", &digest).expect(200);
+    // She was let into the target; what the source is to her the registry has not said.
+    alice.head_blob("v", &other).expect(404);
+    registry.store.remove_link("s", &digest);
+    registry.store.remove_link("u", &digest);
+    alice.head_blob("v", &digest).expect(200);
 }

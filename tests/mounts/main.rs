@@ -14,6 +14,7 @@ mod answered;
 mod behind_proxies;
 mod counting;
 mod durability;
+mod empty_blob;
 mod fallbacks;
 mod faults;
 mod foreign_stores;

@@ -83,6 +83,9 @@ fn a_report_names_what_is_damaged() {
     store.plant_link("a", &digest_of(b"odd"), &absent);
     let emptied = &Image::of(&["own"], 3000).layers[0].digest;
     fs::write(store.data(emptied), "").unwrap();
+    // The one blob that is whole while it is empty is not whole without its file.
+    let nothing = registry.client().upload("a", b"");
+    fs::remove_file(store.data(&nothing)).unwrap();
     let found = counted(&store.root);
     let damage = &found["damage"];
     let examples = |kind: &str| damage[kind]["examples"].clone();
@@ -90,12 +93,14 @@ fn a_report_names_what_is_damaged() {
         examples("broken_links"),
         serde_json::json!([format!("a@{}", digest_of(b"odd"))])
     );
-    assert_eq!(damage["dangling_links"]["count"], 2);
-    assert_eq!(examples("empty_blobs"), serde_json::json!([emptied]));
+    assert_eq!(damage["dangling_links"]["count"], 3);
+    let mut absent = [emptied.clone(), nothing];
+    absent.sort();
+    assert_eq!(examples("empty_blobs"), serde_json::json!(absent));
     let text = report(&store.root, &[]).out;
     let dangling = format!("team/b@{emptied}");
     assert!(
-        text.contains(&dangling) && text.contains("without data: 2"),
+        text.contains(&dangling) && text.contains("without data: 3"),
         "{text}"
     );
 }

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
 use crate::upstream::{Asker, Held, InName};
-use trying::{Caller, Look, Tried, Trying};
+use trying::{Caller, Tried, Trying};
 
 /// In every repository of Pulp's, whether it was pushed or not
 /// (`pulp_container/app/registry_api.py`, `EMPTY_BLOB`).
@@ -175,6 +175,7 @@ impl Suggesting {
             match trying.mount(mount).await {
                 Tried::Mounted(answer) => {
                     self.discovery.was_used(&source);
+                    self.discovery.was_used(target);
                     self.learn(target, digest);
                     return Some(*answer);
                 }
@@ -191,11 +192,6 @@ impl Suggesting {
             asker: self.asker.clone(),
             discovery: self.discovery.clone(),
             caller: caller.clone(),
-            look: if self.used.reads_claims() {
-                Look::Never
-            } else {
-                Look::First
-            },
         }
     }
 
@@ -235,6 +231,7 @@ impl Suggesting {
             (route, StatusCode::CREATED) => {
                 let digest = head.headers.get("docker-content-digest");
                 let digest = digest.and_then(|value| Digest::parse(value.to_str().ok()?).ok());
+                let digest = digest.or_else(|| mounted_by(route).cloned());
                 if let (Some(repository), Some(digest)) = (linked_into(route), digest) {
                     self.discovery.was_used(repository);
                     self.saw((repository, &digest), context, Use::Pushed).await;
@@ -242,6 +239,15 @@ impl Suggesting {
             }
             _ => {}
         }
+    }
+
+    /// The registry says that it has mounted a layer from the repository that the client named.
+    ///
+    /// It says nothing of the caller's right to pull there: some registries mount whatever the
+    /// caller may pull from anywhere.
+    pub(super) fn mounted_from(&self, source: &RepositoryName, digest: &Digest) {
+        self.discovery.was_used(source);
+        self.learn(source, digest);
     }
 
     async fn saw(
@@ -265,5 +271,19 @@ impl Suggesting {
             self.discovery.learn(repository, digest);
             self.metrics.index_links(self.discovery.links());
         }
+    }
+}
+
+/// The layer that a request wants mounted: not every registry names it in its answer.
+fn mounted_by(route: &Route) -> Option<&Digest> {
+    match route {
+        Route::Mount(MountRequest { digest, .. }) | Route::SourcelessMount { digest, .. } => {
+            Some(digest)
+        }
+        Route::OddMount(_)
+        | Route::Blob(_)
+        | Route::Deletion(_)
+        | Route::Upload(_)
+        | Route::Other => None,
     }
 }

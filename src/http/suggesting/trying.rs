@@ -11,7 +11,7 @@ use crate::discovery::Discovery;
 use crate::http::passing::shows_layer;
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::upstream::{Asker, Held, InName, UploadSession};
+use crate::upstream::{Asker, FirstByte, Held, InName, UploadSession};
 
 /// Who asks, and until when there is time.
 #[derive(Debug)]
@@ -19,15 +19,6 @@ pub(super) struct Caller {
     pub name: InName,
     pub credentials: Credentials,
     pub deadline: Instant,
-}
-
-/// Whether a source is looked at before it is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// Yes: a useless mount begins an upload, which not every caller may delete.
-    First,
-    /// No: a useless mount leaves nothing behind.
-    Never,
 }
 
 /// What became of it.
@@ -48,7 +39,6 @@ pub(super) struct Trying {
     pub asker: Asker,
     pub discovery: Arc<Discovery>,
     pub caller: Arc<Caller>,
-    pub look: Look,
 }
 
 impl Trying {
@@ -72,11 +62,8 @@ impl Trying {
     }
 
     async fn run(self, mount: MountRequest) -> Tried {
-        if self.look == Look::First {
-            match self.look_at(&mount).await {
-                Ok(()) => {}
-                Err(tried) => return tried,
-            }
+        if let Err(tried) = self.see_bytes(&mount).await {
+            return tried;
         }
         let from = utf8_percent_encode(mount.source.as_str(), NON_ALPHANUMERIC);
         let digest = utf8_percent_encode(mount.digest.as_str(), NON_ALPHANUMERIC);
@@ -93,29 +80,51 @@ impl Trying {
                 self.give_up(&answer, target);
                 Tried::Useless
             }
-            StatusCode::NOT_FOUND => {
-                // Pulp answers so, too, for a layer that it holds and does not mount yet.
-                if self.look == Look::Never {
-                    let _ = self.look_at(&mount).await;
-                }
-                Tried::Useless
-            }
+            // Pulp answers so, too, for a layer that it shows and does not mount yet.
+            StatusCode::NOT_FOUND => Tried::Useless,
             status => otherwise(status),
         }
     }
 
-    /// Whether the source shows the layer; forgets that it has it where it says that it has not.
-    async fn look_at(&self, mount: &MountRequest) -> Result<(), Tried> {
+    /// Whether the blob's bytes are there: a registry may vouch for a blob, and mount it, by a
+    /// cache alone. Forgets that the source has the blob if the registry says that it has not.
+    async fn see_bytes(&self, mount: &MountRequest) -> Result<(), Tried> {
+        if mount.digest.names_nothing() {
+            return self.see_nothing(mount).await;
+        }
+        let (source, digest) = (&mount.source, &mount.digest);
+        let asked = self.asker.first_byte(source, digest, &self.caller.name);
+        let seen = tokio::time::timeout_at(self.caller.deadline, asked).await;
+        match seen.map_err(|_| Tried::Silent)? {
+            Ok(FirstByte::Read) => Ok(()),
+            Ok(FirstByte::Absent) => Err(Tried::Useless),
+            Ok(FirstByte::Refused(status)) => Err(self.not_shown(mount, status)),
+            // A registry may break off where it cannot read a blob.
+            Err(_) => Err(Tried::Useless),
+        }
+    }
+
+    /// The blob without bytes has none to show.
+    async fn see_nothing(&self, mount: &MountRequest) -> Result<(), Tried> {
         let Some(answer) = self.look_for(&mount.source, &mount.digest).await else {
             return Err(Tried::Silent);
         };
         match answer.status() {
             status if shows_layer(status) => Ok(()),
+            status => Err(self.not_shown(mount, status)),
+        }
+    }
+
+    fn not_shown(&self, mount: &MountRequest, status: StatusCode) -> Tried {
+        match status {
             StatusCode::NOT_FOUND => {
                 self.discovery.forget(&mount.source, &mount.digest);
-                Err(Tried::Useless)
+                Tried::Useless
             }
-            status => Err(otherwise(status)),
+            // It may be this one blob alone that the registry cannot read.
+            status if status.is_server_error() => Tried::Useless,
+            StatusCode::METHOD_NOT_ALLOWED => Tried::Useless,
+            status => otherwise(status),
         }
     }
 

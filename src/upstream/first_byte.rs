@@ -1,0 +1,151 @@
+//! One byte of a blob, read before a registry is asked to mount the blob.
+//!
+//! A registry may answer a HEAD, and a mount, from a cache that still describes a blob whose data
+//! is gone (`registry/storage/cache/cachedblobdescriptorstore.go`). Only bytes show that there
+//! are bytes. A redirect shows nothing either: it is followed once, to where the blob is stored.
+
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::client::HttpSession;
+
+use super::asker::{Asker, InName};
+use super::exchange::{
+    Connected, Exchange, RESENT_AT_MOST, is_broken, of_upstream, receive_head, without_hop_by_hop,
+};
+use super::redirect::{Place, is_redirect, place};
+use crate::oci::{Digest, RepositoryName};
+
+/// What is asked for, of however long a blob.
+pub(super) const FIRST_BYTE: &str = "bytes=0-0";
+
+/// What an attempt to read a blob's first byte has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstByte {
+    /// It was read.
+    Read,
+    /// The registry or the storage service behind it did not give it.
+    Absent,
+    /// The registry answered with this status instead.
+    Refused(StatusCode),
+}
+
+/// An answer of which no more than the first piece of its body was read.
+struct Start {
+    head: ResponseHeader,
+    has_byte: bool,
+    /// Whether nothing more is to come.
+    is_whole: bool,
+}
+
+impl Asker {
+    /// Reads the first byte of a blob in the caller's name.
+    ///
+    /// # Errors
+    /// Where the registry gave no answer.
+    pub async fn first_byte(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        name: &InName,
+    ) -> Result<FirstByte> {
+        let path = format!("v2/{repository}/blobs/{digest}");
+        let head = self.head(&Method::GET, &path, name)?;
+        let asked = head.raw_path().to_vec();
+        let timer = self.metrics.upstream_timer();
+        let start = self.exchange().start_of(head).await?;
+        drop(timer);
+        match start.head.status {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT if start.has_byte => Ok(FirstByte::Read),
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(FirstByte::Absent),
+            status if is_redirect(status) => self.behind(&start.head, &asked, name).await,
+            status => Ok(FirstByte::Refused(status)),
+        }
+    }
+
+    /// Reads the first byte from where an answer leads to.
+    async fn behind(
+        &self,
+        head: &ResponseHeader,
+        asked: &[u8],
+        name: &InName,
+    ) -> Result<FirstByte> {
+        let is_read = match place(head, asked, name) {
+            Some(Place::Registry(target)) => {
+                let head = RequestHeader::build(Method::GET, target.as_bytes(), Some(3))?;
+                let start = self.exchange().start_of(name.anonymous(head)?).await?;
+                let status = start.head.status;
+                start.has_byte && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+            }
+            Some(Place::Storage(url)) => self.storage.gives_byte(url).await,
+            None => false,
+        };
+        Ok(if is_read {
+            FirstByte::Read
+        } else {
+            FirstByte::Absent
+        })
+    }
+}
+
+impl Exchange {
+    /// Sends a GET for a first byte, on a kept connection if there is one, and reads no more than
+    /// the first piece of what comes.
+    async fn start_of(&self, mut head: RequestHeader) -> Result<Start> {
+        without_hop_by_hop(&mut head);
+        head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
+        let mut resent = 0;
+        loop {
+            let mut connected = self.connect(&head.method).await.map_err(of_upstream)?;
+            match read_start(&mut connected.session, &head).await {
+                Ok(start) => {
+                    if start.is_whole {
+                        self.keep(connected).await;
+                    }
+                    return Ok(start);
+                }
+                Err(error) if may_resend(&connected, &error) && resent < RESENT_AT_MOST => {
+                    resent += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn may_resend(connected: &Connected, error: &pingora::Error) -> bool {
+    connected.is_reused && is_broken(error)
+}
+
+async fn read_start(session: &mut HttpSession, head: &RequestHeader) -> Result<Start> {
+    let written = session.write_request_header(Box::new(head.clone())).await;
+    written.map_err(of_upstream)?;
+    session.finish_request_body().await.map_err(of_upstream)?;
+    let head = receive_head(session).await?;
+    let length = head.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let is_blob = matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    let (mut read, mut is_whole) = (0, false);
+    // The last round of a whole body waits for nothing.
+    while (is_blob && read == 0) || length == Some(read) {
+        match session.read_response_body().await {
+            Ok(Some(piece)) => read += piece.len(),
+            Ok(None) => {
+                is_whole = true;
+                break;
+            }
+            // So does distribution where it cannot read what its cache describes: a kept
+            // connection that had died would not have given a head.
+            Err(error) => {
+                let kind = error.etype().as_str();
+                tracing::debug!(kind, "the registry broke a blob off");
+                break;
+            }
+        }
+    }
+    Ok(Start {
+        head,
+        has_byte: read > 0,
+        is_whole,
+    })
+}
