@@ -70,6 +70,7 @@ const SCALARS: &[(&str, Kind)] = &[
     ("mount.dry_run", Kind::Flag),
     ("discovery.enabled", Kind::Flag),
     ("discovery.on_head", Kind::Flag),
+    ("discovery.new_repositories", Kind::Flag),
     ("discovery.sources", Kind::Text),
     ("discovery.widen_scopes", Kind::Flag),
     ("token_endpoint.path", Kind::Text),

@@ -42,6 +42,8 @@ pub struct Distribution {
 pub struct Discovery {
     /// Also for a HEAD of a layer that is not there.
     pub on_head: bool,
+    /// Whether such a HEAD may link into a repository that does not exist yet.
+    pub new_repositories: bool,
     /// From which repositories.
     pub sources: Sources,
     /// Repositories that every authenticated caller may pull.

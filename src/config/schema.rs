@@ -141,6 +141,7 @@ pub(super) struct Mend {
 pub(super) struct Discovery {
     pub enabled: Option<bool>,
     pub on_head: Option<bool>,
+    pub new_repositories: Option<bool>,
     pub sources: Option<String>,
     pub shared_sources: Vec<String>,
     pub widen_scopes: Option<bool>,

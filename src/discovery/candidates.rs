@@ -63,6 +63,7 @@ mod tests {
     fn picked_with(sources: Sources, rights: (&Pullable, Shared), holders: &[&str]) -> Vec<String> {
         let settings = Discovery {
             on_head: true,
+            new_repositories: true,
             sources,
             shared: Patterns::parse(["base/*"]).unwrap(),
         };

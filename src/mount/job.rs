@@ -19,6 +19,8 @@ use crate::verify::{Verdict, Verifier};
 pub(super) enum Done {
     /// A store that was seen before is not there: nothing can be said about any blob.
     NoStore,
+    /// A HEAD asked in a repository that does not exist, and must not make it.
+    NoRepository,
     SourceMissing,
     BlobMissing,
     /// The blob is not vouched for.
@@ -63,6 +65,9 @@ impl Job {
 
     fn run_on(&self, store: &OpenStore<'_>) -> Result<Done, StoreError> {
         let timer = self.metrics.store_timer("locate");
+        if self.needs_repository() && !store.has_repository(self.grant.target())? {
+            return Ok(Done::NoRepository);
+        }
         let located = store.locate(self.grant.source(), &self.digest)?;
         drop(timer);
         let data = match located {
@@ -92,6 +97,12 @@ impl Job {
             return Ok(done);
         }
         Ok(Done::Linked(linked, size))
+    }
+
+    /// Whether the link may not be the first thing in its repository.
+    fn needs_repository(&self) -> bool {
+        let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
+        discovery.is_some_and(|it| !it.settings().new_repositories)
     }
 
     /// Why a blob whose data is `data` is not vouched for, if it is not.

@@ -285,6 +285,8 @@ impl Mounts {
                 Forward::plain(Reason::BlobMissing)
             }
             Done::Doubted(doubt) => Forward::doubted(doubt),
+            // Who only asks has wanted no mount.
+            Done::NoRepository => Forward::as_it_came(Reason::None),
             Done::NoStore => Forward::as_it_came(Reason::StoreError),
             Done::Linked(Linked::Withdrawn, _) => Forward::as_it_came(self.why_withdrawn(deadline)),
             Done::WouldMount(size) => Forward::would_mount(size, via),

@@ -10,6 +10,12 @@ pub(super) fn link_folder(repository: &RepositoryName, digest: &Digest) -> Strin
     format!("repositories/{repository}/_layers/sha256/{}", digest.hex())
 }
 
+/// The folders of which the registry makes at least one with a repository's first push.
+pub(super) fn repository_folders(repository: &RepositoryName) -> [String; 3] {
+    ["_layers", "_manifests", "_uploads"]
+        .map(|folder| format!("repositories/{repository}/{folder}"))
+}
+
 /// The layer link: its 71 bytes say that the repository holds the digest.
 pub(super) fn layer_link(repository: &RepositoryName, digest: &Digest) -> String {
     format!("{}/link", link_folder(repository, digest))

@@ -87,6 +87,22 @@ impl OpenStore<'_> {
         })
     }
 
+    /// Whether anything was ever pushed to `repository`, or linked into it.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn has_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
+        for path in layout::repository_folders(repository) {
+            let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
+            match retry_on_intr(stat) {
+                Ok(_) => return Ok(true),
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(StoreError::call("stat", &path)(errno)),
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether `repository` holds a link to `digest` that was written at `since` or later.
     ///
     /// # Errors
@@ -161,6 +177,25 @@ mod tests {
             panic!("{:?}", locate(&fixture))
         };
         assert_eq!(data.size, 5);
+    }
+
+    #[test]
+    fn a_repository_is_there_once_something_was_pushed_to_it() {
+        let fixture = Fixture::new();
+        let is_there = |text: &str| {
+            let found = fixture
+                .store
+                .on_open(|store| store.has_repository(&name(text)));
+            found.unwrap().unwrap()
+        };
+        for folder in ["_layers", "_manifests", "_uploads"] {
+            let text = format!("team/{}", &folder[1..]);
+            assert!(!is_there(&text));
+            let path = format!("repositories/{text}/{folder}");
+            std::fs::create_dir_all(fixture.path(&path)).unwrap();
+            assert!(is_there(&text), "{folder}");
+        }
+        assert!(!is_there("team"), "another one is below it");
     }
 
     #[test]

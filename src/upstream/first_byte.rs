@@ -50,7 +50,8 @@ impl Asker {
         name: &InName,
     ) -> Result<FirstByte> {
         let path = format!("v2/{repository}/blobs/{digest}");
-        let head = self.head(&Method::GET, &path, name)?;
+        let mut head = self.head(&Method::GET, &path, name)?;
+        head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
         let asked = head.raw_path().to_vec();
         let timer = self.metrics.upstream_timer();
         let start = self.exchange().start_of(head).await?;
@@ -63,6 +64,22 @@ impl Asker {
         }
     }
 
+    /// Whether the registry shows a repository to the caller. One without a tag may not be shown.
+    ///
+    /// # Errors
+    /// Where the registry gave no answer.
+    pub async fn shows_repository(
+        &self,
+        repository: &RepositoryName,
+        name: &InName,
+    ) -> Result<bool> {
+        let path = format!("v2/{repository}/tags/list?n=1");
+        let head = self.head(&Method::GET, &path, name)?;
+        let _timer = self.metrics.upstream_timer();
+        let start = self.exchange().start_of(head).await?;
+        Ok(start.head.status == StatusCode::OK)
+    }
+
     /// Reads the first byte from where an answer leads to.
     async fn behind(
         &self,
@@ -73,7 +90,9 @@ impl Asker {
         let is_read = match place(head, asked, name) {
             Some(Place::Registry(target)) => {
                 let head = RequestHeader::build(Method::GET, target.as_bytes(), Some(3))?;
-                let start = self.exchange().start_of(name.anonymous(head)?).await?;
+                let mut head = name.anonymous(head)?;
+                head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
+                let start = self.exchange().start_of(head).await?;
                 let status = start.head.status;
                 start.has_byte && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
             }
@@ -89,11 +108,10 @@ impl Asker {
 }
 
 impl Exchange {
-    /// Sends a GET for a first byte, on a kept connection if there is one, and reads no more than
+    /// Sends a GET, on a kept connection if there is one, and reads no more than
     /// the first piece of what comes.
     async fn start_of(&self, mut head: RequestHeader) -> Result<Start> {
         without_hop_by_hop(&mut head);
-        head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
         let mut resent = 0;
         loop {
             let mut connected = self.connect(&head.method).await.map_err(of_upstream)?;

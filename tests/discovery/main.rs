@@ -15,6 +15,7 @@ mod deleted;
 mod dry_run;
 mod heads;
 mod learned;
+mod new_repositories;
 mod proofs;
 mod same_face;
 mod sources;

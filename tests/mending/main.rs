@@ -16,6 +16,7 @@ mod first_bytes;
 mod generic;
 mod ghosts;
 mod mounts;
+mod new_repositories;
 mod passing;
 mod relayed;
 mod replayed;

@@ -135,6 +135,7 @@ fn discovery(discovery: Option<&Discovery>) -> schema::Discovery {
     schema::Discovery {
         enabled: Some(true),
         on_head: Some(discovery.on_head),
+        new_repositories: Some(discovery.new_repositories),
         sources: word(match discovery.sources {
             Sources::Shared => "shared",
             Sources::Namespace => "namespace",

@@ -7,11 +7,21 @@ fn discovery_says_from_where_layers_may_come() {
     let shared = "discovery: {enabled: true, on_head: true, shared_sources: ['base/**']}\n";
     let config = load(&format!("{MINIMAL}{shared}")).unwrap();
     let discovery = distribution(&config).discovery.as_ref().unwrap();
-    assert!(discovery.on_head);
+    assert!(discovery.on_head && discovery.new_repositories);
     assert_eq!(discovery.sources, Sources::Shared);
     let name = crate::oci::RepositoryName::parse("base/a/b").unwrap();
     assert!(discovery.shared.matches(&name));
-    let off = "discovery: {enabled: false, sources: any}\n";
+    let known = "discovery: {enabled: true, sources: any, new_repositories: false}\n";
+    for kind in [MINIMAL, PULP, GENERIC] {
+        let config = load(&format!("{kind}{known}")).unwrap();
+        let discovery = match &config.kind {
+            Kind::Distribution(settings) => settings.discovery.as_ref(),
+            Kind::Pulp(settings) => settings.discovery.as_ref(),
+            Kind::Generic(settings) => settings.discovery.as_ref(),
+        };
+        assert!(!discovery.unwrap().new_repositories);
+    }
+    let off = "discovery: {enabled: false, sources: any, new_repositories: true}\n";
     let config = load(&format!("{MINIMAL}{off}")).unwrap();
     assert!(distribution(&config).discovery.is_none());
     let open = format!("{MINIMAL}access: {{mode: none}}\n");
@@ -25,6 +35,10 @@ fn discovery_says_from_where_layers_may_come() {
         (
             format!("{MINIMAL}discovery: {{on_head: true}}"),
             "discovery.on_head",
+        ),
+        (
+            format!("{MINIMAL}discovery: {{new_repositories: false}}"),
+            "discovery.new_repositories",
         ),
         (
             format!("{PULP}discovery: {{widen_scopes: true}}"),

@@ -22,9 +22,11 @@ pub(super) fn validate(
     let shared = Patterns::parse(file.shared_sources.iter().map(String::as_str))
         .map_err(|error| invalid("discovery.shared_sources", error.to_string()))?;
     let on_head = file.on_head == Some(true);
+    let new_repositories = file.new_repositories != Some(false);
     if file.enabled != Some(true) {
         let useless = [
             ("discovery.on_head", on_head),
+            ("discovery.new_repositories", !new_repositories),
             ("discovery.widen_scopes", file.widen_scopes == Some(true)),
         ];
         return match useless.into_iter().find(|(_, is_set)| *is_set) {
@@ -46,6 +48,7 @@ pub(super) fn validate(
     }
     Ok(Some(Discovery {
         on_head,
+        new_repositories,
         sources,
         shared,
     }))

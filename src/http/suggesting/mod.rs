@@ -40,6 +40,15 @@ pub struct Suggesting {
     metrics: Arc<Metrics>,
 }
 
+/// What a layer is mounted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// A question, which brings back nothing that was deleted.
+    Head,
+    /// A mount, which is wanted.
+    Mount,
+}
+
 impl Suggesting {
     /// By what `discovery` suggests, and what callers were seen to use.
     #[must_use]
@@ -80,8 +89,7 @@ impl Suggesting {
     ) -> Option<Held> {
         let (target, digest) = (&blob.repository, &blob.digest);
         let caller = self.caller(head).filter(|_| self.accepts(answer))?;
-        let is_wanted = || !self.discovery.is_barred(target, digest);
-        self.try_candidates(target, digest, caller, &is_wanted)
+        self.try_candidates(target, digest, caller, Occasion::Head)
             .await
     }
 
@@ -93,7 +101,8 @@ impl Suggesting {
         head: &RequestHeader,
     ) -> Option<Held> {
         let caller = self.caller(head)?;
-        self.try_candidates(target, digest, caller, &|| true).await
+        self.try_candidates(target, digest, caller, Occasion::Mount)
+            .await
     }
 
     /// Mounts a layer whose source the client does not know, before the registry has seen the
@@ -122,7 +131,8 @@ impl Suggesting {
         if !self.accepts(&answer) {
             return None;
         }
-        self.try_candidates(target, digest, caller, &|| true).await
+        self.try_candidates(target, digest, caller, Occasion::Mount)
+            .await
     }
 
     /// Whether a registry that says that it has no such layer has judged the caller before.
@@ -156,15 +166,21 @@ impl Suggesting {
         target: &RepositoryName,
         digest: &Digest,
         caller: Arc<Caller>,
-        is_wanted: &(dyn Fn() -> bool + Sync),
+        occasion: Occasion,
     ) -> Option<Held> {
         let pullable = self.used.by(&caller.credentials).await;
         let rights = (&pullable, self.shared(&caller.credentials).await);
         let candidates = self.discovery.candidates(target, digest, rights);
         self.note_wanted(target, digest, &pullable);
         let trying = self.trying(&caller);
+        let needs_repository =
+            occasion == Occasion::Head && !self.discovery.settings().new_repositories;
+        // Asked only of those to whom something can be suggested: nobody else causes anything.
+        if needs_repository && !candidates.is_empty() && !trying.has_repository(target).await {
+            return None;
+        }
         for source in candidates {
-            if !is_wanted() {
+            if occasion == Occasion::Head && self.discovery.is_barred(target, digest) {
                 return None;
             }
             let mount = MountRequest {

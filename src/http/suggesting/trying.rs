@@ -61,6 +61,13 @@ impl Trying {
         answer.ok()?.ok()
     }
 
+    /// Whether a repository exists, as far as the registry tells the caller in time.
+    pub async fn has_repository(&self, repository: &RepositoryName) -> bool {
+        let asked = self.asker.shows_repository(repository, &self.caller.name);
+        let answer = tokio::time::timeout_at(self.caller.deadline, asked).await;
+        matches!(answer, Ok(Ok(true)))
+    }
+
     async fn run(self, mount: MountRequest) -> Tried {
         if let Err(tried) = self.see_bytes(&mount).await {
             return tried;

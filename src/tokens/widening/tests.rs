@@ -20,6 +20,7 @@ fn head(method: &str, login: &str) -> Parts {
 async fn widening(sources: Sources) -> Widening {
     let discovery = Discovery::new(config::Discovery {
         on_head: true,
+        new_repositories: true,
         sources,
         shared: Patterns::parse(["base/*"]).unwrap(),
     });

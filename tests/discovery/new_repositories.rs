@@ -1,0 +1,66 @@
+//! A HEAD in a repository to which nothing was ever pushed.
+
+use super::heads::open;
+use crate::{needs, support};
+use serde_json::{Value, json};
+use support::push::{Client, encoded};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+
+/// No HEAD makes a repository here.
+fn strict(registry: &Registry) -> Sidecar {
+    let sidecar = Sidecar::with(registry, |config| {
+        config["discovery"] = json!({
+            "enabled": true, "on_head": true, "sources": "any", "new_repositories": false,
+        });
+    });
+    sidecar.prove();
+    sidecar
+}
+
+fn catalog(client: &Client) -> Vec<String> {
+    let answer = client.get("/v2/_catalog").expect(200);
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    serde_json::from_value(answer["repositories"].clone()).unwrap()
+}
+
+#[test]
+fn a_head_makes_its_repository_appear_unless_that_is_forbidden() {
+    needs!("docker-registry");
+    for is_strict in [false, true] {
+        let registry = Registry::start();
+        let sidecar = if is_strict { strict } else { open }(&registry);
+        let (client, direct) = (sidecar.client(), registry.client());
+        let digest = client.upload("team/base", b"a layer");
+        direct.head_blob("team/tpyo", &digest).expect(404);
+        assert_eq!(catalog(&direct), ["proof/of-store", "team/base"]);
+        let through = client.head_blob("team/tpyo", &digest).status;
+        assert_eq!(through, if is_strict { 404 } else { 200 });
+        let is_there = catalog(&direct).contains(&"team/tpyo".to_owned());
+        assert_ne!(is_there, is_strict);
+        assert_eq!(registry.store.repository("team/tpyo").exists(), is_there);
+    }
+}
+
+#[test]
+fn a_head_in_a_repository_that_exists_is_made_true_and_mounts_always_are() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let sidecar = strict(&registry);
+    let client = sidecar.client();
+    let digest = client.upload("team/base", b"a layer");
+    let other = client.upload("team/base", b"another");
+    // One below it is not it.
+    client.head_blob("team", &digest).expect(404);
+    client.mount("named", &digest, "team/base").expect(201);
+    let path = format!("/v2/found/blobs/uploads/?mount={}", encoded(&digest));
+    client.request("POST", &path).send(client.port).expect(201);
+    client.begin("begun");
+    for target in ["named", "found", "begun"] {
+        client.head_blob(target, &other).expect(200);
+    }
+    assert_eq!(sidecar.mounted(), 5);
+    assert_eq!(sidecar.all_mounts().len(), 1, "{:?}", sidecar.all_mounts());
+    // The suggestion is as good as before.
+    client.head_blob("named", &other).expect(200);
+}
