@@ -16,6 +16,7 @@ mod dry_run;
 mod heads;
 mod learned;
 mod proofs;
+mod quiet;
 mod same_face;
 mod sources;
 mod walked;
