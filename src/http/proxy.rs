@@ -20,7 +20,7 @@ use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
@@ -326,6 +326,20 @@ impl ProxyHttp for RegistryProxy {
     /// A request's own line says what went wrong.
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true
+    }
+
+    /// A kept connection that had died is replaced without a word; an address at which the registry
+    /// cannot be reached is said.
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        context: &Context,
+        error: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        let request_id = context.id.as_str();
+        tracing::debug!(request_id, %error, "request sent again");
+        !failure::is_unconnected(error.etype())
     }
 
     /// Without the query, which may hold an upload's state.

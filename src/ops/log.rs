@@ -9,6 +9,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use super::libraries;
 use crate::config::{Log, LogFormat};
 
 /// The least severe lines of other crates that are ever written.
@@ -78,9 +79,7 @@ pub fn init(log: Log) -> LogWriter {
     let subscriber = Registry::default().with(lines.with_filter(filter));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         // The second half of a first call: it cannot have been done before.
-        let _ = tracing_log::LogTracer::builder()
-            .with_max_level(tracing_log::log::LevelFilter::Warn)
-            .init();
+        let _ = libraries::listen(tracing_log::log::LevelFilter::Warn);
     }
     LogWriter {
         dropped,

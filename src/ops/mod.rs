@@ -8,6 +8,7 @@ mod admin;
 pub mod descriptors;
 mod drain;
 mod health;
+mod libraries;
 mod log;
 mod page;
 mod request_id;

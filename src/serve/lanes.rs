@@ -5,7 +5,6 @@
 //! which costs more than passing it on.
 
 use std::io;
-use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
 use tokio::runtime::{Builder, Handle};
 
 use crate::http::Served;
+use crate::upstream::serving_threads;
 
 /// Pingora's own timers stay in memory until they would have been due, also where what they wait
 /// for came long before, some 250 bytes for each request. Longer ones are therefore Tokio's, which
@@ -31,8 +31,7 @@ impl Lanes {
     /// Where the system has no more threads.
     pub fn start() -> io::Result<Self> {
         set_fast_timeout_to_tokio_threshold(Some(LONGEST_KEPT));
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        (0..processors)
+        (0..serving_threads())
             .map(lane)
             .collect::<io::Result<_>>()
             .map(Self)

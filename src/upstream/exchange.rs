@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header};
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
@@ -20,6 +18,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::mpsc::Receiver;
 
 use super::Peers;
+use super::connectors::Connectors;
 
 /// What is a matter of the client's own connection.
 const HOP_BY_HOP: &[&str] = &[
@@ -39,7 +38,7 @@ pub(super) const RESENT_AT_MOST: usize = 2;
 
 /// Sends requests to the registry.
 pub struct Exchange {
-    connector: Connector,
+    connectors: Connectors,
     peers: Arc<Peers>,
     /// How long a connection is kept that nobody uses.
     idle: Duration,
@@ -66,9 +65,8 @@ impl Exchange {
     /// By Pingora's settings, as the proxy's own connections are made.
     #[must_use]
     pub fn new(settings: &ServerConf, peers: Arc<Peers>, idle: Duration) -> Self {
-        let options = ConnectorOptions::from_server_conf(settings);
         Self {
-            connector: Connector::new(Some(options)),
+            connectors: Connectors::new(settings),
             peers,
             idle,
         }
@@ -157,7 +155,8 @@ impl Exchange {
     /// Keeps a connection on which nothing more is to come.
     pub(super) async fn keep(&self, connected: Connected) {
         let Connected { session, peer, .. } = connected;
-        self.connector
+        self.connectors
+            .own()
             .release_http_session(session, &*peer, Some(self.idle))
             .await;
     }
@@ -169,7 +168,7 @@ impl Exchange {
         loop {
             let peer = self.peers.peer(method).await?;
             tried += 1;
-            match self.connector.get_http_session(&*peer).await {
+            match self.connectors.own().get_http_session(&*peer).await {
                 Ok((mut session, is_reused)) => {
                     if let Err(error) = self.peers.verify(&peer, session.digest()) {
                         if !std::mem::take(&mut may_be_distrusted) {

@@ -1,18 +1,19 @@
 //! The registry behind: questions of our own to it, and what is known about its state.
 //!
-//! `addresses` knows where it is, `peer` how it is reached, and `tls` whom to trust there. `ask` is the one client for
-//! questions without a body, `probe` the question about a mount's rights, `standing` holds what
-//! allows us to write beside it at all, and `pulse` feels whether it is still there when a
-//! connection broke. `exchange` sends a client's request whose answer must be looked at before
-//! it is passed on, `asker` asks by it in a caller's name, and `session` is an upload that was
-//! begun so. `first_byte` reads a byte of a blob before the registry is asked to mount it, and
-//! follows a `redirect` once to a `storage` service. `tls` has the certificates of both sides, and
-//! `version` sees of which version the registry is. All other requests of clients are not here:
-//! they stream through `http`.
+//! `addresses` knows where it is and `peer` how it is reached; `tls` has the certificates of both
+//! sides, and `connectors` the kept connections. `ask` is the one client for questions without a
+//! body, `probe` the question about a mount's rights, `standing` holds what allows us to write
+//! beside it at all, and `pulse` feels whether it is still there when a connection broke.
+//! `exchange` sends a client's request whose answer must be looked at before it is passed on,
+//! `asker` asks by it in a caller's name, and `session` is an upload that was begun so.
+//! `first_byte` reads a byte of a blob before the registry is asked to mount it, and follows a
+//! `redirect` once to a `storage` service. `version` sees of which version the registry is. All
+//! other requests of clients are not here: they stream through `http`.
 
 mod addresses;
 mod ask;
 mod asker;
+mod connectors;
 mod exchange;
 mod first_byte;
 mod peer;
@@ -29,6 +30,7 @@ pub use addresses::Addresses;
 pub(crate) use ask::innermost;
 pub use ask::{Ask, Base, BaseAnswer, USER_AGENT};
 pub use asker::{Asker, InName};
+pub use connectors::serving_threads;
 pub use exchange::{Exchange, Held, end_with_the_connection};
 use first_byte::FIRST_BYTE;
 pub use first_byte::FirstByte;

@@ -17,6 +17,7 @@ mod heads;
 mod learned;
 mod new_repositories;
 mod proofs;
+mod quiet;
 mod same_face;
 mod sources;
 mod walked;

@@ -265,3 +265,62 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
     wait_until("it ends", || process.try_wait().unwrap().is_some());
 }
+
+/// What clients, and a registry that ends kept connections, do at any time.
+#[test]
+fn what_clients_do_at_any_time_is_for_debugging_alone() {
+    let upstream = Faulty::start(|heard| match (&*heard.method, heard.nth) {
+        // The second request on a kept connection finds it dead.
+        ("GET", 1) => Verdict::Close,
+        ("GET", _) => Verdict::Answer(support::faulty::ok("heard")),
+        _ => Verdict::AnswerAndClose(support::faulty::answer("413 Too Large", "")),
+    });
+    let home = Home::new();
+    let mut config = config(&upstream.url(), &home.root());
+    config["log"] = json!({"level": "debug"});
+    let sidecar = Sidecar::from(&config);
+    let ports = [sidecar.port, sidecar.admin];
+    for bytes in [
+        "G",
+        "GET /v2/ HTTP/1.1\r\nHo",
+        "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nAuthorization: Basic secret\r\nA B\r\n\r\n",
+        "\r\n\0\0",
+    ] {
+        for port in ports {
+            let mut connection = Connection::to(port).unwrap();
+            connection.write(bytes.as_bytes()).unwrap();
+        }
+    }
+    for _ in 0..6 {
+        let mut connection = Connection::to(sidecar.port).unwrap();
+        connection
+            .write(b"PUT /v2/a HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")
+            .unwrap();
+        let _ = connection.write(&[b'x'; 200_000]);
+    }
+    for _ in 0..8 {
+        sidecar.client().get("/v2/").expect(200);
+    }
+    let said = |level: &str| -> Vec<String> {
+        let log = sidecar.log();
+        let level = format!("\"level\":\"{level}\"");
+        log.lines()
+            .filter(|line| line.contains(&level))
+            .map(str::to_owned)
+            .collect()
+    };
+    wait_until("a client's doing is said", || {
+        let said = said("DEBUG").join("\n");
+        said.contains("client connection failed") && said.contains("request sent again")
+    });
+    assert!(!sidecar.log().contains("secret"));
+    assert_eq!(said("ERROR"), Vec::<String>::new());
+    let warnings = said("WARN");
+    let is_ours = |line: &&String| line.contains("\"message\":\"request\"");
+    assert_eq!(
+        warnings.iter().filter(|line| !is_ours(line)).count(),
+        0,
+        "{warnings:#?}"
+    );
+}
