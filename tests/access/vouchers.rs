@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::faulty::Verdict;
 use support::played::{Played, refused};
 use support::registry::Registry;
@@ -174,7 +174,6 @@ fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
         sidecar.client().basic("bob", "b"),
     );
     sidecar.prove_as(&alice);
-    bob.mount("t0", &digest, "source").expect(201);
     let file = PathBuf::from(
         registry.config["auth"]["htpasswd"]["path"]
             .as_str()
@@ -182,14 +181,19 @@ fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
     );
     let text = fs::read_to_string(&file).unwrap();
     let alone = text.lines().next().unwrap().to_owned() + "\n";
-    bob.mount("t0", &digest, "source").expect(201);
-    let changed = Instant::now();
-    fs::write(&file, alone).unwrap();
-    // The sidecar looked at the file less than a tenth of a second ago, and would link still.
-    let allowed = sidecar.decisions("allowed", "htpasswd");
-    bob.mount("t1", &digest, "source").expect(401);
-    let is_seen_too_soon = sidecar.decisions("allowed", "htpasswd") == allowed;
-    assert!(!is_seen_too_soon || changed.elapsed() > Duration::from_millis(90));
+    // The sidecar looked at the file less than a tenth of a second ago, and would link still: on a
+    // busy machine not at the first attempt.
+    let would_link_still = (0..50).any(|_| {
+        fs::write(&file, &text).unwrap();
+        wait_until("bob is back", || {
+            bob.mount("t0", &digest, "source").status == 201
+        });
+        fs::write(&file, &alone).unwrap();
+        let allowed = sidecar.decisions("allowed", "htpasswd");
+        bob.mount("t1", &digest, "source").expect(401);
+        sidecar.decisions("allowed", "htpasswd") > allowed
+    });
+    assert!(would_link_still);
     alice.mount("t2", &digest, "source").expect(201);
     assert_eq!(sidecar.because("access_mismatch"), 0);
     assert_eq!(contradictions(&sidecar), 0);
