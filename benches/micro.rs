@@ -159,6 +159,7 @@ fn decision(criterion: &mut Criterion) {
 fn index(criterion: &mut Criterion) {
     let discovery = Discovery::new(config::Discovery {
         on_head: true,
+        new_repositories: true,
         sources: config::Sources::Any,
         shared: Patterns::default(),
     });

@@ -78,8 +78,8 @@ fn is_clients(url: &Url, name: &InName) -> bool {
             let Ok(named) = Url::parse(&format!("http://{word}")) else {
                 return false;
             };
-            let is_port = any_port || named.port().is_none() || named.port() == url.port();
-            named.host_str() == url.host_str() && is_port
+            let names_it = any_port || named.port().is_none() || named.port() == url.port();
+            named.host_str() == url.host_str() && names_it
         })
     })
 }

@@ -8,6 +8,9 @@ use support::faulty::{Faulty, Heard, Step, Verdict, answer};
 use support::push::Client;
 use support::sidecar::{self, Sidecar};
 
+/// Says what to do about a request.
+type Judge = Box<dyn Fn(&Heard) -> Verdict + Send + Sync>;
+
 /// A registry that mounts whatever it is asked to, and lets `byte` answer who reads `src`.
 fn registry(byte: impl Fn(&Heard) -> Verdict + Send + Sync + 'static) -> Faulty {
     let mounted = std::sync::atomic::AtomicBool::new(false);
@@ -120,7 +123,7 @@ fn a_blob_whose_first_byte_comes_is_mounted_and_nothing_else_is_asked() {
 #[test]
 fn a_blob_whose_first_byte_does_not_come_is_not_mounted() {
     let says = |said: &'static [u8]| move |_: &Heard| Verdict::AnswerAndClose(said.to_vec());
-    let cases: [(&str, Box<dyn Fn(&Heard) -> Verdict + Send + Sync>); 10] = [
+    let cases: [(&str, Judge); 10] = [
         (
             "nothing in it",
             Box::new(|_| Verdict::Answer(answer("200 OK", ""))),

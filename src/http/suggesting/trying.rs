@@ -104,10 +104,9 @@ impl Trying {
         let seen = tokio::time::timeout_at(self.caller.deadline, asked).await;
         match seen.map_err(|_| Tried::Silent)? {
             Ok(FirstByte::Read) => Ok(()),
-            Ok(FirstByte::Absent) => Err(Tried::Useless),
             Ok(FirstByte::Refused(status)) => Err(self.not_shown(mount, status)),
             // A registry may break off where it cannot read a blob.
-            Err(_) => Err(Tried::Useless),
+            Ok(FirstByte::Absent) | Err(_) => Err(Tried::Useless),
         }
     }
 
