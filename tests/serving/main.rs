@@ -28,3 +28,4 @@ mod settings;
 mod startup;
 mod streaming;
 mod tls_and_sockets;
+mod traces;
