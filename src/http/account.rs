@@ -9,6 +9,7 @@ use super::context::{Context, MountState};
 use super::failure;
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
+use crate::ops::Trace;
 use crate::outcome::{Outcome, Reason};
 
 /// The longest path that the log shows, in characters.
@@ -71,6 +72,7 @@ fn log(session: &Session, status: Option<StatusCode>, error: Option<&Error>, con
         ($level:ident) => {
             tracing::$level!(
                 request_id = context.id.as_str(),
+                trace_id = context.trace.as_ref().map(Trace::id),
                 method = head.method.as_str(),
                 path,
                 status = status.map(|status| status.as_u16()),

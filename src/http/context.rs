@@ -9,13 +9,15 @@ use super::head::Arrived;
 use crate::access::Credentials;
 use crate::discovery::Deletion;
 use crate::mount::{Forward, Mounted, Since};
-use crate::ops::{InFlight, RequestId};
+use crate::ops::{InFlight, RequestId, Trace};
 use crate::outcome::{Outcome, Reason, Via};
 
 /// One request's state between Pingora's phases.
 #[derive(Debug)]
 pub struct Context {
     pub(super) id: RequestId,
+    /// The trace to which the client says that it belongs.
+    pub(super) trace: Option<Trace>,
     pub(super) started: Instant,
     /// When the request went to the registry, the last time.
     pub(super) asked: Option<Instant>,
@@ -73,6 +75,7 @@ impl Context {
     pub(super) fn new(in_flight: InFlight) -> Self {
         Self {
             id: RequestId::new(),
+            trace: None,
             started: Instant::now(),
             asked: None,
             answered_after: None,

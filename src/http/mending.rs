@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::mount::{Forward, MountRequest};
 use crate::native::{Answered, Native, Next, counted};
 use crate::oci::{Digest, RepositoryName};
+use crate::ops::Trace;
 use crate::outcome::{Outcome, Reason, Via};
 use crate::relay::{Errand, Relay, Relayed};
 use crate::upstream::{Exchange, Held, InName};
@@ -230,7 +231,13 @@ impl Mending {
             Ok(answer) => answer,
             Err(error) => {
                 let kind = error.etype().as_str();
-                tracing::warn!(kind, "no plain upload in the place of a refused mount");
+                let trace = Trace::current();
+                let trace_id = trace.as_ref().map(Trace::id);
+                tracing::warn!(
+                    trace_id,
+                    kind,
+                    "no plain upload in the place of a refused mount"
+                );
                 return Ok(passed_on(refused));
             }
         };

@@ -36,7 +36,7 @@ use crate::config::Timeouts;
 use crate::metrics::Metrics;
 use crate::mount::Form;
 use crate::oci::error_body;
-use crate::ops::{Drain, InFlight};
+use crate::ops::{Drain, InFlight, Trace};
 use crate::outcome::{Outcome, Reason};
 use crate::upstream::{Peers, end_with_the_connection, is_repeatable};
 
@@ -105,6 +105,21 @@ impl RegistryProxy {
             passing.registry_is_absent();
         }
     }
+
+    /// An answer of our own, where there is one.
+    async fn answer(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        // Boxed, because most requests need no room for a connection of their own.
+        let is_answered = match &*self.way {
+            Way::Linking(linking) => linking.answer(session, context).await?,
+            Way::Mending(mending) => Box::pin(mending.answer(session, context)).await?,
+        };
+        match &self.tokens {
+            Some(tokens) if !is_answered && context.route == Route::Other => {
+                Box::pin(tokens.answer(session, context)).await
+            }
+            _ => Ok(is_answered),
+        }
+    }
 }
 
 #[async_trait]
@@ -148,17 +163,8 @@ impl ProxyHttp for RegistryProxy {
 
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
-        // Boxed, because most requests need no room for a connection of their own.
-        let is_answered = match &*self.way {
-            Way::Linking(linking) => linking.answer(session, context).await?,
-            Way::Mending(mending) => Box::pin(mending.answer(session, context)).await?,
-        };
-        match &self.tokens {
-            Some(tokens) if !is_answered && context.route == Route::Other => {
-                Box::pin(tokens.answer(session, context)).await
-            }
-            _ => Ok(is_answered),
-        }
+        context.trace = Trace::of(&head.headers);
+        Trace::during(context.trace.clone(), self.answer(session, context)).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {

@@ -8,7 +8,7 @@ use crate::access::Grant;
 use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::Digest;
-use crate::ops::RequestId;
+use crate::ops::{RequestId, Trace};
 use crate::outcome::Via;
 use crate::store::{Data, Filesystem, Linked, Located, OpenStore, StoreError};
 use crate::upstream::Standing;
@@ -43,6 +43,8 @@ pub(super) enum Doubt {
 /// What a job needs.
 pub(super) struct Job {
     pub id: RequestId,
+    /// The request's own: the job runs on another thread than its task.
+    pub trace: Option<Trace>,
     pub store: Arc<Filesystem>,
     /// Knows which blobs may be vouched for; `None`: all that are there.
     pub verifier: Option<Arc<Verifier>>,
@@ -143,6 +145,7 @@ impl Job {
     fn audit(&self, size: u64) {
         tracing::info!(
             request_id = self.id.as_str(),
+            trace_id = self.trace.as_ref().map(Trace::id),
             user = self.grant.user(),
             target = %self.grant.target(),
             source = %self.grant.source(),

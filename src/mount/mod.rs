@@ -23,7 +23,7 @@ use crate::config::{self, SourceDenied};
 use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
-use crate::ops::RequestId;
+use crate::ops::{RequestId, Trace};
 use crate::outcome::{Outcome, Reason, Via};
 use crate::store::{Filesystem, Linked};
 use crate::upstream::Standing;
@@ -229,8 +229,10 @@ impl Mounts {
         deadline: Instant,
     ) -> Decision {
         let by = (grant.source().clone(), grant.user());
+        let trace = Trace::current();
         let job = Job {
             id: id.clone(),
+            trace: trace.clone(),
             via,
             discovery: self.discovery.clone(),
             store: self.store.clone(),
@@ -245,7 +247,8 @@ impl Mounts {
         let reason = match self.workers.run(deadline, move || job.run()).await {
             Ok(Ok(done)) => return self.decide(done, by, via, deadline),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the store gave no answer; the mount goes upstream");
+                let trace_id = trace.as_ref().map(Trace::id);
+                tracing::warn!(trace_id, %error, "the store gave no answer; the mount goes upstream");
                 Reason::StoreError
             }
             Err(Unfinished::Overload) => Reason::Overload,

@@ -1,6 +1,6 @@
 //! The one client for questions of our own.
 //!
-//! A question carries the caller's Authorization and nothing else of the caller's: Host,
+//! A question carries the caller's Authorization and trace, and nothing else of the caller's: Host,
 //! User-Agent and path are ours. No redirect is followed and no proxy of the environment used.
 
 use std::path::Path;
@@ -14,6 +14,7 @@ use super::{UpstreamTls, version};
 use crate::config::{DistributionVersion, Upstream, UpstreamUrl};
 use crate::metrics::Metrics;
 use crate::oci::finds_scope_insufficient;
+use crate::ops::Trace;
 
 /// Answers to questions are short; more than this is not read.
 const MAX_BODY: usize = 64 * 1024;
@@ -123,6 +124,9 @@ impl Ask {
             .request(method, format!("{}{path}", self.base));
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value.clone());
+        }
+        for (name, value) in Trace::current().iter().flat_map(Trace::headers) {
+            request = request.header(name, value);
         }
         let exchange = async {
             let response = request.send().await?;

@@ -3,7 +3,7 @@
 //! They carry the caller's Authorization and the client's Host, because a token may be good only
 //! for the host for which it was made (`pulp_container/app/token_verification.py`), and what
 //! proxies said of the client: the registry may have rules by address, and its answer may go to
-//! the client. Nothing else of the client's is in them.
+//! the client. They belong to the client's trace. Nothing else of the client's is in them.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use pingora::http::RequestHeader;
 use super::{Exchange, Held, Storage, USER_AGENT};
 use crate::config::Upstream;
 use crate::metrics::Metrics;
+use crate::ops::Trace;
 
 /// Asks one registry.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub struct InName {
     pub(super) host: HeaderValue,
     /// The caller's own, if there is one.
     authorization: Option<HeaderValue>,
-    /// What proxies said of the client.
+    /// What proxies said of the client, and its trace.
     pub(super) forwarded: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -49,11 +50,13 @@ impl InName {
             name.starts_with("x-forwarded-") || FORWARDED.contains(&name)
         };
         let forwarded = headers.iter().filter(|(name, _)| is_forwarded(name));
+        let forwarded = forwarded.map(|(name, value)| (name.clone(), value.clone()));
+        let trace = Trace::of(headers);
         Some(Self {
             host: headers.get(header::HOST)?.clone(),
             authorization: authorization.cloned(),
             forwarded: forwarded
-                .map(|(name, value)| (name.clone(), value.clone()))
+                .chain(trace.iter().flat_map(Trace::headers))
                 .collect(),
         })
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::ask::{Answer, Ask, NoAnswer};
 use crate::oci::{RepositoryName, has_error_code};
+use crate::ops::Trace;
 
 /// What the registry says about a mount's rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +51,15 @@ impl Ask {
             Ok(answer) => read(&answer),
             Err(NoAnswer::TimedOut) => ProbeAnswer::TimedOut,
             Err(NoAnswer::Unconnected(reason)) => {
-                tracing::warn!(reason, "the registry could not be asked");
+                let trace = Trace::current();
+                let trace_id = trace.as_ref().map(Trace::id);
+                tracing::warn!(trace_id, reason, "the registry could not be asked");
                 ProbeAnswer::Unreachable
             }
             Err(NoAnswer::Broken(reason)) => {
-                tracing::warn!(reason, "the registry hung up on a question");
+                let trace = Trace::current();
+                let trace_id = trace.as_ref().map(Trace::id);
+                tracing::warn!(trace_id, reason, "the registry hung up on a question");
                 ProbeAnswer::Broken
             }
         }

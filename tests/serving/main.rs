@@ -32,4 +32,5 @@ mod settings;
 mod startup;
 mod streaming;
 mod tls_and_sockets;
+mod traces;
 mod versions;
