@@ -3,6 +3,7 @@
 //! Pingora's own listening service retries a taken port for half a minute and then dies
 //! alone; here a port is bound by us, and Pingora gets the accepted connections.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -16,6 +17,7 @@ use pingora::protocols::{IO, SocketDigest};
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::Tls;
 use super::client_stream::ClientStream;
@@ -98,7 +100,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Who serves connections, and the runtime on which they stay.
 pub type Served<A> = (Handle, Arc<A>);
 
-/// Accepts connections until `shutdown` says true; they are served by `apps` in turn, of which there
+/// Accepts connections until `shutdown` says true, and ends when they have; they are served by `apps` in turn, of which there
 /// is at least one, and each has `header_timeout` for the head of each request.
 pub async fn serve<A>(
     bound: Bound,
@@ -110,6 +112,8 @@ pub async fn serve<A>(
     A: ServerApp + Send + Sync + 'static,
 {
     let mut turns = apps.iter().cycle();
+    // Each connection holds a sender; when the last has gone, nothing more is received.
+    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -125,7 +129,9 @@ pub async fn serve<A>(
                     break;
                 };
                 let (app, tls, shutdown) = (app.clone(), tls.clone(), shutdown.clone());
+                let open = open.clone();
                 runtime.spawn(async move {
+                    let _open = open;
                     let Some(connection) = settled(connection) else {
                         return;
                     };
@@ -162,6 +168,8 @@ pub async fn serve<A>(
     for (_, app) in &apps {
         app.cleanup().await;
     }
+    drop(open);
+    all_ended.recv().await;
 }
 
 /// Serves a connection until it ends.

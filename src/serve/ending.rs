@@ -1,5 +1,7 @@
 //! How the process ends: by a signal and a drain, or because a port is lost.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -10,11 +12,20 @@ use crate::notifications::Notifier;
 use crate::ops::Drain;
 
 /// The registry's port is no longer served, though nobody told the process to end.
-pub(super) async fn ended_early(listener: JoinHandle<()>, drain: &Drain) {
+pub(super) async fn ended_early(listener: &mut JoinHandle<()>, drain: &Drain) {
     let _ = listener.await;
     if drain.has_begun() {
         std::future::pending::<()>().await;
     }
+}
+
+/// How long the last bytes of answers may take to leave.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// Waits for the connections of the registry's port to close. The answers of an HTTP/2 connection
+/// are written by a task of its own, after their requests are done.
+pub(super) async fn connections_closed(listener: &mut JoinHandle<()>) {
+    let _ = tokio::time::timeout(LAST_BYTES, listener).await;
 }
 
 /// SIGTERM and SIGINT.

@@ -154,15 +154,18 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     let (stop, stopped) = watch::channel(false);
     let within = config.header_timeout;
     let registry = http::serve(started.registry_port, started.tls, within, proxies, stopped);
-    let registry = tokio::spawn(registry);
+    let mut registry = tokio::spawn(registry);
     // The admin port tells of the drain, so it is served until the process ends.
     let (_keep_admin, never) = watch::channel(false);
     let admin = vec![(Handle::current(), admin)];
     let admin = http::serve(started.admin_port, None, within, admin, never);
     let admin = tokio::spawn(admin);
     tokio::select! {
-        () = ending::end(started.signals, &drain, &started.notifier, config.shutdown, stop) => Ok(()),
-        () = ending::ended_early(registry, &drain) => Err(StartError::ListenerEnded),
+        () = ending::end(started.signals, &drain, &started.notifier, config.shutdown, stop) => {
+            ending::connections_closed(&mut registry).await;
+            Ok(())
+        }
+        () = ending::ended_early(&mut registry, &drain) => Err(StartError::ListenerEnded),
         _ = admin => Err(StartError::ListenerEnded),
     }
 }
