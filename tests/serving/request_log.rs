@@ -297,7 +297,7 @@ fn what_clients_do_at_any_time_is_for_debugging_alone() {
         connection
             .write(b"PUT /v2/a HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")
             .unwrap();
-        let _ = connection.write(&[b'x'; 200_000]);
+        let _ = connection.write(&vec![b'x'; 200_000]);
     }
     for _ in 0..8 {
         sidecar.client().get("/v2/").expect(200);

@@ -223,6 +223,9 @@ fn only_believed_proxies_say_that_there_is_tls_in_front() {
     }
 }
 
+/// What is changed in a configuration.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 #[test]
 fn a_check_warns_of_a_plain_port_in_front_of_tls() {
     needs!("docker-registry", "openssl");
@@ -234,7 +237,7 @@ fn a_check_warns_of_a_plain_port_in_front_of_tls() {
     };
     let relative = |config: &mut Value| config["upstream"]["relative_urls"] = json!(true);
     let secured = |config: &mut Value| config["listen"]["tls"] = pems.pair();
-    let changes: [(&dyn Fn(&mut Value), bool); 4] = [
+    let changes: [(Change<'_>, bool); 4] = [
         (&plain, true),
         (&external, false),
         (&relative, false),
