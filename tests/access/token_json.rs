@@ -4,6 +4,7 @@ use crate::{needs, support, table};
 use serde_json::Value;
 use support::alike::compare;
 use support::variants::{Variant, after, before, claims_text, without};
+use support::version::version;
 
 /// The claims with this member retold as text, at their end.
 fn retold(key: &'static str, value: &'static str) -> Variant {
@@ -164,7 +165,8 @@ fn keys_are_the_same_without_regard_to_case() {
         Unknown "Name": swapped(r#""name":"src""#, r#""Name":"src""#);
         Unknown "TYPE": swapped(r#""src","type""#, r#""src","TYPE""#);
         Unknown "actions with a long s":
-            swapped(r#""actions":["pull"]"#, "\"action\u{17f}\":[\"pull\"]");
+            swapped(r#""actions":["pull"]"#, "\"action\u{17f}\":[\"pull\"]")
+                .falls_back_if(!version().ignores_case_in_tokens());
         Unknown "the last ISS is wrong": last(r#""ISS":"elsewhere""#);
         Unknown "the first ISS is wrong": first(r#""ISS":"elsewhere""#);
         Unknown "the last iss is wrong and has a long s": last("\"is\u{17f}\":\"elsewhere\"");

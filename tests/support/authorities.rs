@@ -140,6 +140,9 @@ pub struct Forge {
     certificates: BTreeMap<&'static str, String>,
     /// The certificates that the registry trusts, as PEM.
     pub bundle: String,
+    /// The same without the keys that the sidecar leaves to the registry. Where keys are named by
+    /// thumbprint it cannot name those, and is sure of no other name while one of them is trusted.
+    pub judged_bundle: String,
 }
 
 /// The one of this process.
@@ -177,11 +180,15 @@ impl Forge {
             let pem = certify(home, &parts, holders[parts[2]]);
             certificates.insert(parts[0], pem);
         }
-        let bundle = BUNDLE.iter().map(|name| &*certificates[name]).collect();
+        let bundle = |is_in: fn(&str) -> bool| {
+            let names = BUNDLE.iter().filter(|name| is_in(name));
+            names.map(|name| &*certificates[name]).collect()
+        };
         Self {
             keys,
+            bundle: bundle(|_| true),
+            judged_bundle: bundle(|name| !["p521", "weak"].contains(&name)),
             certificates,
-            bundle,
         }
     }
 }

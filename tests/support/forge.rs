@@ -1,12 +1,14 @@
 //! Tokens of every kind: good ones, odd ones and forged ones.
 
 use super::authorities::openssl;
+use super::version::version;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, RsaEncoding, RsaKeyPair};
 use ring::{digest, hmac};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 
@@ -141,8 +143,30 @@ impl Key {
         }
     }
 
-    /// libtrust's name of the key: 240 bits of a hash, base32 in groups of four.
+    /// The registry's name of the key.
     pub fn kid(&self) -> String {
+        if version().names_keys_by_thumbprint() {
+            self.thumbprint()
+        } else {
+            self.libtrust_id()
+        }
+    }
+
+    /// RFC 7638's name of the key: a hash of its members in the order of the alphabet.
+    fn thumbprint(&self) -> String {
+        let jwk = match self.public.len() {
+            91 => self.ec_jwk("P-256", 32),
+            120 => self.ec_jwk("P-384", 48),
+            158 => self.ec_jwk("P-521", 66),
+            _ => self.rsa_jwk(),
+        };
+        let members: BTreeMap<_, _> = jwk.as_object().unwrap().iter().collect();
+        let json = serde_json::to_vec(&members).unwrap();
+        url_safe(digest::digest(&digest::SHA256, &json))
+    }
+
+    /// libtrust's name of the key: 240 bits of a hash, base32 in groups of four.
+    fn libtrust_id(&self) -> String {
         const SET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         let hash = digest::digest(&digest::SHA256, &self.public);
         let letters: Vec<_> = hash.as_ref()[..30]

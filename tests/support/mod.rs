@@ -44,6 +44,7 @@ pub mod tokens;
 pub mod tools;
 pub mod traced;
 pub mod variants;
+pub mod version;
 pub mod wire;
 
 use sha2::{Digest, Sha256};

@@ -2,6 +2,7 @@
 
 use super::push::Client;
 use super::registry::Registry;
+use super::version::version;
 use super::{PATIENCE, bytes_from, wait_until, wire};
 use serde_json::{Value, json};
 use std::fs;
@@ -25,7 +26,7 @@ pub struct Sidecar {
 
 /// The configuration in front of a registry without access control.
 pub fn config(upstream: &str, root: &Path) -> Value {
-    json!({
+    let mut config = json!({
         "listen": {"address": "127.0.0.1:0"},
         "admin": {"address": "127.0.0.1:0"},
         "upstream": {
@@ -34,7 +35,16 @@ pub fn config(upstream: &str, root: &Path) -> Value {
         },
         "store": {"filesystem": {"rootdirectory": root}},
         "access": {"mode": "none"},
-    })
+    });
+    set_version(&mut config);
+    config
+}
+
+/// Says which version the registry is, where it is not the one that crossmount expects.
+fn set_version(config: &mut Value) {
+    if let Some(version) = version().setting() {
+        config["upstream"]["version"] = json!(version);
+    }
 }
 
 /// The binary without the settings that the tests' own environment may hold.
@@ -71,6 +81,7 @@ impl Sidecar {
                 config[key] = ours[key].clone();
             }
             config["upstream"]["url"] = ours["upstream"]["url"].clone();
+            set_version(config);
         })
     }
 

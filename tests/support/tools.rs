@@ -1,5 +1,6 @@
 //! The programs that a test needs: skipped loudly where one is missing, a failure where `CI` is set.
 
+use super::version;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -14,7 +15,13 @@ macro_rules! needs {
     };
 }
 
+/// Where a program is. The registry may be another one than Debian's.
 pub fn find(tool: &str) -> Option<PathBuf> {
+    if tool == "docker-registry"
+        && let Some(chosen) = version::chosen()
+    {
+        return Some(chosen);
+    }
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])

@@ -36,6 +36,8 @@ pub struct Variant {
     pub source: &'static str,
     /// The values of the Authorization headers, for a mount into this target.
     pub values: Values,
+    /// What the sidecar says in front of this version, if that is not what the row says.
+    otherwise: Option<Says>,
     /// What is answered alone and behind the sidecar, where the two differ or the answer is
     /// neither yes nor no; 0 is no answer at all.
     pub answers: Option<(u16, u16)>,
@@ -48,12 +50,22 @@ impl Variant {
             says: Says::Any,
             source: "src",
             values: Box::new(values),
+            otherwise: None,
             answers: None,
         }
     }
 
     pub fn named(self, says: Says, name: &'static str) -> Self {
+        let says = self.otherwise.unwrap_or(says);
         Self { name, says, ..self }
+    }
+
+    /// The sidecar says this in front of a version that is so.
+    pub fn says_if(mut self, is_so: bool, says: Says) -> Self {
+        if is_so {
+            self.otherwise = Some(says);
+        }
+        self
     }
 
     pub fn from(mut self, source: &'static str) -> Self {
@@ -62,8 +74,15 @@ impl Variant {
     }
 
     /// The source is listed without pull, so that asking for a better token is in vain.
-    pub fn falls_back(mut self) -> Self {
-        self.answers = Some((401, 202));
+    pub fn falls_back(self) -> Self {
+        self.falls_back_if(true)
+    }
+
+    /// So it is for a version that is so.
+    pub fn falls_back_if(mut self, is_so: bool) -> Self {
+        if is_so {
+            self.answers = Some((401, 202));
+        }
         self
     }
 
@@ -74,8 +93,15 @@ impl Variant {
     }
 
     /// The registry's handler panics and it hangs up; the sidecar has no answer to hand on.
-    pub fn panics(mut self) -> Self {
-        self.answers = Some((0, 502));
+    pub fn panics(self) -> Self {
+        self.panics_if(true)
+    }
+
+    /// So it is with a version that is so.
+    pub fn panics_if(mut self, is_so: bool) -> Self {
+        if is_so {
+            self.answers = Some((0, 502));
+        }
         self
     }
 }
