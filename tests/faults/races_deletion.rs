@@ -3,7 +3,9 @@
 use crate::races_mounts::{Attempt, Layer, Mounters, all_are_readable};
 use crate::{needs, support};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use support::figures::{amount, note};
 use support::push::Client;
@@ -115,6 +117,25 @@ fn a_mount_that_races_with_the_removal_of_its_source_folder_is_readable_or_an_up
     });
 }
 
+/// Removes what is in use there, and the rest as far as a moment suffices: a fast registry makes
+/// folders faster than anybody removes them.
+fn remove_newest(folder: &Path) {
+    let begun = Instant::now();
+    let entries = fs::read_dir(folder.join("soon")).into_iter().flatten();
+    let mut targets: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    let number = |target: &PathBuf| target.file_name()?.to_str()?.parse::<usize>().ok();
+    targets.sort_by_key(|target| Reverse(number(target)));
+    for target in targets {
+        if begun.elapsed() > Duration::from_millis(50) {
+            return;
+        }
+        // Others make folders in it meanwhile.
+        let _ = fs::remove_dir_all(target);
+    }
+    let _ = fs::remove_dir(folder.join("soon"));
+    let _ = fs::remove_dir(folder);
+}
+
 /// Mounts of `layer` into a repository whose folder is removed again and again; all of them, and when
 /// the folder was removed last.
 fn during_removals(registry: &Registry, client: Client, layer: &Layer) -> (Vec<Attempt>, Instant) {
@@ -122,10 +143,17 @@ fn during_removals(registry: &Registry, client: Client, layer: &Layer) -> (Vec<A
     let mounters = Mounters::new(client, "gone/soon", layers, Duration::ZERO);
     let mut last = None;
     let attempts = mounters.during(CLIENTS, || {
-        for _ in 0..amount(30, 1000) {
+        for round in 0..amount(30, 1000) {
             mounters.wait_for(2, |_| true);
-            // Others make folders in it meanwhile.
-            let _ = fs::remove_dir_all(registry.store.repository("gone"));
+            let mut folder = registry.store.repository("gone");
+            if round % 2 == 1 {
+                // All of it at once, under whoever is at work in it.
+                let aside = registry.home().join(format!("gone{round}"));
+                if fs::rename(&folder, &aside).is_ok() {
+                    folder = aside;
+                }
+            }
+            remove_newest(&folder);
             last = Some(Instant::now());
         }
         mounters.wait_for(CLIENTS, Attempt::is_mounted);
