@@ -48,10 +48,13 @@ fn each_request_has_one_line() {
     let digest = registry.client().upload("source", b"layer");
     let before = lines(&sidecar, "request", 2).len();
     let client = sidecar.client().header("X-Request-Id", "theirs");
+    // A line comes after its answer, so the next request waits for it.
     client.mount("target", &digest, "source").expect(201);
+    lines(&sidecar, "request", before + 1);
     client
         .mount("target", &digest_of(b"unheard of"), "source")
         .expect(202);
+    lines(&sidecar, "request", before + 2);
     client.get("/v2/target/tags/list?n=1&last=x").expect(404);
     let seen = lines(&sidecar, "request", before + 3).split_off(before);
     assert_eq!(seen.len(), 3);
