@@ -32,6 +32,13 @@ struct Upload {
     framing: Framing,
 }
 
+impl Upload {
+    /// The same with a body of another size.
+    fn of(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+}
+
 /// What the client got.
 #[derive(Debug, PartialEq)]
 struct Outcome {
@@ -145,7 +152,8 @@ fn an_early_refusal_of_a_long_body_arrives_though_the_registry_hangs_up() {
     for (registry, _) in refusing() {
         let sidecar = Sidecar::start(&registry);
         for upload in uploads(1_000_000) {
-            let alone = always_answered(registry.port, upload);
+            // Of a body that is longer than what it reads the registry alone loses answers.
+            let alone = always_answered(registry.port, upload.of(100_000));
             let through = always_answered(sidecar.port, upload);
             assert_eq!(through.status, alone.status, "{upload:?}");
         }
@@ -169,7 +177,7 @@ fn an_unknown_upload_and_a_wrong_route_are_answered_too() {
                 size,
                 framing: Framing::Length,
             };
-            let alone = always_answered(registry.port, upload);
+            let alone = always_answered(registry.port, upload.of(100_000));
             assert_eq!(alone.status, 404);
             let through = always_answered(sidecar.port, upload);
             assert_eq!(through.status, 404, "{upload:?}");

@@ -55,7 +55,9 @@ fn each_request_has_one_line() {
         .mount("target", &digest_of(b"unheard of"), "source")
         .expect(202);
     lines(&sidecar, "request", before + 2);
-    client.get("/v2/target/tags/list?n=1&last=x").expect(404);
+    client
+        .get("/v2/target/manifests/none?n=1&last=x")
+        .expect(404);
     let seen = lines(&sidecar, "request", before + 3).split_off(before);
     assert_eq!(seen.len(), 3);
     let mount = |outcome: &str, reason: &str, digest: &str| {
@@ -75,7 +77,7 @@ fn each_request_has_one_line() {
     let sent = seen[2]["sent"].as_u64().unwrap();
     let other = json!({
         "level": "INFO", "message": "request", "request_id": "theirs", "method": "GET",
-        "path": "/v2/target/tags/list", "status": 404, "received": 0, "sent": sent,
+        "path": "/v2/target/manifests/none", "status": 404, "received": 0, "sent": sent,
     });
     assert_eq!(essence(&seen[2]), other);
     assert!(sent > 0 && seen[2]["upstream_seconds"].as_f64().unwrap() > 0.0);

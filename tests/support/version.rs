@@ -105,6 +105,11 @@ impl Version {
         !self.is_at_least(3, 0)
     }
 
+    /// The catalog names repositories without a manifest.
+    pub fn lists_layers_alone(self) -> bool {
+        !self.is_at_least(3, 0)
+    }
+
     /// What crossmount's `upstream.version` is to be, where it is not the default.
     pub fn setting(self) -> Option<u8> {
         self.is_at_least(3, 0).then_some(3)
