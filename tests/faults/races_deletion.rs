@@ -148,7 +148,8 @@ fn during_removals(registry: &Registry, client: Client, layer: &Layer) -> (Vec<A
             let mut folder = registry.store.repository("gone");
             if round % 2 == 1 {
                 // All of it at once, under whoever is at work in it.
-                let aside = registry.home().join(format!("gone{round}"));
+                let aside = tempfile::tempdir_in(registry.home()).unwrap().keep();
+                let aside = aside.join("gone");
                 if fs::rename(&folder, &aside).is_ok() {
                     folder = aside;
                 }

@@ -105,6 +105,11 @@ impl Version {
         !self.is_at_least(3, 0)
     }
 
+    /// A write that fails leaves the temporary file beside what it was to be.
+    pub fn leaves_temporary_files(self) -> bool {
+        self.is_at_least(3, 0)
+    }
+
     /// The catalog names repositories without a manifest.
     pub fn lists_layers_alone(self) -> bool {
         !self.is_at_least(3, 0)
