@@ -23,13 +23,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use crossmount::access::Pullable;
+use crossmount::access::PullScope;
 use crossmount::config::{self, Durability};
-use crossmount::discovery::{Discovery, Shared};
+use crossmount::discovery::{Discovery, SharedSources};
 use crossmount::measured::{self, Verifier};
-use crossmount::memory::{Fingerprints, Kept, Memory};
+use crossmount::memory::{Entry, Fingerprints, TtlCache};
 use crossmount::oci::{Digest, Patterns, RepositoryName};
-use crossmount::store::{Filesystem, Linked};
+use crossmount::store::{Filesystem, LinkResult};
 use http::request::Parts;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -139,14 +139,14 @@ fn token(criterion: &mut Criterion) {
 
 fn decision(criterion: &mut Criterion) {
     let prints = Fingerprints::new().expect("random bytes");
-    let memory = Memory::new(16 * 1024);
+    let memory = TtlCache::new(16 * 1024);
     let header = format!("Bearer {}", "x".repeat(900));
     let question =
         |target: &str| prints.of(&[b"decision", header.as_bytes(), target.as_bytes(), b"c/d"]);
     let lifetime = Duration::from_secs(3600);
     for number in 0..10_000 {
         let answer = number;
-        let kept = Kept { answer, lifetime };
+        let kept = Entry { answer, lifetime };
         at_once(memory.insert(question(&format!("t/{number}")), kept));
     }
     let look_up = || at_once(memory.get(&question(black_box("t/5000"))));
@@ -170,7 +170,7 @@ fn index(criterion: &mut Criterion) {
         );
     }
     let target = name("team-1/other");
-    let rights = (&Pullable::Everything, Shared::IsEnough);
+    let rights = (&PullScope::Everything, SharedSources::IsEnough);
     let wanted = digest(4321);
     let look_up = || discovery.candidates(&target, black_box(&wanted), rights);
     assert_eq!(look_up(), [name("team-321/image")]);
@@ -197,7 +197,7 @@ fn link(criterion: &mut Criterion) {
         };
         let write = |target: RepositoryName| {
             let linked = store.on_open(|store| measured::link(store, &target, &digest));
-            assert_eq!(linked.expect("a link"), Some(Linked::Written));
+            assert_eq!(linked.expect("a link"), Some(LinkResult::Written));
         };
         criterion.bench_function(
             &format!("link: into a new repository, durability {what}"),

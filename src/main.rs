@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use crossmount::cli::{Cli, Command, Settings};
 use crossmount::config::Config;
-use crossmount::serve::Reload;
+use crossmount::serve::ReloadSource;
 use crossmount::{check, ops, report, serve};
 use tokio::runtime::{Builder, Runtime};
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match command {
         Command::Serve { settings } => with(settings.clone(), |runtime, config| {
             let log = ops::init_log(config.log);
-            let reload = Reload {
+            let reload = ReloadSource {
                 file: settings.file(),
                 load: Box::new(move || settings.clone().load()),
                 level: log.level(),

@@ -9,7 +9,7 @@ use http::request::Parts;
 use crate::access::Grant;
 pub use crate::access::Verifier;
 use crate::oci::{Digest, RepositoryName};
-use crate::store::{Linked, OpenStore, StoreError};
+use crate::store::{LinkResult, OpenStore, StoreError};
 
 /// Whether a request is a mount in the plain form.
 #[must_use]
@@ -25,6 +25,6 @@ pub fn link(
     store: &OpenStore<'_>,
     target: &RepositoryName,
     digest: &Digest,
-) -> Result<Linked, StoreError> {
+) -> Result<LinkResult, StoreError> {
     store.link(&Grant::for_test(target, target), digest, &|| true)
 }

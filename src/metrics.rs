@@ -14,7 +14,7 @@ use prometheus::{
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::outcome::{Outcome, Reason, Via};
-pub use figures::{Latency, Saved};
+pub use figures::{LatencySummary, SavedByVia};
 use registered::{
     build_info, certificate_expiry, counter, gauge, histogram, log_lines_lost,
     notifications_waiting, plain_histogram, ready, verified, verify_waiting,

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 /// One `key=value` of a query.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Pair<'a> {
+pub(crate) struct QueryPair<'a> {
     /// The pair as it came.
     pub raw: &'a str,
     /// The decoded key.
@@ -16,7 +16,7 @@ pub(crate) struct Pair<'a> {
 }
 
 /// The pairs of a query; `Err` is a pair that Go drops or that has no one reading.
-pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, &str>> {
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Result<QueryPair<'_>, &str>> {
     query
         .split('&')
         .filter(|raw| !raw.is_empty())
@@ -37,12 +37,12 @@ pub(crate) fn is_of(raw: &str, key: &str) -> bool {
     decode(found).is_some_and(|found| found == key)
 }
 
-fn parse(raw: &str) -> Option<Pair<'_>> {
+fn parse(raw: &str) -> Option<QueryPair<'_>> {
     if raw.contains(';') {
         return None;
     }
     let (key, value) = raw.split_once('=').unwrap_or((raw, ""));
-    Some(Pair {
+    Some(QueryPair {
         raw,
         key: decode(key)?,
         value: decode(value)?,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::Instant as Deadline;
 
-use crate::workers::{Unfinished, Workers};
+use crate::workers::{BlockingPool, JobError};
 
 /// How long a look counts.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -27,15 +27,15 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync>;
 
 /// What some files mean, kept up to date.
-pub(crate) struct Watched<T> {
-    files: Arc<Files<T>>,
+pub(crate) struct ReloadingFile<T> {
+    files: Arc<FileSet<T>>,
     /// One look at a time: a file on a hung filesystem costs one thread.
-    workers: Workers,
+    workers: BlockingPool,
 }
 
 /// What the files mean now.
 #[derive(Debug)]
-pub(crate) struct Current<T> {
+pub(crate) struct CurrentValue<T> {
     pub value: Arc<T>,
     /// Another number for each other meaning.
     pub generation: u64,
@@ -46,42 +46,42 @@ pub(crate) struct Current<T> {
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", .path.display())]
-pub struct FileFault {
+pub struct WatchedFileError {
     /// The file; where several are read together, the first.
     path: PathBuf,
     /// What is wrong with it.
     reason: String,
 }
 
-struct Files<T> {
+struct FileSet<T> {
     paths: Vec<PathBuf>,
     parse: Parse<T>,
-    state: Mutex<State<T>>,
+    state: Mutex<WatchState<T>>,
 }
 
-struct State<T> {
-    current: Current<T>,
+struct WatchState<T> {
+    current: CurrentValue<T>,
     bytes: Vec<Vec<u8>>,
-    seen: Option<Vec<Identity>>,
+    seen: Option<Vec<FileIdentity>>,
     looked: Instant,
 }
 
 /// What stands in the files.
-struct Contents {
+struct FileContents {
     bytes: Vec<Vec<u8>>,
     /// What they are known by, where they can hardly change unnoticed.
-    seen: Option<Vec<Identity>>,
+    seen: Option<Vec<FileIdentity>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
     changed: (i64, i64),
 }
 
-impl<T> Clone for Current<T> {
+impl<T> Clone for CurrentValue<T> {
     fn clone(&self) -> Self {
         Self {
             value: self.value.clone(),
@@ -90,16 +90,16 @@ impl<T> Clone for Current<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Watched<T> {
+impl<T: Send + Sync + 'static> ReloadingFile<T> {
     /// Reads the files for the first time. Blocks.
     pub fn load(
         paths: Vec<PathBuf>,
         parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Result<Self, FileFault> {
-        let Contents { bytes, seen } = read(&paths)?;
+    ) -> Result<Self, WatchedFileError> {
+        let FileContents { bytes, seen } = read(&paths)?;
         let value = parse(&bytes).map_err(|reason| fault(&paths[0], reason))?;
-        let state = State {
-            current: Current {
+        let state = WatchState {
+            current: CurrentValue {
                 value: Arc::new(value),
                 generation: 0,
                 is_whole: true,
@@ -109,17 +109,17 @@ impl<T: Send + Sync + 'static> Watched<T> {
             looked: Instant::now(),
         };
         Ok(Self {
-            files: Arc::new(Files {
+            files: Arc::new(FileSet {
                 paths,
                 parse: Box::new(parse),
                 state: Mutex::new(state),
             }),
-            workers: Workers::new(1, 1024),
+            workers: BlockingPool::new(1, 1024),
         })
     }
 
     /// What the files mean now, or a tenth of a second ago.
-    pub async fn current(&self, deadline: Deadline) -> Result<Current<T>, Unfinished> {
+    pub async fn current(&self, deadline: Deadline) -> Result<CurrentValue<T>, JobError> {
         if let Some(current) = self.files.lately() {
             return Ok(current);
         }
@@ -128,7 +128,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     }
 
     /// What the files meant at the last look, without another one.
-    pub fn known(&self) -> Current<T> {
+    pub fn known(&self) -> CurrentValue<T> {
         self.files.state().current.clone()
     }
 
@@ -141,18 +141,19 @@ impl<T: Send + Sync + 'static> Watched<T> {
     }
 }
 
-impl<T> Files<T> {
-    fn lately(&self) -> Option<Current<T>> {
+impl<T> FileSet<T> {
+    fn lately(&self) -> Option<CurrentValue<T>> {
         let state = self.state();
         (state.looked.elapsed() < LOOK_AGAIN).then(|| state.current.clone())
     }
 
-    fn look(&self) -> Current<T> {
+    fn look(&self) -> CurrentValue<T> {
         if let Some(current) = self.lately() {
             return current;
         }
         let began = Instant::now();
-        let is_known = |seen: &Option<Vec<Identity>>| seen.is_some() && *seen == stat(&self.paths);
+        let is_known =
+            |seen: &Option<Vec<FileIdentity>>| seen.is_some() && *seen == stat(&self.paths);
         if !is_known(&self.state().seen) {
             self.read_again();
         }
@@ -167,7 +168,7 @@ impl<T> Files<T> {
         // one look at a time.
         let read = read(&self.paths);
         let parsed = match read {
-            Ok(Contents { bytes, seen }) => {
+            Ok(FileContents { bytes, seen }) => {
                 {
                     let mut state = self.state();
                     state.seen = seen;
@@ -184,7 +185,7 @@ impl<T> Files<T> {
         match parsed {
             Ok((value, bytes)) => {
                 state.bytes = bytes;
-                state.current = Current {
+                state.current = CurrentValue {
                     value: Arc::new(value),
                     generation: state.current.generation + 1,
                     is_whole: true,
@@ -200,26 +201,26 @@ impl<T> Files<T> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, WatchState<T>> {
         // A parser that panics leaves the old meaning, which is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Watched<T> {
+impl<T: fmt::Debug> fmt::Debug for ReloadingFile<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.files.paths).finish()
     }
 }
 
-fn fault(path: &Path, reason: impl Into<String>) -> FileFault {
-    FileFault {
+fn fault(path: &Path, reason: impl Into<String>) -> WatchedFileError {
+    WatchedFileError {
         path: path.to_owned(),
         reason: reason.into(),
     }
 }
 
-fn read(paths: &[PathBuf]) -> Result<Contents, FileFault> {
+fn read(paths: &[PathBuf]) -> Result<FileContents, WatchedFileError> {
     let mut all = Vec::new();
     let mut seen = Some(Vec::new());
     for path in paths {
@@ -231,10 +232,10 @@ fn read(paths: &[PathBuf]) -> Result<Contents, FileFault> {
         all.push(bytes);
         seen = seen.filter(|_| is_settled(&about));
         if let Some(seen) = &mut seen {
-            seen.push(Identity::of(&about));
+            seen.push(FileIdentity::of(&about));
         }
     }
-    Ok(Contents { bytes: all, seen })
+    Ok(FileContents { bytes: all, seen })
 }
 
 fn read_one(path: &Path) -> std::io::Result<(Vec<u8>, Metadata)> {
@@ -245,11 +246,11 @@ fn read_one(path: &Path) -> std::io::Result<(Vec<u8>, Metadata)> {
     Ok((bytes, about))
 }
 
-fn stat(paths: &[PathBuf]) -> Option<Vec<Identity>> {
+fn stat(paths: &[PathBuf]) -> Option<Vec<FileIdentity>> {
     let about = |path| std::fs::metadata(path).ok();
     paths
         .iter()
-        .map(|path| about(path).as_ref().map(Identity::of))
+        .map(|path| about(path).as_ref().map(FileIdentity::of))
         .collect()
 }
 
@@ -261,7 +262,7 @@ fn is_settled(about: &Metadata) -> bool {
         .is_some_and(|age| age > SETTLED)
 }
 
-impl Identity {
+impl FileIdentity {
     fn of(about: &Metadata) -> Self {
         Self {
             device: about.dev(),

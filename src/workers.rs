@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// A call on a hung filesystem cannot be cancelled: it keeps its place until it returns, so
 /// a hung store costs a bounded number of threads while everybody else goes upstream.
 #[derive(Debug)]
-pub struct Workers {
+pub struct BlockingPool {
     running: Arc<Semaphore>,
     /// One for each job that runs or waits.
     places: Semaphore,
@@ -24,16 +24,16 @@ pub struct Workers {
 
 /// Why a job has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unfinished {
+pub enum JobError {
     /// Too many jobs wait already.
     Overload,
     /// The deadline passed; the job may still be running.
     Deadline,
     /// The job died.
-    Died,
+    Panicked,
 }
 
-impl Workers {
+impl BlockingPool {
     /// At most `running` jobs at once, and `waiting` more that wait for their turn.
     #[must_use]
     pub fn new(running: usize, waiting: usize) -> Self {
@@ -52,15 +52,12 @@ impl Workers {
         &self,
         deadline: Instant,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Unfinished> {
-        let _place = self
-            .places
-            .try_acquire()
-            .map_err(|_| Unfinished::Overload)?;
+    ) -> Result<T, JobError> {
+        let _place = self.places.try_acquire().map_err(|_| JobError::Overload)?;
         let permit = tokio::time::timeout_at(deadline, self.running.clone().acquire_owned())
             .await
-            .map_err(|_| Unfinished::Deadline)?
-            .map_err(|_| Unfinished::Overload)?;
+            .map_err(|_| JobError::Deadline)?
+            .map_err(|_| JobError::Overload)?;
         let job = move || {
             let _permit = permit;
             job()
@@ -71,8 +68,8 @@ impl Workers {
         };
         match tokio::time::timeout_at(deadline, job).await {
             Ok(Ok(result)) => Ok(result),
-            Ok(Err(_)) => Err(Unfinished::Died),
-            Err(_) => Err(Unfinished::Deadline),
+            Ok(Err(_)) => Err(JobError::Panicked),
+            Err(_) => Err(JobError::Deadline),
         }
     }
 
@@ -84,9 +81,9 @@ impl Workers {
         &self,
         limit: Duration,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Unfinished> {
+    ) -> Result<T, JobError> {
         if self.running.available_permits() == 0 {
-            return Err(Unfinished::Overload);
+            return Err(JobError::Overload);
         }
         self.run(Instant::now() + limit, job).await
     }
@@ -108,18 +105,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_hung_disk_costs_a_bounded_number_of_threads() {
-        let workers = Workers::new(RUNNING, 16);
+        let workers = BlockingPool::new(RUNNING, 16);
         let (release, hung) = mpsc::channel::<()>();
         let hung = Arc::new(std::sync::Mutex::new(hung));
         let soon = || Instant::now() + Duration::from_millis(50);
         for _ in 0..RUNNING {
             let hung = hung.clone();
             let job = move || hung.lock().map(|hung| hung.recv().is_err()).ok();
-            assert_eq!(workers.run(soon(), job).await, Err(Unfinished::Deadline));
+            assert_eq!(workers.run(soon(), job).await, Err(JobError::Deadline));
         }
-        assert_eq!(workers.run(soon(), || 1).await, Err(Unfinished::Deadline));
+        assert_eq!(workers.run(soon(), || 1).await, Err(JobError::Deadline));
         let idle = workers.run_if_idle(Duration::from_millis(50), || 1).await;
-        assert_eq!(idle, Err(Unfinished::Overload));
+        assert_eq!(idle, Err(JobError::Overload));
         drop(release);
         let later = Instant::now() + Duration::from_secs(30);
         assert_eq!(workers.run(later, || 1).await, Ok(1));
@@ -127,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn beyond_the_queue_jobs_are_turned_away() {
-        let workers = Workers::new(1, 1);
+        let workers = BlockingPool::new(1, 1);
         let (release, hung) = mpsc::channel::<()>();
         let later = Instant::now() + Duration::from_secs(30);
         let job = move || hung.recv().is_err();
@@ -141,15 +138,15 @@ mod tests {
             }
         );
         assert_eq!((first, second), (Ok(true), Ok(true)));
-        assert_eq!(third, Err(Unfinished::Overload));
+        assert_eq!(third, Err(JobError::Overload));
     }
 
     #[tokio::test]
     async fn a_job_that_dies_is_no_result() {
-        let workers = Workers::new(1, 0);
+        let workers = BlockingPool::new(1, 0);
         let later = Instant::now() + Duration::from_secs(30);
         let died = workers.run(later, || panic!("on purpose")).await;
-        assert_eq!(died, Err::<(), _>(Unfinished::Died));
+        assert_eq!(died, Err::<(), _>(JobError::Panicked));
         assert_eq!(workers.run(later, || 1).await, Ok(1));
     }
 }

@@ -11,11 +11,11 @@ const SETTLES_AFTER: Duration = Duration::from_secs(60);
 
 /// Whether the registry agrees.
 #[derive(Debug, Default)]
-pub(super) struct Agreement {
+pub(super) struct OpenModeGuard {
     contradicted: Mutex<Option<Instant>>,
 }
 
-impl Agreement {
+impl OpenModeGuard {
     /// The registry refused what is allowed here; returns whether they agreed so far.
     pub fn contradicted(&self) -> bool {
         self.state().replace(Instant::now()).is_none()
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_contradiction_counts_until_the_registry_says_yes_after_a_while() {
-        let agreement = Agreement::default();
+        let agreement = OpenModeGuard::default();
         assert!(agreement.holds() && agreement.confirmed());
         assert!(agreement.contradicted());
         assert!(!agreement.contradicted());

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use super::Wish;
-use crate::upstream::{Ask, ProbeAnswer, Pulse, Standing};
+use super::AuthRequest;
+use crate::upstream::{ProbeResult, ReachabilityCheck, RegistryState, UpstreamClient};
 
 #[derive(Debug)]
 pub(super) struct Asking {
-    ask: Arc<Ask>,
-    standing: Arc<Standing>,
-    pulse: Arc<Pulse>,
+    ask: Arc<UpstreamClient>,
+    standing: Arc<RegistryState>,
+    pulse: Arc<ReachabilityCheck>,
 }
 
 impl Asking {
-    pub fn new(ask: Arc<Ask>, standing: Arc<Standing>, pulse: Arc<Pulse>) -> Self {
+    pub fn new(
+        ask: Arc<UpstreamClient>,
+        standing: Arc<RegistryState>,
+        pulse: Arc<ReachabilityCheck>,
+    ) -> Self {
         Self {
             ask,
             standing,
@@ -22,16 +26,16 @@ impl Asking {
     }
 
     /// Asks with the caller's own credentials.
-    pub async fn probe(&self, wish: &Wish<'_>) -> ProbeAnswer {
+    pub async fn probe(&self, wish: &AuthRequest<'_>) -> ProbeResult {
         self.ask_and_tell(wish, true).await
     }
 
     /// Asks as nobody in particular.
-    pub async fn probe_without_credentials(&self, wish: &Wish<'_>) -> ProbeAnswer {
+    pub async fn probe_without_credentials(&self, wish: &AuthRequest<'_>) -> ProbeResult {
         self.ask_and_tell(wish, false).await
     }
 
-    async fn ask_and_tell(&self, wish: &Wish<'_>, with_credentials: bool) -> ProbeAnswer {
+    async fn ask_and_tell(&self, wish: &AuthRequest<'_>, with_credentials: bool) -> ProbeResult {
         let ticket = self.standing.ticket();
         let authorization = wish.credentials.header().filter(|_| with_credentials);
         let answer = self
@@ -39,19 +43,19 @@ impl Asking {
             .probe(wish.target, wish.source, authorization, wish.deadline)
             .await;
         match answer {
-            ProbeAnswer::Writable => self.standing.answered_writable(&ticket),
-            ProbeAnswer::ReadOnly => self.standing.refused_write(),
-            ProbeAnswer::Unreachable => self.pulse.is_absent(),
-            ProbeAnswer::Broken => self.pulse.connection_broke(),
-            ProbeAnswer::Refused
-            | ProbeAnswer::Insufficient
-            | ProbeAnswer::TimedOut
-            | ProbeAnswer::Strange => {}
+            ProbeResult::Writable => self.standing.answered_writable(&ticket),
+            ProbeResult::ReadOnly => self.standing.refused_write(),
+            ProbeResult::Unreachable => self.pulse.is_absent(),
+            ProbeResult::Broken => self.pulse.connection_broke(),
+            ProbeResult::Refused
+            | ProbeResult::Insufficient
+            | ProbeResult::TimedOut
+            | ProbeResult::Strange => {}
         }
         answer
     }
 
-    pub fn standing(&self) -> &Standing {
+    pub fn standing(&self) -> &RegistryState {
         &self.standing
     }
 }

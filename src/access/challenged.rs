@@ -12,9 +12,9 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 const BOUND: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct Challenged(DashMap<Fingerprint, Instant>);
+pub(super) struct RecentChallenges(DashMap<Fingerprint, Instant>);
 
-impl Challenged {
+impl RecentChallenges {
     pub fn remember(&self, key: Fingerprint) {
         if self.0.len() >= BOUND {
             self.0.retain(|_, since| since.elapsed() < REMEMBERED);
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_challenge_is_remembered_for_its_own_question_alone() {
-        let (challenged, prints) = (Challenged::default(), Fingerprints::new().unwrap());
+        let (challenged, prints) = (RecentChallenges::default(), Fingerprints::new().unwrap());
         challenged.remember(prints.of(&[b"alice", b"dst", b"src"]));
         assert!(challenged.contains(&prints.of(&[b"alice", b"dst", b"src"])));
         assert!(!challenged.contains(&prints.of(&[b"bob", b"dst", b"src"])));
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded() {
-        let (challenged, prints) = (Challenged::default(), Fingerprints::new().unwrap());
+        let (challenged, prints) = (RecentChallenges::default(), Fingerprints::new().unwrap());
         for number in 0..BOUND + 10 {
             challenged.remember(prints.of(&[&number.to_be_bytes()]));
         }

@@ -8,7 +8,7 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use super::unverified::Unverified;
+use super::unverified::UnverifiedClaims;
 
 /// The value of a request's Authorization header, which no log ever shows.
 #[derive(Clone, Default)]
@@ -16,7 +16,7 @@ pub struct Credentials(Option<HeaderValue>);
 
 /// The scheme of credentials, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme<'a> {
+pub(super) enum CredentialScheme<'a> {
     /// None at all.
     None,
     /// A bearer token, with whatever else stands behind the scheme's one space.
@@ -72,39 +72,45 @@ impl Credentials {
     #[must_use]
     pub fn is_nobody(&self) -> bool {
         match self.scheme() {
-            Scheme::None => true,
-            Scheme::Basic(login) => Login::read(login).is_none_or(|login| login.user.is_empty()),
-            Scheme::Bearer(_) | Scheme::Other => false,
+            CredentialScheme::None => true,
+            CredentialScheme::Basic(login) => {
+                Login::read(login).is_none_or(|login| login.user.is_empty())
+            }
+            CredentialScheme::Bearer(_) | CredentialScheme::Other => false,
         }
     }
 
     /// Whether it is a bearer token.
     #[must_use]
     pub fn is_token(&self) -> bool {
-        matches!(self.scheme(), Scheme::Bearer(_))
+        matches!(self.scheme(), CredentialScheme::Bearer(_))
     }
 
-    pub(super) fn scheme(&self) -> Scheme<'_> {
+    pub(super) fn scheme(&self) -> CredentialScheme<'_> {
         let Some(value) = &self.0 else {
-            return Scheme::None;
+            return CredentialScheme::None;
         };
         let text = value.to_str().unwrap_or_default();
         match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Scheme::Bearer(token),
-            Some((scheme, login)) if scheme.eq_ignore_ascii_case("basic") => Scheme::Basic(login),
-            _ => Scheme::Other,
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                CredentialScheme::Bearer(token)
+            }
+            Some((scheme, login)) if scheme.eq_ignore_ascii_case("basic") => {
+                CredentialScheme::Basic(login)
+            }
+            _ => CredentialScheme::Other,
         }
     }
 
     /// The name that they give to the caller, unverified.
     pub(super) fn claimed_user(&self) -> Option<String> {
         match self.scheme() {
-            Scheme::Bearer(token) => Unverified::read(token).subject,
-            Scheme::Basic(login) => {
+            CredentialScheme::Bearer(token) => UnverifiedClaims::read(token).subject,
+            CredentialScheme::Basic(login) => {
                 let login = Login::read(login)?;
                 Some(String::from_utf8_lossy(&login.user).into_owned())
             }
-            Scheme::None | Scheme::Other => None,
+            CredentialScheme::None | CredentialScheme::Other => None,
         }
     }
 }
@@ -123,9 +129,9 @@ impl Login {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.scheme() {
-            Scheme::None => "no credentials",
-            Scheme::Bearer(_) => "a bearer token",
-            Scheme::Basic(_) | Scheme::Other => "credentials",
+            CredentialScheme::None => "no credentials",
+            CredentialScheme::Bearer(_) => "a bearer token",
+            CredentialScheme::Basic(_) | CredentialScheme::Other => "credentials",
         })
     }
 }
@@ -137,19 +143,31 @@ mod tests {
     #[test]
     fn schemes_are_told_apart_and_nothing_is_shown() {
         for (text, scheme, shown) in [
-            ("", Scheme::None, "no credentials"),
-            ("Bearer abc", Scheme::Bearer("abc"), "a bearer token"),
-            ("bearer abc", Scheme::Bearer("abc"), "a bearer token"),
-            ("Bearer  abc", Scheme::Bearer(" abc"), "a bearer token"),
-            ("Basic YWJj", Scheme::Basic("YWJj"), "credentials"),
-            ("Negotiate YWJj", Scheme::Other, "credentials"),
-            ("Bearerabc", Scheme::Other, "credentials"),
+            ("", CredentialScheme::None, "no credentials"),
+            (
+                "Bearer abc",
+                CredentialScheme::Bearer("abc"),
+                "a bearer token",
+            ),
+            (
+                "bearer abc",
+                CredentialScheme::Bearer("abc"),
+                "a bearer token",
+            ),
+            (
+                "Bearer  abc",
+                CredentialScheme::Bearer(" abc"),
+                "a bearer token",
+            ),
+            ("Basic YWJj", CredentialScheme::Basic("YWJj"), "credentials"),
+            ("Negotiate YWJj", CredentialScheme::Other, "credentials"),
+            ("Bearerabc", CredentialScheme::Other, "credentials"),
         ] {
             let credentials = Credentials::new(Some(&HeaderValue::from_static(text)));
             assert_eq!(credentials.scheme(), scheme);
             assert_eq!(format!("{credentials:?}"), shown);
         }
-        assert_eq!(Credentials::new(None).scheme(), Scheme::None);
+        assert_eq!(Credentials::new(None).scheme(), CredentialScheme::None);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 #[cfg(any(test, feature = "micro"))]
 use std::time::Duration;
 
-use super::validity::Validity;
+use super::validity::Lease;
 use crate::memory::Fingerprint;
 use crate::oci::RepositoryName;
-use crate::upstream::Standing;
+use crate::upstream::RegistryState;
 
 /// The longest name of a user that the log shows, in characters.
 const LONGEST_NAME: usize = 128;
@@ -20,7 +20,7 @@ pub struct Grant {
     source: RepositoryName,
     user: Option<String>,
     basis: Basis,
-    validity: Validity,
+    validity: Lease,
 }
 
 /// What a grant rests on.
@@ -55,7 +55,7 @@ impl Grant {
         source: &RepositoryName,
         user: Option<String>,
         basis: Basis,
-        validity: Validity,
+        validity: Lease,
     ) -> Self {
         Self {
             target: target.clone(),
@@ -80,7 +80,7 @@ impl Grant {
 
     /// Whether it may still be used: decisions age, and are taken back.
     #[must_use]
-    pub fn is_still_good(&self, standing: &Standing) -> bool {
+    pub fn is_still_good(&self, standing: &RegistryState) -> bool {
         self.validity.holds(standing)
     }
 
@@ -116,7 +116,7 @@ impl Grant {
             source,
             None,
             Basis::new(Proof::NoAccessControl, None),
-            Validity::new(Standing::default().ticket(), Duration::from_secs(60)),
+            Lease::new(RegistryState::default().ticket(), Duration::from_secs(60)),
         )
     }
 }
@@ -157,7 +157,7 @@ mod tests {
         let name = RepositoryName::parse("a").unwrap();
         let shown = |user: &str| {
             let basis = Basis::new(Proof::Token, None);
-            let validity = Validity::new(Standing::default().ticket(), Duration::ZERO);
+            let validity = Lease::new(RegistryState::default().ticket(), Duration::ZERO);
             Grant::new(&name, &name, Some(user.to_owned()), basis, validity).user()
         };
         assert_eq!(shown("alice").as_deref(), Some("alice"));

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use crate::memory::Fingerprint;
-use crate::workers::Unfinished;
+use crate::workers::JobError;
 
 /// What credentials give, as far as can be told here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum LocalDecision {
     /// Everything that is wished for.
     Allowed(Allowed),
     /// Less than is wished for, though they are good.
@@ -17,7 +17,7 @@ pub(super) enum Judgement {
     /// Only the registry can tell.
     Unknown,
     /// It was not found out in time.
-    Unfinished(Unfinished),
+    Unfinished(JobError),
 }
 
 /// Who may, and what that rests on.

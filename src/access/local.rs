@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::asking::Asking;
-use super::htpasswd::HtpasswdJudge;
-use super::judgement::{Allowed, Judgement};
+use super::htpasswd::HtpasswdVerifier;
+use super::judgement::{Allowed, LocalDecision};
 use super::token::TokenJudge;
 use super::upstream::{UpstreamAccess, no_decision};
-use super::validity::Validity;
-use super::vouchers::Vouchers;
-use super::{Basis, Proof, Unauthorized, Verdict, Wish, refusal};
+use super::validity::Lease;
+use super::vouchers::UpstreamConfirmations;
+use super::{AuthDecision, AuthRequest, Basis, Proof, Unauthorized, refusal};
 use crate::memory::Fingerprint;
 use crate::metrics::Metrics;
-use crate::upstream::ProbeAnswer;
-use crate::workers::Unfinished;
+use crate::upstream::ProbeResult;
+use crate::workers::JobError;
 
 /// Callers who ask at once what the registry itself says. More than one, so that a caller
 /// whose question has no useful answer does not keep the others from theirs.
@@ -29,23 +29,23 @@ const ASKING_AT_ONCE: usize = 4;
 
 /// Judges credentials.
 #[derive(Debug)]
-pub(super) enum Judge {
+pub(super) enum LocalVerifier {
     Token(TokenJudge),
-    Htpasswd(HtpasswdJudge),
+    Htpasswd(HtpasswdVerifier),
 }
 
 #[derive(Debug)]
 pub(super) struct LocalAccess {
-    judge: Judge,
+    judge: LocalVerifier,
     upstream: UpstreamAccess,
     asking: Arc<Asking>,
-    vouchers: Vouchers,
+    vouchers: UpstreamConfirmations,
     turns: Semaphore,
     metrics: Arc<Metrics>,
 }
 
-impl Judge {
-    async fn judge(&self, wish: &Wish<'_>) -> Judgement {
+impl LocalVerifier {
+    async fn judge(&self, wish: &AuthRequest<'_>) -> LocalDecision {
         match self {
             Self::Token(judge) => judge.judge(wish).await,
             Self::Htpasswd(judge) => judge.judge(wish).await,
@@ -95,7 +95,7 @@ impl Judge {
 impl LocalAccess {
     /// The registry's yes to a voucher counts for `remembered_for`.
     pub fn new(
-        judge: Judge,
+        judge: LocalVerifier,
         asking: Arc<Asking>,
         upstream: UpstreamAccess,
         remembered_for: Duration,
@@ -105,7 +105,7 @@ impl LocalAccess {
             judge,
             upstream,
             asking,
-            vouchers: Vouchers::new(remembered_for),
+            vouchers: UpstreamConfirmations::new(remembered_for),
             turns: Semaphore::new(ASKING_AT_ONCE),
             metrics,
         }
@@ -113,20 +113,20 @@ impl LocalAccess {
 
     /// Whoever is in a password file may do everything.
     pub fn lets_users_pull_everything(&self) -> bool {
-        matches!(self.judge, Judge::Htpasswd(_))
+        matches!(self.judge, LocalVerifier::Htpasswd(_))
     }
 
-    pub async fn decide(&self, wish: &Wish<'_>) -> (Verdict, &'static str) {
+    pub async fn decide(&self, wish: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
         let via = self.judge.name();
         if wish.credentials.header().is_none() {
-            return (Verdict::NoCredentials, via);
+            return (AuthDecision::NoCredentials, via);
         }
         let allowed = match self.judge.judge(wish).await {
-            Judgement::Allowed(allowed) => allowed,
-            Judgement::Insufficient => return (refused(wish, true), via),
-            Judgement::Denied => return (refused(wish, false), via),
-            Judgement::Unfinished(unfinished) => return (not_in_time(unfinished), via),
-            Judgement::Unknown => {
+            LocalDecision::Allowed(allowed) => allowed,
+            LocalDecision::Insufficient => return (refused(wish, true), via),
+            LocalDecision::Denied => return (refused(wish, false), via),
+            LocalDecision::Unfinished(unfinished) => return (not_in_time(unfinished), via),
+            LocalDecision::Unknown => {
                 self.metrics.access_decision("unknown", via);
                 return self.upstream.decide(wish).await;
             }
@@ -155,12 +155,12 @@ impl LocalAccess {
     }
 
     /// Grants what the judge allows, if the registry is writable and vouches too.
-    async fn confirm(&self, wish: &Wish<'_>, allowed: Allowed) -> Verdict {
+    async fn confirm(&self, wish: &AuthRequest<'_>, allowed: Allowed) -> AuthDecision {
         if let Some(validity) = self.confirmed(&allowed) {
             return self.grant(wish, allowed, validity);
         }
         let Ok(turn) = tokio::time::timeout_at(wish.deadline, self.turns.acquire()).await else {
-            return Verdict::TimedOut;
+            return AuthDecision::TimedOut;
         };
         if let Some(validity) = self.confirmed(&allowed) {
             return self.grant(wish, allowed, validity);
@@ -169,12 +169,12 @@ impl LocalAccess {
         let answer = self.asking.probe(wish).await;
         drop(turn);
         match answer {
-            ProbeAnswer::Writable => match self.vouchers.confirmed(allowed.voucher, ticket) {
+            ProbeResult::Writable => match self.vouchers.confirmed(allowed.voucher, ticket) {
                 Some(validity) => self.grant(wish, allowed, validity),
                 // It was refused to somebody else meanwhile.
-                None => Verdict::Mismatch,
+                None => AuthDecision::Mismatch,
             },
-            ProbeAnswer::Refused | ProbeAnswer::Insufficient => {
+            ProbeResult::Refused | ProbeResult::Insufficient => {
                 self.vouchers.forget_yes(&allowed.voucher);
                 self.refused_although_allowed(wish).await
             }
@@ -182,43 +182,43 @@ impl LocalAccess {
         }
     }
 
-    fn confirmed(&self, allowed: &Allowed) -> Option<Validity> {
+    fn confirmed(&self, allowed: &Allowed) -> Option<Lease> {
         let standing = self.asking.standing();
         let validity = self.vouchers.yes(&allowed.voucher, standing)?;
         standing.stays_writable().then_some(validity)
     }
 
-    fn grant(&self, wish: &Wish<'_>, allowed: Allowed, validity: Validity) -> Verdict {
+    fn grant(&self, wish: &AuthRequest<'_>, allowed: Allowed, validity: Lease) -> AuthDecision {
         let basis = Basis::new(self.judge.proof(), None);
         let validity = validity.no_longer_than(allowed.until);
-        Verdict::Granted(wish.grant(allowed.user, basis, validity))
+        AuthDecision::Granted(wish.grant(allowed.user, basis, validity))
     }
 
     /// The registry may know already what changed in its files a moment ago.
-    async fn refused_although_allowed(&self, wish: &Wish<'_>) -> Verdict {
+    async fn refused_although_allowed(&self, wish: &AuthRequest<'_>) -> AuthDecision {
         self.judge.doubt();
         match self.judge.judge(wish).await {
-            Judgement::Allowed(allowed) => {
+            LocalDecision::Allowed(allowed) => {
                 self.refused(allowed.voucher);
-                Verdict::Mismatch
+                AuthDecision::Mismatch
             }
-            Judgement::Insufficient => refused(wish, true),
-            Judgement::Denied => refused(wish, false),
-            Judgement::Unknown => Verdict::Mismatch,
-            Judgement::Unfinished(unfinished) => not_in_time(unfinished),
+            LocalDecision::Insufficient => refused(wish, true),
+            LocalDecision::Denied => refused(wish, false),
+            LocalDecision::Unknown => AuthDecision::Mismatch,
+            LocalDecision::Unfinished(unfinished) => not_in_time(unfinished),
         }
     }
 
     /// While the two disagree, the registry decides.
     async fn leave_to_registry(
         &self,
-        wish: &Wish<'_>,
+        wish: &AuthRequest<'_>,
         voucher: Fingerprint,
-    ) -> (Verdict, &'static str) {
+    ) -> (AuthDecision, &'static str) {
         let (verdict, via) = self.upstream.decide(wish).await;
-        if let Verdict::Refused(_) = verdict {
+        if let AuthDecision::Refused(_) = verdict {
             self.refused(voucher);
-            return (Verdict::Mismatch, via);
+            return (AuthDecision::Mismatch, via);
         }
         (verdict, via)
     }
@@ -236,14 +236,14 @@ impl LocalAccess {
     }
 }
 
-fn refused(wish: &Wish<'_>, is_verified: bool) -> Verdict {
-    Verdict::Refused(refusal::word(wish, is_verified))
+fn refused(wish: &AuthRequest<'_>, is_verified: bool) -> AuthDecision {
+    AuthDecision::Refused(refusal::word(wish, is_verified))
 }
 
-fn not_in_time(unfinished: Unfinished) -> Verdict {
+fn not_in_time(unfinished: JobError) -> AuthDecision {
     match unfinished {
-        Unfinished::Overload => Verdict::Overloaded,
-        Unfinished::Deadline => Verdict::TimedOut,
-        Unfinished::Died => Verdict::Unavailable,
+        JobError::Overload => AuthDecision::Overloaded,
+        JobError::Deadline => AuthDecision::TimedOut,
+        JobError::Panicked => AuthDecision::Unavailable,
     }
 }

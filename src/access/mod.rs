@@ -37,29 +37,29 @@ pub use credentials::Credentials;
 pub use grant::{Basis, Grant, Proof};
 #[cfg(any(test, fuzzing))]
 pub(crate) use htpasswd::fuzzed::passwords as fuzzed_passwords;
-pub use pullable::{Claims, Pullable, Use, Used};
-pub use refusal::{Refusal, Refusals};
+pub use pullable::{ClaimsTrust, PullScope, UsageHistory, Use};
+pub use refusal::{Denial, Denials};
 #[cfg(any(test, fuzzing))]
 pub(crate) use token::fuzzed::tokens as fuzzed_tokens;
 #[cfg(feature = "micro")]
 pub use token::measured::Verifier;
-pub(crate) use unverified::Unverified;
-pub use verdict::Verdict;
+pub(crate) use unverified::UnverifiedClaims;
+pub use verdict::AuthDecision;
 
 use crate::config::{self, AccessMode};
 use crate::memory::{Fingerprint, Fingerprints, NoRandomness};
 use crate::metrics::Metrics;
 use crate::oci::{Patterns, RepositoryName};
-use crate::upstream::{Ask, Pulse, Standing};
-pub use crate::watched::FileFault;
+use crate::upstream::{ReachabilityCheck, RegistryState, UpstreamClient};
+pub use crate::watched::WatchedFileError;
 use asking::Asking;
-use challenged::Challenged;
-use htpasswd::HtpasswdJudge;
-use local::{Judge, LocalAccess};
+use challenged::RecentChallenges;
+use htpasswd::HtpasswdVerifier;
+use local::{LocalAccess, LocalVerifier};
 use open::OpenAccess;
 use token::TokenJudge;
 use upstream::UpstreamAccess;
-use wish::Wish;
+use wish::AuthRequest;
 
 /// A request that the registry answered with 401.
 #[derive(Debug, Clone, Copy)]
@@ -80,18 +80,18 @@ pub enum AccessError {
     NoRandomness(#[from] NoRandomness),
     /// The keys cannot be read.
     #[error("access.token: {0}")]
-    Keys(FileFault),
+    Keys(WatchedFileError),
     /// The passwords cannot be read.
     #[error("access.htpasswd.path: {0}")]
-    Passwords(FileFault),
+    Passwords(WatchedFileError),
 }
 
 /// Decides about mounts as the configuration says.
 #[derive(Debug)]
 pub struct Access {
     mode: Mode,
-    challenged: Challenged,
-    used: Used,
+    challenged: RecentChallenges,
+    used: UsageHistory,
     /// What the operator declares readable by every authenticated caller.
     shared: Patterns,
     fingerprints: Arc<Fingerprints>,
@@ -115,9 +115,9 @@ impl Access {
     pub fn new(
         settings: &config::Access,
         shared: &Patterns,
-        ask: Arc<Ask>,
-        standing: Arc<Standing>,
-        pulse: Arc<Pulse>,
+        ask: Arc<UpstreamClient>,
+        standing: Arc<RegistryState>,
+        pulse: Arc<ReachabilityCheck>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, AccessError> {
         let fingerprints = Arc::new(Fingerprints::new()?);
@@ -136,8 +136,8 @@ impl Access {
         };
         Ok(Self {
             mode,
-            challenged: Challenged::default(),
-            used: Used::new(Claims::Read)?,
+            challenged: RecentChallenges::default(),
+            used: UsageHistory::new(ClaimsTrust::Read)?,
             shared: shared.clone(),
             fingerprints,
             metrics,
@@ -151,8 +151,8 @@ impl Access {
         source: &RepositoryName,
         credentials: &Credentials,
         deadline: Instant,
-    ) -> Verdict {
-        let wish = Wish {
+    ) -> AuthDecision {
+        let wish = AuthRequest {
             target,
             source,
             credentials,
@@ -166,13 +166,13 @@ impl Access {
             Mode::Open(access) => access.decide(&wish).await,
         };
         let decision = match &verdict {
-            Verdict::Granted(_) => "allowed",
-            Verdict::NoCredentials | Verdict::Refused(_) => "denied",
-            Verdict::ReadOnly
-            | Verdict::Mismatch
-            | Verdict::Unavailable
-            | Verdict::TimedOut
-            | Verdict::Overloaded => "unknown",
+            AuthDecision::Granted(_) => "allowed",
+            AuthDecision::NoCredentials | AuthDecision::Refused(_) => "denied",
+            AuthDecision::ReadOnly
+            | AuthDecision::Mismatch
+            | AuthDecision::Unavailable
+            | AuthDecision::TimedOut
+            | AuthDecision::Overloaded => "unknown",
         };
         self.metrics.access_decision(decision, via);
         verdict
@@ -187,25 +187,25 @@ impl Access {
         source: &RepositoryName,
         credentials: &Credentials,
         deadline: Instant,
-    ) -> Verdict {
+    ) -> AuthDecision {
         if !self.shared.matches(source) {
             let verdict = self.decide(target, source, credentials, deadline).await;
-            if matches!(verdict, Verdict::Refused(_)) {
+            if matches!(verdict, AuthDecision::Refused(_)) {
                 self.used.forget(credentials, source).await;
             }
             return verdict;
         }
         match self.decide(target, target, credentials, deadline).await {
-            Verdict::Granted(grant) => Verdict::Granted(grant.for_shared(source)),
+            AuthDecision::Granted(grant) => AuthDecision::Granted(grant.for_shared(source)),
             verdict => verdict,
         }
     }
 
     /// From where something is tried for a caller. It proves nothing.
-    pub async fn pullable(&self, credentials: &Credentials) -> Pullable {
+    pub async fn pullable(&self, credentials: &Credentials) -> PullScope {
         match &self.mode {
-            Mode::Local(access) if access.lets_users_pull_everything() => Pullable::Everything,
-            Mode::Open(access) if access.is_undisputed() => Pullable::Everything,
+            Mode::Local(access) if access.lets_users_pull_everything() => PullScope::Everything,
+            Mode::Open(access) if access.is_undisputed() => PullScope::Everything,
             Mode::Local(_) | Mode::Upstream(_) | Mode::Open(_) => self.used.by(credentials).await,
         }
     }
@@ -252,14 +252,14 @@ pub fn check_files(settings: &config::Access) -> Result<(), AccessError> {
 fn judge(
     settings: &config::Access,
     fingerprints: &Arc<Fingerprints>,
-) -> Result<Option<Judge>, AccessError> {
+) -> Result<Option<LocalVerifier>, AccessError> {
     let prints = fingerprints.clone();
     match &settings.mode {
         AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints)
-            .map(|judge| Some(Judge::Token(judge)))
+            .map(|judge| Some(LocalVerifier::Token(judge)))
             .map_err(AccessError::Keys),
-        AccessMode::Htpasswd(path) => HtpasswdJudge::load(path.clone(), prints)
-            .map(|judge| Some(Judge::Htpasswd(judge)))
+        AccessMode::Htpasswd(path) => HtpasswdVerifier::load(path.clone(), prints)
+            .map(|judge| Some(LocalVerifier::Htpasswd(judge)))
             .map_err(AccessError::Passwords),
         AccessMode::Upstream | AccessMode::None => Ok(None),
     }

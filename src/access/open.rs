@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::agreement::Agreement;
+use super::agreement::OpenModeGuard;
 use super::asking::Asking;
 use super::upstream::{UpstreamAccess, no_decision};
-use super::validity::Validity;
-use super::{Basis, Proof, Unauthorized, Verdict, Wish};
-use crate::upstream::{PROBE_COUNTS_FOR, ProbeAnswer, Ticket};
+use super::validity::Lease;
+use super::{AuthDecision, AuthRequest, Basis, Proof, Unauthorized};
+use crate::upstream::{Observation, PROBE_COUNTS_FOR, ProbeResult};
 
 /// How long a question without a useful answer is not asked again.
 const FAILED_COUNTS_FOR: Duration = Duration::from_secs(1);
@@ -24,9 +24,9 @@ const FAILED_COUNTS_FOR: Duration = Duration::from_secs(1);
 pub(super) struct OpenAccess {
     asking: Arc<Asking>,
     upstream: UpstreamAccess,
-    agreement: Agreement,
+    agreement: OpenModeGuard,
     /// Held while asking, so that equal questions at once are one; the last useless answer.
-    failed: Mutex<Option<(Instant, ProbeAnswer)>>,
+    failed: Mutex<Option<(Instant, ProbeResult)>>,
 }
 
 impl OpenAccess {
@@ -34,7 +34,7 @@ impl OpenAccess {
         Self {
             asking,
             upstream,
-            agreement: Agreement::default(),
+            agreement: OpenModeGuard::default(),
             failed: Mutex::new(None),
         }
     }
@@ -60,21 +60,21 @@ impl OpenAccess {
         }
     }
 
-    pub async fn decide(&self, wish: &Wish<'_>) -> (Verdict, &'static str) {
+    pub async fn decide(&self, wish: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
         if self.agreement.is_in_dispute() {
             return self.upstream.decide(wish).await;
         }
         (self.decide_for_all(wish).await, "none")
     }
 
-    async fn decide_for_all(&self, wish: &Wish<'_>) -> Verdict {
+    async fn decide_for_all(&self, wish: &AuthRequest<'_>) -> AuthDecision {
         let ticket = self.asking.standing().ticket();
         if self.is_proved_open() {
             return grant(wish, ticket);
         }
         let Ok(mut failed) = tokio::time::timeout_at(wish.deadline, self.failed.lock()).await
         else {
-            return Verdict::TimedOut;
+            return AuthDecision::TimedOut;
         };
         let ticket = self.asking.standing().ticket();
         if self.is_proved_open() {
@@ -89,12 +89,12 @@ impl OpenAccess {
             }
         };
         match answer {
-            ProbeAnswer::Writable if self.agreement.confirmed() => grant(wish, ticket),
+            ProbeResult::Writable if self.agreement.confirmed() => grant(wish, ticket),
             // It refused somebody while it was asked.
-            ProbeAnswer::Writable => Verdict::Mismatch,
-            ProbeAnswer::Refused | ProbeAnswer::Insufficient => {
+            ProbeResult::Writable => AuthDecision::Mismatch,
+            ProbeResult::Refused | ProbeResult::Insufficient => {
                 self.contradicted();
-                Verdict::Mismatch
+                AuthDecision::Mismatch
             }
             answer => no_decision(answer),
         }
@@ -108,16 +108,16 @@ impl OpenAccess {
 
 /// Whether an answer says nothing, and would say no more to somebody else who asked at once. A
 /// strange one may be owed to the names in the question.
-fn is_useless(answer: ProbeAnswer) -> bool {
+fn is_useless(answer: ProbeResult) -> bool {
     matches!(
         answer,
-        ProbeAnswer::Unreachable | ProbeAnswer::Broken | ProbeAnswer::TimedOut
+        ProbeResult::Unreachable | ProbeResult::Broken | ProbeResult::TimedOut
     )
 }
 
 /// It counts as long as the registry's word from before `ticket`.
-fn grant(wish: &Wish<'_>, ticket: Ticket) -> Verdict {
+fn grant(wish: &AuthRequest<'_>, ticket: Observation) -> AuthDecision {
     let basis = Basis::new(Proof::NoAccessControl, None);
-    let validity = Validity::new(ticket, PROBE_COUNTS_FOR);
-    Verdict::Granted(wish.grant(None, basis, validity))
+    let validity = Lease::new(ticket, PROBE_COUNTS_FOR);
+    AuthDecision::Granted(wish.grant(None, basis, validity))
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Credentials;
-use super::credentials::Scheme;
-use super::unverified::Unverified;
-use crate::memory::{Fingerprint, Fingerprints, Kept, Memory, NoRandomness};
+use super::credentials::CredentialScheme;
+use super::unverified::UnverifiedClaims;
+use crate::memory::{Entry, Fingerprint, Fingerprints, NoRandomness, TtlCache};
 use crate::oci::RepositoryName;
 
 /// Logins whose repositories are remembered.
@@ -20,14 +20,14 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The repositories from which something is tried for a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pullable {
+pub enum PullScope {
     /// Every user may pull everything.
     Everything,
     /// These.
     These(HashSet<String>),
 }
 
-impl Pullable {
+impl PullScope {
     /// Whether it is tried.
     #[must_use]
     pub fn includes(&self, repository: &RepositoryName) -> bool {
@@ -45,7 +45,7 @@ impl Pullable {
 
 /// Whether what a bearer token says of itself counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claims {
+pub enum ClaimsTrust {
     /// The registry's tokens are read: whoever calls this has its word that it took the token.
     Read,
     /// A token is a credential like any other: only what it was seen to do counts.
@@ -63,20 +63,20 @@ pub enum Use {
 
 /// What credentials were seen to use with success.
 #[derive(Debug)]
-pub struct Used {
-    claims: Claims,
+pub struct UsageHistory {
+    claims: ClaimsTrust,
     fingerprints: Fingerprints,
-    logins: Memory<Arc<Mutex<Uses>>>,
+    logins: TtlCache<Arc<Mutex<LoginHistory>>>,
 }
 
 /// The repositories of one login, the last used last.
 #[derive(Debug, Default)]
-struct Uses {
+struct LoginHistory {
     names: VecDeque<(String, Instant)>,
     pushed: Option<Instant>,
 }
 
-impl Uses {
+impl LoginHistory {
     fn learn(&mut self, name: &str, what: Use) {
         let now = Instant::now();
         self.forget(name);
@@ -104,16 +104,16 @@ fn is_young(since: Instant) -> bool {
     since.elapsed() < REMEMBERED_FOR
 }
 
-impl Used {
+impl UsageHistory {
     /// Has seen nothing yet.
     ///
     /// # Errors
     /// [`NoRandomness`]
-    pub fn new(claims: Claims) -> Result<Self, NoRandomness> {
+    pub fn new(claims: ClaimsTrust) -> Result<Self, NoRandomness> {
         Ok(Self {
             claims,
             fingerprints: Fingerprints::new()?,
-            logins: Memory::new(LOGINS),
+            logins: TtlCache::new(LOGINS),
         })
     }
 
@@ -130,7 +130,7 @@ impl Used {
         let known = self.logins.get(&login).await.unwrap_or_default();
         uses(&known).learn(repository.as_str(), what);
         // Its hour begins anew.
-        let kept = Kept {
+        let kept = Entry {
             answer: known,
             lifetime: REMEMBERED_FOR,
         };
@@ -146,7 +146,7 @@ impl Used {
 
     /// What a token names whose claims are read, and else what this very credential was seen to
     /// use within the last hour.
-    pub async fn by(&self, credentials: &Credentials) -> Pullable {
+    pub async fn by(&self, credentials: &Credentials) -> PullScope {
         let names = match self.claims(credentials) {
             Some(claims) => claims.pulls(),
             None => match self.known(credentials).await {
@@ -154,7 +154,7 @@ impl Used {
                 None => HashSet::new(),
             },
         };
-        Pullable::These(names)
+        PullScope::These(names)
     }
 
     /// Whether the registry let these credentials write something within the last hour.
@@ -168,12 +168,14 @@ impl Used {
     /// Whether what a token says of itself counts.
     #[must_use]
     pub fn reads_claims(&self) -> bool {
-        self.claims == Claims::Read
+        self.claims == ClaimsTrust::Read
     }
 
-    fn claims(&self, credentials: &Credentials) -> Option<Unverified> {
+    fn claims(&self, credentials: &Credentials) -> Option<UnverifiedClaims> {
         match credentials.scheme() {
-            Scheme::Bearer(token) if self.reads_claims() => Some(Unverified::read(token)),
+            CredentialScheme::Bearer(token) if self.reads_claims() => {
+                Some(UnverifiedClaims::read(token))
+            }
             _ => None,
         }
     }
@@ -183,12 +185,12 @@ impl Used {
         Some(self.fingerprints.of(&[header.as_bytes()]))
     }
 
-    async fn known(&self, credentials: &Credentials) -> Option<Arc<Mutex<Uses>>> {
+    async fn known(&self, credentials: &Credentials) -> Option<Arc<Mutex<LoginHistory>>> {
         self.logins.get(&self.login(credentials)?).await
     }
 }
 
-fn uses(known: &Mutex<Uses>) -> MutexGuard<'_, Uses> {
+fn uses(known: &Mutex<LoginHistory>) -> MutexGuard<'_, LoginHistory> {
     // No code panics while it holds this lock, and each change is whole in itself.
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }

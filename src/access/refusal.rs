@@ -2,16 +2,16 @@
 
 use tokio::time::Instant;
 
-use super::challenged::Challenged;
-use super::credentials::Scheme;
-use super::unverified::{Mention, Unverified};
-use super::{Credentials, Wish};
+use super::challenged::RecentChallenges;
+use super::credentials::CredentialScheme;
+use super::unverified::{ScopeMention, UnverifiedClaims};
+use super::{AuthRequest, Credentials};
 use crate::memory::{Fingerprint, Fingerprints, NoRandomness};
 use crate::oci::RepositoryName;
 
 /// How a refusal goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Denial {
     /// The registry's own answer tells the client what it lacks; where a fingerprint is given,
     /// the client may be missing no more than a scope, and the challenge is remembered by it.
     AsItCame(Option<Fingerprint>),
@@ -23,25 +23,25 @@ pub enum Refusal {
 ///
 /// Only who shows a token that was verified, here or by the registry, learns what its subject
 /// asked before: a stranger could write anybody's name into one.
-pub(super) fn word(wish: &Wish<'_>, is_verified: bool) -> Refusal {
+pub(super) fn word(wish: &AuthRequest<'_>, is_verified: bool) -> Denial {
     let token = match wish.credentials.scheme() {
-        Scheme::None => return Refusal::AsItCame(None),
-        Scheme::Basic(_) | Scheme::Other => return Refusal::SourceDenied,
-        Scheme::Bearer(token) => token,
+        CredentialScheme::None => return Denial::AsItCame(None),
+        CredentialScheme::Basic(_) | CredentialScheme::Other => return Denial::SourceDenied,
+        CredentialScheme::Bearer(token) => token,
     };
-    let claims = Unverified::read(token);
+    let claims = UnverifiedClaims::read(token);
     match claims.mention(wish.source) {
-        Mention::WithoutPull => Refusal::SourceDenied,
+        ScopeMention::WithoutPull => Denial::SourceDenied,
         // Pull is there, so something else is wrong: expired, or no push on the target.
-        Mention::WithPull => Refusal::AsItCame(None),
-        Mention::Absent => {
+        ScopeMention::WithPull => Denial::AsItCame(None),
+        ScopeMention::Absent => {
             let subject = claims.subject.filter(|subject| !subject.is_empty());
             let subject = subject.as_deref().unwrap_or(token);
             let challenge = wish.question("challenge", subject.as_bytes());
             if is_verified && wish.challenged.contains(&challenge) {
-                Refusal::SourceDenied
+                Denial::SourceDenied
             } else {
-                Refusal::AsItCame(Some(challenge))
+                Denial::AsItCame(Some(challenge))
             }
         }
     }
@@ -49,19 +49,19 @@ pub(super) fn word(wish: &Wish<'_>, is_verified: bool) -> Refusal {
 
 /// Words refusals of a registry that decides everything itself.
 #[derive(Debug)]
-pub struct Refusals {
-    challenged: Challenged,
+pub struct Denials {
+    challenged: RecentChallenges,
     fingerprints: Fingerprints,
 }
 
-impl Refusals {
+impl Denials {
     /// Remembers nothing yet.
     ///
     /// # Errors
     /// [`NoRandomness`]
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
-            challenged: Challenged::default(),
+            challenged: RecentChallenges::default(),
             fingerprints: Fingerprints::new()?,
         })
     }
@@ -74,8 +74,8 @@ impl Refusals {
         source: &RepositoryName,
         credentials: &Credentials,
         is_verified: bool,
-    ) -> Refusal {
-        let wish = Wish {
+    ) -> Denial {
+        let wish = AuthRequest {
             target,
             source,
             credentials,

@@ -18,7 +18,7 @@ const MAX_LENGTH: usize = 64 * 1024;
 
 /// The claims that matter here.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Unverified {
+pub(crate) struct UnverifiedClaims {
     #[serde(default, rename = "sub")]
     pub subject: Option<String>,
     /// Seconds since 1970.
@@ -28,11 +28,11 @@ pub(crate) struct Unverified {
     #[serde(default, rename = "iat")]
     issued: Option<f64>,
     #[serde(default)]
-    access: Option<Vec<Entry>>,
+    access: Option<Vec<UnverifiedEntry>>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Entry {
+struct UnverifiedEntry {
     #[serde(default, rename = "type")]
     kind: String,
     #[serde(default)]
@@ -43,7 +43,7 @@ struct Entry {
 
 /// What a token says about pulling from a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mention {
+pub(super) enum ScopeMention {
     /// Nothing: the client did not ask for the scope.
     Absent,
     /// The repository is listed, pull is not: the client asked and did not get it.
@@ -52,7 +52,7 @@ pub(super) enum Mention {
     WithPull,
 }
 
-impl Unverified {
+impl UnverifiedClaims {
     /// Reads what can be read; what cannot is as if it were not there.
     pub fn read(token: &str) -> Self {
         let payload = token.trim().split('.').nth(1).unwrap_or_default();
@@ -80,7 +80,7 @@ impl Unverified {
 
     /// Whether an action on a resource is listed.
     pub fn lists(&self, kind: &str, name: &str, action: &str) -> bool {
-        let is_its = |entry: &&Entry| entry.kind == kind && entry.name == name;
+        let is_its = |entry: &&UnverifiedEntry| entry.kind == kind && entry.name == name;
         let mut entries = self.access.iter().flatten().filter(is_its);
         entries.any(|entry| {
             entry
@@ -94,14 +94,14 @@ impl Unverified {
     /// Repositories from which pull is listed.
     pub fn pulls(&self) -> HashSet<String> {
         let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
-        let is_its = |entry: &&Entry| {
+        let is_its = |entry: &&UnverifiedEntry| {
             entry.kind == "repository" && entry.actions.iter().flatten().any(pulls)
         };
         let entries = self.access.iter().flatten().filter(is_its);
         entries.map(|entry| entry.name.clone()).collect()
     }
 
-    pub(super) fn mention(&self, repository: &RepositoryName) -> Mention {
+    pub(super) fn mention(&self, repository: &RepositoryName) -> ScopeMention {
         let mut entries = self
             .access
             .iter()
@@ -109,13 +109,13 @@ impl Unverified {
             .filter(|entry| entry.kind == "repository" && entry.name == repository.as_str())
             .peekable();
         if entries.peek().is_none() {
-            return Mention::Absent;
+            return ScopeMention::Absent;
         }
         let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
         if entries.any(|entry| entry.actions.iter().flatten().any(pulls)) {
-            Mention::WithPull
+            ScopeMention::WithPull
         } else {
-            Mention::WithoutPull
+            ScopeMention::WithoutPull
         }
     }
 }
@@ -132,38 +132,39 @@ mod tests {
     fn a_source_is_mentioned_with_or_without_pull_or_not_at_all() {
         let source = RepositoryName::parse("team/src").unwrap();
         for (access, mention) in [
-            ("[]", Mention::Absent),
-            ("null", Mention::Absent),
+            ("[]", ScopeMention::Absent),
+            ("null", ScopeMention::Absent),
             (
                 r#"[{"type":"repository","name":"team/src2","actions":["pull"]}]"#,
-                Mention::Absent,
+                ScopeMention::Absent,
             ),
             (
                 r#"[{"type":"registry","name":"team/src","actions":["pull"]}]"#,
-                Mention::Absent,
+                ScopeMention::Absent,
             ),
             (
                 r#"[{"type":"repository","name":"team/src","actions":[]}]"#,
-                Mention::WithoutPull,
+                ScopeMention::WithoutPull,
             ),
             (
                 r#"[{"type":"repository","name":"team/src","actions":null}]"#,
-                Mention::WithoutPull,
+                ScopeMention::WithoutPull,
             ),
             (
                 r#"[{"type":"repository","name":"team/src","actions":["push"]}]"#,
-                Mention::WithoutPull,
+                ScopeMention::WithoutPull,
             ),
             (
                 r#"[{"type":"repository","name":"team/src","actions":["*"]}]"#,
-                Mention::WithPull,
+                ScopeMention::WithPull,
             ),
             (
                 r#"[{"type":"repository","name":"team/src","actions":["push"]},{"type":"repository","name":"team/src","actions":["pull"]}]"#,
-                Mention::WithPull,
+                ScopeMention::WithPull,
             ),
         ] {
-            let claims = Unverified::read(&token(&format!(r#"{{"sub":"a","access":{access}}}"#)));
+            let claims =
+                UnverifiedClaims::read(&token(&format!(r#"{{"sub":"a","access":{access}}}"#)));
             assert_eq!(claims.mention(&source), mention, "{access}");
             assert_eq!(claims.subject.as_deref(), Some("a"));
         }
@@ -173,7 +174,7 @@ mod tests {
     fn a_token_lives_until_its_end() {
         let lifetime = |exp: &str| {
             let token = token(&format!(r#"{{"sub":"a","exp":{exp}}}"#));
-            Unverified::read(&token).lifetime()
+            UnverifiedClaims::read(&token).lifetime()
         };
         assert_eq!(lifetime("null"), None);
         assert_eq!(lifetime("1000000000"), Some(Duration::ZERO));
@@ -193,8 +194,8 @@ mod tests {
             &token("not json"),
             &token("[]"),
         ] {
-            let claims = Unverified::read(text);
-            assert_eq!(claims.mention(&source), Mention::Absent);
+            let claims = UnverifiedClaims::read(text);
+            assert_eq!(claims.mention(&source), ScopeMention::Absent);
             assert_eq!(claims.subject, None);
         }
     }

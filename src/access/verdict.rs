@@ -1,17 +1,17 @@
 //! What becomes of a wish.
 
-use super::{Grant, Refusal};
+use super::{Denial, Grant};
 use crate::outcome::Reason;
 
 /// What is known about one caller's right to one mount.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum AuthDecision {
     /// The caller may.
     Granted(Grant),
     /// The caller showed no credentials.
     NoCredentials,
     /// The caller may not, as far as these credentials go.
-    Refused(Refusal),
+    Refused(Denial),
     /// The registry takes no writes.
     ReadOnly,
     /// The registry refused what is allowed here.
@@ -24,7 +24,7 @@ pub enum Verdict {
     Overloaded,
 }
 
-impl Verdict {
+impl AuthDecision {
     /// Why nothing is mounted.
     #[must_use]
     pub fn reason(&self) -> Reason {

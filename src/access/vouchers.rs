@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::validity::Validity;
+use super::validity::Lease;
 use crate::memory::Fingerprint;
-use crate::upstream::{Standing, Ticket};
+use crate::upstream::{Observation, RegistryState};
 
 /// How long the registry decides itself about a voucher that it has refused.
 const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(60);
@@ -21,18 +21,18 @@ const BOUND: usize = 16 * 1024;
 
 /// What the registry said of vouchers.
 #[derive(Debug)]
-pub(super) struct Vouchers {
-    said: DashMap<Fingerprint, Said>,
+pub(super) struct UpstreamConfirmations {
+    said: DashMap<Fingerprint, Confirmation>,
     yes_counts_for: Duration,
 }
 
 #[derive(Debug)]
-enum Said {
-    Yes(Validity),
+enum Confirmation {
+    Yes(Lease),
     No(Instant),
 }
 
-impl Said {
+impl Confirmation {
     fn is_fresh(&self, yes_counts_for: Duration) -> bool {
         match self {
             Self::Yes(validity) => validity.age() < yes_counts_for,
@@ -41,7 +41,7 @@ impl Said {
     }
 }
 
-impl Vouchers {
+impl UpstreamConfirmations {
     /// A yes counts for so long, and no longer than the registry stays the same.
     pub fn new(yes_counts_for: Duration) -> Self {
         Self {
@@ -51,10 +51,10 @@ impl Vouchers {
     }
 
     /// The registry's yes, as far as one is known.
-    pub fn yes(&self, voucher: &Fingerprint, standing: &Standing) -> Option<Validity> {
+    pub fn yes(&self, voucher: &Fingerprint, standing: &RegistryState) -> Option<Lease> {
         let said = self.said.get(voucher)?;
         match &*said {
-            Said::Yes(validity) if said.is_fresh(self.yes_counts_for) => {
+            Confirmation::Yes(validity) if said.is_fresh(self.yes_counts_for) => {
                 validity.will_hold(standing).then(|| validity.clone())
             }
             _ => None,
@@ -64,26 +64,30 @@ impl Vouchers {
     /// Whether the registry refused so lately that it decides itself.
     pub fn is_in_dispute(&self, voucher: &Fingerprint) -> bool {
         let said = self.said.get(voucher);
-        said.is_some_and(|said| matches!(*said, Said::No(_)) && said.is_fresh(self.yes_counts_for))
+        said.is_some_and(|said| {
+            matches!(*said, Confirmation::No(_)) && said.is_fresh(self.yes_counts_for)
+        })
     }
 
     /// The registry said yes to a question from after `ticket`; `None` where that does not count.
-    pub fn confirmed(&self, voucher: Fingerprint, ticket: Ticket) -> Option<Validity> {
-        let validity = Validity::new(ticket, self.yes_counts_for);
+    pub fn confirmed(&self, voucher: Fingerprint, ticket: Observation) -> Option<Lease> {
+        let validity = Lease::new(ticket, self.yes_counts_for);
         self.make_room();
         let has_room = self.said.len() < BOUND;
         match self.said.entry(voucher) {
             // It was refused meanwhile, or a short while ago.
             Entry::Occupied(said)
-                if matches!(said.get(), Said::No(_))
+                if matches!(said.get(), Confirmation::No(_))
                     && said.get().is_fresh(self.yes_counts_for) =>
             {
                 return None;
             }
             Entry::Occupied(mut said) => {
-                drop(said.insert(Said::Yes(validity.clone())));
+                drop(said.insert(Confirmation::Yes(validity.clone())));
             }
-            Entry::Vacant(place) if has_room => drop(place.insert(Said::Yes(validity.clone()))),
+            Entry::Vacant(place) if has_room => {
+                drop(place.insert(Confirmation::Yes(validity.clone())))
+            }
             Entry::Vacant(_) => {}
         }
         Some(validity)
@@ -91,12 +95,12 @@ impl Vouchers {
 
     /// There is doubt about a yes: neither grants that rest on it nor new ones may use it.
     pub fn forget_yes(&self, voucher: &Fingerprint) {
-        let is_yes = |said: &Said| match said {
-            Said::Yes(validity) => {
+        let is_yes = |said: &Confirmation| match said {
+            Confirmation::Yes(validity) => {
                 validity.withdraw();
                 true
             }
-            Said::No(_) => false,
+            Confirmation::No(_) => false,
         };
         self.said.remove_if(voucher, |_, said| is_yes(said));
     }
@@ -107,7 +111,7 @@ impl Vouchers {
         self.make_room();
         let is_news = !self.is_in_dispute(&voucher);
         if self.said.len() < BOUND || self.said.contains_key(&voucher) {
-            self.said.insert(voucher, Said::No(Instant::now()));
+            self.said.insert(voucher, Confirmation::No(Instant::now()));
         }
         is_news
     }
@@ -127,9 +131,13 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(10);
 
-    fn fresh() -> (Vouchers, Standing, Fingerprint) {
+    fn fresh() -> (UpstreamConfirmations, RegistryState, Fingerprint) {
         let voucher = Fingerprints::new().unwrap().of(&[b"voucher"]);
-        (Vouchers::new(TTL), Standing::default(), voucher)
+        (
+            UpstreamConfirmations::new(TTL),
+            RegistryState::default(),
+            voucher,
+        )
     }
 
     #[test]
@@ -163,7 +171,7 @@ mod tests {
         assert!(vouchers.confirmed(voucher, ticket).is_none());
         assert!(vouchers.yes(&voucher, &standing).is_none());
         let long_ago = Instant::now().checked_sub(REFUSAL_COUNTS_FOR).unwrap();
-        vouchers.said.insert(voucher, Said::No(long_ago));
+        vouchers.said.insert(voucher, Confirmation::No(long_ago));
         assert!(!vouchers.is_in_dispute(&voucher));
         assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
         assert!(vouchers.yes(&voucher, &standing).is_some());

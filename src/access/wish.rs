@@ -2,23 +2,23 @@
 
 use tokio::time::Instant;
 
-use super::challenged::Challenged;
-use super::validity::Validity;
+use super::challenged::RecentChallenges;
+use super::validity::Lease;
 use super::{Basis, Credentials, Grant};
 use crate::memory::{Fingerprint, Fingerprints};
 use crate::oci::RepositoryName;
 
 /// One caller's wish, and what is needed to judge it.
-pub(super) struct Wish<'a> {
+pub(super) struct AuthRequest<'a> {
     pub target: &'a RepositoryName,
     pub source: &'a RepositoryName,
     pub credentials: &'a Credentials,
-    pub challenged: &'a Challenged,
+    pub challenged: &'a RecentChallenges,
     pub fingerprints: &'a Fingerprints,
     pub deadline: Instant,
 }
 
-impl Wish<'_> {
+impl AuthRequest<'_> {
     /// By which an answer to this wish is remembered, for somebody and some purpose.
     pub fn question(&self, purpose: &str, who: &[u8]) -> Fingerprint {
         let repositories = [
@@ -29,7 +29,7 @@ impl Wish<'_> {
             .of(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
     }
 
-    pub fn grant(&self, user: Option<String>, basis: Basis, validity: Validity) -> Grant {
+    pub fn grant(&self, user: Option<String>, basis: Basis, validity: Lease) -> Grant {
         Grant::new(self.target, self.source, user, basis, validity)
     }
 }

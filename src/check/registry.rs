@@ -9,7 +9,7 @@ use super::Findings;
 use crate::access::check_files;
 use crate::config::{Access, AccessMode, Distribution, Upstream};
 use crate::metrics::Metrics;
-use crate::upstream::{Ask, Base, BaseAnswer, UpstreamTls, version_mismatch};
+use crate::upstream::{ApiProbe, ApiProbeResult, UpstreamClient, UpstreamTls, version_mismatch};
 
 /// How long the registry may take for its answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -45,41 +45,41 @@ pub(super) async fn check_upstream(
     if upstream.client_certificate.is_some() {
         findings.good("certificate and key for the registry fit each other");
     }
-    let ask = Ask::new(upstream, tls, metrics);
-    let Base { answer, version } = ask.base(Instant::now() + LIMIT).await;
+    let ask = UpstreamClient::new(upstream, tls, metrics);
+    let ApiProbe { answer, version } = ask.base(Instant::now() + LIMIT).await;
     let mismatch = distribution.and_then(|it| version_mismatch(it.version, version));
     if let Some(mismatch) = mismatch {
         findings.note(mismatch);
     }
     match (answer, mode) {
-        (BaseAnswer::Open, Some(AccessMode::None)) => {
+        (ApiProbeResult::Open, Some(AccessMode::None)) => {
             findings.good(format!("the registry at {url} answers and has no access control"));
         }
-        (BaseAnswer::Open, Some(AccessMode::Token(_) | AccessMode::Htpasswd(_))) => findings.fault(format!(
+        (ApiProbeResult::Open, Some(AccessMode::Token(_) | AccessMode::Htpasswd(_))) => findings.fault(format!(
             "the registry at {url} answers everybody, but access.mode says that it has access control: \
              if it has none, set access.mode to none"
         )),
-        (BaseAnswer::Open, Some(AccessMode::Upstream)) => findings.note(format!(
+        (ApiProbeResult::Open, Some(AccessMode::Upstream)) => findings.note(format!(
             "the registry at {url} answers everybody: mounts without credentials are left to it; \
              if it has no access control at all, set access.mode to none"
         )),
         (
-            BaseAnswer::Challenge,
+            ApiProbeResult::Challenge,
             None | Some(AccessMode::Upstream | AccessMode::Token(_) | AccessMode::Htpasswd(_)),
         ) => findings.good(format!(
             "the registry at {url} answers and asks for credentials"
         )),
-        (BaseAnswer::Challenge, Some(AccessMode::None)) => findings.fault(format!(
+        (ApiProbeResult::Challenge, Some(AccessMode::None)) => findings.fault(format!(
             "access.mode is none, but the registry at {url} asks for credentials: set access.mode to upstream"
         )),
-        (BaseAnswer::Open, None) => {
+        (ApiProbeResult::Open, None) => {
             findings.good(format!("the registry at {url} answers everybody"));
         }
-        (BaseAnswer::Strange(status), _) => findings.fault(format!(
+        (ApiProbeResult::Strange(status), _) => findings.fault(format!(
             "the registry at {url} answers {status} at {}v2/: is this a registry, and is upstream.prefix its http.prefix?",
             upstream.prefix
         )),
-        (BaseAnswer::Unreachable(reason), _) => findings.fault(format!(
+        (ApiProbeResult::Unreachable(reason), _) => findings.fault(format!(
             "the registry at {url} cannot be reached ({reason}): {}",
             advice(&reason)
         )),

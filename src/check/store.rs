@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Findings, volume};
 use crate::config::Store;
-use crate::relay::Artifacts;
+use crate::relay::ArtifactStore;
 use crate::store::{check_owner, prove_writable};
 
 pub(super) fn check_store(root: &Path, findings: &mut Findings) {
@@ -38,7 +38,7 @@ pub(super) fn tell_of_verify(store: &Store, findings: &mut Findings) {
 }
 
 pub(super) fn check_artifacts(root: &Path, findings: &mut Findings) {
-    match Artifacts::open(root) {
+    match ArtifactStore::open(root) {
         Ok(_) => findings.good(format!(
             "Pulp's artifacts below {} are readable",
             root.display()

@@ -22,64 +22,64 @@ pub struct Overrides {
 
 /// How a variable's text becomes a value of its setting.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ScalarKind {
     Text,
     Flag,
     Number,
 }
 
 /// Every scalar setting. A test holds this list against the file's shape.
-const SCALARS: &[(&str, Kind)] = &[
-    ("listen.address", Kind::Text),
-    ("listen.header_timeout", Kind::Text),
-    ("listen.http2", Kind::Flag),
-    ("listen.h2c", Kind::Flag),
-    ("listen.tls.certificate", Kind::Text),
-    ("listen.tls.key", Kind::Text),
-    ("admin.address", Kind::Text),
-    ("upstream.url", Kind::Text),
-    ("upstream.kind", Kind::Text),
-    ("upstream.version", Kind::Number),
-    ("upstream.ca_certificate", Kind::Text),
-    ("upstream.client_certificate", Kind::Text),
-    ("upstream.client_key", Kind::Text),
-    ("upstream.external_url", Kind::Text),
-    ("upstream.relative_urls", Kind::Flag),
-    ("upstream.prefix", Kind::Text),
-    ("upstream.timeouts.connect", Kind::Text),
-    ("upstream.timeouts.read", Kind::Text),
-    ("upstream.timeouts.write", Kind::Text),
-    ("upstream.timeouts.idle", Kind::Text),
-    ("store.filesystem.rootdirectory", Kind::Text),
-    ("store.artifacts.rootdirectory", Kind::Text),
-    ("store.artifacts.max_size", Kind::Text),
-    ("store.artifacts.concurrency", Kind::Number),
-    ("store.artifacts.deadline", Kind::Text),
-    ("store.durability", Kind::Text),
-    ("store.verify", Kind::Text),
-    ("store.verify_rate", Kind::Text),
-    ("access.mode", Kind::Text),
-    ("access.decision_ttl", Kind::Text),
-    ("access.token.issuer", Kind::Text),
-    ("access.token.service", Kind::Text),
-    ("access.token.rootcertbundle", Kind::Text),
-    ("access.token.jwks", Kind::Text),
-    ("access.htpasswd.path", Kind::Text),
-    ("mount.source_denied", Kind::Text),
-    ("mount.time_budget", Kind::Text),
-    ("mount.dry_run", Kind::Flag),
-    ("discovery.enabled", Kind::Flag),
-    ("discovery.on_head", Kind::Flag),
-    ("discovery.new_repositories", Kind::Flag),
-    ("discovery.sources", Kind::Text),
-    ("discovery.widen_scopes", Kind::Flag),
-    ("token_endpoint.path", Kind::Text),
-    ("token_endpoint.cache.enabled", Kind::Flag),
-    ("token_endpoint.cache.ttl", Kind::Text),
-    ("shutdown.drain_delay", Kind::Text),
-    ("shutdown.timeout", Kind::Text),
-    ("log.level", Kind::Text),
-    ("log.format", Kind::Text),
+const SCALARS: &[(&str, ScalarKind)] = &[
+    ("listen.address", ScalarKind::Text),
+    ("listen.header_timeout", ScalarKind::Text),
+    ("listen.http2", ScalarKind::Flag),
+    ("listen.h2c", ScalarKind::Flag),
+    ("listen.tls.certificate", ScalarKind::Text),
+    ("listen.tls.key", ScalarKind::Text),
+    ("admin.address", ScalarKind::Text),
+    ("upstream.url", ScalarKind::Text),
+    ("upstream.kind", ScalarKind::Text),
+    ("upstream.version", ScalarKind::Number),
+    ("upstream.ca_certificate", ScalarKind::Text),
+    ("upstream.client_certificate", ScalarKind::Text),
+    ("upstream.client_key", ScalarKind::Text),
+    ("upstream.external_url", ScalarKind::Text),
+    ("upstream.relative_urls", ScalarKind::Flag),
+    ("upstream.prefix", ScalarKind::Text),
+    ("upstream.timeouts.connect", ScalarKind::Text),
+    ("upstream.timeouts.read", ScalarKind::Text),
+    ("upstream.timeouts.write", ScalarKind::Text),
+    ("upstream.timeouts.idle", ScalarKind::Text),
+    ("store.filesystem.rootdirectory", ScalarKind::Text),
+    ("store.artifacts.rootdirectory", ScalarKind::Text),
+    ("store.artifacts.max_size", ScalarKind::Text),
+    ("store.artifacts.concurrency", ScalarKind::Number),
+    ("store.artifacts.deadline", ScalarKind::Text),
+    ("store.durability", ScalarKind::Text),
+    ("store.verify", ScalarKind::Text),
+    ("store.verify_rate", ScalarKind::Text),
+    ("access.mode", ScalarKind::Text),
+    ("access.decision_ttl", ScalarKind::Text),
+    ("access.token.issuer", ScalarKind::Text),
+    ("access.token.service", ScalarKind::Text),
+    ("access.token.rootcertbundle", ScalarKind::Text),
+    ("access.token.jwks", ScalarKind::Text),
+    ("access.htpasswd.path", ScalarKind::Text),
+    ("mount.source_denied", ScalarKind::Text),
+    ("mount.time_budget", ScalarKind::Text),
+    ("mount.dry_run", ScalarKind::Flag),
+    ("discovery.enabled", ScalarKind::Flag),
+    ("discovery.on_head", ScalarKind::Flag),
+    ("discovery.new_repositories", ScalarKind::Flag),
+    ("discovery.sources", ScalarKind::Text),
+    ("discovery.widen_scopes", ScalarKind::Flag),
+    ("token_endpoint.path", ScalarKind::Text),
+    ("token_endpoint.cache.enabled", ScalarKind::Flag),
+    ("token_endpoint.cache.ttl", ScalarKind::Text),
+    ("shutdown.drain_delay", ScalarKind::Text),
+    ("shutdown.timeout", ScalarKind::Text),
+    ("log.level", ScalarKind::Text),
+    ("log.format", ScalarKind::Text),
 ];
 
 /// Parses the file's text and lays environment and flags over it.
@@ -122,7 +122,7 @@ pub(super) fn overlay(
     Ok((file, warnings))
 }
 
-fn scalar_for(variable: &str) -> Option<(&'static str, Kind)> {
+fn scalar_for(variable: &str) -> Option<(&'static str, ScalarKind)> {
     SCALARS
         .iter()
         .find(|(path, _)| variable_for(path) == variable)
@@ -133,22 +133,22 @@ fn variable_for(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
-fn value_of(variable: &str, kind: Kind, text: String) -> Result<Value, ConfigError> {
+fn value_of(variable: &str, kind: ScalarKind, text: String) -> Result<Value, ConfigError> {
     let wrong = |expected: &str| ConfigError::Environment {
         variable: variable.to_owned(),
         cause: format!("{text:?} is not {expected}"),
     };
     match kind {
-        Kind::Flag => match text.as_str() {
+        ScalarKind::Flag => match text.as_str() {
             "true" => Ok(Value::Bool(true)),
             "false" => Ok(Value::Bool(false)),
             _ => Err(wrong("true or false")),
         },
-        Kind::Number => match text.parse::<u32>() {
+        ScalarKind::Number => match text.parse::<u32>() {
             Ok(number) => Ok(Value::Number(number.into())),
             Err(_) => Err(wrong("a whole number")),
         },
-        Kind::Text => Ok(Value::String(text)),
+        ScalarKind::Text => Ok(Value::String(text)),
     }
 }
 

@@ -9,16 +9,16 @@ use crate::oci::RepositoryName;
 const MOST: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(super) struct Active(Mutex<Uses>);
+pub(super) struct RecentRepositories(Mutex<RepositoryUse>);
 
 /// When each was used, by a count of all uses.
 #[derive(Debug, Default)]
-struct Uses {
+struct RepositoryUse {
     count: u64,
     last: HashMap<RepositoryName, u64>,
 }
 
-impl Active {
+impl RecentRepositories {
     pub fn note(&self, repository: &RepositoryName) {
         // No code panics while it holds this lock, and each change is whole in itself.
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_last_used_come_first() {
-        let active = Active::default();
+        let active = RecentRepositories::default();
         for number in [1, 2, 3, 1] {
             active.note(&name(number));
         }
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded_and_keeps_the_last() {
-        let active = Active::default();
+        let active = RecentRepositories::default();
         for number in 0..3 * MOST {
             active.note(&name(number));
         }

@@ -1,7 +1,7 @@
 //! Which holders are suggested to whom, and in which order.
 
-use super::index::Name;
-use crate::access::Pullable;
+use super::index::SharedName;
+use crate::access::PullScope;
 use crate::config::Discovery;
 use crate::oci::RepositoryName;
 
@@ -11,7 +11,7 @@ pub(super) const MOST: usize = 8;
 /// Whether a repository that is declared shared may be tried for a caller who is not known to
 /// pull it otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shared {
+pub enum SharedSources {
     /// Yes: the declaration counts, or the registry itself decides by who the caller is.
     IsEnough,
     /// No: the registry looks at the token alone.
@@ -23,15 +23,15 @@ pub enum Shared {
 pub(super) fn pick(
     settings: &Discovery,
     target: &RepositoryName,
-    holders: &[Name],
-    (pullable, trust): (&Pullable, Shared),
+    holders: &[SharedName],
+    (pullable, trust): (&PullScope, SharedSources),
 ) -> Vec<RepositoryName> {
     let (mut near, mut shared, mut far) = (Vec::new(), Vec::new(), Vec::new());
     for holder in holders {
         let is_shared = settings.shared.matches(holder);
         let is_near = holder.is_beside(target);
         let is_allowed = settings.allows(target, holder);
-        let may_try = pullable.includes(holder) || is_shared && trust == Shared::IsEnough;
+        let may_try = pullable.includes(holder) || is_shared && trust == SharedSources::IsEnough;
         if **holder == *target || !is_allowed || !may_try {
             continue;
         }
@@ -56,11 +56,15 @@ mod tests {
     use crate::oci::Patterns;
     use std::sync::Arc;
 
-    fn picked(sources: Sources, pullable: &Pullable, holders: &[&str]) -> Vec<String> {
-        picked_with(sources, (pullable, Shared::IsEnough), holders)
+    fn picked(sources: Sources, pullable: &PullScope, holders: &[&str]) -> Vec<String> {
+        picked_with(sources, (pullable, SharedSources::IsEnough), holders)
     }
 
-    fn picked_with(sources: Sources, rights: (&Pullable, Shared), holders: &[&str]) -> Vec<String> {
+    fn picked_with(
+        sources: Sources,
+        rights: (&PullScope, SharedSources),
+        holders: &[&str],
+    ) -> Vec<String> {
         let settings = Discovery {
             on_head: true,
             new_repositories: true,
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_operators_word_decides_from_where() {
-        let all = Pullable::Everything;
+        let all = PullScope::Everything;
         assert_eq!(picked(Sources::Shared, &all, HOLDERS), ["base/os"]);
         assert_eq!(
             picked(Sources::Namespace, &all, HOLDERS),
@@ -96,14 +100,14 @@ mod tests {
 
     #[test]
     fn what_a_caller_may_not_pull_is_not_tried() {
-        let some = Pullable::these(["other/x"]);
+        let some = PullScope::these(["other/x"]);
         assert_eq!(picked(Sources::Any, &some, HOLDERS), ["base/os", "other/x"]);
-        let none = Pullable::these([]);
+        let none = PullScope::these([]);
         assert_eq!(picked(Sources::Any, &none, HOLDERS), ["base/os"]);
         assert!(picked(Sources::Any, &none, &["other/x", "team/lib"]).is_empty());
-        let named = (&none, Shared::MustBeNamed);
+        let named = (&none, SharedSources::MustBeNamed);
         assert!(picked_with(Sources::Any, named, HOLDERS).is_empty());
-        let named = (&some, Shared::MustBeNamed);
+        let named = (&some, SharedSources::MustBeNamed);
         assert_eq!(picked_with(Sources::Any, named, HOLDERS), ["other/x"]);
     }
 
@@ -112,7 +116,7 @@ mod tests {
         let names: Vec<_> = (0..20).map(|n| format!("far/{n}")).collect();
         let mut holders: Vec<&str> = names.iter().map(String::as_str).collect();
         holders.extend(["base/one", "team/last"]);
-        let picked = picked(Sources::Any, &Pullable::Everything, &holders);
+        let picked = picked(Sources::Any, &PullScope::Everything, &holders);
         assert_eq!(picked.len(), 8);
         assert_eq!(picked[..3], ["team/last", "base/one", "far/0"]);
     }

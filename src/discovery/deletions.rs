@@ -16,33 +16,33 @@ const BOUND: usize = 64 * 1024;
 /// the bound the oldest are forgotten, and nobody else's layers are barred.
 const UNANSWERED: usize = 16 * 1024;
 
-type Layer = (RepositoryName, [u8; 32]);
+type LayerKey = (RepositoryName, [u8; 32]);
 
 /// Remembers deletions, each from before the registry hears of it.
 #[derive(Debug, Default)]
-pub(super) struct Deletions {
+pub(super) struct Tombstones {
     /// How many deletions of a layer are on their way.
-    pending: DashMap<Layer, usize>,
+    pending: DashMap<LayerKey, usize>,
     /// What the registry said that it has deleted, and when.
-    done: DashMap<Layer, Instant>,
+    done: DashMap<LayerKey, Instant>,
     /// Everything is barred until then.
     full_until: Mutex<Option<Instant>>,
     /// What it may have deleted: nobody heard its answer.
-    unanswered: Mutex<Unanswered>,
+    unanswered: Mutex<PendingDeletes>,
 }
 
 /// The last deletions without an answer, in their order.
 #[derive(Debug, Default)]
-struct Unanswered {
-    order: VecDeque<(Layer, Instant)>,
-    last: HashMap<Layer, Instant>,
+struct PendingDeletes {
+    order: VecDeque<(LayerKey, Instant)>,
+    last: HashMap<LayerKey, Instant>,
 }
 
 /// A deletion that is on its way. Dropped without an answer, it counts as one that was done.
 #[derive(Debug)]
-pub struct Deletion {
-    all: Arc<Deletions>,
-    layer: Layer,
+pub struct PendingDelete {
+    all: Arc<Tombstones>,
+    layer: LayerKey,
     end: End,
 }
 
@@ -53,8 +53,8 @@ enum End {
     Refused,
 }
 
-impl Unanswered {
-    fn add(&mut self, layer: Layer) {
+impl PendingDeletes {
+    fn add(&mut self, layer: LayerKey) {
         let now = Instant::now();
         self.order.push_back((layer.clone(), now));
         self.last.insert(layer, now);
@@ -73,11 +73,11 @@ fn is_young(since: Instant) -> bool {
     since.elapsed() < BARRED_FOR
 }
 
-impl Deletions {
-    pub fn begin(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> Deletion {
+impl Tombstones {
+    pub fn begin(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> PendingDelete {
         let layer = (repository.clone(), digest.bytes());
         *self.pending.entry(layer.clone()).or_default() += 1;
-        Deletion {
+        PendingDelete {
             all: self.clone(),
             layer,
             end: End::Unanswered,
@@ -98,7 +98,7 @@ impl Deletions {
             }
     }
 
-    fn remember(&self, layer: &Layer) {
+    fn remember(&self, layer: &LayerKey) {
         if self.done.len() >= BOUND {
             self.done.retain(|_, since| is_young(*since));
         }
@@ -115,7 +115,7 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Deletion {
+impl PendingDelete {
     /// The registry has deleted the layer.
     pub fn was_done(&mut self) {
         self.end = End::Done;
@@ -127,7 +127,7 @@ impl Deletion {
     }
 }
 
-impl Drop for Deletion {
+impl Drop for PendingDelete {
     fn drop(&mut self) {
         // First what stays, so that the layer is barred without a gap.
         match self.end {

@@ -18,49 +18,49 @@ const ROWS: usize = 64;
 const FEW_NAMES: usize = 1024;
 
 /// A name that is stored once, however many digests it holds.
-pub(super) type Name = Arc<RepositoryName>;
+pub(super) type SharedName = Arc<RepositoryName>;
 
 /// Digests and their holders, bounded by the number of links.
 #[derive(Debug)]
 pub struct Index {
-    links: Cache<[u8; 32], Holders, Links>,
+    links: Cache<[u8; 32], Holders, LinkTable>,
     rows: [Mutex<()>; ROWS],
-    names: Mutex<Names>,
+    names: Mutex<NameTable>,
 }
 
 /// Most layers are one repository's alone.
 #[derive(Debug, Clone)]
 enum Holders {
-    One(Name),
-    Many(Arc<[Name]>),
+    One(SharedName),
+    Many(Arc<[SharedName]>),
 }
 
 /// Counts links.
 #[derive(Debug, Clone)]
-struct Links;
+struct LinkTable;
 
 #[derive(Debug, Default)]
-struct Names {
-    all: HashSet<Name>,
+struct NameTable {
+    all: HashSet<SharedName>,
     /// When to look for names that nobody needs.
     sweep_at: usize,
 }
 
-impl Weighter<[u8; 32], Holders> for Links {
+impl Weighter<[u8; 32], Holders> for LinkTable {
     fn weight(&self, _: &[u8; 32], holders: &Holders) -> u64 {
         holders.all().len() as u64
     }
 }
 
 impl Holders {
-    fn all(&self) -> &[Name] {
+    fn all(&self) -> &[SharedName] {
         match self {
             Self::One(name) => std::slice::from_ref(name),
             Self::Many(names) => names,
         }
     }
 
-    fn of(names: Vec<Name>) -> Option<Self> {
+    fn of(names: Vec<SharedName>) -> Option<Self> {
         match &*names {
             [] => None,
             [name] => Some(Self::One(name.clone())),
@@ -76,7 +76,7 @@ impl Index {
         // Room grows with what is there; this is only where it begins.
         let expected = usize::try_from(most / 16).unwrap_or(usize::MAX);
         Self {
-            links: Cache::with_weighter(expected, most, Links),
+            links: Cache::with_weighter(expected, most, LinkTable),
             rows: std::array::from_fn(|_| Mutex::new(())),
             names: Mutex::default(),
         }
@@ -114,7 +114,7 @@ impl Index {
     }
 
     /// Who holds a digest.
-    pub(super) fn holders(&self, digest: &Digest) -> Vec<Name> {
+    pub(super) fn holders(&self, digest: &Digest) -> Vec<SharedName> {
         let known = self.links.get(&digest.bytes());
         known
             .map(|holders| holders.all().to_vec())
@@ -134,15 +134,15 @@ impl Index {
         row.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn name(&self, repository: &RepositoryName) -> Name {
+    fn name(&self, repository: &RepositoryName) -> SharedName {
         // No code panics while it holds this lock, and each change is whole in itself.
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.get(repository)
     }
 }
 
-impl Names {
-    fn get(&mut self, repository: &RepositoryName) -> Name {
+impl NameTable {
+    fn get(&mut self, repository: &RepositoryName) -> SharedName {
         if let Some(name) = self.all.get(repository) {
             return name.clone();
         }

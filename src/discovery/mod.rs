@@ -14,25 +14,25 @@ mod survey;
 
 use std::sync::Arc;
 
-use crate::access::Pullable;
+use crate::access::PullScope;
 use crate::config;
 use crate::oci::{Digest, RepositoryName};
 
-pub use candidates::Shared;
-pub use deletions::Deletion;
+pub use candidates::SharedSources;
+pub use deletions::PendingDelete;
 pub use index::Index;
-pub use survey::{Survey, survey};
+pub use survey::{StoreScanner, survey};
 
-use active::Active;
-use deletions::Deletions;
+use active::RecentRepositories;
+use deletions::Tombstones;
 
 /// Suggests repositories.
 #[derive(Debug)]
 pub struct Discovery {
     settings: config::Discovery,
     index: Index,
-    deletions: Arc<Deletions>,
-    active: Active,
+    deletions: Arc<Tombstones>,
+    active: RecentRepositories,
 }
 
 impl Discovery {
@@ -43,7 +43,7 @@ impl Discovery {
             settings,
             index: Index::new(index::MOST_LINKS),
             deletions: Arc::default(),
-            active: Active::default(),
+            active: RecentRepositories::default(),
         }
     }
 
@@ -69,7 +69,7 @@ impl Discovery {
     /// those that are declared shared, or that the caller was seen to pull and the operator
     /// allows. Nobody hears the name of another.
     #[must_use]
-    pub fn likely(&self, target: &RepositoryName, pullable: &Pullable) -> Vec<RepositoryName> {
+    pub fn likely(&self, target: &RepositoryName, pullable: &PullScope) -> Vec<RepositoryName> {
         let is_allowed = |name: &RepositoryName| {
             let is_shared = self.settings.shared.matches(name);
             let is_known = pullable.includes(name) && self.settings.allows(target, name);
@@ -87,7 +87,7 @@ impl Discovery {
     ///
     /// From then on no HEAD brings the layer back, and for a while longer if it was deleted.
     #[must_use]
-    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> Deletion {
+    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> PendingDelete {
         self.deletions.begin(repository, digest)
     }
 
@@ -109,7 +109,7 @@ impl Discovery {
         &self,
         target: &RepositoryName,
         digest: &Digest,
-        rights: (&Pullable, Shared),
+        rights: (&PullScope, SharedSources),
     ) -> Vec<RepositoryName> {
         candidates::pick(&self.settings, target, &self.index.holders(digest), rights)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::RepositoryName;
-use crate::store::{Abandoned, Filesystem, Step, StoreError};
+use crate::store::{Filesystem, ScanEvent, StaleTempFiles, StoreError};
 
 /// Folders of layers that are looked into before the others get a turn.
 const AT_A_TIME: u32 = 50;
@@ -25,9 +25,9 @@ const BEAT: Duration = Duration::from_millis(200);
 
 /// A walk that is going on; it ends with this.
 #[derive(Debug)]
-pub struct Survey(Arc<AtomicBool>);
+pub struct StoreScanner(Arc<AtomicBool>);
 
-impl Drop for Survey {
+impl Drop for StoreScanner {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -40,10 +40,10 @@ impl Drop for Survey {
 /// Where the system gives no thread.
 pub fn survey(
     store: Filesystem,
-    abandoned: Abandoned,
+    abandoned: StaleTempFiles,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
-) -> std::io::Result<Survey> {
+) -> std::io::Result<StoreScanner> {
     let is_over = Arc::new(AtomicBool::new(false));
     let mut walker = Walker {
         store,
@@ -56,12 +56,12 @@ pub fn survey(
     };
     let thread = std::thread::Builder::new().name("survey".to_owned());
     thread.spawn(move || walker.run())?;
-    Ok(Survey(is_over))
+    Ok(StoreScanner(is_over))
 }
 
 struct Walker {
     store: Filesystem,
-    abandoned: Abandoned,
+    abandoned: StaleTempFiles,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
     is_over: Arc<AtomicBool>,
@@ -99,12 +99,12 @@ impl Walker {
     /// One walk, or the rest of one; `false` where it did not come to the end.
     fn walk(&mut self) -> Result<bool, StoreError> {
         let (after, abandoned) = (self.after.clone(), self.abandoned);
-        let mut pace = Pace::new();
+        let mut pace = ScanThrottle::new();
         let (discovery, metrics, seen) = (&self.discovery, &self.metrics, &mut self.seen);
         let (is_over, last) = (&self.is_over, &mut self.after);
-        let mut visit = |step: Step<'_>| {
+        let mut visit = |step: ScanEvent<'_>| {
             match step {
-                Step::Link {
+                ScanEvent::Link {
                     repository,
                     digest,
                     is_there,
@@ -116,8 +116,8 @@ impl Walker {
                     }
                     pace.step(seen);
                 }
-                Step::Folder => pace.step(seen),
-                Step::Unreadable(error) => {
+                ScanEvent::Folder => pace.step(seen),
+                ScanEvent::Unreadable(error) => {
                     seen.unreadable += 1;
                     metrics.walked_unreadable();
                     if seen.unreadable == 1 {
@@ -125,7 +125,7 @@ impl Walker {
                     }
                     pace.step(seen);
                 }
-                Step::Repository(repository) => {
+                ScanEvent::Repository(repository) => {
                     seen.repositories += 1;
                     metrics.walked_repository();
                     metrics.index_links(discovery.links());
@@ -177,13 +177,13 @@ impl Walker {
 }
 
 /// Keeps the walk slow, and says now and then how far it is.
-struct Pace {
+struct ScanThrottle {
     steps: u32,
     turn: Instant,
     said: Instant,
 }
 
-impl Pace {
+impl ScanThrottle {
     fn new() -> Self {
         let now = Instant::now();
         Self {

@@ -41,13 +41,13 @@ pub(super) fn reconciled(head: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-struct Scheme {
+struct TargetScheme {
     prefix: &'static [u8],
     /// The port that need not be written.
     port: &'static [u8],
 }
 
-fn scheme(target: &[u8]) -> Option<Scheme> {
+fn scheme(target: &[u8]) -> Option<TargetScheme> {
     let schemes = [
         (&b"http://"[..], &b":80"[..]),
         (&b"https://"[..], &b":443"[..]),
@@ -55,7 +55,7 @@ fn scheme(target: &[u8]) -> Option<Scheme> {
     schemes.into_iter().find_map(|(prefix, port)| {
         let start = target.get(..prefix.len())?;
         let is_it = start.eq_ignore_ascii_case(prefix);
-        is_it.then_some(Scheme { prefix, port })
+        is_it.then_some(TargetScheme { prefix, port })
     })
 }
 

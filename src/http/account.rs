@@ -5,7 +5,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource};
 
 use super::classify::Route;
-use super::context::{Context, MountState};
+use super::context::{MountState, RequestContext};
 use super::failure;
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
@@ -16,7 +16,7 @@ use crate::outcome::{Outcome, Reason};
 const LONGEST_PATH: usize = 512;
 
 /// Counts a mount whose end is known. Whoever has the answer finds it in the metrics.
-pub(super) fn mount(metrics: &Metrics, context: &mut Context) {
+pub(super) fn mount(metrics: &Metrics, context: &mut RequestContext) {
     let Some((outcome, reason)) = end_of_mount(context) else {
         return;
     };
@@ -42,7 +42,7 @@ pub(super) fn request(
     metrics: &Metrics,
     session: &Session,
     error: Option<&Error>,
-    context: &mut Context,
+    context: &mut RequestContext,
 ) {
     mount(metrics, context);
     let status = session.response_written().map(|head| head.status);
@@ -55,7 +55,12 @@ pub(super) fn request(
 }
 
 /// One line, a warning where the registry gave no answer of its own.
-fn log(session: &Session, status: Option<StatusCode>, error: Option<&Error>, context: &Context) {
+fn log(
+    session: &Session,
+    status: Option<StatusCode>,
+    error: Option<&Error>,
+    context: &RequestContext,
+) {
     let head = session.req_header();
     // Without the query, which may hold an upload's state.
     let path: String = head.uri.path().chars().take(LONGEST_PATH).collect();
@@ -102,11 +107,11 @@ fn named(route: &Route) -> Option<(&RepositoryName, Option<&RepositoryName>, &Di
         Route::Mount(mount) => Some((&mount.target, Some(&mount.source), &mount.digest)),
         Route::SourcelessMount { target, digest } => Some((target, None, digest)),
         Route::Blob(blob) => Some((&blob.repository, None, &blob.digest)),
-        Route::OddMount(_) | Route::Upload(_) | Route::Deletion(_) | Route::Other => None,
+        Route::AmbiguousMount(_) | Route::Upload(_) | Route::Deletion(_) | Route::Other => None,
     }
 }
 
-fn end_of_mount(context: &Context) -> Option<(Outcome, Reason)> {
+fn end_of_mount(context: &RequestContext) -> Option<(Outcome, Reason)> {
     match &context.mount {
         MountState::None => None,
         MountState::Done { outcome, .. } => Some((*outcome, Reason::None)),

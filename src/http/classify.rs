@@ -9,7 +9,7 @@ use percent_encoding::percent_decode;
 
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::query::{Pair, is_of, pairs};
+use crate::query::{QueryPair, is_of, pairs};
 
 /// What follows a repository's name in the path of a new upload.
 const UPLOADS: &str = "/blobs/uploads/";
@@ -20,7 +20,7 @@ pub(super) enum Route {
     /// A mount in the plain form.
     Mount(MountRequest),
     /// It names a mount, but not in the plain form.
-    OddMount(Oddity),
+    AmbiguousMount(Ambiguity),
     /// A mount that names no source.
     SourcelessMount {
         /// The repository to link into.
@@ -31,16 +31,16 @@ pub(super) enum Route {
     /// The start or the end of an upload into a repository.
     Upload(RepositoryName),
     /// A layer of a repository is asked for.
-    Blob(Blob),
+    Blob(BlobRequest),
     /// A layer of a repository is deleted.
-    Deletion(Blob),
+    Deletion(BlobRequest),
     /// Anything else.
     Other,
 }
 
 /// A layer of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Blob {
+pub(super) struct BlobRequest {
     /// Whose.
     pub repository: RepositoryName,
     /// Which.
@@ -49,7 +49,7 @@ pub(super) struct Blob {
 
 /// What keeps a request that names a mount from having the plain form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Oddity {
+pub(super) enum Ambiguity {
     /// Words in the query: only the registry can judge them, but its answer may be mended.
     Words,
     /// A body, the path, a header, or the digest of an upload: it may be no mount at all.
@@ -77,7 +77,7 @@ pub(super) fn classify(prefix: &str, target: &[u8], head: &Parts) -> Route {
 fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
     let repository = repository(prefix, path.strip_suffix(UPLOADS));
     let is_key = |name: &'static str| {
-        move |pair: &Result<Pair<'_>, &str>| match pair {
+        move |pair: &Result<QueryPair<'_>, &str>| match pair {
             Ok(pair) => pair.key == name,
             Err(raw) => raw.contains(name) || is_of(raw, name),
         }
@@ -86,12 +86,12 @@ fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
         return repository.map_or(Route::Other, Route::Upload);
     }
     let Some(target) = repository.filter(|_| is_plain(head)) else {
-        return Route::OddMount(Oddity::Form);
+        return Route::AmbiguousMount(Ambiguity::Form);
     };
     if pairs(query).any(|pair| is_key("digest")(&pair)) {
-        return Route::OddMount(Oddity::Form);
+        return Route::AmbiguousMount(Ambiguity::Form);
     }
-    let odd = Route::OddMount(Oddity::Words);
+    let odd = Route::AmbiguousMount(Ambiguity::Words);
     let Ok(pairs) = pairs(query).collect::<Result<Vec<_>, _>>() else {
         return odd;
     };
@@ -99,7 +99,7 @@ fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
 }
 
 /// The mount that a query without oddities names.
-fn mount(target: RepositoryName, pairs: &[Pair<'_>]) -> Option<Route> {
+fn mount(target: RepositoryName, pairs: &[QueryPair<'_>]) -> Option<Route> {
     let mut mount = None;
     let mut from = None;
     for pair in pairs {
@@ -179,9 +179,9 @@ fn completed_upload(prefix: &str, path: &str) -> Route {
 }
 
 /// `…/blobs/<digest>` is a layer of a repository.
-fn blob(prefix: &str, path: &str) -> Option<Blob> {
+fn blob(prefix: &str, path: &str) -> Option<BlobRequest> {
     let (folder, digest) = path.rsplit_once('/')?;
-    Some(Blob {
+    Some(BlobRequest {
         digest: Digest::parse(digest).ok()?,
         repository: repository(prefix, folder.strip_suffix("/blobs"))?,
     })
@@ -189,7 +189,7 @@ fn blob(prefix: &str, path: &str) -> Option<Blob> {
 
 /// As [`blob`], however the path is written: none of the ways in which some registry reads it may
 /// bring back what was deleted.
-fn deleted(prefix: &str, target: &[u8]) -> Option<Blob> {
+fn deleted(prefix: &str, target: &[u8]) -> Option<BlobRequest> {
     let path = target.split(|byte| *byte == b'?').next()?;
     let path = percent_decode(path).decode_utf8().ok()?;
     // From `http://host/path` only the path matters (RFC 9112, 3.2.2).

@@ -26,7 +26,7 @@ const LONGEST: usize = 4096;
 
 /// A connection over `S`.
 #[derive(Debug)]
-pub(super) struct ClientStream<S: IO> {
+pub(super) struct CoalescingWriter<S: IO> {
     inner: S,
     /// A head that has not left yet.
     held: Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) struct ClientStream<S: IO> {
     is_between: bool,
 }
 
-impl<S: IO> ClientStream<S> {
+impl<S: IO> CoalescingWriter<S> {
     /// Nothing is held yet.
     pub fn new(inner: S) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl<S: IO> ClientStream<S> {
     }
 }
 
-impl<S: IO> AsyncWrite for ClientStream<S> {
+impl<S: IO> AsyncWrite for CoalescingWriter<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,7 +101,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
     }
 }
 
-impl<S: IO> AsyncRead for ClientStream<S> {
+impl<S: IO> AsyncRead for CoalescingWriter<S> {
     /// Whoever waits for the client must have told it all that there is to tell.
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -117,14 +117,14 @@ impl<S: IO> AsyncRead for ClientStream<S> {
 }
 
 /// As a socket's own buffer does, what is held leaves if it can leave at once.
-impl<S: IO> Drop for ClientStream<S> {
+impl<S: IO> Drop for CoalescingWriter<S> {
     fn drop(&mut self) {
         let _ = self.poll_held(&mut Context::from_waker(Waker::noop()));
     }
 }
 
 #[async_trait]
-impl<S: IO> Shutdown for ClientStream<S> {
+impl<S: IO> Shutdown for CoalescingWriter<S> {
     async fn shutdown(&mut self) {
         // A client that is gone has nothing to be told.
         let _ = self.flush().await;
@@ -132,13 +132,13 @@ impl<S: IO> Shutdown for ClientStream<S> {
     }
 }
 
-impl<S: IO> UniqueID for ClientStream<S> {
+impl<S: IO> UniqueID for CoalescingWriter<S> {
     fn id(&self) -> UniqueIDType {
         self.inner.id()
     }
 }
 
-impl<S: IO> Ssl for ClientStream<S> {
+impl<S: IO> Ssl for CoalescingWriter<S> {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.inner.get_ssl()
     }
@@ -152,25 +152,25 @@ impl<S: IO> Ssl for ClientStream<S> {
     }
 }
 
-impl<S: IO> GetTimingDigest for ClientStream<S> {
+impl<S: IO> GetTimingDigest for CoalescingWriter<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.inner.get_timing_digest()
     }
 }
 
-impl<S: IO> GetProxyDigest for ClientStream<S> {
+impl<S: IO> GetProxyDigest for CoalescingWriter<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.inner.get_proxy_digest()
     }
 }
 
-impl<S: IO> GetSocketDigest for ClientStream<S> {
+impl<S: IO> GetSocketDigest for CoalescingWriter<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
     }
 }
 
-impl<S: IO> Peek for ClientStream<S> {}
+impl<S: IO> Peek for CoalescingWriter<S> {}
 
 #[cfg(test)]
 mod tests {
@@ -179,9 +179,9 @@ mod tests {
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
 
-    fn pair(room: usize) -> (ClientStream<DuplexStream>, DuplexStream) {
+    fn pair(room: usize) -> (CoalescingWriter<DuplexStream>, DuplexStream) {
         let (inner, client) = duplex(room);
-        (ClientStream::new(inner), client)
+        (CoalescingWriter::new(inner), client)
     }
 
     /// What the client has got so far.

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::classify::Route;
-use super::head::Arrived;
+use super::head::HeaderGuard;
 use crate::access::Credentials;
-use crate::discovery::Deletion;
-use crate::mount::{Forward, Mounted, Since};
+use crate::discovery::PendingDelete;
+use crate::mount::{Forward, Mounted, PendingVerification};
 use crate::ops::{InFlight, RequestId, Trace};
 use crate::outcome::{Outcome, Reason, Via};
 
 /// One request's state between Pingora's phases.
 #[derive(Debug)]
-pub struct Context {
+pub struct RequestContext {
     pub(super) id: RequestId,
     /// The trace to which the client says that it belongs.
     pub(super) trace: Option<Trace>,
@@ -25,10 +25,10 @@ pub struct Context {
     pub(super) answered_after: Option<Duration>,
     pub(super) route: Route,
     /// Where a link of the registry's own is still to be seen.
-    pub(super) since: Option<Since>,
+    pub(super) since: Option<PendingVerification>,
     pub(super) mount: MountState,
     /// The deletion that this request is.
-    pub(super) deletion: Option<Deletion>,
+    pub(super) deletion: Option<PendingDelete>,
     /// The credentials that went to the registry with a question to its API.
     pub(super) shown: Option<Credentials>,
     /// Whether the mount was counted already.
@@ -40,7 +40,7 @@ pub struct Context {
     /// How often it was sent again.
     pub(super) resent: usize,
     pub(super) _in_flight: InFlight,
-    _head: Arrived,
+    _head: HeaderGuard,
 }
 
 /// Where a mount stands.
@@ -71,7 +71,7 @@ impl MountState {
     }
 }
 
-impl Context {
+impl RequestContext {
     pub(super) fn new(in_flight: InFlight) -> Self {
         Self {
             id: RequestId::new(),
@@ -89,7 +89,7 @@ impl Context {
             unconnected: 0,
             resent: 0,
             _in_flight: in_flight,
-            _head: Arrived::now(),
+            _head: HeaderGuard::now(),
         }
     }
 

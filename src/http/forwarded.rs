@@ -2,7 +2,7 @@
 
 /// What the first proxy says of the client's own request.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Forwarded {
+pub(super) struct ForwardedHeader {
     /// The scheme that the client used.
     pub proto: Option<String>,
     /// The host that the client named.
@@ -14,8 +14,8 @@ pub(super) struct Forwarded {
 
 /// Reads the first element; `None` where distribution would ignore the whole header
 /// (`registry/api/v2/headerparser.go`).
-pub(super) fn parse(text: &str) -> Option<Forwarded> {
-    let mut found = Forwarded::default();
+pub(super) fn parse(text: &str) -> Option<ForwardedHeader> {
+    let mut found = ForwardedHeader::default();
     let mut names: Vec<String> = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() && (found.has_parameters || !rest.starts_with(',')) {

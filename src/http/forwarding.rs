@@ -33,27 +33,27 @@ const UNTRUSTED: &[&str] = &[
 
 /// Whose forwarding headers are believed, and which scheme is filled in.
 #[derive(Debug)]
-pub struct Forwarding {
+pub struct ForwardedHeaders {
     trusted: Vec<IpNet>,
-    scheme: Option<Scheme>,
+    scheme: Option<ClientScheme>,
 }
 
 /// The scheme by which clients reach this process, if the registry must be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
+enum ClientScheme {
     /// Plain HTTP in front of a registry with TLS.
     Http,
     /// TLS ends here.
     Https,
 }
 
-impl Forwarding {
+impl ForwardedHeaders {
     /// An empty list of trusted proxies believes everybody, as the registry does.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let scheme = match config {
-            Config { tls: Some(_), .. } => Some(Scheme::Https),
-            config if config.is_plain_before_tls() => Some(Scheme::Http),
+            Config { tls: Some(_), .. } => Some(ClientScheme::Https),
+            config if config.is_plain_before_tls() => Some(ClientScheme::Http),
             _ => None,
         };
         Self {
@@ -83,7 +83,7 @@ impl Forwarding {
     }
 }
 
-impl Scheme {
+impl ClientScheme {
     /// Says the scheme where nobody said one. Distribution reads the first line of a header alone,
     /// and no X-Forwarded-Proto beside a `Forwarded` (`registry/api/v2/urls.go`).
     fn fill_in(self, head: &mut RequestHeader) {
@@ -163,7 +163,7 @@ mod tests {
 
     fn applied(
         trusted: &[&str],
-        scheme: Option<Scheme>,
+        scheme: Option<ClientScheme>,
         headers: &[(&'static str, &str)],
     ) -> RequestHeader {
         let trusted = trusted.iter().map(|net| net.parse().unwrap()).collect();
@@ -172,7 +172,7 @@ mod tests {
             head.append_header(*name, *value).unwrap();
         }
         let peer = Some("10.0.0.7".parse().unwrap());
-        Forwarding { trusted, scheme }.apply(peer, &mut head);
+        ForwardedHeaders { trusted, scheme }.apply(peer, &mut head);
         head
     }
 
@@ -216,14 +216,17 @@ mod tests {
         assert_eq!(value(&head, "x-forwarded-for"), Some("10.0.0.7"));
     }
 
-    fn filled(scheme: Option<Scheme>, headers: &[(&'static str, &str)]) -> [Option<String>; 2] {
+    fn filled(
+        scheme: Option<ClientScheme>,
+        headers: &[(&'static str, &str)],
+    ) -> [Option<String>; 2] {
         let head = applied(&[], scheme, headers);
         ["x-forwarded-proto", "forwarded"].map(|name| value(&head, name).map(str::to_owned))
     }
 
     #[test]
     fn the_scheme_is_filled_in_where_nobody_said_one() {
-        let (tls, plain) = (Some(Scheme::Https), Some(Scheme::Http));
+        let (tls, plain) = (Some(ClientScheme::Https), Some(ClientScheme::Http));
         let nothing = ("Forwarded", "for=192.0.2.1");
         for (scheme, headers, proto, forwarded) in [
             (tls, &[][..], Some("https"), None),
@@ -278,7 +281,7 @@ mod tests {
     #[test]
     fn only_the_first_line_of_forwarded_is_changed() {
         let lines = [("Forwarded", "for=a"), ("Forwarded", "proto=http")];
-        let head = applied(&[], Some(Scheme::Https), &lines);
+        let head = applied(&[], Some(ClientScheme::Https), &lines);
         let lines: Vec<_> = head.headers.get_all("forwarded").iter().collect();
         assert_eq!(lines, ["proto=https;for=a", "proto=http"]);
     }
@@ -286,7 +289,7 @@ mod tests {
     #[test]
     fn what_is_not_believed_says_no_scheme() {
         let lies = [("X-Forwarded-Proto", "http"), ("Forwarded", "proto=http")];
-        let head = applied(&["192.168.0.0/16"], Some(Scheme::Https), &lies);
+        let head = applied(&["192.168.0.0/16"], Some(ClientScheme::Https), &lies);
         assert_eq!(value(&head, "x-forwarded-proto"), Some("https"));
         assert_eq!(value(&head, "forwarded"), None);
     }

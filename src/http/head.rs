@@ -40,9 +40,9 @@ tokio::task_local! {
 
 /// A request's head has come: until this is dropped, what the client sends belongs to the request.
 #[derive(Debug)]
-pub(super) struct Arrived(Option<Arc<AtomicBool>>);
+pub(super) struct HeaderGuard(Option<Arc<AtomicBool>>);
 
-impl Arrived {
+impl HeaderGuard {
     /// On the connection that this task serves.
     pub(super) fn now() -> Self {
         let has_come = HAS_COME.try_with(Arc::clone).ok();
@@ -53,7 +53,7 @@ impl Arrived {
     }
 }
 
-impl Drop for Arrived {
+impl Drop for HeaderGuard {
     fn drop(&mut self) {
         if let Some(has_come) = &self.0 {
             has_come.store(false, Ordering::Relaxed);
@@ -63,9 +63,9 @@ impl Drop for Arrived {
 
 /// Joins a connection with what serves it.
 #[derive(Debug)]
-pub(super) struct Scope(Arc<AtomicBool>);
+pub(super) struct ConnectionScope(Arc<AtomicBool>);
 
-impl Scope {
+impl ConnectionScope {
     /// Runs what serves the connection.
     pub(super) async fn of<F: Future>(self, serving: F) -> F::Output {
         HAS_COME.scope(self.0, serving).await
@@ -74,7 +74,7 @@ impl Scope {
 
 /// A client's connection whose heads are timed.
 #[derive(Debug)]
-pub(super) struct Timed<S> {
+pub(super) struct HeaderTimeoutStream<S> {
     stream: S,
     within: Duration,
     has_come: Arc<AtomicBool>,
@@ -88,7 +88,7 @@ pub(super) struct Timed<S> {
     held: Vec<u8>,
 }
 
-impl<S: IO> Timed<S> {
+impl<S: IO> HeaderTimeoutStream<S> {
     pub(super) fn new(stream: S, within: Duration) -> Self {
         let is_http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         Self {
@@ -104,8 +104,8 @@ impl<S: IO> Timed<S> {
     }
 
     /// Where the requests of this connection are served.
-    pub(super) fn scope(&self) -> Scope {
-        Scope(self.has_come.clone())
+    pub(super) fn scope(&self) -> ConnectionScope {
+        ConnectionScope(self.has_come.clone())
     }
 
     fn time_no_more(&mut self) {
@@ -160,7 +160,7 @@ impl<S: IO> Timed<S> {
     }
 }
 
-impl<S: IO> AsyncRead for Timed<S> {
+impl<S: IO> AsyncRead for HeaderTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -196,7 +196,7 @@ impl<S: IO> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: IO> AsyncWrite for Timed<S> {
+impl<S: IO> AsyncWrite for HeaderTimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -230,14 +230,14 @@ impl<S: IO> AsyncWrite for Timed<S> {
 }
 
 #[async_trait]
-impl<S: IO> Shutdown for Timed<S> {
+impl<S: IO> Shutdown for HeaderTimeoutStream<S> {
     async fn shutdown(&mut self) {
         self.stream.shutdown().await;
     }
 }
 
 #[async_trait]
-impl<S: IO> Peek for Timed<S> {
+impl<S: IO> Peek for HeaderTimeoutStream<S> {
     /// Fills `buffer` with the connection's first bytes, up to where they are no longer those with
     /// which a client begins HTTP/2. What is shown is still read afterwards.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
@@ -257,13 +257,13 @@ impl<S: IO> Peek for Timed<S> {
     }
 }
 
-impl<S: IO> UniqueID for Timed<S> {
+impl<S: IO> UniqueID for HeaderTimeoutStream<S> {
     fn id(&self) -> UniqueIDType {
         self.stream.id()
     }
 }
 
-impl<S: IO> Ssl for Timed<S> {
+impl<S: IO> Ssl for HeaderTimeoutStream<S> {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.stream.get_ssl()
     }
@@ -277,7 +277,7 @@ impl<S: IO> Ssl for Timed<S> {
     }
 }
 
-impl<S: IO> GetTimingDigest for Timed<S> {
+impl<S: IO> GetTimingDigest for HeaderTimeoutStream<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.stream.get_timing_digest()
     }
@@ -291,13 +291,13 @@ impl<S: IO> GetTimingDigest for Timed<S> {
     }
 }
 
-impl<S: IO> GetProxyDigest for Timed<S> {
+impl<S: IO> GetProxyDigest for HeaderTimeoutStream<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.stream.get_proxy_digest()
     }
 }
 
-impl<S: IO> GetSocketDigest for Timed<S> {
+impl<S: IO> GetSocketDigest for HeaderTimeoutStream<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
     }

@@ -7,49 +7,49 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use super::classify::{Blob, Route};
-use super::context::{Context, MountState};
+use super::classify::{BlobRequest, Route};
+use super::context::{MountState, RequestContext};
 use super::naming::described;
-use super::passing::{Passing, linked_into};
+use super::passing::{ResponseObserver, linked_into};
 use super::waiting::head_answered;
 use super::{Locations, account, respond};
 use crate::access::Credentials;
 use crate::config::Upstream;
-use crate::discovery::Survey;
+use crate::discovery::StoreScanner;
 use crate::metrics::Metrics;
 use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
 use crate::oci::{Digest, RepositoryName};
 use crate::outcome::Reason;
-use crate::upstream::Exchange;
+use crate::upstream::SubrequestClient;
 
 /// Letters of an address that an event keeps: longer ones have no host that anybody could find.
 const LONGEST_URL: usize = 1024;
 
 /// Answers mounts by links.
 #[derive(Debug)]
-pub struct Linking {
+pub struct LinkMountHandler {
     locations: Locations,
     response_headers: Vec<(String, Vec<String>)>,
     mounts: Arc<Mounts>,
-    pub(super) passing: Passing,
-    exchange: Arc<Exchange>,
+    pub(super) passing: ResponseObserver,
+    exchange: Arc<SubrequestClient>,
     notifier: Arc<Notifier>,
     /// Ends with this.
-    _survey: Option<Survey>,
+    _survey: Option<StoreScanner>,
     metrics: Arc<Metrics>,
 }
 
-impl Linking {
+impl LinkMountHandler {
     /// Joins the parts of a mount's way.
     #[must_use]
     pub fn new(
         upstream: &Upstream,
         mounts: Arc<Mounts>,
-        passing: Passing,
-        exchange: Arc<Exchange>,
+        passing: ResponseObserver,
+        exchange: Arc<SubrequestClient>,
         notifier: Arc<Notifier>,
-        survey: Option<Survey>,
+        survey: Option<StoreScanner>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Linking {
     pub(super) async fn answer(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         if linked_into(&context.route).is_some() {
             context.since = self.passing.begin();
@@ -84,7 +84,7 @@ impl Linking {
             Route::Blob(blob) if self.mounts.fills_heads() => {
                 return Box::pin(self.head(session, &blob, context)).await;
             }
-            Route::OddMount(_) => context.forward_at_once(Reason::OddRequest),
+            Route::AmbiguousMount(_) => context.forward_at_once(Reason::OddRequest),
             Route::Upload(_) | Route::Blob(_) | Route::Other => {}
         }
         Ok(false)
@@ -95,7 +95,7 @@ impl Linking {
         &self,
         session: &mut Session,
         request: &MountRequest,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         let head = session.req_header();
         let place = (&request.target, &request.digest);
@@ -119,7 +119,7 @@ impl Linking {
         session: &mut Session,
         target: &RepositoryName,
         digest: &Digest,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         let head = session.req_header();
         let Some(location) = self.locations.of((target, digest), &head.headers) else {
@@ -145,7 +145,7 @@ impl Linking {
         decision: Decision,
         layer: (&RepositoryName, &Digest),
         location: &str,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         match decision {
             Decision::Forward(forward) => {
@@ -170,8 +170,8 @@ impl Linking {
     async fn head(
         &self,
         session: &mut Session,
-        blob: &Blob,
-        context: &mut Context,
+        blob: &BlobRequest,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         let answered = head_answered(session, context, &self.exchange).await;
         let answered = answered.inspect_err(|error| self.passing.gave_no_answer(error))?;
@@ -188,7 +188,12 @@ impl Linking {
     }
 
     /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.
-    async fn fill(&self, blob: &Blob, head: &RequestHeader, context: &mut Context) -> bool {
+    async fn fill(
+        &self,
+        blob: &BlobRequest,
+        head: &RequestHeader,
+        context: &mut RequestContext,
+    ) -> bool {
         let Some(credentials) = context.shown.clone() else {
             return false;
         };
@@ -221,7 +226,7 @@ impl Linking {
         mounted: &Mounted,
         (target, digest): (&RepositoryName, &Digest),
         location: &str,
-        context: &Context,
+        context: &RequestContext,
     ) {
         self.notifier.tell(&Event {
             target: target.clone(),

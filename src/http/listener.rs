@@ -19,9 +19,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::Tls;
-use super::client_stream::ClientStream;
-use super::head::Timed;
+use super::ListenerTls;
+use super::client_stream::CoalescingWriter;
+use super::head::HeaderTimeoutStream;
 use super::plain_on_tls;
 use crate::config::ListenAddress;
 
@@ -46,7 +46,7 @@ const WAITING: u32 = 65535;
 
 /// A port that is bound and not served yet.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundListener {
     listener: TcpListener,
     /// The address with the port that the system chose where none was asked for.
     pub address: SocketAddr,
@@ -65,7 +65,7 @@ pub struct ListenError {
 ///
 /// # Errors
 /// [`ListenError`] names the setting, the address and the system's reason.
-pub fn bind(setting: &'static str, address: &ListenAddress) -> Result<Bound, ListenError> {
+pub fn bind(setting: &'static str, address: &ListenAddress) -> Result<BoundListener, ListenError> {
     let failed = |cause| ListenError {
         setting,
         address: address.to_string(),
@@ -80,7 +80,7 @@ pub fn bind(setting: &'static str, address: &ListenAddress) -> Result<Bound, Lis
     }
     let listener = listener.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    Ok(Bound {
+    Ok(BoundListener {
         listener,
         address: bound,
     })
@@ -98,15 +98,15 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Who serves connections, and the runtime on which they stay.
-pub type Served<A> = (Handle, Arc<A>);
+pub type RequestHandlers<A> = (Handle, Arc<A>);
 
 /// Accepts connections until `shutdown` says true, and ends when they have; they are served by `apps` in turn, of which there
 /// is at least one, and each has `header_timeout` for the head of each request.
 pub async fn serve<A>(
-    bound: Bound,
-    tls: Option<Arc<Tls>>,
+    bound: BoundListener,
+    tls: Option<Arc<ListenerTls>>,
     header_timeout: Duration,
-    apps: Vec<Served<A>>,
+    apps: Vec<RequestHandlers<A>>,
     mut shutdown: ShutdownWatch,
 ) where
     A: ServerApp + Send + Sync + 'static,
@@ -181,7 +181,7 @@ async fn attend<A>(
 ) where
     A: ServerApp + Send + Sync + 'static,
 {
-    let timed = Timed::new(ClientStream::new(stream), within);
+    let timed = HeaderTimeoutStream::new(CoalescingWriter::new(stream), within);
     let scope = timed.scope();
     scope.of(app.process_new(Box::new(timed), shutdown)).await;
 }

@@ -9,19 +9,19 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
-use super::classify::{Blob, Oddity, Route};
-use super::context::{Context, MountState};
+use super::classify::{Ambiguity, BlobRequest, Route};
+use super::context::{MountState, RequestContext};
 use super::waiting::{for_client, head_answered};
-use super::{Suggesting, account, target};
+use super::{SuggestedMounts, account, target};
 use crate::access::Credentials;
 use crate::metrics::Metrics;
 use crate::mount::{Forward, MountRequest};
-use crate::native::{Answered, Native, Next, counted};
+use crate::native::{Action, MountResponse, NativeMountRules, counted};
 use crate::oci::{Digest, RepositoryName};
 use crate::ops::Trace;
 use crate::outcome::{Outcome, Reason, Via};
-use crate::relay::{Errand, Relay, Relayed};
-use crate::upstream::{Exchange, Held, InName};
+use crate::relay::{BlobCopier, CopiedBlob, CopyRequest};
+use crate::upstream::{CallerIdentity, PendingResponse, SubrequestClient};
 
 /// Bytes of the longest error that is looked into.
 const LONGEST_ERROR: usize = 64 * 1024;
@@ -30,18 +30,18 @@ const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks a registry's own mount.
 #[derive(Debug)]
-pub struct Mending {
-    native: Native,
-    exchange: Arc<Exchange>,
+pub struct NativeMountHandler {
+    native: NativeMountRules,
+    exchange: Arc<SubrequestClient>,
     /// For layers that Pulp does not mount yet.
-    relay: Option<Arc<Relay>>,
+    relay: Option<Arc<BlobCopier>>,
     /// For layers that the client does not know of.
-    suggesting: Option<Suggesting>,
+    suggesting: Option<SuggestedMounts>,
     metrics: Arc<Metrics>,
 }
 
 /// What a client wants mounted.
-enum Wish {
+enum WantedMount {
     /// In the plain form.
     Named(MountRequest),
     /// From wherever it is.
@@ -51,19 +51,19 @@ enum Wish {
 }
 
 /// What the client gets.
-struct Given {
-    answer: Held,
+struct ClientResponse {
+    answer: PendingResponse,
     state: MountState,
 }
 
-impl Mending {
+impl NativeMountHandler {
     /// By the rules of `native`, through `exchange`.
     #[must_use]
     pub fn new(
-        native: Native,
-        exchange: Arc<Exchange>,
-        relay: Option<Arc<Relay>>,
-        suggesting: Option<Suggesting>,
+        native: NativeMountRules,
+        exchange: Arc<SubrequestClient>,
+        relay: Option<Arc<BlobCopier>>,
+        suggesting: Option<SuggestedMounts>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -79,15 +79,16 @@ impl Mending {
     pub(super) async fn answer(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         let (request, reason) = match context.route.clone() {
-            Route::Mount(request) => (Wish::Named(request), Reason::None),
-            Route::SourcelessMount { target, digest } => {
-                (Wish::Sourceless(target, digest), Reason::SourceMissing)
-            }
-            Route::OddMount(Oddity::Words) => (Wish::Odd, Reason::OddRequest),
-            Route::OddMount(Oddity::Form) => {
+            Route::Mount(request) => (WantedMount::Named(request), Reason::None),
+            Route::SourcelessMount { target, digest } => (
+                WantedMount::Sourceless(target, digest),
+                Reason::SourceMissing,
+            ),
+            Route::AmbiguousMount(Ambiguity::Words) => (WantedMount::Odd, Reason::OddRequest),
+            Route::AmbiguousMount(Ambiguity::Form) => {
                 context.forward_at_once(Reason::OddRequest);
                 return Ok(false);
             }
@@ -112,7 +113,7 @@ impl Mending {
     }
 
     /// Looks at an answer's head before the client gets it.
-    pub(super) async fn look(&self, head: &ResponseHeader, context: &Context) {
+    pub(super) async fn look(&self, head: &ResponseHeader, context: &RequestContext) {
         if let Some(suggesting) = &self.suggesting {
             suggesting.look(head, context).await;
         }
@@ -123,8 +124,8 @@ impl Mending {
     async fn head(
         &self,
         session: &mut Session,
-        blob: &Blob,
-        context: &mut Context,
+        blob: &BlobRequest,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         let Some(suggesting) = self.suggesting.as_ref().filter(|it| it.fills_heads()) else {
             return Ok(false);
@@ -144,16 +145,16 @@ impl Mending {
     }
 
     /// Asks for the mount, and for what the rules put in its place.
-    async fn mount(&self, head: &RequestHeader, wish: &Wish) -> Result<Given> {
+    async fn mount(&self, head: &RequestHeader, wish: &WantedMount) -> Result<ClientResponse> {
         if let Some(suggesting) = &self.suggesting
-            && let Wish::Sourceless(target, digest) = wish
+            && let WantedMount::Sourceless(target, digest) = wish
             && let Some(mounted) = suggesting.mount_sourceless(target, digest, head).await
         {
             return Ok(passed_on(mounted));
         }
         let request = match wish {
-            Wish::Named(request) => Some(request),
-            Wish::Sourceless(..) | Wish::Odd => None,
+            WantedMount::Named(request) => Some(request),
+            WantedMount::Sourceless(..) | WantedMount::Odd => None,
         };
         let mut mount = head.clone();
         if let Some(request) = request.filter(|_| self.native.wants_bare_queries()) {
@@ -169,14 +170,14 @@ impl Mending {
         } else {
             None
         };
-        let next = self.native.next(&Answered {
+        let next = self.native.next(&MountResponse {
             request,
             credentials: &credentials,
             status,
             headers: &headers,
             body,
         });
-        let Next::Upload {
+        let Action::Upload {
             reason,
             is_blob_missing,
         } = next
@@ -214,17 +215,22 @@ impl Mending {
         head: &RequestHeader,
         request: &MountRequest,
         credentials: &Credentials,
-    ) -> Option<Relayed> {
+    ) -> Option<CopiedBlob> {
         let relay = self.relay.as_ref()?;
-        let errand = Errand {
+        let errand = CopyRequest {
             request: request.clone(),
-            name: InName::of(&head.headers, credentials.header())?,
+            name: CallerIdentity::of(&head.headers, credentials.header())?,
         };
         relay.attempt(errand).await
     }
 
     /// Starts a plain upload in the place of a refused mount.
-    async fn upload(&self, head: &RequestHeader, refused: Held, reason: Reason) -> Result<Given> {
+    async fn upload(
+        &self,
+        head: &RequestHeader,
+        refused: PendingResponse,
+        reason: Reason,
+    ) -> Result<ClientResponse> {
         let mut plain = head.clone();
         plain.set_raw_path(&target::plain_upload(head.raw_path()))?;
         let answer = match self.exchange.send(plain).await {
@@ -245,7 +251,7 @@ impl Mending {
             // It is not only the source: the first answer names all that the caller lacks.
             return Ok(passed_on(refused));
         }
-        Ok(Given {
+        Ok(ClientResponse {
             answer,
             state: MountState::Forwarded(Forward::as_it_came(reason)),
         })
@@ -253,20 +259,20 @@ impl Mending {
 }
 
 /// The registry's own answer to the mount.
-fn passed_on(answer: Held) -> Given {
+fn passed_on(answer: PendingResponse) -> ClientResponse {
     let (outcome, reason) = counted(answer.status());
     let forward = Forward {
         outcome,
         ..Forward::as_it_came(reason)
     };
-    Given {
+    ClientResponse {
         answer,
         state: MountState::Forwarded(forward),
     }
 }
 
-fn done(relayed: Relayed) -> Given {
-    Given {
+fn done(relayed: CopiedBlob) -> ClientResponse {
+    ClientResponse {
         answer: relayed.answer,
         state: MountState::Done {
             outcome: Outcome::Relayed,

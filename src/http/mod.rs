@@ -46,16 +46,16 @@ mod waiting;
 pub(crate) use classify::fuzzed::classify as fuzzed_requests;
 #[cfg(feature = "micro")]
 pub(crate) use classify::measured::is_mount as measured_is_mount;
-pub use forwarding::Forwarding;
+pub use forwarding::ForwardedHeaders;
 pub use http2::allow_http2;
-pub use linking::Linking;
-pub use listener::{Bound, ListenError, Served, bind, serve};
+pub use linking::LinkMountHandler;
+pub use listener::{BoundListener, ListenError, RequestHandlers, bind, serve};
 pub use location::Locations;
 #[cfg(any(test, fuzzing))]
 pub(crate) use location::fuzzed::locations as fuzzed_locations;
-pub use mending::Mending;
-pub use passing::Passing;
-pub use proxy::{RegistryProxy, Way};
-pub use suggesting::Suggesting;
-pub use tls::{Tls, TlsFault, check as check_tls};
-pub use token_endpoint::TokenEndpoint;
+pub use mending::NativeMountHandler;
+pub use passing::ResponseObserver;
+pub use proxy::{MountStrategy, RegistryProxy};
+pub use suggesting::SuggestedMounts;
+pub use tls::{ListenerTls, TlsError, check as check_tls};
+pub use token_endpoint::TokenEndpointHandler;

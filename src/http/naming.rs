@@ -3,7 +3,7 @@
 use http::HeaderName;
 use pingora::http::RequestHeader;
 
-use crate::notifications::Request;
+use crate::notifications::EventRequest;
 use crate::ops::RequestId;
 
 /// Bytes of what a client says of itself that an event keeps: many events may have to wait.
@@ -25,7 +25,7 @@ pub(super) fn name(head: &mut RequestHeader, new: RequestId) -> RequestId {
 /// What an event says of a request, as distribution says it (`notifications/bridge.go`,
 /// `NewRequestRecord`): the first address that proxies name is the client's, and the last proxy
 /// is crossmount.
-pub(super) fn described(head: &RequestHeader, id: &RequestId) -> Request {
+pub(super) fn described(head: &RequestHeader, id: &RequestId) -> EventRequest {
     let text = |name: &str| {
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
         // Only letters of one byte are in it.
@@ -34,7 +34,7 @@ pub(super) fn described(head: &RequestHeader, id: &RequestId) -> Request {
     };
     let forwarded = text("x-forwarded-for");
     let client = forwarded.split(',').next().unwrap_or_default();
-    Request {
+    EventRequest {
         id: id.as_str().to_owned(),
         addr: client.trim().to_owned(),
         host: text("host"),

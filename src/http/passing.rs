@@ -5,35 +5,37 @@ use std::sync::Arc;
 use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::classify::{Blob, Route};
-use super::context::{Context, MountState};
+use super::classify::{BlobRequest, Route};
+use super::context::{MountState, RequestContext};
 use super::failure;
-use super::refused_write::{self, Shows};
+use super::refused_write::{self, WriteRefusal};
 use crate::access::Unauthorized;
-use crate::mount::{Form, Forward, MountRequest, Mounts, Sightings, Since};
+use crate::mount::{
+    Forward, ForwardForm, MountRequest, Mounts, PendingVerification, StoreVerification,
+};
 use crate::oci::{Digest, RepositoryName, finds_scope_insufficient, refuses_token};
 use crate::outcome::{Outcome, Reason};
-use crate::upstream::{Pulse, Standing};
+use crate::upstream::{ReachabilityCheck, RegistryState};
 
 /// Learns from answers that pass by.
 #[derive(Debug)]
-pub struct Passing {
+pub struct ResponseObserver {
     prefix: String,
     mounts: Arc<Mounts>,
-    sightings: Sightings,
-    standing: Arc<Standing>,
-    pulse: Arc<Pulse>,
+    sightings: StoreVerification,
+    standing: Arc<RegistryState>,
+    pulse: Arc<ReachabilityCheck>,
 }
 
-impl Passing {
+impl ResponseObserver {
     /// Tells the others what is learned of the registry with this prefix.
     #[must_use]
     pub fn new(
         prefix: &str,
         mounts: Arc<Mounts>,
-        sightings: Sightings,
-        standing: Arc<Standing>,
-        pulse: Arc<Pulse>,
+        sightings: StoreVerification,
+        standing: Arc<RegistryState>,
+        pulse: Arc<ReachabilityCheck>,
     ) -> Self {
         Self {
             prefix: prefix.to_owned(),
@@ -45,7 +47,7 @@ impl Passing {
     }
 
     /// A request begins that may end with a link of the registry's own.
-    pub(super) fn begin(&self) -> Option<Since> {
+    pub(super) fn begin(&self) -> Option<PendingVerification> {
         self.sightings.begin()
     }
 
@@ -73,7 +75,7 @@ impl Passing {
         &self,
         request: &RequestHeader,
         head: &ResponseHeader,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) {
         match head.status {
             StatusCode::CREATED => self.look_for_link(head, context).await,
@@ -88,7 +90,7 @@ impl Passing {
     }
 
     /// The registry says that it has just linked a blob: the link must appear in our store.
-    async fn look_for_link(&self, head: &ResponseHeader, context: &Context) {
+    async fn look_for_link(&self, head: &ResponseHeader, context: &RequestContext) {
         let digest = head
             .headers
             .get("docker-content-digest")
@@ -110,8 +112,8 @@ impl Passing {
     }
 
     /// The registry gave somebody a layer.
-    async fn note_layer(&self, context: &Context) {
-        if let Route::Blob(Blob { repository, digest }) = &context.route {
+    async fn note_layer(&self, context: &RequestContext) {
+        if let Route::Blob(BlobRequest { repository, digest }) = &context.route {
             let credentials = context.shown.as_ref();
             self.mounts.saw(repository, digest, credentials).await;
         }
@@ -121,13 +123,13 @@ impl Passing {
     fn note_refused_write(&self, request: &RequestHeader, head: &ResponseHeader) {
         let (target, method) = (request.raw_path(), &request.method);
         match refused_write::what(&self.prefix, target, method, &head.headers) {
-            Shows::Nothing => {}
-            Shows::NoWrites => self.standing.refused_write(),
-            Shows::NoUploads => self.standing.refused_upload(),
+            WriteRefusal::Nothing => {}
+            WriteRefusal::NoWrites => self.standing.refused_write(),
+            WriteRefusal::NoUploads => self.standing.refused_upload(),
         }
     }
 
-    async fn note_challenge(&self, head: &ResponseHeader, context: &mut Context) {
+    async fn note_challenge(&self, head: &ResponseHeader, context: &mut RequestContext) {
         let Some(credentials) = &context.shown else {
             return;
         };
@@ -154,9 +156,11 @@ impl Passing {
 }
 
 /// The mount that the registry was asked for as the client asked for it.
-fn native_mount(context: &Context) -> Option<&MountRequest> {
+fn native_mount(context: &RequestContext) -> Option<&MountRequest> {
     match (&context.route, &context.mount) {
-        (Route::Mount(mount), MountState::Forwarded(forward)) if forward.form == Form::AsItCame => {
+        (Route::Mount(mount), MountState::Forwarded(forward))
+            if forward.form == ForwardForm::AsItCame =>
+        {
             Some(mount)
         }
         _ => None,
@@ -170,7 +174,7 @@ pub(super) fn linked_into(route: &Route) -> Option<&RepositoryName> {
         Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount { target, .. } => {
             Some(target)
         }
-        Route::OddMount(_) | Route::Blob(_) | Route::Deletion(_) | Route::Other => None,
+        Route::AmbiguousMount(_) | Route::Blob(_) | Route::Deletion(_) | Route::Other => None,
     }
 }
 

@@ -25,16 +25,16 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::classify::{Route, classify};
-use super::context::{Context, MountState};
-use super::passing::Passing;
+use super::context::{MountState, RequestContext};
+use super::passing::ResponseObserver;
 use super::{
-    Forwarding, Linking, Mending, TokenEndpoint, account, failure, framing, http2, lingering_close,
-    naming, respond, target,
+    ForwardedHeaders, LinkMountHandler, NativeMountHandler, TokenEndpointHandler, account, failure,
+    framing, http2, lingering_close, naming, respond, target,
 };
 use crate::access::Credentials;
 use crate::config::Timeouts;
 use crate::metrics::Metrics;
-use crate::mount::Form;
+use crate::mount::ForwardForm;
 use crate::oci::error_body;
 use crate::ops::{Drain, InFlight, Trace};
 use crate::outcome::{Outcome, Reason};
@@ -48,11 +48,11 @@ const RESENT_AT_MOST: usize = 2;
 
 /// How mounts are answered in front of a registry.
 #[derive(Debug)]
-pub enum Way {
+pub enum MountStrategy {
     /// By links in its store.
-    Linking(Linking),
+    Linking(LinkMountHandler),
     /// By its own mount, whose answers are mended.
-    Mending(Mending),
+    Mending(NativeMountHandler),
 }
 
 /// The proxy in front of one registry; a clone of it shares everything.
@@ -60,10 +60,10 @@ pub enum Way {
 pub struct RegistryProxy {
     prefix: Arc<str>,
     timeouts: Timeouts,
-    forwarding: Arc<Forwarding>,
+    forwarding: Arc<ForwardedHeaders>,
     peers: Arc<Peers>,
-    way: Arc<Way>,
-    tokens: Option<Arc<TokenEndpoint>>,
+    way: Arc<MountStrategy>,
+    tokens: Option<Arc<TokenEndpointHandler>>,
     drain: Arc<Drain>,
     metrics: Arc<Metrics>,
 }
@@ -73,10 +73,10 @@ impl RegistryProxy {
     #[must_use]
     pub fn new(
         upstream: &crate::config::Upstream,
-        forwarding: Forwarding,
+        forwarding: ForwardedHeaders,
         peers: Arc<Peers>,
-        way: Way,
-        tokens: Option<TokenEndpoint>,
+        way: MountStrategy,
+        tokens: Option<TokenEndpointHandler>,
         drain: Arc<Drain>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -93,10 +93,10 @@ impl RegistryProxy {
     }
 
     /// What a registry's own answers show, where links are written beside it.
-    fn passing(&self) -> Option<&Passing> {
+    fn passing(&self) -> Option<&ResponseObserver> {
         match &*self.way {
-            Way::Linking(linking) => Some(&linking.passing),
-            Way::Mending(_) => None,
+            MountStrategy::Linking(linking) => Some(&linking.passing),
+            MountStrategy::Mending(_) => None,
         }
     }
 
@@ -107,11 +107,11 @@ impl RegistryProxy {
     }
 
     /// An answer of our own, where there is one.
-    async fn answer(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn answer(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         // Boxed, because most requests need no room for a connection of their own.
         let is_answered = match &*self.way {
-            Way::Linking(linking) => linking.answer(session, context).await?,
-            Way::Mending(mending) => Box::pin(mending.answer(session, context)).await?,
+            MountStrategy::Linking(linking) => linking.answer(session, context).await?,
+            MountStrategy::Mending(mending) => Box::pin(mending.answer(session, context)).await?,
         };
         match &self.tokens {
             Some(tokens) if !is_answered && context.route == Route::Other => {
@@ -124,16 +124,20 @@ impl RegistryProxy {
 
 #[async_trait]
 impl ProxyHttp for RegistryProxy {
-    type CTX = Context;
+    type CTX = RequestContext;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(InFlight::begin(&self.drain))
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new(InFlight::begin(&self.drain))
     }
 
     /// No module: nothing is compressed or otherwise changed on its way.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        _: &mut RequestContext,
+    ) -> Result<()> {
         session.set_read_timeout(Some(self.timeouts.read));
         session.set_write_timeout(Some(self.timeouts.write));
         // What a client sends too early must not end the request that is being answered.
@@ -148,7 +152,11 @@ impl ProxyHttp for RegistryProxy {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
         http2::as_http1(session.req_header_mut())?;
         let is_odd = target::has_fragment(session)
             || framing::is_odd(&session.req_header().headers)
@@ -167,7 +175,11 @@ impl ProxyHttp for RegistryProxy {
         Trace::during(context.trace.clone(), self.answer(session, context)).await
     }
 
-    async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        _: &mut RequestContext,
+    ) -> Result<Box<HttpPeer>> {
         let peer = self.peers.peer(&session.req_header().method).await;
         peer.map_err(|error| {
             self.registry_is_absent();
@@ -182,7 +194,7 @@ impl ProxyHttp for RegistryProxy {
         peer: &HttpPeer,
         _: RawFd,
         digest: Option<&Digest>,
-        _: &mut Context,
+        _: &mut RequestContext,
     ) -> Result<()> {
         self.peers.verify(peer, digest)
     }
@@ -191,7 +203,7 @@ impl ProxyHttp for RegistryProxy {
         &self,
         session: &mut Session,
         head: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<()> {
         context.asked = Some(Instant::now());
         if target::within_the_api(&self.prefix, head.raw_path()).is_some() {
@@ -211,7 +223,7 @@ impl ProxyHttp for RegistryProxy {
             head.insert_header(header::HOST, host)?;
         }
         if let MountState::Forwarded(forward) = &context.mount
-            && forward.form == Form::Plain
+            && forward.form == ForwardForm::Plain
         {
             let plain = target::plain_upload(head.raw_path());
             head.set_raw_path(&plain)?;
@@ -223,7 +235,7 @@ impl ProxyHttp for RegistryProxy {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<()> {
         if !head.status.is_informational() {
             context.answered_after = context.asked.map(|asked| asked.elapsed());
@@ -231,8 +243,10 @@ impl ProxyHttp for RegistryProxy {
             context.deletion_answered(head.status);
             let request = session.req_header();
             match &*self.way {
-                Way::Linking(linking) => linking.passing.look(request, head, context).await,
-                Way::Mending(mending) => mending.look(head, context).await,
+                MountStrategy::Linking(linking) => {
+                    linking.passing.look(request, head, context).await
+                }
+                MountStrategy::Mending(mending) => mending.look(head, context).await,
             }
             account::mount(&self.metrics, context);
         }
@@ -243,7 +257,7 @@ impl ProxyHttp for RegistryProxy {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        _: &mut Context,
+        _: &mut RequestContext,
     ) -> Result<()> {
         end_with_the_connection(session, head);
         Ok(())
@@ -253,7 +267,7 @@ impl ProxyHttp for RegistryProxy {
         &self,
         _: &mut Session,
         peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
         self.registry_is_absent();
@@ -269,7 +283,7 @@ impl ProxyHttp for RegistryProxy {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        context: &mut Context,
+        context: &mut RequestContext,
         was_kept: bool,
     ) -> Box<Error> {
         if *error.etype() == ErrorType::InvalidCert {
@@ -294,7 +308,7 @@ impl ProxyHttp for RegistryProxy {
         &self,
         session: &mut Session,
         error: &Error,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> FailToProxy {
         if let MountState::Forwarded(forward) = &mut context.mount
             && *error.esource() == ErrorSource::Upstream
@@ -317,7 +331,12 @@ impl ProxyHttp for RegistryProxy {
         }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+    async fn logging(
+        &self,
+        session: &mut Session,
+        error: Option<&Error>,
+        context: &mut RequestContext,
+    ) {
         account::request(&self.metrics, session, error, context);
         lingering_close::discard_body(session).await;
         // It is read as no request either: no client of a registry asks before it is answered, so
@@ -330,7 +349,7 @@ impl ProxyHttp for RegistryProxy {
     }
 
     /// A request's own line says what went wrong.
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
         true
     }
 
@@ -339,7 +358,7 @@ impl ProxyHttp for RegistryProxy {
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        context: &Context,
+        context: &RequestContext,
         error: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
@@ -349,7 +368,7 @@ impl ProxyHttp for RegistryProxy {
     }
 
     /// Without the query, which may hold an upload's state.
-    fn request_summary(&self, session: &Session, _: &Context) -> String {
+    fn request_summary(&self, session: &Session, _: &RequestContext) -> String {
         let head = session.req_header();
         format!("{} {}", head.method, head.uri.path())
     }

@@ -7,7 +7,7 @@ use crate::oci::RepositoryName;
 
 /// What it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shows {
+pub(super) enum WriteRefusal {
     /// Nothing: the method does not fit the path, or deleting is switched off.
     Nothing,
     /// The registry takes no writes.
@@ -21,30 +21,35 @@ pub(super) enum Shows {
 /// A registry that is read-only allows reading on the paths of blobs, uploads and manifests; one
 /// that is not names methods that write, and none at all where deleting is switched off
 /// (`registry/handlers/app.go`, `registry/handlers/blob.go`). A pull-through cache names none.
-pub(super) fn what(prefix: &str, target: &[u8], method: &Method, headers: &HeaderMap) -> Shows {
-    let Some(place) = Place::of(prefix, target) else {
-        return Shows::Nothing;
+pub(super) fn what(
+    prefix: &str,
+    target: &[u8],
+    method: &Method,
+    headers: &HeaderMap,
+) -> WriteRefusal {
+    let Some(place) = ApiPath::of(prefix, target) else {
+        return WriteRefusal::Nothing;
     };
     let (allows_something, allows_writes) = allowed(headers);
     match *method {
-        _ if allows_writes => Shows::Nothing,
-        Method::POST if place == Place::Uploads => Shows::NoUploads,
-        Method::POST | Method::PUT | Method::PATCH => Shows::NoWrites,
-        Method::DELETE if allows_something => Shows::NoWrites,
-        _ => Shows::Nothing,
+        _ if allows_writes => WriteRefusal::Nothing,
+        Method::POST if place == ApiPath::Uploads => WriteRefusal::NoUploads,
+        Method::POST | Method::PUT | Method::PATCH => WriteRefusal::NoWrites,
+        Method::DELETE if allows_something => WriteRefusal::NoWrites,
+        _ => WriteRefusal::Nothing,
     }
 }
 
 /// Where content is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ApiPath {
     /// Where an upload begins.
     Uploads,
     /// A blob, an upload or a manifest.
     Content,
 }
 
-impl Place {
+impl ApiPath {
     /// `None` for paths to which no content is written.
     fn of(prefix: &str, target: &[u8]) -> Option<Self> {
         let rest = target::within_the_api(prefix, target)?;
@@ -76,7 +81,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn shown(method: &str, target: &str, allow: Option<&'static str>) -> Shows {
+    fn shown(method: &str, target: &str, allow: Option<&'static str>) -> WriteRefusal {
         let mut headers = HeaderMap::new();
         if let Some(allow) = allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -90,7 +95,7 @@ mod tests {
     #[test]
     fn a_read_only_registry_is_known_by_any_write() {
         let begin = "/v2/a/b/blobs/uploads/?mount=x";
-        assert_eq!(shown("POST", begin, READING), Shows::NoUploads);
+        assert_eq!(shown("POST", begin, READING), WriteRefusal::NoUploads);
         for (method, target) in [
             ("PATCH", "/v2/a/blobs/uploads/x?_state=y"),
             ("PUT", "/v2/a/blobs/uploads/x?digest=y"),
@@ -99,15 +104,22 @@ mod tests {
             ("DELETE", "/v2/a/manifests/latest"),
             ("DELETE", "/v2/a/blobs/sha256:0"),
         ] {
-            assert_eq!(shown(method, target, READING), Shows::NoWrites, "{target}");
+            assert_eq!(
+                shown(method, target, READING),
+                WriteRefusal::NoWrites,
+                "{target}"
+            );
         }
     }
 
     #[test]
     fn a_pull_through_cache_is_known_by_no_method_at_all() {
         let begin = "/v2/a/blobs/uploads/";
-        assert_eq!(shown("POST", begin, None), Shows::NoUploads);
-        assert_eq!(shown("PUT", "/v2/a/manifests/x", None), Shows::NoWrites);
+        assert_eq!(shown("POST", begin, None), WriteRefusal::NoUploads);
+        assert_eq!(
+            shown("PUT", "/v2/a/manifests/x", None),
+            WriteRefusal::NoWrites
+        );
     }
 
     #[test]
@@ -128,7 +140,11 @@ mod tests {
             ("DELETE", "/v2/_catalog", Some("GET")),
             ("POST", "/v2/", None),
         ] {
-            assert_eq!(shown(method, target, allow), Shows::Nothing, "{target}");
+            assert_eq!(
+                shown(method, target, allow),
+                WriteRefusal::Nothing,
+                "{target}"
+            );
         }
     }
 
@@ -141,7 +157,11 @@ mod tests {
             "/v2/%2e%2e/blobs/uploads/",
             "/v2/UPPER/blobs/uploads/",
         ] {
-            assert_eq!(shown("POST", target, None), Shows::Nothing, "{target}");
+            assert_eq!(
+                shown("POST", target, None),
+                WriteRefusal::Nothing,
+                "{target}"
+            );
         }
     }
 }

@@ -16,7 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::{Http2, TlsFiles};
 use crate::metrics::Metrics;
-use crate::watched::Watched;
+use crate::watched::ReloadingFile;
 
 /// Between two looks at the files.
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Why TLS cannot be ended with the given files.
 #[derive(Debug, thiserror::Error)]
 #[error("listen.tls.{setting}: {path}: {reason}")]
-pub struct TlsFault {
+pub struct TlsError {
     setting: &'static str,
     path: PathBuf,
     reason: String,
@@ -34,23 +34,23 @@ pub struct TlsFault {
 
 /// Ends TLS with the files as they are now.
 #[derive(Debug)]
-pub struct Tls(Watched<Served>);
+pub struct ListenerTls(ReloadingFile<ServedCertificate>);
 
 /// What the files mean.
-pub struct Served {
+pub struct ServedCertificate {
     acceptor: Acceptor,
     /// When the certificate ends, in seconds since 1970.
     ends: i64,
 }
 
-impl Tls {
+impl ListenerTls {
     /// Reads certificate and key, and again whenever they change; `http2` says whether clients may
     /// agree on HTTP/2, and `metrics` shows when the
     /// certificate ends. Blocks.
     ///
     /// # Errors
     /// [`TlsFault`] names the file and what is wrong with it.
-    pub fn load(files: &TlsFiles, http2: Http2, metrics: Arc<Metrics>) -> Result<Self, TlsFault> {
+    pub fn load(files: &TlsFiles, http2: Http2, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         check(files)?;
         let paths = vec![files.certificate.clone(), files.key.clone()];
         let again = files.clone();
@@ -60,9 +60,9 @@ impl Tls {
             metrics.certificate_expiry("listener", served.ends);
             Ok(served)
         };
-        Watched::load(paths, served)
+        ReloadingFile::load(paths, served)
             .map(Self)
-            .map_err(|error| TlsFault {
+            .map_err(|error| TlsError {
                 setting: "certificate",
                 path: files.certificate.clone(),
                 reason: error.to_string(),
@@ -96,7 +96,7 @@ impl Tls {
     }
 }
 
-impl std::fmt::Debug for Served {
+impl std::fmt::Debug for ServedCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a certificate and its key")
     }
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Served {
 ///
 /// # Errors
 /// [`TlsFault`] names the file and what is wrong with it.
-pub fn check(files: &TlsFiles) -> Result<(), TlsFault> {
+pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
     let read = |path: &Path, setting| {
         std::fs::read(path).map_err(|error| fault(setting, path, error.to_string()))
     };
@@ -120,7 +120,7 @@ fn parse(
     http2: Http2,
     certificate: &[u8],
     key: &[u8],
-) -> Result<Served, TlsFault> {
+) -> Result<ServedCertificate, TlsError> {
     let of_certificate = |reason: String| fault("certificate", &files.certificate, reason);
     let of_key = |reason: String| fault("key", &files.key, reason);
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
@@ -140,14 +140,14 @@ fn parse(
         config.alpn_protocols.push(b"h2".to_vec());
     }
     config.alpn_protocols.push(b"http/1.1".to_vec());
-    Ok(Served {
+    Ok(ServedCertificate {
         acceptor: Acceptor::from_server_config(Arc::new(config)),
         ends,
     })
 }
 
-fn fault(setting: &'static str, path: &Path, reason: String) -> TlsFault {
-    TlsFault {
+fn fault(setting: &'static str, path: &Path, reason: String) -> TlsError {
+    TlsError {
         setting,
         path: path.to_owned(),
         reason,

@@ -12,41 +12,41 @@ use pingora::proxy::Session;
 use pingora::{Error, Result};
 
 use super::classify::is_plain;
-use super::context::Context;
+use super::context::RequestContext;
 use super::waiting::{client_left, for_client};
 use crate::metrics::Metrics;
-use crate::tokens::{Answer, LONGEST, NotKept, Question, TokenAnswers, Widening};
-use crate::upstream::{Exchange, Held};
+use crate::tokens::{CachedToken, LONGEST, NotCached, ScopeExpansion, TokenCache, TokenRequest};
+use crate::upstream::{PendingResponse, SubrequestClient};
 
 /// How long one waits for the answer to somebody else's equal question before asking alone.
 const FOLLOWS_FOR: Duration = Duration::from_secs(5);
 
 /// Stands before the token endpoint.
 #[derive(Debug)]
-pub struct TokenEndpoint {
-    answers: Option<TokenAnswers>,
-    widening: Option<Widening>,
-    exchange: Arc<Exchange>,
+pub struct TokenEndpointHandler {
+    answers: Option<TokenCache>,
+    widening: Option<ScopeExpansion>,
+    exchange: Arc<SubrequestClient>,
     metrics: Arc<Metrics>,
 }
 
 /// A question of our own, and what became of it.
 #[derive(Default)]
-struct Asked(Mutex<State>);
+struct TokenExchange(Mutex<TokenSources>);
 
 #[derive(Default)]
-struct State {
+struct TokenSources {
     is_begun: bool,
-    answer: Option<Result<Held>>,
+    answer: Option<Result<PendingResponse>>,
 }
 
-impl TokenEndpoint {
+impl TokenEndpointHandler {
     /// Through `exchange`; either may be left out.
     #[must_use]
     pub fn new(
-        answers: Option<TokenAnswers>,
-        widening: Option<Widening>,
-        exchange: Arc<Exchange>,
+        answers: Option<TokenCache>,
+        widening: Option<ScopeExpansion>,
+        exchange: Arc<SubrequestClient>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl TokenEndpoint {
     pub(super) async fn answer(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut RequestContext,
     ) -> Result<bool> {
         let head = session.req_header().clone();
         if !is_plain(&head) {
@@ -89,11 +89,11 @@ impl TokenEndpoint {
     async fn fetched(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut RequestContext,
         head: &RequestHeader,
     ) -> Result<()> {
         let ask = async {
-            let asked = Asked::default();
+            let asked = TokenExchange::default();
             self.ask(head, &asked).await;
             asked.end().unwrap_or(Err(Error::new_up(ConnectionClosed)))
         };
@@ -105,15 +105,15 @@ impl TokenEndpoint {
     async fn remembered(
         &self,
         session: &mut Session,
-        context: &mut Context,
-        (answers, question): (&TokenAnswers, &Question),
+        context: &mut RequestContext,
+        (answers, question): (&TokenCache, &TokenRequest),
         head: &RequestHeader,
     ) -> Result<bool> {
-        let (asked, begun) = (Asked::default(), Instant::now());
+        let (asked, begun) = (TokenExchange::default(), Instant::now());
         let ask = self.ask(head, &asked);
         let answer = tokio::select! {
             answer = Box::pin(answers.answer(question, head, ask)) => answer,
-            () = asked.patience() => Err(NotKept),
+            () = asked.patience() => Err(NotCached),
             gone = client_left(session) => return Err(gone),
         };
         let is_own = asked.is_begun();
@@ -136,7 +136,7 @@ impl TokenEndpoint {
 
     /// The answer to a request with more scopes, if it may have them, and its target; where that
     /// is refused, the answer to the client's own.
-    async fn widely(&self, head: &RequestHeader) -> Result<(Held, Vec<u8>)> {
+    async fn widely(&self, head: &RequestHeader) -> Result<(PendingResponse, Vec<u8>)> {
         let own_target = head.raw_path().to_vec();
         let widened = match &self.widening {
             Some(widening) => widening
@@ -165,7 +165,7 @@ impl TokenEndpoint {
     async fn ask(
         &self,
         head: &RequestHeader,
-        asked: &Asked,
+        asked: &TokenExchange,
     ) -> Option<(pingora::http::ResponseHeader, Bytes)> {
         asked.begin();
         let fetched = async {
@@ -192,8 +192,8 @@ impl TokenEndpoint {
     }
 }
 
-impl Asked {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl TokenExchange {
+    fn state(&self) -> MutexGuard<'_, TokenSources> {
         // No code panics while it holds this lock, and each change is whole in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -206,12 +206,12 @@ impl Asked {
         self.state().is_begun
     }
 
-    fn set(&self, answer: Result<Held>) {
+    fn set(&self, answer: Result<PendingResponse>) {
         self.state().answer = Some(answer);
     }
 
     /// The answer to a question of our own, as far as it came.
-    fn end(self) -> Option<Result<Held>> {
+    fn end(self) -> Option<Result<PendingResponse>> {
         let state = self.0.into_inner();
         state.unwrap_or_else(PoisonError::into_inner).answer
     }
@@ -226,7 +226,7 @@ impl Asked {
 }
 
 /// Gives a remembered answer as it came, with its age (RFC 9111, 5.1).
-async fn give(session: &mut Session, answer: &Answer, is_remembered: bool) -> Result<()> {
+async fn give(session: &mut Session, answer: &CachedToken, is_remembered: bool) -> Result<()> {
     let mut head = answer.head.clone();
     head.remove_header(&header::TRANSFER_ENCODING);
     head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;

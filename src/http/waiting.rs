@@ -9,9 +9,9 @@ use pingora::proxy::Session;
 use pingora::{Error, Result};
 
 use super::classify::is_plain;
-use super::context::Context;
+use super::context::RequestContext;
 use crate::access::Credentials;
-use crate::upstream::{Exchange, Held};
+use crate::upstream::{PendingResponse, SubrequestClient};
 
 /// Waits until the client closes its connection, or sends what nobody asked for; then its request
 /// is over, as for one that passes through. For requests without a body.
@@ -29,7 +29,7 @@ pub(super) async fn client_left(session: &mut Session) -> Box<Error> {
 /// Those of `ask`, and of the client's connection.
 pub(super) fn for_client<T>(
     session: &mut Session,
-    context: &mut Context,
+    context: &mut RequestContext,
     ask: impl Future<Output = Result<T>>,
 ) -> impl Future<Output = Result<T>> {
     // Boxed, because most requests need no room for a connection of their own.
@@ -52,9 +52,9 @@ pub(super) fn for_client<T>(
 /// Where the registry gave none, or the client left.
 pub(super) async fn head_answered(
     session: &mut Session,
-    context: &mut Context,
-    exchange: &Exchange,
-) -> Result<Option<(RequestHeader, Held)>> {
+    context: &mut RequestContext,
+    exchange: &SubrequestClient,
+) -> Result<Option<(RequestHeader, PendingResponse)>> {
     let head = session.req_header().clone();
     if head.method != Method::HEAD || !is_plain(&head) {
         return Ok(None);

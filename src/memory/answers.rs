@@ -11,11 +11,11 @@ use moka::future::Cache;
 use super::fingerprint::Fingerprint;
 
 /// A bounded memory of answers to questions that are known by their fingerprint.
-pub struct Memory<V>(Cache<Fingerprint, Kept<V>>);
+pub struct TtlCache<V>(Cache<Fingerprint, Entry<V>>);
 
 /// An answer, and for how long it counts.
 #[derive(Debug, Clone)]
-pub struct Kept<V> {
+pub struct Entry<V> {
     /// The answer.
     pub answer: V,
     /// It counts from when it is kept.
@@ -24,15 +24,20 @@ pub struct Kept<V> {
 
 struct Lifetimes;
 
-impl<V> Expiry<Fingerprint, Kept<V>> for Lifetimes {
-    fn expire_after_create(&self, _: &Fingerprint, kept: &Kept<V>, _: Instant) -> Option<Duration> {
+impl<V> Expiry<Fingerprint, Entry<V>> for Lifetimes {
+    fn expire_after_create(
+        &self,
+        _: &Fingerprint,
+        kept: &Entry<V>,
+        _: Instant,
+    ) -> Option<Duration> {
         Some(kept.lifetime)
     }
 
     fn expire_after_update(
         &self,
         _: &Fingerprint,
-        kept: &Kept<V>,
+        kept: &Entry<V>,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -40,13 +45,13 @@ impl<V> Expiry<Fingerprint, Kept<V>> for Lifetimes {
     }
 }
 
-impl<V> fmt::Debug for Memory<V> {
+impl<V> fmt::Debug for TtlCache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Memory")
     }
 }
 
-impl<V: Clone + Send + Sync + 'static> Memory<V> {
+impl<V: Clone + Send + Sync + 'static> TtlCache<V> {
     /// Keeps at most `bound` answers; beyond, those go that are used least.
     #[must_use]
     pub fn new(bound: u64) -> Self {
@@ -69,14 +74,14 @@ impl<V: Clone + Send + Sync + 'static> Memory<V> {
     pub async fn get_or_ask<E: Send + Sync + 'static>(
         &self,
         question: Fingerprint,
-        ask: impl Future<Output = Result<Kept<V>, E>>,
+        ask: impl Future<Output = Result<Entry<V>, E>>,
     ) -> Result<V, Arc<E>> {
         let kept = self.0.try_get_with(question, ask).await?;
         Ok(kept.answer)
     }
 
     /// Keeps an answer that somebody has already.
-    pub async fn insert(&self, question: Fingerprint, kept: Kept<V>) {
+    pub async fn insert(&self, question: Fingerprint, kept: Entry<V>) {
         self.0.insert(question, kept).await;
     }
 
@@ -92,8 +97,8 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn kept(answer: u32, lifetime: Duration) -> Kept<u32> {
-        Kept { answer, lifetime }
+    fn kept(answer: u32, lifetime: Duration) -> Entry<u32> {
+        Entry { answer, lifetime }
     }
 
     const BOUND: u64 = 100;
@@ -101,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn equal_questions_at_once_ask_once() {
-        let memory = Memory::new(16);
+        let memory = TtlCache::new(16);
         let question = Fingerprints::new().unwrap().of(&[b"question"]);
         let asked = AtomicUsize::new(0);
         let ask = || async {
@@ -120,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_goes_away_does_not_take_the_answer_from_the_others() {
-        let memory = Memory::new(16);
+        let memory = TtlCache::new(16);
         let question = Fingerprints::new().unwrap().of(&[b"question"]);
         let never = memory.get_or_ask(question, std::future::pending::<Result<_, ()>>());
         let given_up = tokio::time::timeout(Duration::from_millis(50), never);
@@ -132,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_is_not_kept_and_an_answer_only_for_its_time() {
-        let memory = Memory::new(16);
+        let memory = TtlCache::new(16);
         let question = Fingerprints::new().unwrap().of(&[b"question"]);
         let failed = memory.get_or_ask(question, async { Err("no") }).await;
         assert_eq!(failed, Err(Arc::new("no")));
@@ -149,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_memory_is_bounded() {
-        let (memory, prints) = (Memory::new(BOUND), Fingerprints::new().unwrap());
+        let (memory, prints) = (TtlCache::new(BOUND), Fingerprints::new().unwrap());
         for number in 0..2 * BOUND {
             let question = prints.of(&[&number.to_be_bytes()]);
             memory.insert(question, kept(0, LONG)).await;

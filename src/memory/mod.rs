@@ -6,5 +6,5 @@
 mod answers;
 mod fingerprint;
 
-pub use answers::{Kept, Memory};
+pub use answers::{Entry, TtlCache};
 pub use fingerprint::{Fingerprint, Fingerprints, NoRandomness};

@@ -8,7 +8,7 @@ use crate::outcome::{Outcome, Reason, Via};
 
 /// Bytes that no client had to send, and those that a dry run would have saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Saved {
+pub struct SavedByVia {
     /// Of layers mounted or relayed here, however they were found.
     pub mounted: u64,
     /// Of layers that a dry run would have mounted.
@@ -17,7 +17,7 @@ pub struct Saved {
 
 /// How often something was measured, and how long it took.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Latency {
+pub struct LatencySummary {
     /// How often.
     pub count: u64,
     /// Half were faster, in seconds, as estimated.
@@ -29,10 +29,10 @@ pub struct Latency {
 impl Metrics {
     /// Bytes saved since the start.
     #[must_use]
-    pub fn saved(&self) -> Saved {
-        Via::ALL.iter().fold(Saved::default(), |sum, via| {
+    pub fn saved(&self) -> SavedByVia {
+        Via::ALL.iter().fold(SavedByVia::default(), |sum, via| {
             let via = [via.as_str()];
-            Saved {
+            SavedByVia {
                 mounted: sum.mounted + self.mounted_bytes.with_label_values(&via).get(),
                 dry_run: sum.dry_run + self.dry_run_bytes.with_label_values(&via).get(),
             }
@@ -55,20 +55,20 @@ impl Metrics {
 
     /// How long mounts took, whatever became of them.
     #[must_use]
-    pub fn mount_latency(&self) -> Latency {
+    pub fn mount_latency(&self) -> LatencySummary {
         let of = |outcome: &Outcome| self.mount_duration.with_label_values(&[outcome.as_str()]);
         latency(Outcome::ALL.iter().map(of))
     }
 
     /// How long requests on the registry's port took.
     #[must_use]
-    pub fn request_latency(&self) -> Latency {
+    pub fn request_latency(&self) -> LatencySummary {
         latency([self.request_duration.clone()])
     }
 }
 
 /// Of all of them together; they have the same buckets.
-fn latency(histograms: impl IntoIterator<Item = Histogram>) -> Latency {
+fn latency(histograms: impl IntoIterator<Item = Histogram>) -> LatencySummary {
     let mut buckets: Vec<(f64, u64)> = Vec::new();
     let mut count = 0;
     for histogram in histograms {
@@ -82,7 +82,7 @@ fn latency(histograms: impl IntoIterator<Item = Histogram>) -> Latency {
             }
         }
     }
-    Latency {
+    LatencySummary {
         count,
         p50: quantile(&buckets, count, 0.5),
         p95: quantile(&buckets, count, 0.95),
@@ -154,6 +154,6 @@ mod tests {
         }
         metrics.dry_run_bytes(7, Via::Head);
         let (mounted, dry_run) = (15, 7);
-        assert_eq!(metrics.saved(), Saved { mounted, dry_run });
+        assert_eq!(metrics.saved(), SavedByVia { mounted, dry_run });
     }
 }

@@ -1,6 +1,6 @@
 //! What is decided about a mount.
 
-use super::job::Doubt;
+use super::job::VerifyFailure;
 use crate::access::Basis;
 use crate::memory::Fingerprint;
 use crate::oci::RepositoryName;
@@ -32,7 +32,7 @@ pub struct Mounted {
 
 /// In which form a request goes to the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ForwardForm {
     /// Unchanged.
     AsItCame,
     /// Without `mount` and `from`: a plain upload.
@@ -43,7 +43,7 @@ pub enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
     /// In which form it goes there.
-    pub form: Form,
+    pub form: ForwardForm,
     /// How it is counted, unless the registry mounts it.
     pub outcome: Outcome,
     /// Why it goes there.
@@ -78,7 +78,7 @@ impl Forward {
     #[must_use]
     pub fn as_it_came(reason: Reason) -> Self {
         Self {
-            form: Form::AsItCame,
+            form: ForwardForm::AsItCame,
             outcome: Outcome::Forwarded,
             reason,
             challenge: None,
@@ -91,7 +91,7 @@ impl Forward {
     /// As a plain upload, for a reason.
     pub(super) fn plain(reason: Reason) -> Self {
         Self {
-            form: Form::Plain,
+            form: ForwardForm::Plain,
             ..Self::as_it_came(reason)
         }
     }
@@ -106,14 +106,14 @@ impl Forward {
 
     /// The registry may mount what was not hashed yet, as it would without us; not what is
     /// damaged, or looks so.
-    pub(super) fn doubted(doubt: Doubt) -> Self {
+    pub(super) fn doubted(doubt: VerifyFailure) -> Self {
         match doubt {
-            Doubt::Unverified => Self {
+            VerifyFailure::Unverified => Self {
                 outcome: Outcome::Native,
                 ..Self::as_it_came(Reason::BlobUnverified)
             },
-            Doubt::Changed => Self::plain(Reason::BlobUnverified),
-            Doubt::Damaged => Self::plain(Reason::BlobDamaged),
+            VerifyFailure::Changed => Self::plain(Reason::BlobUnverified),
+            VerifyFailure::Damaged => Self::plain(Reason::BlobDamaged),
         }
     }
 

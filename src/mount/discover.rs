@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use super::{Caller, Decision, Forward, MountRequest, Mounts};
-use crate::access::{Credentials, Proof, Verdict};
-use crate::discovery::{Deletion, Discovery, Shared};
+use crate::access::{AuthDecision, Credentials, Proof};
+use crate::discovery::{Discovery, PendingDelete, SharedSources};
 use crate::oci::{Digest, RepositoryName};
 use crate::outcome::{Outcome, Reason, Via};
 
@@ -84,18 +84,18 @@ impl Mounts {
             .decide(target, target, credentials, deadline)
             .await
         {
-            Verdict::Granted(_) => {}
+            AuthDecision::Granted(_) => {}
             verdict => return Err(verdict.reason()),
         }
         let pullable = self.access.pullable(credentials).await;
-        for source in discovery.candidates(target, digest, (&pullable, Shared::IsEnough)) {
+        for source in discovery.candidates(target, digest, (&pullable, SharedSources::IsEnough)) {
             let verdict = self
                 .access
                 .decide_suggested(target, &source, credentials, deadline)
                 .await;
             let grant = match verdict {
-                Verdict::Granted(grant) => grant,
-                Verdict::Refused(_) => continue,
+                AuthDecision::Granted(grant) => grant,
+                AuthDecision::Refused(_) => continue,
                 verdict => return Err(verdict.reason()),
             };
             let request = MountRequest {
@@ -185,7 +185,7 @@ impl Mounts {
 
     /// Somebody is about to delete a layer from a repository: no HEAD brings it back.
     #[must_use]
-    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> Option<Deletion> {
+    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> Option<PendingDelete> {
         let discovery = self.discovery.as_ref()?;
         Some(discovery.deletion(repository, digest))
     }

@@ -10,13 +10,13 @@ use crate::metrics::Metrics;
 use crate::oci::Digest;
 use crate::ops::{RequestId, Trace};
 use crate::outcome::Via;
-use crate::store::{Data, Filesystem, Linked, Located, OpenStore, StoreError};
-use crate::upstream::Standing;
-use crate::verify::{Verdict, Verifier};
+use crate::store::{BlobData, Filesystem, LinkResult, Lookup, OpenStore, StoreError};
+use crate::upstream::RegistryState;
+use crate::verify::{BlobVerdict, BlobVerifier};
 
 /// What was found or done.
 #[derive(Clone, Copy)]
-pub(super) enum Done {
+pub(super) enum LinkOutcome {
     /// A store that was seen before is not there: nothing can be said about any blob.
     NoStore,
     /// A HEAD asked in a repository that does not exist, and must not make it.
@@ -24,14 +24,14 @@ pub(super) enum Done {
     SourceMissing,
     BlobMissing,
     /// The blob is not vouched for.
-    Doubted(Doubt),
+    Doubted(VerifyFailure),
     WouldMount(u64),
-    Linked(Linked, u64),
+    Linked(LinkResult, u64),
 }
 
 /// Why a blob is not vouched for.
 #[derive(Clone, Copy)]
-pub(super) enum Doubt {
+pub(super) enum VerifyFailure {
     /// Its bytes were not hashed yet.
     Unverified,
     /// They were, and were written to since.
@@ -41,14 +41,14 @@ pub(super) enum Doubt {
 }
 
 /// What a job needs.
-pub(super) struct Job {
+pub(super) struct LinkJob {
     pub id: RequestId,
     /// The request's own: the job runs on another thread than its task.
     pub trace: Option<Trace>,
     pub store: Arc<Filesystem>,
     /// Knows which blobs may be vouched for; `None`: all that are there.
-    pub verifier: Option<Arc<Verifier>>,
-    pub standing: Arc<Standing>,
+    pub verifier: Option<Arc<BlobVerifier>>,
+    pub standing: Arc<RegistryState>,
     pub metrics: Arc<Metrics>,
     pub grant: Grant,
     pub digest: Digest,
@@ -59,30 +59,30 @@ pub(super) struct Job {
     pub deadline: Instant,
 }
 
-impl Job {
-    pub fn run(&self) -> Result<Done, StoreError> {
+impl LinkJob {
+    pub fn run(&self) -> Result<LinkOutcome, StoreError> {
         let done = self.store.on_open(|store| self.run_on(store))?;
-        Ok(done.unwrap_or(Done::NoStore))
+        Ok(done.unwrap_or(LinkOutcome::NoStore))
     }
 
-    fn run_on(&self, store: &OpenStore<'_>) -> Result<Done, StoreError> {
+    fn run_on(&self, store: &OpenStore<'_>) -> Result<LinkOutcome, StoreError> {
         let timer = self.metrics.store_timer("locate");
         if self.needs_repository() && !store.has_repository(self.grant.target())? {
-            return Ok(Done::NoRepository);
+            return Ok(LinkOutcome::NoRepository);
         }
         let located = store.locate(self.grant.source(), &self.digest)?;
         drop(timer);
         let data = match located {
-            Located::SourceMissing => return Ok(Done::SourceMissing),
-            Located::BlobMissing => return Ok(Done::BlobMissing),
-            Located::Here(data) => data,
+            Lookup::SourceMissing => return Ok(LinkOutcome::SourceMissing),
+            Lookup::BlobMissing => return Ok(LinkOutcome::BlobMissing),
+            Lookup::Here(data) => data,
         };
         if let Some(doubt) = self.doubt(&data) {
-            return Ok(Done::Doubted(doubt));
+            return Ok(LinkOutcome::Doubted(doubt));
         }
         let size = data.size;
         if self.dry_run {
-            return Ok(Done::WouldMount(size));
+            return Ok(LinkOutcome::WouldMount(size));
         }
         let _timer = self.metrics.store_timer("link");
         let still_allowed = || {
@@ -92,13 +92,13 @@ impl Job {
                 && self.grant.is_still_good(&self.standing)
         };
         let linked = store.link(&self.grant, &self.digest, &still_allowed)?;
-        if linked == Linked::Written {
+        if linked == LinkResult::Written {
             self.audit(size);
         }
         if let Some(done) = self.look_again(store, linked, &data)? {
             return Ok(done);
         }
-        Ok(Done::Linked(linked, size))
+        Ok(LinkOutcome::Linked(linked, size))
     }
 
     /// Whether the link may not be the first thing in its repository.
@@ -108,12 +108,12 @@ impl Job {
     }
 
     /// Why a blob whose data is `data` is not vouched for, if it is not.
-    fn doubt(&self, data: &Data) -> Option<Doubt> {
+    fn doubt(&self, data: &BlobData) -> Option<VerifyFailure> {
         match self.verifier.as_ref()?.verdict(&self.digest, data) {
-            Verdict::Good => None,
-            Verdict::Damaged => Some(Doubt::Damaged),
-            Verdict::Unknown => Some(Doubt::Unverified),
-            Verdict::Changed => Some(Doubt::Changed),
+            BlobVerdict::Good => None,
+            BlobVerdict::Damaged => Some(VerifyFailure::Damaged),
+            BlobVerdict::Unknown => Some(VerifyFailure::Unverified),
+            BlobVerdict::Changed => Some(VerifyFailure::Changed),
         }
     }
 
@@ -121,17 +121,17 @@ impl Job {
     fn look_again(
         &self,
         store: &OpenStore<'_>,
-        linked: Linked,
-        before: &Data,
-    ) -> Result<Option<Done>, StoreError> {
-        let is_vouched_for = matches!(linked, Linked::Written | Linked::Already);
+        linked: LinkResult,
+        before: &BlobData,
+    ) -> Result<Option<LinkOutcome>, StoreError> {
+        let is_vouched_for = matches!(linked, LinkResult::Written | LinkResult::AlreadyLinked);
         if self.verifier.is_none() || !is_vouched_for {
             return Ok(None);
         }
         Ok(match store.data(&self.digest)? {
-            None => Some(Done::BlobMissing),
+            None => Some(LinkOutcome::BlobMissing),
             Some(now) if now == *before => None,
-            Some(now) => self.doubt(&now).map(Done::Doubted),
+            Some(now) => self.doubt(&now).map(LinkOutcome::Doubted),
         })
     }
 

@@ -15,21 +15,21 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub use decision::{Decision, Form, Forward, Mounted};
-pub use sighting::{Sightings, Since};
+pub use decision::{Decision, Forward, ForwardForm, Mounted};
+pub use sighting::{PendingVerification, StoreVerification};
 
-use crate::access::{Access, Credentials, Grant, Refusal, Unauthorized, Verdict};
+use crate::access::{Access, AuthDecision, Credentials, Denial, Grant, Unauthorized};
 use crate::config::{self, SourceDenied};
 use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::oci::{Digest, RepositoryName};
 use crate::ops::{RequestId, Trace};
 use crate::outcome::{Outcome, Reason, Via};
-use crate::store::{Filesystem, Linked};
-use crate::upstream::Standing;
-use crate::verify::Verifier;
-use crate::workers::{Unfinished, Workers};
-use job::{Done, Job};
+use crate::store::{Filesystem, LinkResult};
+use crate::upstream::RegistryState;
+use crate::verify::BlobVerifier;
+use crate::workers::{BlockingPool, JobError};
+use job::{LinkJob, LinkOutcome};
 
 /// A client's wish to have a layer of one repository in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub struct MountRequest {
 pub struct Mounts {
     access: Access,
     store: Arc<Filesystem>,
-    verifier: Option<Arc<Verifier>>,
-    workers: Arc<Workers>,
-    standing: Arc<Standing>,
+    verifier: Option<Arc<BlobVerifier>>,
+    workers: Arc<BlockingPool>,
+    standing: Arc<RegistryState>,
     settings: config::Mount,
     discovery: Option<Arc<Discovery>>,
     metrics: Arc<Metrics>,
@@ -70,8 +70,8 @@ impl Mounts {
     pub fn new(
         access: Access,
         store: Arc<Filesystem>,
-        workers: Arc<Workers>,
-        standing: Arc<Standing>,
+        workers: Arc<BlockingPool>,
+        standing: Arc<RegistryState>,
         settings: config::Mount,
         discovery: Option<Arc<Discovery>>,
         metrics: Arc<Metrics>,
@@ -90,7 +90,7 @@ impl Mounts {
 
     /// Vouches only for blobs that the verifier has found good, if there is one.
     #[must_use]
-    pub fn vouching_by(mut self, verifier: Option<Verifier>) -> Self {
+    pub fn vouching_by(mut self, verifier: Option<BlobVerifier>) -> Self {
         self.verifier = verifier.map(Arc::new);
         self
     }
@@ -201,21 +201,21 @@ impl Mounts {
                 .decide(target, source, credentials, deadline)
                 .await
             {
-                Verdict::Granted(grant) => return Ok(grant),
-                Verdict::NoCredentials => Forward::as_it_came(Reason::NoCredentials),
-                Verdict::Refused(Refusal::AsItCame(challenge)) => Forward {
+                AuthDecision::Granted(grant) => return Ok(grant),
+                AuthDecision::NoCredentials => Forward::as_it_came(Reason::NoCredentials),
+                AuthDecision::Refused(Denial::AsItCame(challenge)) => Forward {
                     challenge,
                     ..Forward::as_it_came(Reason::Denied)
                 },
-                Verdict::Refused(Refusal::SourceDenied) => match self.settings.source_denied {
+                AuthDecision::Refused(Denial::SourceDenied) => match self.settings.source_denied {
                     SourceDenied::Fallback => Forward::plain(Reason::Denied),
                     SourceDenied::Challenge => Forward::as_it_came(Reason::Denied),
                 },
-                Verdict::ReadOnly => Forward::as_it_came(Reason::ReadOnly),
-                Verdict::Mismatch => Forward::as_it_came(Reason::AccessMismatch),
-                Verdict::Unavailable => Forward::as_it_came(Reason::UpstreamUnavailable),
-                Verdict::TimedOut => Forward::as_it_came(Reason::Timeout),
-                Verdict::Overloaded => Forward::as_it_came(Reason::Overload),
+                AuthDecision::ReadOnly => Forward::as_it_came(Reason::ReadOnly),
+                AuthDecision::Mismatch => Forward::as_it_came(Reason::AccessMismatch),
+                AuthDecision::Unavailable => Forward::as_it_came(Reason::UpstreamUnavailable),
+                AuthDecision::TimedOut => Forward::as_it_came(Reason::Timeout),
+                AuthDecision::Overloaded => Forward::as_it_came(Reason::Overload),
             },
         )
     }
@@ -230,7 +230,7 @@ impl Mounts {
     ) -> Decision {
         let by = (grant.source().clone(), grant.user());
         let trace = Trace::current();
-        let job = Job {
+        let job = LinkJob {
             id: id.clone(),
             trace: trace.clone(),
             via,
@@ -251,9 +251,9 @@ impl Mounts {
                 tracing::warn!(trace_id, %error, "the store gave no answer; the mount goes upstream");
                 Reason::StoreError
             }
-            Err(Unfinished::Overload) => Reason::Overload,
-            Err(Unfinished::Deadline) => Reason::Timeout,
-            Err(Unfinished::Died) => Reason::StoreError,
+            Err(JobError::Overload) => Reason::Overload,
+            Err(JobError::Deadline) => Reason::Timeout,
+            Err(JobError::Panicked) => Reason::StoreError,
         };
         let verifier = self.verifier.as_ref();
         if verifier.is_some_and(|it| it.was_damaged(&request.digest)) {
@@ -264,7 +264,7 @@ impl Mounts {
 
     fn decide(
         &self,
-        done: Done,
+        done: LinkOutcome,
         (source, user): (RepositoryName, Option<String>),
         via: Via,
         deadline: Instant,
@@ -279,20 +279,26 @@ impl Mounts {
             })
         };
         Decision::Forward(match done {
-            Done::Linked(Linked::Written, size) => return mounted(Outcome::Mounted, size),
-            Done::Linked(Linked::Already, size) => return mounted(Outcome::AlreadyLinked, size),
+            LinkOutcome::Linked(LinkResult::Written, size) => {
+                return mounted(Outcome::Mounted, size);
+            }
+            LinkOutcome::Linked(LinkResult::AlreadyLinked, size) => {
+                return mounted(Outcome::AlreadyLinked, size);
+            }
             // The disk says that there is nothing to mount, so the registry is not asked to
             // mount either: its cache may still vouch for what is gone.
-            Done::SourceMissing => Forward::plain(Reason::SourceMissing),
-            Done::BlobMissing | Done::Linked(Linked::BlobGone, _) => {
+            LinkOutcome::SourceMissing => Forward::plain(Reason::SourceMissing),
+            LinkOutcome::BlobMissing | LinkOutcome::Linked(LinkResult::BlobGone, _) => {
                 Forward::plain(Reason::BlobMissing)
             }
-            Done::Doubted(doubt) => Forward::doubted(doubt),
+            LinkOutcome::Doubted(doubt) => Forward::doubted(doubt),
             // Who only asks has wanted no mount.
-            Done::NoRepository => Forward::as_it_came(Reason::None),
-            Done::NoStore => Forward::as_it_came(Reason::StoreError),
-            Done::Linked(Linked::Withdrawn, _) => Forward::as_it_came(self.why_withdrawn(deadline)),
-            Done::WouldMount(size) => Forward::would_mount(size, via),
+            LinkOutcome::NoRepository => Forward::as_it_came(Reason::None),
+            LinkOutcome::NoStore => Forward::as_it_came(Reason::StoreError),
+            LinkOutcome::Linked(LinkResult::Revoked, _) => {
+                Forward::as_it_came(self.why_withdrawn(deadline))
+            }
+            LinkOutcome::WouldMount(size) => Forward::would_mount(size, via),
         })
     }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::oci::{Digest, RepositoryName};
 use crate::store::Filesystem;
-use crate::upstream::{Standing, Ticket};
-use crate::workers::Workers;
+use crate::upstream::{Observation, RegistryState};
+use crate::workers::BlockingPool;
 
 /// Files are stamped by a clock that is some milliseconds coarser than the one we read.
 const COARSE: Duration = Duration::from_millis(20);
@@ -15,23 +15,27 @@ const LIMIT: Duration = Duration::from_millis(250);
 
 /// Looks for links that the registry has just written.
 #[derive(Debug)]
-pub struct Sightings {
+pub struct StoreVerification {
     store: Arc<Filesystem>,
-    workers: Arc<Workers>,
-    standing: Arc<Standing>,
+    workers: Arc<BlockingPool>,
+    standing: Arc<RegistryState>,
 }
 
 /// The beginning of a request that may end with a link in the registry's store.
 #[derive(Debug)]
-pub struct Since {
-    ticket: Ticket,
+pub struct PendingVerification {
+    ticket: Observation,
     time: SystemTime,
 }
 
-impl Sightings {
+impl StoreVerification {
     /// Looks in `store`, and tells `standing`.
     #[must_use]
-    pub fn new(store: Arc<Filesystem>, workers: Arc<Workers>, standing: Arc<Standing>) -> Self {
+    pub fn new(
+        store: Arc<Filesystem>,
+        workers: Arc<BlockingPool>,
+        standing: Arc<RegistryState>,
+    ) -> Self {
         Self {
             store,
             workers,
@@ -41,18 +45,23 @@ impl Sightings {
 
     /// Notes the beginning of an upload, where a link is still to be seen.
     #[must_use]
-    pub fn begin(&self) -> Option<Since> {
+    pub fn begin(&self) -> Option<PendingVerification> {
         if self.standing.is_store_proved() {
             return None;
         }
-        Some(Since {
+        Some(PendingVerification {
             ticket: self.standing.ticket(),
             time: SystemTime::now() - COARSE,
         })
     }
 
     /// The registry says that it has linked `digest` into `repository`: is the link here?
-    pub async fn linked(&self, repository: &RepositoryName, digest: &Digest, since: &Since) {
+    pub async fn linked(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        since: &PendingVerification,
+    ) {
         let (store, repository, digest) = (self.store.clone(), repository.clone(), digest.clone());
         let time = since.time;
         let look = move || {

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
-use super::{Answered, Next};
-use crate::access::{Refusal, Refusals};
+use super::{Action, MountResponse};
+use crate::access::{Denial, Denials};
 use crate::config::{self, SourceDenied};
 use crate::memory::NoRandomness;
 use crate::oci::finds_scope_insufficient;
@@ -11,13 +11,13 @@ use crate::outcome::Reason;
 
 /// The rules of the configuration.
 #[derive(Debug)]
-pub struct Generic {
+pub struct GenericRules {
     statuses: Vec<StatusCode>,
     source_denied: SourceDenied,
-    refusals: Refusals,
+    refusals: Denials,
 }
 
-impl Generic {
+impl GenericRules {
     /// By `mend.statuses` and `mount.source_denied`.
     ///
     /// # Errors
@@ -26,25 +26,25 @@ impl Generic {
         Ok(Self {
             statuses: settings.statuses.clone(),
             source_denied: settings.source_denied,
-            refusals: Refusals::new()?,
+            refusals: Denials::new()?,
         })
     }
 
-    pub(super) fn next(&self, answered: &Answered<'_>) -> Next {
+    pub(super) fn next(&self, answered: &MountResponse<'_>) -> Action {
         if answered.status == StatusCode::UNAUTHORIZED {
             return self.refused(answered);
         }
         if self.statuses.contains(&answered.status) {
             return upload(Reason::Mended);
         }
-        Next::PassOn
+        Action::PassOn
     }
 
     /// A client that only lacks a scope must see the challenge; one for whom asking again is no
     /// help gets what `mount.source_denied` says.
-    fn refused(&self, answered: &Answered<'_>) -> Next {
+    fn refused(&self, answered: &MountResponse<'_>) -> Action {
         let Some(request) = answered.request else {
-            return Next::PassOn;
+            return Action::PassOn;
         };
         let (target, source) = (&request.target, &request.source);
         // Only to a token that it has verified does a registry say that it is too narrow; in
@@ -52,22 +52,22 @@ impl Generic {
         let is_verified = finds_scope_insufficient(answered.headers);
         let credentials = answered.credentials;
         match self.refusals.word(target, source, credentials, is_verified) {
-            Refusal::SourceDenied if self.source_denied == SourceDenied::Fallback => {
+            Denial::SourceDenied if self.source_denied == SourceDenied::Fallback => {
                 upload(Reason::Denied)
             }
-            Refusal::SourceDenied => Next::PassOn,
-            Refusal::AsItCame(challenge) => {
+            Denial::SourceDenied => Action::PassOn,
+            Denial::AsItCame(challenge) => {
                 if let Some(challenge) = challenge.filter(|_| is_verified) {
                     self.refusals.was_challenged(challenge);
                 }
-                Next::PassOn
+                Action::PassOn
             }
         }
     }
 }
 
-fn upload(reason: Reason) -> Next {
-    Next::Upload {
+fn upload(reason: Reason) -> Action {
+    Action::Upload {
         reason,
         is_blob_missing: false,
     }
@@ -88,7 +88,7 @@ mod tests {
     const BARE: &str = r#"Bearer realm="r",scope="repository:src:pull""#;
     const INVALID: &str = r#"Bearer realm="r",error="invalid_token""#;
 
-    fn rules(source_denied: SourceDenied) -> Generic {
+    fn rules(source_denied: SourceDenied) -> GenericRules {
         let statuses = vec![StatusCode::NOT_FOUND, StatusCode::FORBIDDEN];
         let settings = config::Generic {
             statuses,
@@ -96,10 +96,15 @@ mod tests {
             discovery: None,
             time_budget: std::time::Duration::ZERO,
         };
-        Generic::new(&settings).unwrap()
+        GenericRules::new(&settings).unwrap()
     }
 
-    fn next(rules: &Generic, status: u16, challenge: &str, authorization: Option<&str>) -> Next {
+    fn next(
+        rules: &GenericRules,
+        status: u16,
+        challenge: &str,
+        authorization: Option<&str>,
+    ) -> Action {
         let request = MountRequest {
             target: RepositoryName::parse("dst").unwrap(),
             source: RepositoryName::parse("src").unwrap(),
@@ -110,7 +115,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let challenge = HeaderValue::from_str(challenge).unwrap();
         headers.insert(header::WWW_AUTHENTICATE, challenge);
-        rules.next(&Answered {
+        rules.next(&MountResponse {
             request: Some(&request),
             credentials: &credentials,
             status: StatusCode::from_u16(status).unwrap(),
@@ -130,11 +135,11 @@ mod tests {
         for (status, expected) in [
             (404, upload(Reason::Mended)),
             (403, upload(Reason::Mended)),
-            (400, Next::PassOn),
-            (201, Next::PassOn),
-            (202, Next::PassOn),
-            (429, Next::PassOn),
-            (500, Next::PassOn),
+            (400, Action::PassOn),
+            (201, Action::PassOn),
+            (202, Action::PassOn),
+            (429, Action::PassOn),
+            (500, Action::PassOn),
         ] {
             assert_eq!(next(&rules, status, NARROW, None), expected, "{status}");
         }
@@ -146,16 +151,19 @@ mod tests {
         let other = r#"[{"type":"repository","name":"dst","actions":["push"]}]"#;
         for unverified in [INVALID, BARE, INVALID, BARE] {
             let answer = next(&rules, 401, unverified, Some(&token(other)));
-            assert_eq!(answer, Next::PassOn);
+            assert_eq!(answer, Action::PassOn);
         }
-        assert_eq!(next(&rules, 401, NARROW, Some(&token(other))), Next::PassOn);
+        assert_eq!(
+            next(&rules, 401, NARROW, Some(&token(other))),
+            Action::PassOn
+        );
         assert_eq!(
             next(&rules, 401, NARROW, Some(&token("[]"))),
             upload(Reason::Denied)
         );
         // Whoever makes a token up in her name does not see that she asked.
         let made_up = next(&rules, 401, BARE, Some(&token("[]")));
-        assert_eq!(made_up, Next::PassOn);
+        assert_eq!(made_up, Action::PassOn);
     }
 
     #[test]
@@ -169,12 +177,12 @@ mod tests {
         for (credentials, expected) in [
             (Some(token(refused)), upload(Reason::Denied)),
             (Some("Basic YTpi".to_owned()), upload(Reason::Denied)),
-            (Some(token(granted)), Next::PassOn),
-            (None, Next::PassOn),
+            (Some(token(granted)), Action::PassOn),
+            (None, Action::PassOn),
         ] {
             let credentials = credentials.as_deref();
             assert_eq!(next(&fallback, 401, NARROW, credentials), expected);
-            assert_eq!(next(&challenge, 401, NARROW, credentials), Next::PassOn);
+            assert_eq!(next(&challenge, 401, NARROW, credentials), Action::PassOn);
         }
     }
 }

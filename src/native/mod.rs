@@ -10,8 +10,8 @@ mod generic;
 mod pulp;
 
 pub use counted::counted;
-pub use generic::Generic;
-pub use pulp::{Miss, miss};
+pub use generic::GenericRules;
+pub use pulp::{PulpMiss, miss};
 
 use http::{HeaderMap, StatusCode};
 
@@ -21,16 +21,16 @@ use crate::outcome::Reason;
 
 /// By whose rules answers are judged.
 #[derive(Debug)]
-pub enum Native {
+pub enum NativeMountRules {
     /// Pulp's.
     Pulp,
     /// Those of the configuration.
-    Generic(Box<Generic>),
+    Generic(Box<GenericRules>),
 }
 
 /// What is known of a mount that the registry has answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Answered<'a> {
+pub struct MountResponse<'a> {
     /// What was asked for, where that has the plain form.
     pub request: Option<&'a MountRequest>,
     /// What the caller showed.
@@ -45,7 +45,7 @@ pub struct Answered<'a> {
 
 /// How a mount goes on that the registry has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum Action {
     /// The client gets the answer.
     PassOn,
     /// A plain upload is started in the mount's place.
@@ -57,7 +57,7 @@ pub enum Next {
     },
 }
 
-impl Native {
+impl NativeMountRules {
     /// Whether the registry mounts only where the query holds nothing but the mount
     /// (`pulp_container/app/registry_api.py`, `tries_to_mount_blob`).
     #[must_use]
@@ -73,14 +73,14 @@ impl Native {
 
     /// Judges an answer.
     #[must_use]
-    pub fn next(&self, answered: &Answered<'_>) -> Next {
+    pub fn next(&self, answered: &MountResponse<'_>) -> Action {
         match self {
             Self::Pulp => match miss(answered.status, answered.body) {
-                Some(miss) => Next::Upload {
+                Some(miss) => Action::Upload {
                     reason: Reason::Mended,
-                    is_blob_missing: miss == Miss::Blob,
+                    is_blob_missing: miss == PulpMiss::Blob,
                 },
-                None => Next::PassOn,
+                None => Action::PassOn,
             },
             Self::Generic(rules) => rules.next(answered),
         }

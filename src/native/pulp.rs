@@ -7,7 +7,7 @@ use crate::oci::has_error_code;
 
 /// What Pulp does not have (`pulp_container/app/exceptions.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Miss {
+pub enum PulpMiss {
     /// `BLOB_UNKNOWN`: the repository is there, and does not hold the blob, or not yet.
     Blob,
     /// `NAME_UNKNOWN`: there is no such repository.
@@ -16,12 +16,12 @@ pub enum Miss {
 
 /// What an answer to a mount says that Pulp does not have; a 404 of somebody else's says nothing.
 #[must_use]
-pub fn miss(status: StatusCode, body: Option<&[u8]>) -> Option<Miss> {
+pub fn miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
     let body = body.filter(|_| status == StatusCode::NOT_FOUND)?;
     if has_error_code(body, "BLOB_UNKNOWN") {
-        Some(Miss::Blob)
+        Some(PulpMiss::Blob)
     } else if has_error_code(body, "NAME_UNKNOWN") {
-        Some(Miss::Repository)
+        Some(PulpMiss::Repository)
     } else {
         None
     }
@@ -35,8 +35,8 @@ mod tests {
     fn only_a_404_with_one_of_two_codes_is_a_miss() {
         let body = |code: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"m"}}]}}"#);
         for (status, body, expected) in [
-            (404, Some(body("BLOB_UNKNOWN")), Some(Miss::Blob)),
-            (404, Some(body("NAME_UNKNOWN")), Some(Miss::Repository)),
+            (404, Some(body("BLOB_UNKNOWN")), Some(PulpMiss::Blob)),
+            (404, Some(body("NAME_UNKNOWN")), Some(PulpMiss::Repository)),
             (404, Some(body("MANIFEST_UNKNOWN")), None),
             (404, Some("404 page not found".to_owned()), None),
             (404, None, None),

@@ -28,13 +28,13 @@ pub struct EndpointError {
 
 /// Takes events for one endpoint.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub(super) struct WebhookEndpoint {
     queue: Sender<Bytes>,
-    state: Arc<State>,
+    state: Arc<EndpointState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct EndpointState {
     name: String,
     waiting: AtomicUsize,
     is_full: AtomicBool,
@@ -43,16 +43,16 @@ struct State {
 }
 
 /// Sends what is in the queue.
-struct Postman {
+struct EventSender {
     settings: config::Endpoint,
     media_type: &'static str,
     client: reqwest::Client,
-    state: Arc<State>,
+    state: Arc<EndpointState>,
     /// Attempts without success, one after another.
     failures: u32,
 }
 
-impl Endpoint {
+impl WebhookEndpoint {
     pub fn start(
         settings: &config::Endpoint,
         media_type: &'static str,
@@ -68,14 +68,14 @@ impl Endpoint {
         }?;
         let (queue, events) = mpsc::channel(WAITING);
         metrics.notifications_begin(&settings.name);
-        let state = Arc::new(State {
+        let state = Arc::new(EndpointState {
             name: settings.name.clone(),
             waiting: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             empty: Notify::new(),
             metrics,
         });
-        let postman = Postman {
+        let postman = EventSender {
             settings: settings.clone(),
             media_type,
             client,
@@ -146,7 +146,7 @@ fn client(settings: &config::Endpoint, by_system: bool) -> Result<reqwest::Clien
     })
 }
 
-impl State {
+impl EndpointState {
     fn count(&self, more: usize) {
         let before = self.waiting.fetch_add(more, Ordering::AcqRel);
         self.metrics
@@ -162,7 +162,7 @@ impl State {
     }
 }
 
-impl Postman {
+impl EventSender {
     async fn run(mut self, mut events: Receiver<Bytes>) {
         while let Some(event) = events.recv().await {
             while !self.send(event.clone()).await {

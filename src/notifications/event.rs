@@ -28,12 +28,12 @@ pub struct Event {
     /// Who asked for it.
     pub user: Option<String>,
     /// How.
-    pub request: Request,
+    pub request: EventRequest,
 }
 
 /// The client's request.
 #[derive(Debug, Clone, Serialize)]
-pub struct Request {
+pub struct EventRequest {
     /// Its name in the log.
     pub id: String,
     /// The client's address.
@@ -51,7 +51,7 @@ pub struct Request {
 
 /// Which process an event comes from.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Source {
+pub(super) struct EventSource {
     addr: String,
     #[serde(rename = "instanceID")]
     instance: Uuid,
@@ -68,15 +68,15 @@ struct Record<'a> {
     id: Uuid,
     timestamp: String,
     action: &'static str,
-    target: Target<'a>,
-    request: &'a Request,
+    target: EventTarget<'a>,
+    request: &'a EventRequest,
     actor: Actor<'a>,
-    source: &'a Source,
+    source: &'a EventSource,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Target<'a> {
+struct EventTarget<'a> {
     media_type: &'static str,
     size: u64,
     digest: &'a str,
@@ -92,7 +92,7 @@ struct Actor<'a> {
     name: Option<&'a str>,
 }
 
-impl Source {
+impl EventSource {
     pub fn new(listen: &str) -> Self {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
@@ -105,13 +105,13 @@ impl Source {
 }
 
 impl<'a> Envelope<'a> {
-    pub fn of(event: &'a Event, source: &'a Source) -> Self {
+    pub fn of(event: &'a Event, source: &'a EventSource) -> Self {
         Self {
             events: [Record {
                 id: Uuid::new_v4(),
                 timestamp: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
                 action: ACTION,
-                target: Target {
+                target: EventTarget {
                     media_type: BLOB,
                     size: event.size,
                     digest: event.digest.as_str(),

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::event::{Envelope, Source};
-use super::{Event, Request};
+use super::event::{Envelope, EventSource};
+use super::{Event, EventRequest};
 use crate::fuzzed::Input;
 use crate::oci::{Digest, RepositoryName};
 
@@ -29,7 +29,7 @@ pub(crate) fn events(input: &[u8]) -> bool {
         size,
         url: line(),
         user: (choice & 1 != 0).then(&mut line),
-        request: Request {
+        request: EventRequest {
             id: line(),
             addr: line(),
             host: line(),
@@ -37,7 +37,7 @@ pub(crate) fn events(input: &[u8]) -> bool {
             user_agent: line(),
         },
     };
-    let source = Source::new(&line());
+    let source = EventSource::new(&line());
     let written = serde_json::to_vec(&Envelope::of(&event, &source)).unwrap_or_default();
     assert!(!written.contains(&b'\n'));
     let read: Value = serde_json::from_slice(&written).unwrap_or_default();

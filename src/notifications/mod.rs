@@ -13,12 +13,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use endpoint::{EndpointError, check};
-pub use event::{Event, Request};
+pub use event::{Event, EventRequest};
 
 use crate::config::{self, DistributionVersion};
 use crate::metrics::Metrics;
-use endpoint::Endpoint;
-use event::{ACTION, BLOB, Envelope, Source};
+use endpoint::WebhookEndpoint;
+use event::{ACTION, BLOB, Envelope, EventSource};
 
 /// What the body of a request with events is called (`notifications/event.go`).
 fn media_type(version: DistributionVersion) -> &'static str {
@@ -44,8 +44,8 @@ pub(crate) fn ignores_mounts(
 /// Tells endpoints of mounts.
 #[derive(Debug)]
 pub struct Notifier {
-    endpoints: Vec<Endpoint>,
-    source: Source,
+    endpoints: Vec<WebhookEndpoint>,
+    source: EventSource,
 }
 
 impl Notifier {
@@ -67,9 +67,9 @@ impl Notifier {
         let media_type = media_type(version);
         Ok(Self {
             endpoints: endpoints
-                .map(|settings| Endpoint::start(settings, media_type, metrics.clone()))
+                .map(|settings| WebhookEndpoint::start(settings, media_type, metrics.clone()))
                 .collect::<Result<_, _>>()?,
-            source: Source::new(listen),
+            source: EventSource::new(listen),
         })
     }
 
@@ -99,6 +99,6 @@ impl Notifier {
     /// How many events wait, or are being sent.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.endpoints.iter().map(Endpoint::waiting).sum()
+        self.endpoints.iter().map(WebhookEndpoint::waiting).sum()
     }
 }

@@ -3,19 +3,19 @@
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Errors {
-    errors: Vec<Entry>,
+struct ErrorBody {
+    errors: Vec<ErrorEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ErrorEntry {
     code: String,
 }
 
 /// Whether a body is an OCI error that carries `code`.
 #[must_use]
 pub fn has_error_code(body: &[u8], code: &str) -> bool {
-    serde_json::from_slice::<Errors>(body)
+    serde_json::from_slice::<ErrorBody>(body)
         .is_ok_and(|parsed| parsed.errors.iter().any(|entry| entry.code == code))
 }
 

@@ -34,19 +34,19 @@ const SAFETY: [(HeaderName, &str); 5] = [
 
 /// Answers on the admin port.
 #[derive(Debug)]
-pub struct Admin {
+pub struct AdminService {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     page: Arc<Page>,
 }
 
-struct Answer {
+struct AdminResponse {
     status: StatusCode,
     kind: &'static str,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl AdminResponse {
     fn new(status: StatusCode, kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self { status, kind, body }
@@ -69,7 +69,7 @@ impl Answer {
     }
 }
 
-impl Admin {
+impl AdminService {
     /// Shows `page`, `metrics` and `health`.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
@@ -80,37 +80,37 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, method: &Method, path: &str) -> Answer {
+    async fn answer(&self, method: &Method, path: &str) -> AdminResponse {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let text = "only GET and HEAD\n";
-            return Answer::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
+            return AdminResponse::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
         }
         match path {
-            "/" => Answer::ok("text/html; charset=utf-8", self.page.html().await),
-            "/page.css" => Answer::ok("text/css; charset=utf-8", page::STYLE),
-            "/page.js" => Answer::ok("text/javascript; charset=utf-8", page::SCRIPT),
-            "/icon.svg" => Answer::ok("image/svg+xml", page::ICON),
-            "/status.json" => Answer::written("application/json", self.page.json().await),
-            "/healthz" => Answer::ok(TEXT, "ok\n"),
+            "/" => AdminResponse::ok("text/html; charset=utf-8", self.page.html().await),
+            "/page.css" => AdminResponse::ok("text/css; charset=utf-8", page::STYLE),
+            "/page.js" => AdminResponse::ok("text/javascript; charset=utf-8", page::SCRIPT),
+            "/icon.svg" => AdminResponse::ok("image/svg+xml", page::ICON),
+            "/status.json" => AdminResponse::written("application/json", self.page.json().await),
+            "/healthz" => AdminResponse::ok(TEXT, "ok\n"),
             "/readyz" => match self.health.ready().await {
-                Ok(()) => Answer::ok(TEXT, "ready\n"),
+                Ok(()) => AdminResponse::ok(TEXT, "ready\n"),
                 Err(reason) => {
                     let text = format!("not ready: {reason}\n");
-                    Answer::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+                    AdminResponse::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
                 }
             },
             "/metrics" => {
                 // Asked for at each scrape: no traffic comes where nothing is ready.
                 self.metrics.ready(self.health.ready().await.is_ok());
-                Answer::written(METRICS, self.metrics.render())
+                AdminResponse::written(METRICS, self.metrics.render())
             }
-            _ => Answer::new(StatusCode::NOT_FOUND, TEXT, HERE),
+            _ => AdminResponse::new(StatusCode::NOT_FOUND, TEXT, HERE),
         }
     }
 }
 
 #[async_trait]
-impl ServeHttp for Admin {
+impl ServeHttp for AdminService {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
         let method = request.method.clone();

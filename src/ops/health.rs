@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::Drain;
 use crate::store::check_owner;
-use crate::upstream::{Ask, BaseAnswer};
-use crate::workers::Workers;
+use crate::upstream::{ApiProbeResult, UpstreamClient};
+use crate::workers::BlockingPool;
 
 /// How long a readiness check may take: less than a kubelet waits by default.
 const LIMIT: Duration = Duration::from_millis(900);
@@ -17,9 +17,9 @@ const LIMIT: Duration = Duration::from_millis(900);
 /// Knows what readiness needs.
 #[derive(Debug)]
 pub struct Health {
-    ask: Arc<Ask>,
+    ask: Arc<UpstreamClient>,
     /// A thread of its own: mounts that wait for the disk do not make a sidecar unready.
-    worker: Workers,
+    worker: BlockingPool,
     /// The store's, where links are written.
     root: Option<PathBuf>,
     drain: Arc<Drain>,
@@ -29,10 +29,10 @@ impl Health {
     /// Ready where the registry answers, the store at `root`, if there is one, is usable, and no
     /// drain has begun.
     #[must_use]
-    pub fn new(ask: Arc<Ask>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
+    pub fn new(ask: Arc<UpstreamClient>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
         Self {
             ask,
-            worker: Workers::new(1, 1024),
+            worker: BlockingPool::new(1, 1024),
             root,
             drain,
         }
@@ -48,11 +48,11 @@ impl Health {
         }
         let deadline = Instant::now() + LIMIT;
         match self.ask.base(deadline).await.answer {
-            BaseAnswer::Open | BaseAnswer::Challenge => {}
-            BaseAnswer::Strange(status) => {
+            ApiProbeResult::Open | ApiProbeResult::Challenge => {}
+            ApiProbeResult::Strange(status) => {
                 return Err(format!("the registry answers {status} at its base"));
             }
-            BaseAnswer::Unreachable(reason) => {
+            ApiProbeResult::Unreachable(reason) => {
                 return Err(format!("the registry cannot be reached: {reason}"));
             }
         }

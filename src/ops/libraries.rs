@@ -10,10 +10,10 @@ use tracing_log::log::{
 };
 
 /// Where a line comes from, and how it begins.
-type Line = (&'static str, &'static str);
+type LibraryLine = (&'static str, &'static str);
 
 /// What a client's connection does, whatever level Pingora gives it.
-const CLIENTS: &[Line] = &[
+const CLIENTS: &[LibraryLine] = &[
     (
         "pingora_proxy",
         "failed to send error response to downstream",
@@ -35,22 +35,22 @@ const CLIENTS: &[Line] = &[
 
 /// A connection that ended before the head of a request was there. As a warning, the same words
 /// are of a registry that cannot be reached at one of its addresses.
-const BEFORE_A_REQUEST: Line = ("pingora_proxy", "Fail to proxy");
+const BEFORE_A_REQUEST: LibraryLine = ("pingora_proxy", "Fail to proxy");
 
 /// Takes in what libraries log.
-struct Libraries(LogTracer);
+struct LibraryLog(LogTracer);
 
 /// Takes in what libraries log from now on.
 ///
 /// # Errors
 /// Where that was done before.
 pub(super) fn listen(level: LevelFilter) -> Result<(), SetLoggerError> {
-    set_boxed_logger(Box::new(Libraries(LogTracer::new())))?;
+    set_boxed_logger(Box::new(LibraryLog(LogTracer::new())))?;
     set_max_level(level);
     Ok(())
 }
 
-impl Log for Libraries {
+impl Log for LibraryLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.0.enabled(metadata)
     }
@@ -73,7 +73,8 @@ impl Log for Libraries {
 }
 
 fn is_of_a_client(level: Level, target: &str, text: &str) -> bool {
-    let is_line = |(place, start): &Line| target.starts_with(place) && text.starts_with(start);
+    let is_line =
+        |(place, start): &LibraryLine| target.starts_with(place) && text.starts_with(start);
     let is_before = level == Level::Error && is_line(&BEFORE_A_REQUEST);
     is_before || CLIENTS.iter().any(is_line)
 }

@@ -14,7 +14,7 @@ mod page;
 mod request_id;
 mod trace;
 
-pub use admin::Admin;
+pub use admin::AdminService;
 pub use drain::{Drain, InFlight};
 pub use health::Health;
 pub use log::{LogLevel, LogWriter, init as init_log};

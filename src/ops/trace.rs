@@ -29,10 +29,10 @@ tokio::task_local! {
 
 /// A client's trace; a clone of it shares everything.
 #[derive(Debug, Clone)]
-pub struct Trace(Arc<Shown>);
+pub struct Trace(Arc<VisibleHeaders>);
 
 #[derive(Debug)]
-struct Shown {
+struct VisibleHeaders {
     id: String,
     parent: HeaderValue,
     state: Option<HeaderValue>,
@@ -44,7 +44,7 @@ impl Trace {
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next().filter(|_| parents.next().is_none())?;
-        Some(Self(Arc::new(Shown {
+        Some(Self(Arc::new(VisibleHeaders {
             id: id_in(parent.to_str().ok()?)?.to_owned(),
             parent: parent.clone(),
             state: state(headers),

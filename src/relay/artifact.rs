@@ -17,7 +17,7 @@ const UUID: usize = 36;
 
 /// Pulp's artifacts below its `MEDIA_ROOT`.
 #[derive(Debug, Clone)]
-pub struct Artifacts(PathBuf);
+pub struct ArtifactStore(PathBuf);
 
 /// One artifact, open.
 #[derive(Debug)]
@@ -56,19 +56,19 @@ impl Artifact {
 /// Why artifacts cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("store.artifacts.rootdirectory: {path}: {cause}: is it Pulp's MEDIA_ROOT, readable here?")]
-pub struct ArtifactsFault {
+pub struct ArtifactStoreError {
     path: PathBuf,
     cause: io::Error,
 }
 
-impl Artifacts {
+impl ArtifactStore {
     /// Looks whether the folder can be read; Pulp makes `artifact` below it with its first one.
     ///
     /// # Errors
     /// [`ArtifactsFault`]
-    pub fn open(media_root: &Path) -> Result<Self, ArtifactsFault> {
+    pub fn open(media_root: &Path) -> Result<Self, ArtifactStoreError> {
         let artifacts = media_root.join("artifact");
-        let fault = |path: &Path, cause| ArtifactsFault {
+        let fault = |path: &Path, cause| ArtifactStoreError {
             path: path.to_owned(),
             cause,
         };
@@ -128,7 +128,7 @@ mod tests {
 
     fn found(root: &Path) -> Option<u64> {
         let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
-        let artifact = Artifacts::open(root).unwrap().find(&digest);
+        let artifact = ArtifactStore::open(root).unwrap().find(&digest);
         artifact.map(|artifact| artifact.size)
     }
 
@@ -148,7 +148,7 @@ mod tests {
     fn only_right_bytes_are_taken_and_all_of_them() {
         let root = tempfile::tempdir().unwrap();
         let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
-        let artifacts = Artifacts::open(root.path()).unwrap();
+        let artifacts = ArtifactStore::open(root.path()).unwrap();
         place(root.path(), "", b"wrong");
         let wrong = artifacts.find(&digest).unwrap().checked(&digest);
         assert!(wrong.is_err());
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let root = tempfile::tempdir().unwrap();
-        let fault = Artifacts::open(&root.path().join("media")).unwrap_err();
+        let fault = ArtifactStore::open(&root.path().join("media")).unwrap_err();
         let text = fault.to_string();
         assert!(
             text.starts_with("store.artifacts.rootdirectory: "),

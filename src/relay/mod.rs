@@ -22,13 +22,13 @@ use tokio::time::Instant;
 use crate::config;
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::upstream::{Asker, Held, InName};
-use crate::workers::Workers;
+use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
+use crate::workers::BlockingPool;
 
 use artifact::Artifact;
-pub use artifact::{Artifacts, ArtifactsFault};
-use pace::Pace;
-use upload::{Upload, UploadFault};
+pub use artifact::{ArtifactStore, ArtifactStoreError};
+use pace::ThroughputEstimate;
+use upload::{BlobUpload, UploadError};
 
 /// Files that are looked for and hashed at once, and that wait for it.
 const LOOKS: (usize, usize) = (2, 64);
@@ -37,36 +37,36 @@ const LONGER: Duration = Duration::from_secs(60);
 
 /// Relays blobs, within bounds.
 #[derive(Debug)]
-pub struct Relay {
-    asker: Asker,
-    artifacts: Artifacts,
+pub struct BlobCopier {
+    asker: DelegatedClient,
+    artifacts: ArtifactStore,
     settings: config::Artifacts,
     places: Arc<Semaphore>,
-    workers: Workers,
-    pace: Pace,
+    workers: BlockingPool,
+    pace: ThroughputEstimate,
 }
 
 /// A blob that a caller wants in another repository.
 #[derive(Debug, Clone)]
-pub struct Errand {
+pub struct CopyRequest {
     /// What to mount.
     pub request: MountRequest,
     /// For whom.
-    pub name: InName,
+    pub name: CallerIdentity,
 }
 
 /// A blob that was relayed.
 #[derive(Debug)]
-pub struct Relayed {
+pub struct CopiedBlob {
     /// The registry's answer to the end of the upload, a 201.
-    pub answer: Held,
+    pub answer: PendingResponse,
     /// Bytes of the blob.
     pub size: u64,
 }
 
 /// Why a blob was not relayed.
 #[derive(Debug, thiserror::Error)]
-enum NotRelayed {
+enum CopyFailure {
     #[error("the source is below a pull-through path")]
     PullThrough,
     #[error("as many as may be are being relayed")]
@@ -82,30 +82,33 @@ enum NotRelayed {
     #[error("its task died")]
     Died,
     #[error(transparent)]
-    Upload(#[from] UploadFault),
+    Upload(#[from] UploadError),
 }
 
-impl Relay {
+impl BlobCopier {
     /// Asks by `asker`.
     ///
     /// # Errors
     /// [`ArtifactsFault`], where the artifacts cannot be read.
-    pub fn new(asker: Asker, settings: &config::Artifacts) -> Result<Self, ArtifactsFault> {
+    pub fn new(
+        asker: DelegatedClient,
+        settings: &config::Artifacts,
+    ) -> Result<Self, ArtifactStoreError> {
         Ok(Self {
             asker,
-            artifacts: Artifacts::open(&settings.root)?,
+            artifacts: ArtifactStore::open(&settings.root)?,
             places: Arc::new(Semaphore::new(settings.concurrency)),
             settings: settings.clone(),
-            workers: Workers::new(LOOKS.0, LOOKS.1),
-            pace: Pace::default(),
+            workers: BlockingPool::new(LOOKS.0, LOOKS.1),
+            pace: ThroughputEstimate::default(),
         })
     }
 
     /// Relays a blob; `None` where that is not to be, or did not succeed.
-    pub async fn attempt(self: &Arc<Self>, errand: Errand) -> Option<Relayed> {
+    pub async fn attempt(self: &Arc<Self>, errand: CopyRequest) -> Option<CopiedBlob> {
         // On a task of its own: a client that goes away leaves no session behind.
         let done = tokio::spawn(self.clone().run(errand)).await;
-        match done.unwrap_or(Err(NotRelayed::Died)) {
+        match done.unwrap_or(Err(CopyFailure::Died)) {
             Ok(relayed) => Some(relayed),
             Err(reason) => {
                 tracing::debug!(%reason, "a blob was not relayed");
@@ -114,15 +117,15 @@ impl Relay {
         }
     }
 
-    async fn run(self: Arc<Self>, errand: Errand) -> Result<Relayed, NotRelayed> {
+    async fn run(self: Arc<Self>, errand: CopyRequest) -> Result<CopiedBlob, CopyFailure> {
         if self.is_pulled_through(&errand.request.source) {
-            return Err(NotRelayed::PullThrough);
+            return Err(CopyFailure::PullThrough);
         }
         let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| NotRelayed::Busy)?;
+        let place = place.map_err(|_| CopyFailure::Busy)?;
         let deadline = Instant::now() + self.settings.deadline;
         let shown = tokio::time::timeout_at(deadline, self.is_shown(&errand));
-        shown.await.map_err(|_| NotRelayed::Late)??;
+        shown.await.map_err(|_| CopyFailure::Late)??;
         let artifact = self.artifact(&errand.request.digest, deadline).await?;
         let size = artifact.size;
 
@@ -140,11 +143,11 @@ impl Relay {
             self.pace.learn(size, began.elapsed());
         }
         match carried {
-            Ok(Ok(carried)) => Ok(carried.map(|answer| Relayed { answer, size })?),
-            Ok(Err(_)) => Err(NotRelayed::Died),
+            Ok(Ok(carried)) => Ok(carried.map(|answer| CopiedBlob { answer, size })?),
+            Ok(Err(_)) => Err(CopyFailure::Died),
             Err(_) => {
                 is_given_up.store(true, Ordering::Release);
-                Err(NotRelayed::Late)
+                Err(CopyFailure::Late)
             }
         }
     }
@@ -152,23 +155,23 @@ impl Relay {
     /// The artifact, if its bytes are right and there is time for it.
     ///
     /// All of them are hashed first: Pulp keeps what it has got of an upload that breaks off.
-    async fn artifact(&self, digest: &Digest, deadline: Instant) -> Result<Artifact, NotRelayed> {
+    async fn artifact(&self, digest: &Digest, deadline: Instant) -> Result<Artifact, CopyFailure> {
         let (artifacts, wanted) = (self.artifacts.clone(), digest.clone());
         let found = self.workers.run(deadline, move || artifacts.find(&wanted));
-        let found = found.await.map_err(|_| NotRelayed::Late)?;
-        let artifact = found.ok_or(NotRelayed::NoArtifact)?;
+        let found = found.await.map_err(|_| CopyFailure::Late)?;
+        let artifact = found.ok_or(CopyFailure::NoArtifact)?;
         let left = deadline.saturating_duration_since(Instant::now());
         if artifact.size > self.settings.max_size || !self.pace.fits(artifact.size, left) {
-            return Err(NotRelayed::TooLarge);
+            return Err(CopyFailure::TooLarge);
         }
         let wanted = digest.clone();
         let checked = self
             .workers
             .run(deadline, move || artifact.checked(&wanted));
-        let checked = checked.await.map_err(|_| NotRelayed::Late)?;
+        let checked = checked.await.map_err(|_| CopyFailure::Late)?;
         checked.map_err(|error| {
             tracing::warn!(%error, %digest, "an artifact cannot be used");
-            NotRelayed::NoArtifact
+            CopyFailure::NoArtifact
         })
     }
 
@@ -176,16 +179,16 @@ impl Relay {
     /// that were under way, because it would bring back a session that is deleted before that.
     async fn carry(
         self: &Arc<Self>,
-        errand: &Errand,
+        errand: &CopyRequest,
         artifact: Artifact,
         is_given_up: &AtomicBool,
-    ) -> Result<Held, UploadFault> {
+    ) -> Result<PendingResponse, UploadError> {
         let (asker, name) = (&self.asker, &errand.name);
-        let upload = Upload::begin(asker, name, &errand.request.target).await?;
+        let upload = BlobUpload::begin(asker, name, &errand.request.target).await?;
         let digest = &errand.request.digest;
         let sending = upload.send(asker, name, artifact, digest, is_given_up);
         let sent = tokio::time::timeout(self.settings.deadline + LONGER, sending).await;
-        match sent.unwrap_or(Err(UploadFault::Late)) {
+        match sent.unwrap_or(Err(UploadError::Late)) {
             Ok(answer) => Ok(answer),
             Err(fault) => {
                 let (relay, errand) = (self.clone(), errand.clone());
@@ -206,14 +209,14 @@ impl Relay {
 
     /// Pulp answers 302 where this caller may pull and the repository has the blob, pending ones
     /// included. Where that leads to is a signed address, which is nobody's business here.
-    async fn is_shown(&self, errand: &Errand) -> Result<(), NotRelayed> {
+    async fn is_shown(&self, errand: &CopyRequest) -> Result<(), CopyFailure> {
         let MountRequest { source, digest, .. } = &errand.request;
         let path = format!("v2/{source}/blobs/{digest}");
         let answer = self.asker.ask(Method::HEAD, &path, &errand.name).await;
         let answer = answer.map_err(upload::no_answer)?;
         match answer.status() {
             StatusCode::FOUND => Ok(()),
-            status => Err(NotRelayed::NotShown(status)),
+            status => Err(CopyFailure::NotShown(status)),
         }
     }
 }

@@ -13,15 +13,15 @@ const TELLING: u64 = MIB;
 
 /// Bytes a second, as they are expected.
 #[derive(Debug)]
-pub(super) struct Pace(AtomicU64);
+pub(super) struct ThroughputEstimate(AtomicU64);
 
-impl Default for Pace {
+impl Default for ThroughputEstimate {
     fn default() -> Self {
         Self(AtomicU64::new(AT_FIRST))
     }
 }
 
-impl Pace {
+impl ThroughputEstimate {
     /// Whether a blob of this size would be relayed in this time.
     pub fn fits(&self, size: u64, time: Duration) -> bool {
         let milliseconds = u128::from(size) * 1000 / u128::from(self.0.load(Ordering::Relaxed));
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn what_would_take_longer_than_there_is_time_is_not_begun() {
-        let pace = Pace::default();
+        let pace = ThroughputEstimate::default();
         assert!(pace.fits(320 * MIB, TEN));
         assert!(!pace.fits(321 * MIB, TEN));
         assert!(!pace.fits(1, Duration::ZERO) || pace.fits(0, Duration::ZERO));
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_slow_disk_is_learned_and_never_given_up() {
-        let pace = Pace::default();
+        let pace = ThroughputEstimate::default();
         for _ in 0..20 {
             pace.learn(4 * MIB, TEN);
         }

@@ -8,11 +8,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::artifact::Artifact;
 use super::reading;
 use crate::oci::{Digest, RepositoryName};
-use crate::upstream::{Asker, Held, InName, UploadSession};
+use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse, UploadSession};
 
 /// Why an upload came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UploadFault {
+pub(super) enum UploadError {
     #[error("the registry did not answer: {0}")]
     NoAnswer(&'static str),
     #[error("the registry answered {step} with {status}")]
@@ -30,20 +30,20 @@ pub(super) enum UploadFault {
 
 /// A session that was begun.
 #[derive(Debug)]
-pub(super) struct Upload(UploadSession);
+pub(super) struct BlobUpload(UploadSession);
 
-impl Upload {
+impl BlobUpload {
     pub async fn begin(
-        asker: &Asker,
-        name: &InName,
+        asker: &DelegatedClient,
+        name: &CallerIdentity,
         target: &RepositoryName,
-    ) -> Result<Self, UploadFault> {
+    ) -> Result<Self, UploadError> {
         let folder = format!("v2/{target}/blobs/uploads/");
         let answer = asker.ask(Method::POST, &folder, name).await;
         let answer = answer.map_err(no_answer)?;
         let answer = expect("the beginning", StatusCode::ACCEPTED, answer)?;
         let session = UploadSession::named_by(&answer, target);
-        session.map(Self).ok_or(UploadFault::NoSession)
+        session.map(Self).ok_or(UploadError::NoSession)
     }
 
     /// Sends the artifact, and ends the session with the digest that its bytes have.
@@ -51,14 +51,14 @@ impl Upload {
     /// In one PATCH without a range, whose bytes Pulp hashes, unlike those of a PUT.
     pub async fn send(
         &self,
-        asker: &Asker,
-        name: &InName,
+        asker: &DelegatedClient,
+        name: &CallerIdentity,
         artifact: Artifact,
         digest: &Digest,
         is_given_up: &AtomicBool,
-    ) -> Result<Held, UploadFault> {
+    ) -> Result<PendingResponse, UploadError> {
         if is_given_up.load(Ordering::Acquire) {
-            return Err(UploadFault::Late);
+            return Err(UploadError::Late);
         }
         let head = asker.head(&Method::PATCH, self.0.target(), name);
         let mut head = head.map_err(no_answer)?;
@@ -69,7 +69,7 @@ impl Upload {
         let sent = asker.exchange().send_with(head, size, pieces).await;
         expect("the bytes", StatusCode::ACCEPTED, sent.map_err(no_answer)?)?;
         if is_given_up.load(Ordering::Acquire) {
-            return Err(UploadFault::Late);
+            return Err(UploadError::Late);
         }
 
         let digest_in_query = utf8_percent_encode(digest.as_str(), NON_ALPHANUMERIC);
@@ -79,21 +79,25 @@ impl Upload {
         let answer = expect("the end", StatusCode::CREATED, answer)?;
         let named = answer.headers().get("docker-content-digest");
         if named.is_none_or(|named| named != digest.as_str()) {
-            return Err(UploadFault::OtherDigest);
+            return Err(UploadError::OtherDigest);
         }
         Ok(answer)
     }
 
     /// Deletes the session.
-    pub async fn give_up(&self, asker: &Asker, name: &InName) {
+    pub async fn give_up(&self, asker: &DelegatedClient, name: &CallerIdentity) {
         self.0.give_up(asker, name).await;
     }
 }
 
-fn expect(step: &'static str, wanted: StatusCode, answer: Held) -> Result<Held, UploadFault> {
+fn expect(
+    step: &'static str,
+    wanted: StatusCode,
+    answer: PendingResponse,
+) -> Result<PendingResponse, UploadError> {
     match answer.status() {
         status if status == wanted => Ok(answer),
-        status => Err(UploadFault::Refused { step, status }),
+        status => Err(UploadError::Refused { step, status }),
     }
 }
 
@@ -103,8 +107,8 @@ fn expect(step: &'static str, wanted: StatusCode, answer: Held) -> Result<Held, 
     clippy::needless_pass_by_value,
     reason = "Pingora's errors come boxed"
 )]
-pub(super) fn no_answer(error: Box<pingora::Error>) -> UploadFault {
-    UploadFault::NoAnswer(match error.etype() {
+pub(super) fn no_answer(error: Box<pingora::Error>) -> UploadError {
+    UploadError::NoAnswer(match error.etype() {
         pingora::ErrorType::InternalError => "the bytes were abandoned",
         kind => kind.as_str(),
     })

@@ -23,7 +23,7 @@ pub struct Amount {
 
 /// A layer that several repositories hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Shared {
+pub struct SharedLayers {
     /// Which.
     pub digest: String,
     /// Bytes.
@@ -76,7 +76,7 @@ pub struct Report {
     /// first. Some of them may have been mounted.
     pub sparable_bytes: u64,
     /// The layers that cost most, the costliest first.
-    pub most_shared: Vec<Shared>,
+    pub most_shared: Vec<SharedLayers>,
     /// What is wrong.
     pub damage: Damage,
 }
@@ -88,7 +88,7 @@ impl Amount {
     }
 }
 
-impl Shared {
+impl SharedLayers {
     /// Bytes that were sent more than once.
     #[must_use]
     pub fn sparable(&self) -> u64 {
@@ -111,7 +111,7 @@ impl Report {
             return;
         }
         self.shared.add(size);
-        let layer = Shared {
+        let layer = SharedLayers {
             digest: digest.as_str().to_owned(),
             size,
             repositories: links,
@@ -191,7 +191,11 @@ mod tests {
         report.finish();
         assert_eq!(report.most_shared.len(), NAMED);
         assert_eq!(report.most_shared[0].digest, digest(2500).to_string());
-        let cost: Vec<_> = report.most_shared.iter().map(Shared::sparable).collect();
+        let cost: Vec<_> = report
+            .most_shared
+            .iter()
+            .map(SharedLayers::sparable)
+            .collect();
         assert!(cost.is_sorted_by(|one, next| one >= next));
     }
 }

@@ -4,19 +4,19 @@ use crate::oci::Digest;
 
 /// In rows by their first byte, because blobs come by like that; and so none is large.
 #[derive(Debug)]
-pub(super) struct Links(Vec<Vec<[u8; 32]>>);
+pub(super) struct LinkRows(Vec<Vec<[u8; 32]>>);
 
 /// The links of one row, in order.
 #[derive(Debug)]
 pub(super) struct Row(std::iter::Peekable<std::vec::IntoIter<[u8; 32]>>);
 
-impl Default for Links {
+impl Default for LinkRows {
     fn default() -> Self {
         Self(vec![Vec::new(); 256])
     }
 }
 
-impl Links {
+impl LinkRows {
     pub fn add(&mut self, digest: &Digest) {
         let bytes = digest.bytes();
         self.0[usize::from(bytes[0])].push(bytes);
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn links_are_counted_by_digest() {
-        let mut links = Links::default();
+        let mut links = LinkRows::default();
         for start in ["ab2", "ab1", "ac", "ab2", "ab0"] {
             links.add(&digest(start));
         }

@@ -13,13 +13,15 @@ mod words;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-pub use counted::{Amount, Damage, Report, Shared};
+pub use counted::{Amount, Damage, Report, SharedLayers};
 
-use links::Links;
+use links::LinkRows;
 use progress::Progress;
 
 use crate::config::Durability;
-use crate::store::{Abandoned, Blob, Filesystem, Located, OpenStore, Step, StoreError};
+use crate::store::{
+    Filesystem, Lookup, OpenStore, ScanEvent, ScannedBlob, StaleTempFiles, StoreError,
+};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +59,11 @@ fn walk(
     store: &OpenStore<'_>,
     report: &mut Report,
     progress: &Progress,
-) -> Result<Links, StoreError> {
-    let mut links = Links::default();
-    let mut visit = |step: Step<'_>| {
+) -> Result<LinkRows, StoreError> {
+    let mut links = LinkRows::default();
+    let mut visit = |step: ScanEvent<'_>| {
         match step {
-            Step::Link {
+            ScanEvent::Link {
                 repository,
                 digest,
                 is_there: true,
@@ -69,36 +71,36 @@ fn walk(
                 report.links += 1;
                 match store.locate(repository, digest) {
                     // It is whole, and spares nobody a byte.
-                    Ok(Located::Here(_)) if digest.names_nothing() => {}
-                    Ok(Located::Here(_)) => links.add(digest),
-                    Ok(Located::SourceMissing) => report.damage.broken_link(repository, digest),
-                    Ok(Located::BlobMissing) => report.damage.dangling_link(repository, digest),
+                    Ok(Lookup::Here(_)) if digest.names_nothing() => {}
+                    Ok(Lookup::Here(_)) => links.add(digest),
+                    Ok(Lookup::SourceMissing) => report.damage.broken_link(repository, digest),
+                    Ok(Lookup::BlobMissing) => report.damage.dangling_link(repository, digest),
                     Err(error) => report.damage.unreadable(&error),
                 }
                 progress.link(report);
             }
-            Step::Link { .. } | Step::Folder => {}
-            Step::Repository(_) => report.repositories += 1,
-            Step::Unreadable(error) => report.damage.unreadable(error),
+            ScanEvent::Link { .. } | ScanEvent::Folder => {}
+            ScanEvent::Repository(_) => report.repositories += 1,
+            ScanEvent::Unreadable(error) => report.damage.unreadable(error),
         }
         ControlFlow::Continue(())
     };
-    store.walk(None, Abandoned::Leave, &mut visit)?;
+    store.walk(None, StaleTempFiles::Leave, &mut visit)?;
     Ok(links)
 }
 
 /// How often each blob is linked.
-fn compare(store: &OpenStore<'_>, links: &mut Links, report: &mut Report, progress: &Progress) {
+fn compare(store: &OpenStore<'_>, links: &mut LinkRows, report: &mut Report, progress: &Progress) {
     progress.blobs_begin();
     for first in 0..=u8::MAX {
         let mut row = links.row(first);
         // It never has enough.
         let _ = store.blobs(first, &mut |blob| {
             match blob {
-                Blob::Whole { digest, .. } if digest.names_nothing() => {}
-                Blob::Whole { digest, size } => report.blob(digest, size, row.count(digest)),
-                Blob::Absent(digest) => report.damage.empty_blob(digest),
-                Blob::Unreadable(error) => report.damage.unreadable(error),
+                ScannedBlob::Whole { digest, .. } if digest.names_nothing() => {}
+                ScannedBlob::Whole { digest, size } => report.blob(digest, size, row.count(digest)),
+                ScannedBlob::Absent(digest) => report.damage.empty_blob(digest),
+                ScannedBlob::Unreadable(error) => report.damage.unreadable(error),
             }
             ControlFlow::Continue(())
         });

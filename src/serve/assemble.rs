@@ -6,24 +6,28 @@ use std::time::Duration;
 use pingora::server::configuration::ServerConf;
 
 use super::StartError;
-use crate::access::{Access, Claims, Used};
+use crate::access::{Access, ClaimsTrust, UsageHistory};
 use crate::config::{self, Config, Distribution, Kind, Upstream};
 use crate::discovery::{Discovery, survey};
 use crate::http::{
-    Forwarding, Linking, Mending, Passing, RegistryProxy, Suggesting, TokenEndpoint, Way,
+    ForwardedHeaders, LinkMountHandler, MountStrategy, NativeMountHandler, RegistryProxy,
+    ResponseObserver, SuggestedMounts, TokenEndpointHandler,
 };
 use crate::metrics::Metrics;
-use crate::mount::{Mounts, Sightings};
-use crate::native::{Generic, Native};
+use crate::mount::{Mounts, StoreVerification};
+use crate::native::{GenericRules, NativeMountRules};
 use crate::notifications::Notifier;
 use crate::oci::{Patterns, RepositoryName};
 use crate::ops::Drain;
-use crate::relay::Relay;
-use crate::store::{Abandoned, Filesystem};
-use crate::tokens::{TokenAnswers, Widening};
-use crate::upstream::{Ask, Asker, Exchange, Peers, Pulse, Standing, UpstreamTls};
-use crate::verify::Verifier;
-use crate::workers::Workers;
+use crate::relay::BlobCopier;
+use crate::store::{Filesystem, StaleTempFiles};
+use crate::tokens::{ScopeExpansion, TokenCache};
+use crate::upstream::{
+    DelegatedClient, Peers, ReachabilityCheck, RegistryState, SubrequestClient, UpstreamClient,
+    UpstreamTls,
+};
+use crate::verify::BlobVerifier;
+use crate::workers::BlockingPool;
 
 /// More than any request tries: how often one is sent again is decided for each.
 const ATTEMPTS: usize = 16;
@@ -35,9 +39,9 @@ const DISK_QUEUE: usize = 1024;
 const NO_ROOTS: &str = "/dev/null";
 
 /// What others make, and a mount's way needs.
-struct Parts {
-    ask: Arc<Ask>,
-    exchange: Arc<Exchange>,
+struct ProxyParts {
+    ask: Arc<UpstreamClient>,
+    exchange: Arc<SubrequestClient>,
     discovery: Option<Arc<Discovery>>,
     notifier: Arc<Notifier>,
 }
@@ -46,14 +50,14 @@ struct Parts {
 pub(super) fn proxy(
     config: &Config,
     tls: &Arc<UpstreamTls>,
-    ask: &Arc<Ask>,
+    ask: &Arc<UpstreamClient>,
     drain: &Arc<Drain>,
     notifier: &Arc<Notifier>,
     metrics: &Arc<Metrics>,
 ) -> Result<RegistryProxy, StartError> {
     let upstream = &config.upstream;
     let peers = Arc::new(Peers::new(upstream, tls.clone()));
-    let exchange = Arc::new(Exchange::new(
+    let exchange = Arc::new(SubrequestClient::new(
         &pingora_settings(upstream),
         peers.clone(),
         upstream.timeouts.idle,
@@ -62,38 +66,42 @@ pub(super) fn proxy(
     let discovery = discovery.map(Discovery::new).map(Arc::new);
     let way = match &config.kind {
         Kind::Distribution(settings) => {
-            let parts = Parts {
+            let parts = ProxyParts {
                 ask: ask.clone(),
                 exchange: exchange.clone(),
                 discovery: discovery.clone(),
                 notifier: notifier.clone(),
             };
-            Way::Linking(linking(settings, upstream, parts, metrics.clone())?)
+            MountStrategy::Linking(linking(settings, upstream, parts, metrics.clone())?)
         }
         Kind::Pulp(settings) => {
-            let asker = Asker::new(exchange.clone(), upstream, metrics.clone());
+            let asker = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let pull_through = settings
                 .artifacts
                 .as_ref()
                 .map(|it| it.pull_through.clone());
             let pull_through = pull_through.unwrap_or_default();
-            let parts = (Claims::Read, pull_through);
+            let parts = (ClaimsTrust::Read, pull_through);
             let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
             let relay = settings.artifacts.as_ref();
-            let relay = relay.map(|artifacts| Relay::new(asker, artifacts).map(Arc::new));
-            let (native, relay) = (Native::Pulp, relay.transpose()?);
+            let relay = relay.map(|artifacts| BlobCopier::new(asker, artifacts).map(Arc::new));
+            let (native, relay) = (NativeMountRules::Pulp, relay.transpose()?);
             let (exchange, metrics) = (exchange.clone(), metrics.clone());
-            Way::Mending(Mending::new(native, exchange, relay, suggesting, metrics))
+            MountStrategy::Mending(NativeMountHandler::new(
+                native, exchange, relay, suggesting, metrics,
+            ))
         }
         Kind::Generic(settings) => {
-            let asker = Asker::new(exchange.clone(), upstream, metrics.clone());
+            let asker = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
-            let parts = (Claims::Ignored, Vec::new());
+            let parts = (ClaimsTrust::Ignored, Vec::new());
             let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
-            let native = Native::Generic(Box::new(Generic::new(settings)?));
+            let native = NativeMountRules::Generic(Box::new(GenericRules::new(settings)?));
             let (exchange, metrics) = (exchange.clone(), metrics.clone());
-            Way::Mending(Mending::new(native, exchange, None, suggesting, metrics))
+            MountStrategy::Mending(NativeMountHandler::new(
+                native, exchange, None, suggesting, metrics,
+            ))
         }
     };
     let tokens = match &config.token_endpoint {
@@ -102,7 +110,7 @@ pub(super) fn proxy(
     };
     Ok(RegistryProxy::new(
         upstream,
-        Forwarding::new(config),
+        ForwardedHeaders::new(config),
         peers,
         way,
         tokens,
@@ -123,18 +131,18 @@ fn discovery(kind: &Kind) -> Option<&config::Discovery> {
 fn token_endpoint(
     settings: &config::TokenEndpoint,
     discovery: Option<Arc<Discovery>>,
-    exchange: Arc<Exchange>,
+    exchange: Arc<SubrequestClient>,
     metrics: &Arc<Metrics>,
-) -> Result<TokenEndpoint, StartError> {
+) -> Result<TokenEndpointHandler, StartError> {
     let path = &settings.path;
     let answers = settings.remembered_for;
     let answers = answers
-        .map(|time| TokenAnswers::new(path, time))
+        .map(|time| TokenCache::new(path, time))
         .transpose()?;
     let widening = discovery.filter(|_| settings.widens_scopes);
-    let widening = widening.map(|discovery| Widening::new(path, discovery));
+    let widening = widening.map(|discovery| ScopeExpansion::new(path, discovery));
     let widening = widening.transpose()?;
-    Ok(TokenEndpoint::new(
+    Ok(TokenEndpointHandler::new(
         answers,
         widening,
         exchange,
@@ -145,16 +153,16 @@ fn token_endpoint(
 /// Suggestions in front of a registry that mounts itself.
 fn suggesting(
     discovery: Option<Arc<Discovery>>,
-    (claims, pull_through): (Claims, Vec<RepositoryName>),
-    asker: &Asker,
+    (claims, pull_through): (ClaimsTrust, Vec<RepositoryName>),
+    asker: &DelegatedClient,
     time_budget: Duration,
     metrics: &Arc<Metrics>,
-) -> Result<Option<Suggesting>, StartError> {
+) -> Result<Option<SuggestedMounts>, StartError> {
     let Some(discovery) = discovery else {
         return Ok(None);
     };
-    let (used, asker) = (Used::new(claims)?, asker.clone());
-    Ok(Some(Suggesting::new(
+    let (used, asker) = (UsageHistory::new(claims)?, asker.clone());
+    Ok(Some(SuggestedMounts::new(
         discovery,
         used,
         asker,
@@ -168,18 +176,18 @@ fn suggesting(
 fn linking(
     settings: &Distribution,
     upstream: &Upstream,
-    parts: Parts,
+    parts: ProxyParts,
     metrics: Arc<Metrics>,
-) -> Result<Linking, StartError> {
-    let Parts {
+) -> Result<LinkMountHandler, StartError> {
+    let ProxyParts {
         ask,
         exchange,
         discovery,
         notifier,
     } = parts;
-    let standing = Arc::new(Standing::default());
-    let pulse = Arc::new(Pulse::new(upstream, standing.clone()));
-    let workers = Arc::new(Workers::new(DISK_JOBS, DISK_QUEUE));
+    let standing = Arc::new(RegistryState::default());
+    let pulse = Arc::new(ReachabilityCheck::new(upstream, standing.clone()));
+    let workers = Arc::new(BlockingPool::new(DISK_JOBS, DISK_QUEUE));
     let store = &settings.store;
     let store = Arc::new(Filesystem::new(&store.root, store.durability));
     let shared = settings
@@ -194,7 +202,7 @@ fn linking(
         pulse.clone(),
         metrics.clone(),
     )?;
-    let sightings = Sightings::new(store.clone(), workers.clone(), standing.clone());
+    let sightings = StoreVerification::new(store.clone(), workers.clone(), standing.clone());
     let mounts = Mounts::new(
         access,
         store,
@@ -206,32 +214,36 @@ fn linking(
     );
     let verifier = verifier(&settings.store, &metrics).map_err(StartError::Verify)?;
     let mounts = Arc::new(mounts.vouching_by(verifier));
-    let passing = Passing::new(&upstream.prefix, mounts.clone(), sightings, standing, pulse);
+    let passing =
+        ResponseObserver::new(&upstream.prefix, mounts.clone(), sightings, standing, pulse);
     let survey = match &discovery {
         Some(discovery) => {
             let store = Filesystem::new(&settings.store.root, settings.store.durability);
             let abandoned = if settings.mount.dry_run {
-                Abandoned::Leave
+                StaleTempFiles::Leave
             } else {
-                Abandoned::Remove
+                StaleTempFiles::Remove
             };
             let survey = survey(store, abandoned, discovery.clone(), metrics.clone());
             Some(survey.map_err(StartError::Survey)?)
         }
         None => None,
     };
-    Ok(Linking::new(
+    Ok(LinkMountHandler::new(
         upstream, mounts, passing, exchange, notifier, survey, metrics,
     ))
 }
 
 /// Hashes blobs, where that is wanted.
-fn verifier(store: &config::Store, metrics: &Arc<Metrics>) -> std::io::Result<Option<Verifier>> {
+fn verifier(
+    store: &config::Store,
+    metrics: &Arc<Metrics>,
+) -> std::io::Result<Option<BlobVerifier>> {
     let Some(settings) = store.verify else {
         return Ok(None);
     };
     let store = Filesystem::new(&store.root, store.durability);
-    Verifier::start(store, settings.rate, metrics.clone()).map(Some)
+    BlobVerifier::start(store, settings.rate, metrics.clone()).map(Some)
 }
 
 /// What Pingora itself is told; the rest is decided for each request.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
 use tokio::runtime::{Builder, Handle};
 
-use crate::http::Served;
+use crate::http::RequestHandlers;
 use crate::upstream::serving_threads;
 
 /// Pingora's own timers stay in memory until they would have been due, also where what they wait
@@ -22,9 +22,9 @@ const LONGEST_KEPT: Duration = Duration::from_secs(30);
 
 /// Runtimes that live as long as the process.
 #[derive(Debug)]
-pub(super) struct Lanes(Vec<Handle>);
+pub(super) struct WorkerRuntimes(Vec<Handle>);
 
-impl Lanes {
+impl WorkerRuntimes {
     /// Starts them.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Lanes {
     }
 
     /// An app for each of them.
-    pub fn each<A>(&self, app: impl Fn() -> Arc<A>) -> Vec<Served<A>> {
+    pub fn each<A>(&self, app: impl Fn() -> Arc<A>) -> Vec<RequestHandlers<A>> {
         self.0.iter().map(|lane| (lane.clone(), app())).collect()
     }
 }

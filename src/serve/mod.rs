@@ -14,26 +14,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ending::Signals;
-use lanes::Lanes;
+use lanes::WorkerRuntimes;
 use pingora::proxy::http_proxy;
-use reload::Reloading;
-pub use reload::{Load, Reload};
+use reload::ConfigReloader;
+pub use reload::{LoadConfig, ReloadSource};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::access::{AccessError, FileFault};
+use crate::access::{AccessError, WatchedFileError};
 use crate::config::{AccessMode, Config, DistributionVersion, Kind};
-use crate::http::{self, Bound, ListenError, RegistryProxy, Tls, TlsFault};
+use crate::http::{self, BoundListener, ListenError, ListenerTls, RegistryProxy, TlsError};
 use crate::memory::NoRandomness;
 use crate::metrics::Metrics;
 use crate::notifications::{EndpointError, Notifier};
-use crate::ops::{Admin, Drain, Health, Page, descriptors};
-use crate::relay::ArtifactsFault;
-use crate::store::{StoreFault, check_owner};
-use crate::upstream::{Ask, Base, BaseAnswer, UpstreamTls, UpstreamTlsError, version_mismatch};
-use crate::workers::Workers;
+use crate::ops::{AdminService, Drain, Health, Page, descriptors};
+use crate::relay::ArtifactStoreError;
+use crate::store::{StorePermissionError, check_owner};
+use crate::upstream::{
+    ApiProbe, ApiProbeResult, UpstreamClient, UpstreamTls, UpstreamTlsError, version_mismatch,
+};
+use crate::workers::BlockingPool;
 
 /// Between two questions at the start, until the registry answers.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -46,13 +48,13 @@ const STORE_ANSWERS: Duration = Duration::from_secs(5);
 pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
-    Store(#[from] StoreFault),
+    Store(#[from] StorePermissionError),
     /// A port cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// TLS cannot be ended.
     #[error(transparent)]
-    Tls(#[from] TlsFault),
+    Tls(#[from] TlsError),
     /// No connection to the registry can be secured.
     #[error(transparent)]
     UpstreamTls(#[from] UpstreamTlsError),
@@ -61,7 +63,7 @@ pub enum StartError {
     Access(#[from] AccessError),
     /// The bytes of layers cannot be read.
     #[error(transparent)]
-    Artifacts(#[from] ArtifactsFault),
+    Artifacts(#[from] ArtifactStoreError),
     /// The walk through the store has no thread.
     #[error("a thread for the walk through the store: {0}")]
     Survey(std::io::Error),
@@ -79,7 +81,7 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
     /// The configuration was there a moment ago.
     #[error("{0}")]
-    Configuration(FileFault),
+    Configuration(WatchedFileError),
     /// Signals cannot be caught.
     #[error("signals: {0}")]
     Signals(std::io::Error),
@@ -93,11 +95,11 @@ pub enum StartError {
 
 /// Everything that can fail, done.
 struct Started {
-    registry_port: Bound,
-    admin_port: Bound,
-    tls: Option<Arc<Tls>>,
+    registry_port: BoundListener,
+    admin_port: BoundListener,
+    tls: Option<Arc<ListenerTls>>,
     upstream_tls: Arc<UpstreamTls>,
-    ask: Arc<Ask>,
+    ask: Arc<UpstreamClient>,
     proxy: RegistryProxy,
     drain: Arc<Drain>,
     notifier: Arc<Notifier>,
@@ -110,9 +112,13 @@ struct Started {
 ///
 /// # Errors
 /// [`StartError`]; nothing is left half-started.
-pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    reload: ReloadSource,
+    dropped: ErrorCounter,
+) -> Result<(), StartError> {
     let started = start(&config, dropped).await?;
-    tokio::spawn(Reloading::begin(reload, &config)?.run());
+    tokio::spawn(ConfigReloader::begin(reload, &config)?.run());
     if let Some(tls) = &started.tls {
         tokio::spawn(tls.clone().keep_up());
     }
@@ -135,7 +141,7 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
     };
     let drain = started.drain;
     let settings = assemble::pingora_settings(&config.upstream);
-    let lanes = Lanes::start().map_err(StartError::Lanes)?;
+    let lanes = WorkerRuntimes::start().map_err(StartError::Lanes)?;
     let proxies = lanes.each(|| {
         let mut proxy = http_proxy(&settings, started.proxy.clone());
         http::allow_http2(&mut proxy, config.http2);
@@ -148,7 +154,7 @@ pub async fn run(config: Config, reload: Reload, dropped: ErrorCounter) -> Resul
         let page = page.clone();
         async move { page.keep_day().await }
     });
-    let admin = Arc::new(Admin::new(started.metrics, health, page));
+    let admin = Arc::new(AdminService::new(started.metrics, health, page));
     announce("registry", &started.registry_port);
     announce("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);
@@ -179,10 +185,11 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     }
     let metrics = Arc::new(Metrics::new(Some(dropped))?);
     let tls = config.tls.as_ref();
-    let tls = tls.map(|files| Tls::load(files, config.http2, metrics.clone()).map(Arc::new));
+    let tls =
+        tls.map(|files| ListenerTls::load(files, config.http2, metrics.clone()).map(Arc::new));
     let tls = tls.transpose()?;
     let upstream_tls = Arc::new(UpstreamTls::load(&config.upstream, &metrics)?);
-    let ask = Ask::new(&config.upstream, upstream_tls.clone(), metrics.clone());
+    let ask = UpstreamClient::new(&config.upstream, upstream_tls.clone(), metrics.clone());
     let ask = Arc::new(ask);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let (endpoints, version) = match &config.kind {
@@ -208,8 +215,8 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
 
 /// A store that gives no answer is no fault: pushes and pulls need a way to the registry, and
 /// nothing is linked before the store was seen to be the registry's.
-async fn check_store(root: PathBuf) -> Result<(), StoreFault> {
-    let checked = Workers::new(1, 0)
+async fn check_store(root: PathBuf) -> Result<(), StorePermissionError> {
+    let checked = BlockingPool::new(1, 0)
         .run(Instant::now() + STORE_ANSWERS, move || check_owner(&root))
         .await;
     checked.unwrap_or_else(|_| {
@@ -218,22 +225,26 @@ async fn check_store(root: PathBuf) -> Result<(), StoreFault> {
     })
 }
 
-fn announce(port: &str, bound: &Bound) {
+fn announce(port: &str, bound: &BoundListener) {
     tracing::info!(r#for = port, address = %bound.address, "listening");
 }
 
 /// Says loudly what the configuration says wrongly of the registry, once the registry answers.
-async fn warn_of_the_registry(ask: Arc<Ask>, is_open: bool, version: DistributionVersion) {
+async fn warn_of_the_registry(
+    ask: Arc<UpstreamClient>,
+    is_open: bool,
+    version: DistributionVersion,
+) {
     loop {
-        let Base {
+        let ApiProbe {
             answer,
             version: shown,
         } = ask.base(Instant::now() + ASK_AGAIN).await;
-        if let BaseAnswer::Unreachable(_) = answer {
+        if let ApiProbeResult::Unreachable(_) = answer {
             tokio::time::sleep(ASK_AGAIN).await;
             continue;
         }
-        if is_open && answer == BaseAnswer::Challenge {
+        if is_open && answer == ApiProbeResult::Challenge {
             tracing::error!(
                 "access.mode is none, but the registry has access control: set access.mode to upstream"
             );

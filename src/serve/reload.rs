@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::StartError;
 use crate::config::{Config, ConfigError, Kind};
 use crate::ops::LogLevel;
-use crate::watched::Watched;
+use crate::watched::ReloadingFile;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -18,35 +18,35 @@ const EVERY: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Reads the whole configuration anew: file, environment and flags.
-pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+pub type LoadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
 /// Where the configuration comes from, and what of it can change.
-pub struct Reload {
+pub struct ReloadSource {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
     /// Reads it.
-    pub load: Load,
+    pub load: LoadConfig,
     /// Changes with it.
     pub level: LogLevel,
 }
 
 /// Looks at the file now and then, and at SIGHUP.
-pub(super) struct Reloading {
-    watched: Option<Watched<Config>>,
+pub(super) struct ConfigReloader {
+    watched: Option<ReloadingFile<Config>>,
     in_effect: Config,
     level: LogLevel,
     hangup: Signal,
 }
 
-impl Reloading {
+impl ConfigReloader {
     /// Reads the file again, if it can be read more than once; `config` is in effect. Blocks.
-    pub fn begin(reload: Reload, config: &Config) -> Result<Self, StartError> {
+    pub fn begin(reload: ReloadSource, config: &Config) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-        let Reload { file, load, level } = reload;
+        let ReloadSource { file, load, level } = reload;
         let parse = move |_: &[Vec<u8>]| load().map_err(|error| error.to_string());
         // A pipe gives what is in it once.
         let file = file.filter(|file| file.is_file());
-        let watched = file.map(|file| Watched::load(vec![file], parse));
+        let watched = file.map(|file| ReloadingFile::load(vec![file], parse));
         Ok(Self {
             watched: watched.transpose().map_err(StartError::Configuration)?,
             in_effect: config.clone(),

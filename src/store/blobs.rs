@@ -8,7 +8,7 @@ use crate::oci::Digest;
 
 /// What lies in a blob's folder.
 #[derive(Debug)]
-pub enum Blob<'a> {
+pub enum ScannedBlob<'a> {
     /// Data.
     Whole {
         /// Of what.
@@ -27,23 +27,23 @@ impl OpenStore<'_> {
     pub fn blobs(
         &self,
         first: u8,
-        visit: &mut dyn FnMut(Blob<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(ScannedBlob<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let names = match self.entries(&layout::blobs_beginning_with(first)) {
             Ok(names) => names,
-            Err(error) => return visit(Blob::Unreadable(&error)),
+            Err(error) => return visit(ScannedBlob::Unreadable(&error)),
         };
         for name in names {
             let Ok(digest) = Digest::parse(&format!("sha256:{name}")) else {
                 continue;
             };
             match self.data_size(&digest) {
-                Ok(Some(size)) => visit(Blob::Whole {
+                Ok(Some(size)) => visit(ScannedBlob::Whole {
                     digest: &digest,
                     size,
                 })?,
-                Ok(None) => visit(Blob::Absent(&digest))?,
-                Err(error) => visit(Blob::Unreadable(&error))?,
+                Ok(None) => visit(ScannedBlob::Absent(&digest))?,
+                Err(error) => visit(ScannedBlob::Unreadable(&error))?,
             }
         }
         ControlFlow::Continue(())
@@ -72,11 +72,11 @@ mod tests {
         fs::write(folder('f').join("data"), "").unwrap();
         fs::create_dir_all(fixture.path("blobs/sha256/ab/odd")).unwrap();
         let mut seen = Vec::new();
-        let mut visit = |blob: Blob<'_>| {
+        let mut visit = |blob: ScannedBlob<'_>| {
             seen.push(match blob {
-                Blob::Whole { digest, size } => format!("{} {size}", &digest.hex()[..3]),
-                Blob::Absent(digest) => digest.hex()[..3].to_owned(),
-                Blob::Unreadable(error) => error.to_string(),
+                ScannedBlob::Whole { digest, size } => format!("{} {size}", &digest.hex()[..3]),
+                ScannedBlob::Absent(digest) => digest.hex()[..3].to_owned(),
+                ScannedBlob::Unreadable(error) => error.to_string(),
             });
             ControlFlow::Continue(())
         };

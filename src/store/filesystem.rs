@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::layout;
-use super::unsynced::Unsynced;
+use super::unsynced::UnsyncedDirectories;
 use crate::config::Durability;
 
 /// Bytes of a layer link: `sha256:` and 64 digits, no newline.
@@ -23,7 +23,7 @@ const LINK_READ: u64 = LINK_LENGTH as u64 + 1;
 pub struct Filesystem {
     root: PathBuf,
     pub(super) durability: Durability,
-    pub(super) unsynced: Unsynced,
+    pub(super) unsynced: UnsyncedDirectories,
 }
 
 /// The store's folder, open for one job.
@@ -76,7 +76,7 @@ impl StoreError {
 }
 
 /// A link as it was read.
-pub(super) struct Link {
+pub(super) struct StoredLink {
     /// Its bytes, at most one more than a link has.
     pub content: Vec<u8>,
     /// When it was written, by the store's clock.
@@ -92,7 +92,7 @@ impl Filesystem {
         Self {
             root: root.to_owned(),
             durability,
-            unsynced: Unsynced::default(),
+            unsynced: UnsyncedDirectories::default(),
         }
     }
 
@@ -163,7 +163,7 @@ impl OpenStore<'_> {
     }
 
     /// Reads the link at a relative path; `None` where there is none.
-    pub(super) fn read_link(&self, path: &str) -> Result<Option<Link>, StoreError> {
+    pub(super) fn read_link(&self, path: &str) -> Result<Option<StoredLink>, StoreError> {
         // NONBLOCK: whatever lies there, opening it must not wait.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let open = || rustix::fs::openat(&self.folder, path, flags, Mode::empty());
@@ -178,7 +178,7 @@ impl OpenStore<'_> {
             return Err(StoreError::call("read", path)(errno));
         }
         let written = file.metadata().and_then(|data| data.modified()).ok();
-        Ok(Some(Link {
+        Ok(Some(StoredLink {
             content,
             written,
             file,

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use uuid::Uuid;
 
-use super::filesystem::{Link, OpenStore, StoreError};
+use super::filesystem::{OpenStore, StoreError, StoredLink};
 use super::layout;
 use super::unsynced::SETTLED;
 use crate::access::Grant;
@@ -30,16 +30,16 @@ pub(super) fn is_temporary(name: &str) -> bool {
 
 /// What became of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Linked {
+pub enum LinkResult {
     /// It was written.
     Written,
     /// It was there already and was left as it is.
-    Already,
+    AlreadyLinked,
     /// It is in place, but the blob's data went away meanwhile: no promise can be made.
     BlobGone,
     /// Nothing was written, or vouched for, because it was no longer allowed when the link was
     /// ready.
-    Withdrawn,
+    Revoked,
 }
 
 impl OpenStore<'_> {
@@ -56,7 +56,7 @@ impl OpenStore<'_> {
         grant: &Grant,
         digest: &Digest,
         still_allowed: &dyn Fn() -> bool,
-    ) -> Result<Linked, StoreError> {
+    ) -> Result<LinkResult, StoreError> {
         let folder = layout::link_folder(grant.target(), digest);
         let path = layout::layer_link(grant.target(), digest);
         let linked = match self.whole_link(&path, digest)? {
@@ -65,8 +65,10 @@ impl OpenStore<'_> {
             None => self.write(&folder, &path, digest, still_allowed)?,
         };
         match linked {
-            Linked::Written | Linked::Already if self.data_size(digest)?.is_none() => {
-                Ok(Linked::BlobGone)
+            LinkResult::Written | LinkResult::AlreadyLinked
+                if self.data_size(digest)?.is_none() =>
+            {
+                Ok(LinkResult::BlobGone)
             }
             linked => Ok(linked),
         }
@@ -78,7 +80,7 @@ impl OpenStore<'_> {
         path: &str,
         digest: &Digest,
         still_allowed: &dyn Fn() -> bool,
-    ) -> Result<Linked, StoreError> {
+    ) -> Result<LinkResult, StoreError> {
         let durability = self.filesystem.durability;
         self.make_folders(folder)?;
         let temporary = format!("{folder}/{OURS}{}{TEMPORARY}", Uuid::new_v4());
@@ -89,15 +91,15 @@ impl OpenStore<'_> {
                 return self.vouch(folder, &link, still_allowed);
             }
             if !still_allowed() {
-                return Ok(Linked::Withdrawn);
+                return Ok(LinkResult::Revoked);
             }
             self.rename(&temporary, path, digest)?;
-            Ok(Linked::Written)
+            Ok(LinkResult::Written)
         });
-        if !matches!(written, Ok(Linked::Written)) {
+        if !matches!(written, Ok(LinkResult::Written)) {
             self.remove(&temporary);
         }
-        if durability == Durability::Full && matches!(written, Ok(Linked::Written)) {
+        if durability == Durability::Full && matches!(written, Ok(LinkResult::Written)) {
             self.sync_folder(folder)?;
             self.sync_made(folder)?;
         }
@@ -130,7 +132,7 @@ impl OpenStore<'_> {
     }
 
     /// The link at a path, if there is one that holds the digest.
-    fn whole_link(&self, path: &str, digest: &Digest) -> Result<Option<Link>, StoreError> {
+    fn whole_link(&self, path: &str, digest: &Digest) -> Result<Option<StoredLink>, StoreError> {
         let link = self.read_link(path)?;
         Ok(link.filter(|link| link.content == digest.as_str().as_bytes()))
     }
@@ -139,22 +141,22 @@ impl OpenStore<'_> {
     fn vouch(
         &self,
         folder: &str,
-        link: &Link,
+        link: &StoredLink,
         still_allowed: &dyn Fn() -> bool,
-    ) -> Result<Linked, StoreError> {
+    ) -> Result<LinkResult, StoreError> {
         self.settle(folder, link)?;
         // The disk may have taken its time.
         Ok(if still_allowed() {
-            Linked::Already
+            LinkResult::AlreadyLinked
         } else {
-            Linked::Withdrawn
+            LinkResult::Revoked
         })
     }
 
     /// Makes an existing link as durable as one of our own before it is vouched for.
     ///
     /// Its writer may be another mount that has not synced yet, or one that died.
-    fn settle(&self, folder: &str, link: &Link) -> Result<(), StoreError> {
+    fn settle(&self, folder: &str, link: &StoredLink) -> Result<(), StoreError> {
         let age = link
             .written
             .and_then(|written| SystemTime::now().duration_since(written).ok());
@@ -187,7 +189,7 @@ mod tests {
 
     const TARGET: &str = "org/target";
 
-    fn link(fixture: &Fixture, allowed: bool) -> Linked {
+    fn link(fixture: &Fixture, allowed: bool) -> LinkResult {
         fixture
             .store
             .on_open(|store| store.link(&grant(TARGET), &digest(), &|| allowed))
@@ -210,7 +212,7 @@ mod tests {
         for durability in [Durability::Full, Durability::File, Durability::None] {
             let fixture = Fixture::with(durability);
             fixture.write_blob(b"layer");
-            assert_eq!(link(&fixture, true), Linked::Written);
+            assert_eq!(link(&fixture, true), LinkResult::Written);
             let content = std::fs::read(fixture.link_path(TARGET)).unwrap();
             assert_eq!(content, digest().as_str().as_bytes());
             assert_eq!(entries(&fixture), ["link"]);
@@ -223,7 +225,7 @@ mod tests {
         fixture.write_blob(b"layer");
         fixture.write_link(TARGET, digest().as_str());
         let before = std::fs::metadata(fixture.link_path(TARGET)).unwrap();
-        assert_eq!(link(&fixture, true), Linked::Already);
+        assert_eq!(link(&fixture, true), LinkResult::AlreadyLinked);
         let after = std::fs::metadata(fixture.link_path(TARGET)).unwrap();
         assert_eq!(before.ino(), after.ino());
         assert_eq!(before.modified().unwrap(), after.modified().unwrap());
@@ -234,7 +236,7 @@ mod tests {
         let fixture = Fixture::new();
         fixture.write_blob(b"layer");
         fixture.write_link(TARGET, "");
-        assert_eq!(link(&fixture, true), Linked::Written);
+        assert_eq!(link(&fixture, true), LinkResult::Written);
         let content = std::fs::read(fixture.link_path(TARGET)).unwrap();
         assert_eq!(content, digest().as_str().as_bytes());
     }
@@ -243,7 +245,7 @@ mod tests {
     fn what_is_no_longer_allowed_becomes_no_link() {
         let fixture = Fixture::new();
         fixture.write_blob(b"layer");
-        assert_eq!(link(&fixture, false), Linked::Withdrawn);
+        assert_eq!(link(&fixture, false), LinkResult::Revoked);
         assert!(entries(&fixture).is_empty());
     }
 
@@ -252,15 +254,15 @@ mod tests {
         let fixture = Fixture::new();
         fixture.write_blob(b"layer");
         fixture.write_link(TARGET, digest().as_str());
-        assert_eq!(link(&fixture, false), Linked::Withdrawn);
+        assert_eq!(link(&fixture, false), LinkResult::Revoked);
         assert_eq!(entries(&fixture), ["link"]);
-        assert_eq!(link(&fixture, true), Linked::Already);
+        assert_eq!(link(&fixture, true), LinkResult::AlreadyLinked);
     }
 
     #[test]
     fn data_that_went_away_is_said_and_the_link_stays() {
         let fixture = Fixture::new();
-        assert_eq!(link(&fixture, true), Linked::BlobGone);
+        assert_eq!(link(&fixture, true), LinkResult::BlobGone);
         assert_eq!(entries(&fixture), ["link"]);
     }
 
@@ -273,7 +275,7 @@ mod tests {
                 scope.spawn(|| {
                     assert!(matches!(
                         link(&fixture, true),
-                        Linked::Written | Linked::Already
+                        LinkResult::Written | LinkResult::AlreadyLinked
                     ));
                 });
             }

@@ -12,9 +12,9 @@ use crate::oci::{Digest, RepositoryName};
 
 /// What the disk says about a source and a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Located {
+pub enum Lookup {
     /// The source links the digest and its data is there.
-    Here(Data),
+    Here(BlobData),
     /// The source has no link, or one that does not hold the digest.
     SourceMissing,
     /// The link is there, the data is not, or it is empty where the digest names bytes.
@@ -26,14 +26,14 @@ pub enum Located {
 /// While all of this stays the same, the bytes are taken to be the same too: the registry writes
 /// a blob's data once, and what touches it later changes its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Data {
+pub struct BlobData {
     /// Bytes.
     pub size: u64,
     file: (u64, u64),
     modified: (i64, u64),
 }
 
-impl Data {
+impl BlobData {
     /// `None` where it is no file, or empty though the digest names bytes: a registry that
     /// crashes leaves such files behind.
     fn of(stat: &Stat, digest: &Digest) -> Option<Self> {
@@ -76,14 +76,14 @@ impl OpenStore<'_> {
     ///
     /// # Errors
     /// [`StoreError`] where the disk gave no answer; absence is none.
-    pub fn locate(&self, source: &RepositoryName, digest: &Digest) -> Result<Located, StoreError> {
+    pub fn locate(&self, source: &RepositoryName, digest: &Digest) -> Result<Lookup, StoreError> {
         let link = self.read_link(&layout::layer_link(source, digest))?;
         if link.is_none_or(|link| link.content != digest.as_str().as_bytes()) {
-            return Ok(Located::SourceMissing);
+            return Ok(Lookup::SourceMissing);
         }
         Ok(match self.data(digest)? {
-            Some(data) => Located::Here(data),
-            None => Located::BlobMissing,
+            Some(data) => Lookup::Here(data),
+            None => Lookup::BlobMissing,
         })
     }
 
@@ -124,11 +124,11 @@ impl OpenStore<'_> {
     ///
     /// # Errors
     /// [`StoreError`] where the disk gave no answer.
-    pub fn data(&self, digest: &Digest) -> Result<Option<Data>, StoreError> {
+    pub fn data(&self, digest: &Digest) -> Result<Option<BlobData>, StoreError> {
         let path = layout::blob_data(digest);
         let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
         match retry_on_intr(stat) {
-            Ok(stat) => Ok(Data::of(&stat, digest)),
+            Ok(stat) => Ok(BlobData::of(&stat, digest)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(StoreError::call("stat", &path)(errno)),
         }
@@ -161,7 +161,7 @@ mod tests {
     use super::super::fixture::{Fixture, digest, name};
     use super::*;
 
-    fn locate(fixture: &Fixture) -> Option<Located> {
+    fn locate(fixture: &Fixture) -> Option<Lookup> {
         fixture
             .store
             .on_open(|store| store.locate(&name("src"), &digest()))
@@ -173,7 +173,7 @@ mod tests {
         let fixture = Fixture::new();
         fixture.write_blob(b"layer");
         fixture.write_link("src", digest().as_str());
-        let Some(Located::Here(data)) = locate(&fixture) else {
+        let Some(Lookup::Here(data)) = locate(&fixture) else {
             panic!("{:?}", locate(&fixture))
         };
         assert_eq!(data.size, 5);
@@ -210,7 +210,7 @@ mod tests {
         let file = || File::options().write(true).open(&path).unwrap();
         let before = data();
         assert_eq!(before, data());
-        assert_eq!(Data::of_open(&file(), &digest()).unwrap(), Some(before));
+        assert_eq!(BlobData::of_open(&file(), &digest()).unwrap(), Some(before));
         let later = SystemTime::now() + Duration::from_secs(1);
         file().set_modified(later).unwrap();
         let touched = data();
@@ -244,11 +244,7 @@ mod tests {
             let fixture = Fixture::new();
             fixture.write_blob(b"layer");
             fixture.write_link("src", &content);
-            assert_eq!(
-                locate(&fixture),
-                Some(Located::SourceMissing),
-                "{content:?}"
-            );
+            assert_eq!(locate(&fixture), Some(Lookup::SourceMissing), "{content:?}");
         }
     }
 
@@ -256,9 +252,9 @@ mod tests {
     fn absent_or_empty_data_is_a_missing_blob() {
         let fixture = Fixture::new();
         fixture.write_link("src", digest().as_str());
-        assert_eq!(locate(&fixture), Some(Located::BlobMissing));
+        assert_eq!(locate(&fixture), Some(Lookup::BlobMissing));
         fixture.write_blob(b"");
-        assert_eq!(locate(&fixture), Some(Located::BlobMissing));
+        assert_eq!(locate(&fixture), Some(Lookup::BlobMissing));
     }
 
     #[test]
@@ -275,12 +271,12 @@ mod tests {
             (layout::layer_link(&name("src"), &nothing), nothing.as_str()),
             (layout::blob_data(&nothing), ""),
         ] {
-            assert!(!matches!(located(), Located::Here(_)), "{path}");
+            assert!(!matches!(located(), Lookup::Here(_)), "{path}");
             let path = fixture.path(&path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        assert!(matches!(located(), Located::Here(data) if data.size == 0));
+        assert!(matches!(located(), Lookup::Here(data) if data.size == 0));
     }
 
     #[test]

@@ -18,9 +18,9 @@ mod ownership;
 mod unsynced;
 mod walk;
 
-pub use blobs::Blob;
+pub use blobs::ScannedBlob;
 pub use filesystem::{Filesystem, OpenStore, StoreError};
-pub use link::Linked;
-pub use locate::{Data, Located};
-pub use ownership::{StoreFault, check_owner, prove_writable};
-pub use walk::{Abandoned, Step, Visitor};
+pub use link::LinkResult;
+pub use locate::{BlobData, Lookup};
+pub use ownership::{StorePermissionError, check_owner, prove_writable};
+pub use walk::{ScanEvent, StaleTempFiles, Visitor};

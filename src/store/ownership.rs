@@ -16,7 +16,7 @@ const FOLDERS: &[&str] = &[
 
 /// Why the store cannot be used, with what to do about it.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreFault {
+pub enum StorePermissionError {
     /// The root is not there.
     #[error(
         "store.filesystem.rootdirectory: {0} is not there: mount the registry's volume or correct the path"
@@ -57,13 +57,13 @@ pub enum StoreFault {
 ///
 /// # Errors
 /// [`StoreFault`]
-pub fn check_owner(root: &Path) -> Result<(), StoreFault> {
+pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
     let user = rustix::process::geteuid().as_raw();
     let folder = deepest(root)?;
     let owner = owner(&folder).unwrap_or(user);
     let is_registrys_own = folder != root;
     if owner != user && (is_registrys_own || user == 0) {
-        return Err(StoreFault::ForeignOwner {
+        return Err(StorePermissionError::ForeignOwner {
             folder,
             owner,
             user,
@@ -72,13 +72,13 @@ pub fn check_owner(root: &Path) -> Result<(), StoreFault> {
     let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     rustix::fs::accessat(CWD, &folder, wanted, AtFlags::EACCESS).map_err(|errno| {
         if owner == user {
-            return StoreFault::NotWritable {
+            return StorePermissionError::NotWritable {
                 folder: folder.clone(),
                 user,
                 errno,
             };
         }
-        StoreFault::ForeignOwner {
+        StorePermissionError::ForeignOwner {
             folder: folder.clone(),
             owner,
             user,
@@ -93,11 +93,11 @@ pub fn check_owner(root: &Path) -> Result<(), StoreFault> {
 ///
 /// # Errors
 /// [`StoreFault`]
-pub fn prove_writable(root: &Path) -> Result<PathBuf, StoreFault> {
+pub fn prove_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
     let folder = deepest(root)?;
     match write_proof(&folder) {
         Ok(()) => Ok(folder),
-        Err(errno) => Err(StoreFault::NotWritable {
+        Err(errno) => Err(StorePermissionError::NotWritable {
             folder,
             user: rustix::process::geteuid().as_raw(),
             errno,
@@ -126,7 +126,7 @@ fn write_and_sync(file: &std::os::fd::OwnedFd) -> Result<(), Errno> {
 }
 
 /// The deepest folder of the store that exists.
-fn deepest(root: &Path) -> Result<PathBuf, StoreFault> {
+fn deepest(root: &Path) -> Result<PathBuf, StorePermissionError> {
     for relative in FOLDERS {
         let folder = if relative.is_empty() {
             root.to_owned()
@@ -135,11 +135,11 @@ fn deepest(root: &Path) -> Result<PathBuf, StoreFault> {
         };
         match std::fs::metadata(&folder) {
             Ok(found) if found.is_dir() => return Ok(folder),
-            Ok(_) => return Err(StoreFault::NotAFolder(folder)),
+            Ok(_) => return Err(StorePermissionError::NotAFolder(folder)),
             Err(_) => {}
         }
     }
-    Err(StoreFault::Missing(root.to_owned()))
+    Err(StorePermissionError::Missing(root.to_owned()))
 }
 
 fn owner(folder: &Path) -> Option<u32> {
@@ -166,11 +166,14 @@ mod tests {
     fn a_missing_root_and_a_file_in_its_place_are_told_apart() {
         let root = tempfile::tempdir().unwrap();
         let missing = root.path().join("missing");
-        assert!(matches!(check_owner(&missing), Err(StoreFault::Missing(_))));
+        assert!(matches!(
+            check_owner(&missing),
+            Err(StorePermissionError::Missing(_))
+        ));
         std::fs::write(&missing, "").unwrap();
         assert!(matches!(
             check_owner(&missing),
-            Err(StoreFault::NotAFolder(_))
+            Err(StorePermissionError::NotAFolder(_))
         ));
     }
 
@@ -185,7 +188,7 @@ mod tests {
         };
         assert!(matches!(
             check_owner(foreign),
-            Err(StoreFault::ForeignOwner { .. })
+            Err(StorePermissionError::ForeignOwner { .. })
         ));
     }
 }

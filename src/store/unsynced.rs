@@ -26,33 +26,33 @@ const LOOK_EVERY: u64 = 256;
 /// forgotten that the kernel has written by now, and where that is not enough all of them, after
 /// which every folder counts as not synced until the kernel has written them.
 #[derive(Debug, Default)]
-pub(super) struct Unsynced {
-    folders: DashMap<Box<str>, Folder>,
+pub(super) struct UnsyncedDirectories {
+    folders: DashMap<Box<str>, DirectoryId>,
     made: AtomicU64,
     /// Until when there are some that are not remembered.
     forgotten_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
-struct Folder {
+struct DirectoryId {
     /// How many calls that may make it are under way.
     attempts: usize,
     /// The last making of it that is not synced.
-    made: Option<Making>,
+    made: Option<PendingCreation>,
 }
 
 /// One making of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Making {
+struct PendingCreation {
     number: u64,
     at: Instant,
 }
 
 /// What has to be synced of one folder, as it was before the sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark(Option<Making>);
+pub(super) struct SyncMark(Option<PendingCreation>);
 
-impl Folder {
+impl DirectoryId {
     fn is_settled(&self) -> bool {
         self.attempts == 0 && self.made.is_none()
     }
@@ -63,7 +63,7 @@ impl Folder {
     }
 }
 
-impl Unsynced {
+impl UnsyncedDirectories {
     /// A call that may make the folder begins.
     pub fn begin(&self, path: &str) {
         self.folders.entry(path.into()).or_default().attempts += 1;
@@ -76,7 +76,7 @@ impl Unsynced {
             folder.attempts -= 1;
             if let Some(number) = number {
                 let at = Instant::now();
-                folder.made = Some(Making { number, at });
+                folder.made = Some(PendingCreation { number, at });
             }
         }
         self.forget_settled(path);
@@ -86,8 +86,8 @@ impl Unsynced {
     }
 
     /// What is to be synced of a folder; `None` where there is nothing.
-    pub fn get(&self, path: &str) -> Option<Mark> {
-        self.folders.get(path).map(|folder| Mark(folder.made))
+    pub fn get(&self, path: &str) -> Option<SyncMark> {
+        self.folders.get(path).map(|folder| SyncMark(folder.made))
     }
 
     /// Whether a folder may be unsynced though [`get`](Self::get) knew nothing of it before.
@@ -97,7 +97,7 @@ impl Unsynced {
     }
 
     /// The folder was synced after `mark` was taken; what was made since then stays.
-    pub fn synced(&self, path: &str, mark: Mark) {
+    pub fn synced(&self, path: &str, mark: SyncMark) {
         if let Some(mut folder) = self.folders.get_mut(path)
             && folder.made == mark.0
         {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_failed_attempt_does_not_take_away_what_another_one_made() {
-        let unsynced = Unsynced::default();
+        let unsynced = UnsyncedDirectories::default();
         unsynced.begin("a");
         unsynced.begin("a");
         assert!(unsynced.get("a").is_some());
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_was_made_after_the_sync_began_is_still_to_be_synced() {
-        let unsynced = Unsynced::default();
+        let unsynced = UnsyncedDirectories::default();
         unsynced.begin("a");
         let early = unsynced.get("a").unwrap();
         unsynced.end("a", true);
@@ -175,15 +175,15 @@ mod tests {
 
     #[test]
     fn an_attempt_that_made_nothing_leaves_nothing() {
-        let unsynced = Unsynced::default();
+        let unsynced = UnsyncedDirectories::default();
         unsynced.begin("a");
         unsynced.end("a", false);
         assert!(unsynced.is_empty());
     }
 
     /// As many folders as numbers, made and not synced.
-    fn made(numbers: std::ops::Range<u32>) -> Unsynced {
-        let unsynced = Unsynced::default();
+    fn made(numbers: std::ops::Range<u32>) -> UnsyncedDirectories {
+        let unsynced = UnsyncedDirectories::default();
         for number in numbers {
             let path = number.to_string();
             unsynced.begin(&path);

@@ -24,7 +24,7 @@ const MOST_SILENT: usize = 16;
 
 /// What a walk comes by.
 #[derive(Debug)]
-pub enum Step<'a> {
+pub enum ScanEvent<'a> {
     /// A layer's folder, with a link or without.
     Link {
         /// Whose.
@@ -44,7 +44,7 @@ pub enum Step<'a> {
 
 /// What becomes of files that a killed process of ours left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Abandoned {
+pub enum StaleTempFiles {
     /// They are removed.
     Remove,
     /// They stay: nothing is to be written.
@@ -52,10 +52,10 @@ pub enum Abandoned {
 }
 
 /// One walk.
-struct Walk<'a, 'v> {
+struct Scan<'a, 'v> {
     store: &'a OpenStore<'a>,
     after: Option<&'a str>,
-    abandoned: Abandoned,
+    abandoned: StaleTempFiles,
     visit: &'a mut Visitor<'v>,
     /// Folders that gave no answer since the last that did.
     silent: usize,
@@ -64,7 +64,7 @@ struct Walk<'a, 'v> {
 }
 
 /// Who is told; may say that it is enough.
-pub type Visitor<'a> = dyn FnMut(Step<'_>) -> ControlFlow<()> + 'a;
+pub type Visitor<'a> = dyn FnMut(ScanEvent<'_>) -> ControlFlow<()> + 'a;
 
 impl OpenStore<'_> {
     /// Walks through all repositories that come after `after`.
@@ -77,11 +77,11 @@ impl OpenStore<'_> {
     pub fn walk(
         &self,
         after: Option<&RepositoryName>,
-        abandoned: Abandoned,
+        abandoned: StaleTempFiles,
         visit: &mut Visitor<'_>,
     ) -> Result<bool, StoreError> {
         let parts = self.entries(REPOSITORIES)?;
-        let mut walk = Walk {
+        let mut walk = Scan {
             store: self,
             after: after.map(RepositoryName::as_str),
             abandoned,
@@ -138,11 +138,11 @@ impl OpenStore<'_> {
     }
 }
 
-impl Walk<'_, '_> {
+impl Scan<'_, '_> {
     /// The repositories whose names begin with `name`, which is one itself or only a part; `parts`
     /// are in its folder.
     fn through(&mut self, name: &str, parts: Vec<String>) -> ControlFlow<()> {
-        (self.visit)(Step::Folder)?;
+        (self.visit)(ScanEvent::Folder)?;
         let is_repository = parts.iter().any(|part| part == "_layers");
         if is_repository
             && self.after.is_none_or(|after| order(name) > order(after))
@@ -181,19 +181,19 @@ impl Walk<'_, '_> {
                 continue;
             };
             let is_there = self.look_into(&join(&links, &hex))?;
-            (self.visit)(Step::Link {
+            (self.visit)(ScanEvent::Link {
                 repository,
                 digest: &digest,
                 is_there,
             })?;
         }
-        (self.visit)(Step::Repository(repository))
+        (self.visit)(ScanEvent::Repository(repository))
     }
 
     /// Whether a layer's folder has a link. Removes what was left behind there.
     fn look_into(&mut self, folder: &str) -> ControlFlow<(), bool> {
         let entries = self.entries(folder)?;
-        if self.abandoned == Abandoned::Remove {
+        if self.abandoned == StaleTempFiles::Remove {
             for name in entries.iter().filter(|name| link::is_temporary(name)) {
                 self.store.remove_if_abandoned(&join(folder, name));
             }
@@ -215,7 +215,7 @@ impl Walk<'_, '_> {
                     self.fault = Some(error);
                     return ControlFlow::Break(());
                 }
-                (self.visit)(Step::Unreadable(&error))?;
+                (self.visit)(ScanEvent::Unreadable(&error))?;
                 ControlFlow::Continue(Vec::new())
             }
         }

@@ -8,8 +8,8 @@ use http::Request;
 use pingora::http::ResponseHeader;
 use serde_json::Value;
 
-use super::Question;
-use super::keeping::{Judgement, judge};
+use super::TokenRequest;
+use super::keeping::{Freshness, judge};
 use super::scope::Scope;
 use crate::fuzzed::Input;
 use crate::memory::Fingerprints;
@@ -37,7 +37,7 @@ pub(crate) fn answers(input: &[u8]) -> bool {
     let claims = claims.replace("@N", &now.to_string());
     let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&claims));
     let body = String::from_utf8_lossy(body).replace("@T", &token);
-    let Judgement::Keep(kept) = judge(&head, body.as_bytes(), &question.scopes, ttl) else {
+    let Freshness::Keep(kept) = judge(&head, body.as_bytes(), &question.scopes, ttl) else {
         return false;
     };
     assert!(kept <= ttl);
@@ -78,11 +78,11 @@ pub(crate) fn answers(input: &[u8]) -> bool {
     true
 }
 
-fn question(query: &[u8]) -> Option<Question> {
+fn question(query: &[u8]) -> Option<TokenRequest> {
     let head = Request::get("/token/").header("authorization", "Basic YTpi");
     let (head, ()) = head.body(()).ok()?.into_parts();
     let target = [b"/token/?", query].concat();
-    let question = Question::read("/token/", &target, &head, &Fingerprints::new().ok()?)?;
+    let question = TokenRequest::read("/token/", &target, &head, &Fingerprints::new().ok()?)?;
     let query = String::from_utf8_lossy(query).into_owned();
     assert!(
         !query

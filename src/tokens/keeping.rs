@@ -7,11 +7,11 @@ use pingora::http::ResponseHeader;
 use serde::Deserialize;
 
 use super::scope::Scope;
-use crate::access::Unverified;
+use crate::access::UnverifiedClaims;
 
 /// What may be done with an answer besides giving it to whoever asked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum Freshness {
     /// It may be given to who asks the same within this time.
     Keep(Duration),
     /// It may be given to who asked the same at the same time.
@@ -23,7 +23,7 @@ pub(super) enum Judgement {
 /// The part of an answer that matters (the token specification of distribution,
 /// `docs/content/spec/auth/token.md`).
 #[derive(Deserialize)]
-struct Body {
+struct TokenBody {
     #[serde(default)]
     token: Option<String>,
     #[serde(default)]
@@ -36,20 +36,20 @@ struct Body {
     refresh_token: Option<serde_json::Value>,
 }
 
-impl Body {
+impl TokenBody {
     /// The one token, under either of its names.
-    fn token(&self) -> Option<Unverified> {
+    fn token(&self) -> Option<UnverifiedClaims> {
         match (&self.token, &self.access_token) {
             (Some(one), Some(other)) if one != other => None,
-            (Some(token), _) | (None, Some(token)) => Some(Unverified::read(token)),
+            (Some(token), _) | (None, Some(token)) => Some(UnverifiedClaims::read(token)),
             (None, None) => None,
         }
     }
 }
 
 /// The token that an answer hands out.
-pub(super) fn handed_out(body: &[u8]) -> Option<Unverified> {
-    serde_json::from_slice::<Body>(body).ok()?.token()
+pub(super) fn handed_out(body: &[u8]) -> Option<UnverifiedClaims> {
+    serde_json::from_slice::<TokenBody>(body).ok()?.token()
 }
 
 /// Judges an answer to a question for these scopes, of which at most `ttl` may pass.
@@ -58,27 +58,27 @@ pub(super) fn judge(
     body: &[u8],
     scopes: &[Scope],
     ttl: Duration,
-) -> Judgement {
+) -> Freshness {
     let Some(allowed) = allowed_by(head, ttl) else {
-        return Judgement::Leave;
+        return Freshness::Leave;
     };
-    let Ok(body) = serde_json::from_slice::<Body>(body) else {
-        return Judgement::Leave;
+    let Ok(body) = serde_json::from_slice::<TokenBody>(body) else {
+        return Freshness::Leave;
     };
     let Some(token) = body.token() else {
-        return Judgement::Leave;
+        return Freshness::Leave;
     };
     if body.refresh_token.is_some() {
-        return Judgement::Leave;
+        return Freshness::Leave;
     }
     // A refusal is an answer like any other, with less access than was asked for.
     if !scopes.iter().all(|scope| scope.is_granted_by(&token)) {
-        return Judgement::Share;
+        return Freshness::Share;
     }
     let Some(half) = until_half_of_its_life(&token, body.expires_in) else {
-        return Judgement::Share;
+        return Freshness::Share;
     };
-    Judgement::Keep(half.min(allowed))
+    Freshness::Keep(half.min(allowed))
 }
 
 /// For how long the answer's headers allow it to be kept, at most `ttl`.
@@ -121,7 +121,7 @@ fn directives(headers: &HeaderMap) -> impl Iterator<Item = String> {
 }
 
 /// Nothing is handed out of which less than half is left.
-fn until_half_of_its_life(token: &Unverified, expires_in: Option<u64>) -> Option<Duration> {
+fn until_half_of_its_life(token: &UnverifiedClaims, expires_in: Option<u64>) -> Option<Duration> {
     let (issued, expires) = token.life()?;
     let life = Duration::try_from_secs_f64(expires - issued).ok()?;
     let said = Duration::from_secs(expires_in.unwrap_or(60));

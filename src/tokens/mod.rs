@@ -22,10 +22,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 
-use crate::memory::{Fingerprints, Kept, Memory, NoRandomness};
-use keeping::Judgement;
-pub use question::Question;
-pub use widening::Widening;
+use crate::memory::{Entry, Fingerprints, NoRandomness, TtlCache};
+use keeping::Freshness;
+pub use question::TokenRequest;
+pub use widening::ScopeExpansion;
 
 /// Answers that are remembered.
 const REMEMBERED: u64 = 16 * 1024;
@@ -34,15 +34,15 @@ pub const LONGEST: usize = 64 * 1024;
 
 /// Remembers answers of one token endpoint.
 #[derive(Debug)]
-pub struct TokenAnswers {
+pub struct TokenCache {
     path: String,
     remembered_for: Duration,
     fingerprints: Fingerprints,
-    memory: Memory<Arc<Answer>>,
+    memory: TtlCache<Arc<CachedToken>>,
 }
 
 /// An answer of the token endpoint, whole.
-pub struct Answer {
+pub struct CachedToken {
     /// As it came.
     pub head: ResponseHeader,
     /// As it came.
@@ -54,9 +54,9 @@ pub struct Answer {
 
 /// The answer was not one to keep, or there was none.
 #[derive(Debug, Clone, Copy)]
-pub struct NotKept;
+pub struct NotCached;
 
-impl TokenAnswers {
+impl TokenCache {
     /// Of the endpoint at `path`, each for `remembered_for` at most; nothing yet.
     ///
     /// # Errors
@@ -66,14 +66,14 @@ impl TokenAnswers {
             path: path.to_owned(),
             remembered_for,
             fingerprints: Fingerprints::new()?,
-            memory: Memory::new(REMEMBERED),
+            memory: TtlCache::new(REMEMBERED),
         })
     }
 
     /// The question that a request puts, if its answer may come from memory.
     #[must_use]
-    pub fn question(&self, target: &[u8], head: &Parts) -> Option<Question> {
-        Question::read(&self.path, target, head, &self.fingerprints)
+    pub fn question(&self, target: &[u8], head: &Parts) -> Option<TokenRequest> {
+        TokenRequest::read(&self.path, target, head, &self.fingerprints)
     }
 
     /// The remembered answer, or the one that `ask` fetches; equal questions at once ask once.
@@ -82,23 +82,23 @@ impl TokenAnswers {
     /// [`NotKept`]: then whoever did not ask must ask for itself.
     pub async fn answer(
         &self,
-        question: &Question,
+        question: &TokenRequest,
         head: &Parts,
         ask: impl Future<Output = Option<(ResponseHeader, Bytes)>>,
-    ) -> Result<Arc<Answer>, NotKept> {
+    ) -> Result<Arc<CachedToken>, NotCached> {
         let asked = self.memory.get_or_ask(question.fingerprint, async {
             let taken = Instant::now();
-            let (answer, body) = ask.await.ok_or(NotKept)?;
+            let (answer, body) = ask.await.ok_or(NotCached)?;
             let ttl = self.remembered_for;
             let lifetime = match keeping::judge(&answer, &body, &question.scopes, ttl) {
-                Judgement::Keep(lifetime) => lifetime.saturating_sub(taken.elapsed()),
-                Judgement::Share => Duration::ZERO,
-                Judgement::Leave => return Err(NotKept),
+                Freshness::Keep(lifetime) => lifetime.saturating_sub(taken.elapsed()),
+                Freshness::Share => Duration::ZERO,
+                Freshness::Leave => return Err(NotCached),
             };
-            let varies_by = keeping::varies_by(&answer.headers, &head.headers).ok_or(NotKept)?;
-            Ok(Kept {
+            let varies_by = keeping::varies_by(&answer.headers, &head.headers).ok_or(NotCached)?;
+            Ok(Entry {
                 lifetime,
-                answer: Arc::new(Answer {
+                answer: Arc::new(CachedToken {
                     head: answer,
                     body,
                     varies_by,
@@ -110,19 +110,19 @@ impl TokenAnswers {
         if answer.fits(&head.headers) {
             Ok(answer)
         } else {
-            Err(NotKept)
+            Err(NotCached)
         }
     }
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for CachedToken {
     /// Nothing of the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an answer with a token")
     }
 }
 
-impl Answer {
+impl CachedToken {
     /// Whole seconds since it was made, by its own word and since it was asked for.
     #[must_use]
     pub fn age(&self) -> u64 {

@@ -28,12 +28,12 @@ const NEUTRAL: &[&str] = &[
 
 /// A request for a token, with credentials.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct TokenRequest {
     pub(super) fingerprint: Fingerprint,
     pub(super) scopes: Vec<Scope>,
 }
 
-impl Question {
+impl TokenRequest {
     /// Reads a request; `None` where its answer is nobody else's, or is not to be remembered.
     pub(super) fn read(
         path: &str,
@@ -114,13 +114,13 @@ mod tests {
         method: &str,
         target: &str,
         headers: &[(&str, &str)],
-    ) -> Option<Question> {
+    ) -> Option<TokenRequest> {
         let mut request = Request::builder().method(method).uri("/token/");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        Question::read("/token/", target.as_bytes(), &head, prints)
+        TokenRequest::read("/token/", target.as_bytes(), &head, prints)
     }
 
     #[test]

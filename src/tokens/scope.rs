@@ -1,6 +1,6 @@
 //! What a token is asked for.
 
-use crate::access::Unverified;
+use crate::access::UnverifiedClaims;
 
 /// Actions on one resource.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Scope {
     }
 
     /// Whether a token lists every action, as it was asked for.
-    pub fn is_granted_by(&self, token: &Unverified) -> bool {
+    pub fn is_granted_by(&self, token: &UnverifiedClaims) -> bool {
         let is_listed = |action: &String| token.lists(&self.kind, &self.name, action);
         self.actions.iter().all(is_listed)
     }

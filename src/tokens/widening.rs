@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::keeping::handed_out;
 use super::scope::Scope;
-use crate::access::{Claims, Credentials, Use, Used};
+use crate::access::{ClaimsTrust, Credentials, UsageHistory, Use};
 use crate::discovery::Discovery;
 use crate::memory::NoRandomness;
 use crate::oci::RepositoryName;
@@ -35,14 +35,14 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Widens requests to one token endpoint.
 #[derive(Debug)]
-pub struct Widening {
+pub struct ScopeExpansion {
     path: String,
     discovery: Arc<Discovery>,
-    granted: Used,
+    granted: UsageHistory,
     paused_until: Mutex<Option<Instant>>,
 }
 
-impl Widening {
+impl ScopeExpansion {
     /// By what `discovery` holds likely; knows nothing of what logins are granted yet.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Widening {
         Ok(Self {
             path: path.to_owned(),
             discovery,
-            granted: Used::new(Claims::Ignored)?,
+            granted: UsageHistory::new(ClaimsTrust::Ignored)?,
             paused_until: Mutex::default(),
         })
     }

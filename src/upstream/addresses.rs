@@ -9,21 +9,21 @@ const COUNT_FOR: Duration = Duration::from_secs(5);
 
 /// Looks a host up, and remembers which of its addresses answers.
 #[derive(Debug)]
-pub struct Addresses {
+pub struct HostAddresses {
     host: String,
     port: u16,
-    known: Mutex<Known>,
+    known: Mutex<ResolvedAddresses>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct ResolvedAddresses {
     all: Vec<SocketAddr>,
     /// The one that is tried first.
     preferred: usize,
     since: Option<Instant>,
 }
 
-impl Addresses {
+impl HostAddresses {
     /// Of a name or an IP address; nothing is looked up yet.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
@@ -94,14 +94,14 @@ impl Addresses {
         let mut known = self.known();
         let preferred = known.all.get(known.preferred).copied();
         let place = all.iter().position(|address| Some(*address) == preferred);
-        *known = Known {
+        *known = ResolvedAddresses {
             preferred: place.unwrap_or_default(),
             all,
             since: Some(Instant::now()),
         };
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, ResolvedAddresses> {
         // No code panics while it holds this lock, and each change is whole in itself.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_ip_address_is_not_looked_up() {
-        let addresses = Arc::new(Addresses::new("::1", 5000));
+        let addresses = Arc::new(HostAddresses::new("::1", 5000));
         assert_eq!(
             addresses.current(LIMIT).await.unwrap(),
             address("[::1]:5000")
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_address_gets_its_turn_and_the_one_that_answers_stays() {
-        let addresses = Arc::new(Addresses::new("registry", 5000));
+        let addresses = Arc::new(HostAddresses::new("registry", 5000));
         let both = vec![address("[::1]:5000"), address("127.0.0.1:5000")];
         addresses.learn(both.clone());
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[0]);

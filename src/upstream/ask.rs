@@ -23,7 +23,7 @@ pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 
 /// The client and the registry's address.
 #[derive(Debug)]
-pub struct Ask {
+pub struct UpstreamClient {
     tls: Arc<UpstreamTls>,
     /// Scheme, authority and prefix; ends with `/`.
     base: String,
@@ -32,16 +32,16 @@ pub struct Ask {
 
 /// What is learned from the registry's base.
 #[derive(Debug)]
-pub struct Base {
+pub struct ApiProbe {
     /// What it answers.
-    pub answer: BaseAnswer,
+    pub answer: ApiProbeResult,
     /// The version that its answer shows, if it shows one.
     pub version: Option<DistributionVersion>,
 }
 
 /// What the registry answers at its base, `/v2/`, to a request without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BaseAnswer {
+pub enum ApiProbeResult {
     /// It serves the API to everybody.
     Open,
     /// It asks for credentials.
@@ -53,7 +53,7 @@ pub enum BaseAnswer {
 }
 
 /// An answer to a question.
-pub(super) struct Answer {
+pub(super) struct UpstreamResponse {
     pub status: StatusCode,
     /// Whether the challenge says that the token was verified and is too narrow.
     pub is_scope_insufficient: bool,
@@ -63,7 +63,7 @@ pub(super) struct Answer {
 }
 
 /// Why a question has no answer.
-pub(super) enum NoAnswer {
+pub(super) enum UpstreamError {
     TimedOut,
     /// No connection could be made.
     Unconnected(String),
@@ -71,7 +71,7 @@ pub(super) enum NoAnswer {
     Broken(String),
 }
 
-impl Ask {
+impl UpstreamClient {
     /// Asks by the client of `tls`; nothing is connected yet.
     #[must_use]
     pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
@@ -84,19 +84,21 @@ impl Ask {
 
     /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
     /// measured with the others.
-    pub async fn base(&self, deadline: Instant) -> Base {
+    pub async fn base(&self, deadline: Instant) -> ApiProbe {
         let reply = self.exchange(Method::GET, "v2/", None, deadline).await;
         let version = reply.as_ref().ok().and_then(|answer| answer.version);
         let answer = match reply {
-            Ok(answer) if answer.status == StatusCode::OK => BaseAnswer::Open,
-            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => BaseAnswer::Challenge,
-            Ok(answer) => BaseAnswer::Strange(answer.status),
-            Err(NoAnswer::TimedOut) => BaseAnswer::Unreachable("no answer in time".to_owned()),
-            Err(NoAnswer::Unconnected(reason) | NoAnswer::Broken(reason)) => {
-                BaseAnswer::Unreachable(reason)
+            Ok(answer) if answer.status == StatusCode::OK => ApiProbeResult::Open,
+            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => ApiProbeResult::Challenge,
+            Ok(answer) => ApiProbeResult::Strange(answer.status),
+            Err(UpstreamError::TimedOut) => {
+                ApiProbeResult::Unreachable("no answer in time".to_owned())
+            }
+            Err(UpstreamError::Unconnected(reason) | UpstreamError::Broken(reason)) => {
+                ApiProbeResult::Unreachable(reason)
             }
         };
-        Base { answer, version }
+        ApiProbe { answer, version }
     }
 
     /// Asks one question; `path` is made from parsed names and relative to the prefix.
@@ -106,7 +108,7 @@ impl Ask {
         path: &str,
         authorization: Option<&HeaderValue>,
         deadline: Instant,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<UpstreamResponse, UpstreamError> {
         let _timer = self.metrics.upstream_timer();
         self.exchange(method, path, authorization, deadline).await
     }
@@ -117,7 +119,7 @@ impl Ask {
         path: &str,
         authorization: Option<&HeaderValue>,
         deadline: Instant,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<UpstreamResponse, UpstreamError> {
         let mut request = self
             .tls
             .client()
@@ -134,7 +136,7 @@ impl Ask {
             let is_scope_insufficient = finds_scope_insufficient(response.headers());
             let version = version::shown_by(response.headers());
             let body = read_start(response).await?;
-            Ok(Answer {
+            Ok(UpstreamResponse {
                 status,
                 is_scope_insufficient,
                 version,
@@ -144,7 +146,7 @@ impl Ask {
         match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(broken(&error)),
-            Err(_) => Err(NoAnswer::TimedOut),
+            Err(_) => Err(UpstreamError::TimedOut),
         }
     }
 }
@@ -211,15 +213,15 @@ async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest:
     Ok(body)
 }
 
-fn broken(error: &reqwest::Error) -> NoAnswer {
+fn broken(error: &reqwest::Error) -> UpstreamError {
     if error.is_timeout() {
-        return NoAnswer::TimedOut;
+        return UpstreamError::TimedOut;
     }
     let reason = innermost(error);
     if error.is_connect() {
-        NoAnswer::Unconnected(reason)
+        UpstreamError::Unconnected(reason)
     } else {
-        NoAnswer::Broken(reason)
+        UpstreamError::Broken(reason)
     }
 }
 

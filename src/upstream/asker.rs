@@ -11,25 +11,25 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::Result;
 use pingora::http::RequestHeader;
 
-use super::{Exchange, Held, Storage, USER_AGENT};
+use super::{PendingResponse, StorageClient, SubrequestClient, USER_AGENT};
 use crate::config::Upstream;
 use crate::metrics::Metrics;
 use crate::ops::Trace;
 
 /// Asks one registry.
 #[derive(Debug, Clone)]
-pub struct Asker {
-    exchange: Arc<Exchange>,
+pub struct DelegatedClient {
+    exchange: Arc<SubrequestClient>,
     /// The registry's own, with slashes at both ends.
     prefix: String,
     /// Where it redirects the readers of blobs.
-    pub(super) storage: Arc<Storage>,
+    pub(super) storage: Arc<StorageClient>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 /// In whose name.
 #[derive(Debug, Clone)]
-pub struct InName {
+pub struct CallerIdentity {
     /// The client's.
     pub(super) host: HeaderValue,
     /// The caller's own, if there is one.
@@ -41,7 +41,7 @@ pub struct InName {
 /// What names a request and whose it is, besides all headers that begin with `x-forwarded-`.
 const FORWARDED: &[&str] = &["forwarded", "x-real-ip", "x-request-id"];
 
-impl InName {
+impl CallerIdentity {
     /// Of a client's request with these headers, in the name of its one login; `None` where it names no host.
     #[must_use]
     pub fn of(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> Option<Self> {
@@ -69,14 +69,18 @@ impl InName {
     }
 }
 
-impl Asker {
+impl DelegatedClient {
     /// Asks the registry that `upstream` describes through `exchange`.
     #[must_use]
-    pub fn new(exchange: Arc<Exchange>, upstream: &Upstream, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        exchange: Arc<SubrequestClient>,
+        upstream: &Upstream,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             exchange,
             prefix: upstream.prefix.clone(),
-            storage: Arc::new(Storage::new(upstream)),
+            storage: Arc::new(StorageClient::new(upstream)),
             metrics,
         }
     }
@@ -85,7 +89,12 @@ impl Asker {
     ///
     /// # Errors
     /// Where the registry gave no answer.
-    pub async fn ask(&self, method: Method, path: &str, name: &InName) -> Result<Held> {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        name: &CallerIdentity,
+    ) -> Result<PendingResponse> {
         let mut head = self.head(&method, path, name)?;
         if matches!(method, Method::POST | Method::PUT) {
             head.insert_header(header::CONTENT_LENGTH, "0")?;
@@ -98,7 +107,12 @@ impl Asker {
     ///
     /// # Errors
     /// Where the path is none.
-    pub fn head(&self, method: &Method, path: &str, name: &InName) -> Result<RequestHeader> {
+    pub fn head(
+        &self,
+        method: &Method,
+        path: &str,
+        name: &CallerIdentity,
+    ) -> Result<RequestHeader> {
         let target = format!("{}{path}", self.prefix);
         let mut head = RequestHeader::build(method.clone(), target.as_bytes(), Some(6))?;
         head.insert_header(header::HOST, &name.host)?;
@@ -114,7 +128,7 @@ impl Asker {
 
     /// By which a question with a body is sent.
     #[must_use]
-    pub fn exchange(&self) -> &Exchange {
+    pub fn exchange(&self) -> &SubrequestClient {
         &self.exchange
     }
 }

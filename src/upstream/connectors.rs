@@ -20,21 +20,21 @@ pub fn serving_threads() -> usize {
 }
 
 /// A connector for each thread that serves requests.
-pub(super) struct Connectors {
-    first: Owned,
-    others: Vec<Owned>,
+pub(super) struct WorkerConnectors {
+    first: OwnedConnector,
+    others: Vec<OwnedConnector>,
 }
 
-struct Owned {
+struct OwnedConnector {
     connector: Connector,
     /// The thread that came first.
     owner: OnceLock<ThreadId>,
 }
 
-impl Connectors {
+impl WorkerConnectors {
     /// Made at once: roots are read from files, which may be gone later.
     pub(super) fn new(settings: &ServerConf) -> Self {
-        let owned = |_| Owned {
+        let owned = |_| OwnedConnector {
             connector: Connector::new(Some(ConnectorOptions::from_server_conf(settings))),
             owner: OnceLock::new(),
         };
@@ -47,7 +47,7 @@ impl Connectors {
     /// This thread's own. One that comes when all have their thread shares the first.
     pub(super) fn own(&self) -> &Connector {
         let thread = thread::current().id();
-        let is_own = |owned: &&Owned| *owned.owner.get_or_init(|| thread) == thread;
+        let is_own = |owned: &&OwnedConnector| *owned.owner.get_or_init(|| thread) == thread;
         let mut all = std::iter::once(&self.first).chain(&self.others);
         &all.find(is_own).unwrap_or(&self.first).connector
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn each_thread_has_a_connector_of_its_own_and_keeps_it() {
-        let connectors = Connectors::new(&ServerConf {
+        let connectors = WorkerConnectors::new(&ServerConf {
             ca_file: Some("/dev/null".to_owned()),
             ..ServerConf::default()
         });

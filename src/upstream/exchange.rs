@@ -18,7 +18,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::mpsc::Receiver;
 
 use super::Peers;
-use super::connectors::Connectors;
+use super::connectors::WorkerConnectors;
 
 /// What is a matter of the client's own connection.
 const HOP_BY_HOP: &[&str] = &[
@@ -37,15 +37,15 @@ const HOP_BY_HOP: &[&str] = &[
 pub(super) const RESENT_AT_MOST: usize = 2;
 
 /// Sends requests to the registry.
-pub struct Exchange {
-    connectors: Connectors,
+pub struct SubrequestClient {
+    connectors: WorkerConnectors,
     peers: Arc<Peers>,
     /// How long a connection is kept that nobody uses.
     idle: Duration,
 }
 
 /// An answer that nobody has got yet.
-pub struct Held {
+pub struct PendingResponse {
     /// None where the answer has no body, and nothing more is to come.
     session: Option<HttpSession>,
     head: ResponseHeader,
@@ -61,12 +61,12 @@ pub(super) struct Connected {
     pub is_reused: bool,
 }
 
-impl Exchange {
+impl SubrequestClient {
     /// By Pingora's settings, as the proxy's own connections are made.
     #[must_use]
     pub fn new(settings: &ServerConf, peers: Arc<Peers>, idle: Duration) -> Self {
         Self {
-            connectors: Connectors::new(settings),
+            connectors: WorkerConnectors::new(settings),
             peers,
             idle,
         }
@@ -76,18 +76,18 @@ impl Exchange {
     ///
     /// # Errors
     /// Where the registry gave no answer.
-    pub async fn send(&self, head: RequestHeader) -> Result<Held> {
+    pub async fn send(&self, head: RequestHeader) -> Result<PendingResponse> {
         if head.method == Method::HEAD {
             return self.send_head(head).await;
         }
         let mut session = self.begin(head).await?;
         session.finish_request_body().await.map_err(of_upstream)?;
-        Held::receive(session).await
+        PendingResponse::receive(session).await
     }
 
     /// Sends a HEAD, which may use a kept connection and leave one: clients send many, and no
     /// answer has a body.
-    async fn send_head(&self, mut head: RequestHeader) -> Result<Held> {
+    async fn send_head(&self, mut head: RequestHeader) -> Result<PendingResponse> {
         without_hop_by_hop(&mut head);
         let mut resent = 0;
         loop {
@@ -95,7 +95,7 @@ impl Exchange {
             match exchange(&mut connected.session, &head).await {
                 Ok(answer) => {
                     self.keep(connected).await;
-                    return Ok(Held {
+                    return Ok(PendingResponse {
                         session: None,
                         head: answer,
                         start: Vec::new(),
@@ -122,7 +122,7 @@ impl Exchange {
         mut head: RequestHeader,
         length: u64,
         mut pieces: Receiver<Bytes>,
-    ) -> Result<Held> {
+    ) -> Result<PendingResponse> {
         head.insert_header(header::CONTENT_LENGTH, length)?;
         let mut session = self.begin(head).await?;
         let mut left = length;
@@ -138,7 +138,7 @@ impl Exchange {
             ));
         }
         session.finish_request_body().await.map_err(of_upstream)?;
-        Held::receive(session).await
+        PendingResponse::receive(session).await
     }
 
     /// Sends a request's head on a connection that ends with it.
@@ -239,7 +239,7 @@ pub(super) async fn receive_head(session: &mut HttpSession) -> Result<ResponseHe
     }
 }
 
-impl Held {
+impl PendingResponse {
     async fn receive(mut session: HttpSession) -> Result<Self> {
         Ok(Self {
             head: receive_head(&mut session).await?,
@@ -358,13 +358,13 @@ pub(super) fn of_upstream(mut error: Box<Error>) -> Box<Error> {
     error
 }
 
-impl std::fmt::Debug for Exchange {
+impl std::fmt::Debug for SubrequestClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Exchange")
     }
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for PendingResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "an answer of {}", self.head.status)
     }

@@ -9,11 +9,12 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 
-use super::asker::{Asker, InName};
+use super::asker::{CallerIdentity, DelegatedClient};
 use super::exchange::{
-    Connected, Exchange, RESENT_AT_MOST, is_broken, of_upstream, receive_head, without_hop_by_hop,
+    Connected, RESENT_AT_MOST, SubrequestClient, is_broken, of_upstream, receive_head,
+    without_hop_by_hop,
 };
-use super::redirect::{Place, is_redirect, place};
+use super::redirect::{RedirectTarget, is_redirect, place};
 use crate::oci::{Digest, RepositoryName};
 
 /// What is asked for, of however long a blob.
@@ -31,14 +32,14 @@ pub enum FirstByte {
 }
 
 /// An answer of which no more than the first piece of its body was read.
-struct Start {
+struct RangeStart {
     head: ResponseHeader,
     has_byte: bool,
     /// Whether nothing more is to come.
     is_whole: bool,
 }
 
-impl Asker {
+impl DelegatedClient {
     /// Reads the first byte of a blob in the caller's name.
     ///
     /// # Errors
@@ -47,7 +48,7 @@ impl Asker {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        name: &InName,
+        name: &CallerIdentity,
     ) -> Result<FirstByte> {
         let path = format!("v2/{repository}/blobs/{digest}");
         let mut head = self.head(&Method::GET, &path, name)?;
@@ -71,7 +72,7 @@ impl Asker {
     pub async fn shows_repository(
         &self,
         repository: &RepositoryName,
-        name: &InName,
+        name: &CallerIdentity,
     ) -> Result<bool> {
         let path = format!("v2/{repository}/tags/list?n=1");
         let head = self.head(&Method::GET, &path, name)?;
@@ -85,10 +86,10 @@ impl Asker {
         &self,
         head: &ResponseHeader,
         asked: &[u8],
-        name: &InName,
+        name: &CallerIdentity,
     ) -> Result<FirstByte> {
         let is_read = match place(head, asked, name) {
-            Some(Place::Registry(target)) => {
+            Some(RedirectTarget::Registry(target)) => {
                 let head = RequestHeader::build(Method::GET, target.as_bytes(), Some(3))?;
                 let mut head = name.anonymous(head)?;
                 head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
@@ -96,7 +97,7 @@ impl Asker {
                 let status = start.head.status;
                 start.has_byte && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
             }
-            Some(Place::Storage(url)) => self.storage.gives_byte(url).await,
+            Some(RedirectTarget::Storage(url)) => self.storage.gives_byte(url).await,
             None => false,
         };
         Ok(if is_read {
@@ -107,10 +108,10 @@ impl Asker {
     }
 }
 
-impl Exchange {
+impl SubrequestClient {
     /// Sends a GET, on a kept connection if there is one, and reads no more than
     /// the first piece of what comes.
-    async fn start_of(&self, mut head: RequestHeader) -> Result<Start> {
+    async fn start_of(&self, mut head: RequestHeader) -> Result<RangeStart> {
         without_hop_by_hop(&mut head);
         let mut resent = 0;
         loop {
@@ -135,7 +136,7 @@ fn may_resend(connected: &Connected, error: &pingora::Error) -> bool {
     connected.is_reused && is_broken(error)
 }
 
-async fn read_start(session: &mut HttpSession, head: &RequestHeader) -> Result<Start> {
+async fn read_start(session: &mut HttpSession, head: &RequestHeader) -> Result<RangeStart> {
     let written = session.write_request_header(Box::new(head.clone())).await;
     written.map_err(of_upstream)?;
     session.finish_request_body().await.map_err(of_upstream)?;
@@ -161,7 +162,7 @@ async fn read_start(session: &mut HttpSession, head: &RequestHeader) -> Result<S
             }
         }
     }
-    Ok(Start {
+    Ok(RangeStart {
         head,
         has_byte: read > 0,
         is_whole,

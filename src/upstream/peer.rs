@@ -10,7 +10,7 @@ use pingora::protocols::Digest;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::{Addresses, UpstreamTls};
+use super::{HostAddresses, UpstreamTls};
 use crate::config::{Timeouts, Upstream, UpstreamUrl};
 
 /// The group of connections that may be shared is 0; each connection for a request that must not be
@@ -20,7 +20,7 @@ const FIRST_UNSHARED: u64 = 1;
 /// Knows how the registry is reached.
 #[derive(Debug)]
 pub struct Peers {
-    place: Place,
+    place: PeerAddress,
     timeouts: Timeouts,
     /// The group of the next connection that no other request may use.
     unshared: AtomicU64,
@@ -28,10 +28,10 @@ pub struct Peers {
 }
 
 #[derive(Debug)]
-enum Place {
+enum PeerAddress {
     Unix(PathBuf),
     Tcp {
-        addresses: Arc<Addresses>,
+        addresses: Arc<HostAddresses>,
         host: String,
         tls: bool,
     },
@@ -42,9 +42,9 @@ impl Peers {
     #[must_use]
     pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>) -> Self {
         let place = match &upstream.url {
-            UpstreamUrl::Unix(path) => Place::Unix(path.clone()),
-            UpstreamUrl::Tcp { tls, host, port } => Place::Tcp {
-                addresses: Arc::new(Addresses::new(host, *port)),
+            UpstreamUrl::Unix(path) => PeerAddress::Unix(path.clone()),
+            UpstreamUrl::Tcp { tls, host, port } => PeerAddress::Tcp {
+                addresses: Arc::new(HostAddresses::new(host, *port)),
                 host: host.clone(),
                 tls: *tls,
             },
@@ -69,8 +69,10 @@ impl Peers {
     /// Where the host is not found.
     pub async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
         let mut peer = match &self.place {
-            Place::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
-            Place::Tcp {
+            PeerAddress::Unix(path) => {
+                HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?
+            }
+            PeerAddress::Tcp {
                 addresses,
                 host,
                 tls,
@@ -116,7 +118,7 @@ impl Peers {
     pub fn failed(&self, peer: &HttpPeer, error: &Error) -> usize {
         self.tls.failed(peer, error);
         match (&self.place, peer.address().as_inet()) {
-            (Place::Tcp { addresses, .. }, Some(address)) => addresses.failed(*address),
+            (PeerAddress::Tcp { addresses, .. }, Some(address)) => addresses.failed(*address),
             _ => 1,
         }
     }

@@ -8,13 +8,13 @@ use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
-use super::ask::{Answer, Ask, NoAnswer};
+use super::ask::{UpstreamClient, UpstreamError, UpstreamResponse};
 use crate::oci::{RepositoryName, has_error_code};
 use crate::ops::Trace;
 
 /// What the registry says about a mount's rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeAnswer {
+pub enum ProbeResult {
     /// Allowed, and the registry takes writes.
     Writable,
     /// Not allowed to these credentials.
@@ -33,7 +33,7 @@ pub enum ProbeAnswer {
     Strange,
 }
 
-impl Ask {
+impl UpstreamClient {
     /// Asks for pull and push on `target` and pull on `source`.
     pub async fn probe(
         &self,
@@ -41,7 +41,7 @@ impl Ask {
         source: &RepositoryName,
         authorization: Option<&HeaderValue>,
         deadline: Instant,
-    ) -> ProbeAnswer {
+    ) -> ProbeResult {
         let source = utf8_percent_encode(source.as_str(), NON_ALPHANUMERIC);
         let path = format!("v2/{target}/blobs/uploads/?from={source}");
         match self
@@ -49,35 +49,35 @@ impl Ask {
             .await
         {
             Ok(answer) => read(&answer),
-            Err(NoAnswer::TimedOut) => ProbeAnswer::TimedOut,
-            Err(NoAnswer::Unconnected(reason)) => {
+            Err(UpstreamError::TimedOut) => ProbeResult::TimedOut,
+            Err(UpstreamError::Unconnected(reason)) => {
                 let trace = Trace::current();
                 let trace_id = trace.as_ref().map(Trace::id);
                 tracing::warn!(trace_id, reason, "the registry could not be asked");
-                ProbeAnswer::Unreachable
+                ProbeResult::Unreachable
             }
-            Err(NoAnswer::Broken(reason)) => {
+            Err(UpstreamError::Broken(reason)) => {
                 let trace = Trace::current();
                 let trace_id = trace.as_ref().map(Trace::id);
                 tracing::warn!(trace_id, reason, "the registry hung up on a question");
-                ProbeAnswer::Broken
+                ProbeResult::Broken
             }
         }
     }
 }
 
 /// Goes by the error code: a missed route is a 404 too, but as text.
-fn read(answer: &Answer) -> ProbeAnswer {
+fn read(answer: &UpstreamResponse) -> ProbeResult {
     match answer.status {
         StatusCode::NOT_FOUND if has_error_code(&answer.body, "BLOB_UPLOAD_UNKNOWN") => {
-            ProbeAnswer::Writable
+            ProbeResult::Writable
         }
-        StatusCode::UNAUTHORIZED if answer.is_scope_insufficient => ProbeAnswer::Insufficient,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ProbeAnswer::Refused,
-        StatusCode::METHOD_NOT_ALLOWED => ProbeAnswer::ReadOnly,
+        StatusCode::UNAUTHORIZED if answer.is_scope_insufficient => ProbeResult::Insufficient,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ProbeResult::Refused,
+        StatusCode::METHOD_NOT_ALLOWED => ProbeResult::ReadOnly,
         status => {
             tracing::debug!(%status, "the probe's answer says nothing about rights");
-            ProbeAnswer::Strange
+            ProbeResult::Strange
         }
     }
 }
@@ -91,18 +91,18 @@ mod tests {
         let unknown = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"m"}]}"#;
         let invalid = r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"m"}]}"#;
         for (status, body, expected) in [
-            (404, unknown, ProbeAnswer::Writable),
-            (404, invalid, ProbeAnswer::Strange),
-            (404, "404 page not found", ProbeAnswer::Strange),
-            (200, unknown, ProbeAnswer::Strange),
-            (202, "", ProbeAnswer::Strange),
-            (401, "", ProbeAnswer::Refused),
-            (403, "", ProbeAnswer::Refused),
-            (405, "", ProbeAnswer::ReadOnly),
-            (429, "", ProbeAnswer::Strange),
-            (503, unknown, ProbeAnswer::Strange),
+            (404, unknown, ProbeResult::Writable),
+            (404, invalid, ProbeResult::Strange),
+            (404, "404 page not found", ProbeResult::Strange),
+            (200, unknown, ProbeResult::Strange),
+            (202, "", ProbeResult::Strange),
+            (401, "", ProbeResult::Refused),
+            (403, "", ProbeResult::Refused),
+            (405, "", ProbeResult::ReadOnly),
+            (429, "", ProbeResult::Strange),
+            (503, unknown, ProbeResult::Strange),
         ] {
-            let answer = Answer {
+            let answer = UpstreamResponse {
                 status: StatusCode::from_u16(status).unwrap(),
                 is_scope_insufficient: false,
                 version: None,
@@ -114,14 +114,14 @@ mod tests {
 
     #[test]
     fn a_token_that_is_too_narrow_was_verified() {
-        let answer = |status| Answer {
+        let answer = |status| UpstreamResponse {
             status,
             is_scope_insufficient: true,
             version: None,
             body: Vec::new(),
         };
         let narrow = answer(StatusCode::UNAUTHORIZED);
-        assert_eq!(read(&narrow), ProbeAnswer::Insufficient);
-        assert_eq!(read(&answer(StatusCode::OK)), ProbeAnswer::Strange);
+        assert_eq!(read(&narrow), ProbeResult::Insufficient);
+        assert_eq!(read(&answer(StatusCode::OK)), ProbeResult::Strange);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Standing;
+use super::RegistryState;
 use crate::config::{Upstream, UpstreamUrl};
 
 /// A registry that takes longer to take a connection is taken for absent.
@@ -18,16 +18,16 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// Feels the registry's pulse.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct ReachabilityCheck {
     url: UpstreamUrl,
-    standing: Arc<Standing>,
+    standing: Arc<RegistryState>,
     is_feeling: AtomicBool,
 }
 
-impl Pulse {
+impl ReachabilityCheck {
     /// Of this registry; `standing` is told when it has none.
     #[must_use]
-    pub fn new(upstream: &Upstream, standing: Arc<Standing>) -> Self {
+    pub fn new(upstream: &Upstream, standing: Arc<RegistryState>) -> Self {
         Self {
             url: upstream.url.clone(),
             standing,
@@ -71,10 +71,10 @@ mod tests {
     use super::*;
     use tokio::net::UnixListener;
 
-    fn pulse(url: UpstreamUrl) -> Pulse {
-        let standing = Arc::new(Standing::default());
+    fn pulse(url: UpstreamUrl) -> ReachabilityCheck {
+        let standing = Arc::new(RegistryState::default());
         assert!(standing.saw_link(&standing.ticket()));
-        Pulse {
+        ReachabilityCheck {
             url,
             standing,
             is_feeling: AtomicBool::new(true),

@@ -4,7 +4,7 @@ use http::{HeaderName, StatusCode, header};
 use pingora::http::ResponseHeader;
 use reqwest::Url;
 
-use super::InName;
+use super::CallerIdentity;
 
 /// Stands for the registry's own host while a relative reference is resolved.
 const OWN_HOST: &str = "http://registry.invalid";
@@ -13,7 +13,7 @@ const ADDRESSES: &[&str] = &["x-forwarded-for", "x-real-ip", "x-request-id"];
 
 /// Where a redirect leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum RedirectTarget {
     /// To this path and query of the registry itself.
     Registry(String),
     /// Elsewhere.
@@ -36,7 +36,11 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 /// A registry may build its URLs from the host that the client named. crossmount connects to no
 /// such host, or clients could choose whom it asks: the registry itself is asked instead, because
 /// the host stands for it.
-pub(super) fn place(head: &ResponseHeader, asked: &[u8], name: &InName) -> Option<Place> {
+pub(super) fn place(
+    head: &ResponseHeader,
+    asked: &[u8],
+    name: &CallerIdentity,
+) -> Option<RedirectTarget> {
     let mut locations = head.headers.get_all(header::LOCATION).iter();
     let location = locations.next()?.to_str().ok()?;
     if locations.next().is_some() {
@@ -52,18 +56,18 @@ pub(super) fn place(head: &ResponseHeader, asked: &[u8], name: &InName) -> Optio
     if url.origin() == own.origin() || is_clients(&url, name) {
         let query = url.query().map(|query| format!("?{query}"));
         let query = query.unwrap_or_default();
-        return Some(Place::Registry(format!("{}{query}", url.path())));
+        return Some(RedirectTarget::Registry(format!("{}{query}", url.path())));
     }
     // Without a scheme of its own it would be a guess.
     let has_scheme = Url::parse(location).is_ok();
-    has_scheme.then_some(Place::Storage(url))
+    has_scheme.then_some(RedirectTarget::Storage(url))
 }
 
 /// Whether the client may have named the host of `url` itself.
 ///
 /// A host that it named without a port stands for all ports of that host, and so does every host
 /// where the client named a port elsewhere.
-fn is_clients(url: &Url, name: &InName) -> bool {
+fn is_clients(url: &Url, name: &CallerIdentity) -> bool {
     let names_address = |name: &HeaderName| ADDRESSES.contains(&name.as_str());
     let names_port = |name: &HeaderName| name == "x-forwarded-port";
     let any_port = name.forwarded.iter().any(|(name, _)| names_port(name));
@@ -94,12 +98,12 @@ mod tests {
         for (name, value) in headers {
             client.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let name = InName::of(&client, None).unwrap();
+        let name = CallerIdentity::of(&client, None).unwrap();
         let mut head = ResponseHeader::build(StatusCode::TEMPORARY_REDIRECT, None).unwrap();
         head.append_header(header::LOCATION, location).unwrap();
         match place(&head, b"/pfx/v2/a/blobs/d", &name)? {
-            Place::Registry(target) => Some(format!("registry {target}")),
-            Place::Storage(url) => Some(format!("storage {url}")),
+            RedirectTarget::Registry(target) => Some(format!("registry {target}")),
+            RedirectTarget::Storage(url) => Some(format!("storage {url}")),
         }
     }
 
@@ -168,7 +172,7 @@ mod tests {
     fn of_two_places_none_is_the_right_one() {
         let mut client = HeaderMap::new();
         client.append("host", HeaderValue::from_static("reg.example"));
-        let name = InName::of(&client, None).unwrap();
+        let name = CallerIdentity::of(&client, None).unwrap();
         let mut head = ResponseHeader::build(StatusCode::FOUND, None).unwrap();
         assert_eq!(place(&head, b"/v2/", &name), None);
         for location in ["http://one.example/", "http://two.example/"] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 
-use super::{Asker, Held, InName};
+use super::{CallerIdentity, DelegatedClient, PendingResponse};
 use crate::oci::RepositoryName;
 
 /// How long the end of an abandoned session may take.
@@ -21,7 +21,7 @@ impl UploadSession {
     /// The session of `repository` that an answer names; `None` where it names none, or one
     /// elsewhere.
     #[must_use]
-    pub fn named_by(answer: &Held, repository: &RepositoryName) -> Option<Self> {
+    pub fn named_by(answer: &PendingResponse, repository: &RepositoryName) -> Option<Self> {
         let location = answer.headers().get(header::LOCATION)?;
         Self::parse(location.to_str().ok()?, repository)
     }
@@ -51,7 +51,7 @@ impl UploadSession {
     }
 
     /// Deletes the session.
-    pub async fn give_up(&self, asker: &Asker, name: &InName) {
+    pub async fn give_up(&self, asker: &DelegatedClient, name: &CallerIdentity) {
         let deleted = asker.ask(Method::DELETE, &self.target, name);
         match tokio::time::timeout(GIVING_UP, deleted).await {
             Ok(Ok(answer)) if answer.status() == StatusCode::NO_CONTENT => {}

@@ -14,10 +14,10 @@ pub const PROBE_COUNTS_FOR: Duration = Duration::from_secs(5);
 
 /// What is known about the registry, shared by all requests.
 #[derive(Debug, Default)]
-pub struct Standing(Mutex<State>);
+pub struct RegistryState(Mutex<KnownState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct KnownState {
     store_is_its: bool,
     asked_writable: Option<Instant>,
     /// Grows with everything that takes knowledge away.
@@ -26,12 +26,12 @@ struct State {
 
 /// Taken before looking or asking: what was found counts only if nothing spoke against it meanwhile.
 #[derive(Debug, Clone, Copy)]
-pub struct Ticket {
+pub struct Observation {
     generation: u64,
     taken: Instant,
 }
 
-impl Ticket {
+impl Observation {
     /// When it was taken.
     #[must_use]
     pub fn taken(&self) -> Instant {
@@ -46,11 +46,11 @@ impl Ticket {
     }
 }
 
-impl Standing {
+impl RegistryState {
     /// Taken before a question is asked or a request is passed on.
     #[must_use]
-    pub fn ticket(&self) -> Ticket {
-        Ticket {
+    pub fn ticket(&self) -> Observation {
+        Observation {
             generation: self.state().generation,
             taken: Instant::now(),
         }
@@ -58,7 +58,7 @@ impl Standing {
 
     /// Whether nothing spoke against the registry since then.
     #[must_use]
-    pub fn is_unchanged_since(&self, ticket: &Ticket) -> bool {
+    pub fn is_unchanged_since(&self, ticket: &Observation) -> bool {
         self.state().generation == ticket.generation
     }
 
@@ -98,7 +98,7 @@ impl Standing {
     /// A link that the registry has just written was seen in the store.
     ///
     /// Returns whether this was news.
-    pub fn saw_link(&self, ticket: &Ticket) -> bool {
+    pub fn saw_link(&self, ticket: &Observation) -> bool {
         let mut state = self.state();
         let is_news = state.generation == ticket.generation && !state.store_is_its;
         if is_news {
@@ -108,7 +108,7 @@ impl Standing {
     }
 
     /// The registry answered the traceless probe as writable.
-    pub fn answered_writable(&self, ticket: &Ticket) {
+    pub fn answered_writable(&self, ticket: &Observation) {
         let mut state = self.state();
         if state.generation == ticket.generation && state.asked_writable < Some(ticket.taken) {
             state.asked_writable = Some(ticket.taken);
@@ -125,9 +125,9 @@ impl Standing {
     /// The registry answered the start of an upload with 405: read-only, or a pull-through cache.
     pub fn refused_upload(&self) {
         let mut state = self.state();
-        *state = State {
+        *state = KnownState {
             generation: state.generation + 1,
-            ..State::default()
+            ..KnownState::default()
         };
     }
 
@@ -136,7 +136,7 @@ impl Standing {
         self.refused_upload();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KnownState> {
         // No code panics while it holds this lock, and each change is whole in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,8 +146,8 @@ impl Standing {
 mod tests {
     use super::*;
 
-    fn proved() -> Standing {
-        let standing = Standing::default();
+    fn proved() -> RegistryState {
+        let standing = RegistryState::default();
         assert!(standing.saw_link(&standing.ticket()));
         standing.answered_writable(&standing.ticket());
         assert!(standing.is_writable());
@@ -156,15 +156,15 @@ mod tests {
 
     #[test]
     fn both_proofs_are_needed() {
-        let standing = Standing::default();
+        let standing = RegistryState::default();
         standing.answered_writable(&standing.ticket());
         assert!(!standing.is_writable());
-        let standing = Standing::default();
+        let standing = RegistryState::default();
         standing.saw_link(&standing.ticket());
         assert!(standing.is_store_proved() && !standing.is_writable());
     }
 
-    fn asked_before(age: Duration) -> Standing {
+    fn asked_before(age: Duration) -> RegistryState {
         let standing = proved();
         let asked = Instant::now().checked_sub(age);
         standing.state().asked_writable = asked;

@@ -17,7 +17,7 @@ use crate::config::Upstream;
 
 /// Reads single bytes of blobs.
 #[derive(Debug)]
-pub struct Storage {
+pub struct StorageClient {
     /// Believed besides the system's own roots.
     roots: Option<PathBuf>,
     connect_timeout: Duration,
@@ -26,7 +26,7 @@ pub struct Storage {
     client: OnceCell<Client>,
 }
 
-impl Storage {
+impl StorageClient {
     /// Beside the registry that `upstream` describes; nothing is read or connected yet.
     #[must_use]
     pub fn new(upstream: &Upstream) -> Self {

@@ -8,20 +8,20 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::Advice;
 use sha2::{Digest as _, Sha256};
 
-use super::pace::Pace;
+use super::pace::RateLimiter;
 use crate::oci::Digest;
-use crate::store::Data;
+use crate::store::BlobData;
 
 /// Two writes within a tick of the store's clock cannot be told apart by their times.
 const TICK: Duration = Duration::from_millis(20);
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Examined {
+pub(super) enum HashResult {
     /// These are the digest's bytes.
-    Good(Data),
+    Good(BlobData),
     /// These are not.
-    Damaged(Data),
+    Damaged(BlobData),
     /// They were written to meanwhile, so nothing is known.
     Changed,
     /// There are none.
@@ -32,13 +32,13 @@ pub(super) enum Examined {
 
 /// Reads at its pace, and remembers nothing.
 #[derive(Debug)]
-pub(super) struct Examiner {
-    pace: Pace,
+pub(super) struct Hasher {
+    pace: RateLimiter,
     buffer: Vec<u8>,
 }
 
-impl Examiner {
-    pub fn new(pace: Pace) -> Self {
+impl Hasher {
+    pub fn new(pace: RateLimiter) -> Self {
         let buffer = vec![0; pace.piece()];
         Self { pace, buffer }
     }
@@ -49,15 +49,15 @@ impl Examiner {
         mut file: &File,
         digest: &Digest,
         rest: &mut dyn FnMut(Duration) -> bool,
-    ) -> std::io::Result<Examined> {
-        let Some(before) = Data::of_open(file, digest)? else {
-            return Ok(Examined::Absent);
+    ) -> std::io::Result<HashResult> {
+        let Some(before) = BlobData::of_open(file, digest)? else {
+            return Ok(HashResult::Absent);
         };
         let age = before
             .written()
             .and_then(|written| SystemTime::now().duration_since(written).ok());
         if age.is_some_and(|age| age < TICK) && !rest(TICK) {
-            return Ok(Examined::Ended);
+            return Ok(HashResult::Ended);
         }
         // What the disk holds counts, and not what memory still holds of the upload.
         forget(file, 0, 0);
@@ -66,7 +66,7 @@ impl Examiner {
             let left = usize::try_from(before.size - offset).unwrap_or(usize::MAX);
             let piece = left.min(self.buffer.len());
             if !rest(self.pace.take(piece, Instant::now())) {
-                return Ok(Examined::Ended);
+                return Ok(HashResult::Ended);
             }
             let read = match file.read(&mut self.buffer[..piece]) {
                 Ok(0) => break,
@@ -77,13 +77,13 @@ impl Examiner {
             forget(file, offset, read as u64);
             offset += read as u64;
         }
-        if Data::of_open(file, digest)? != Some(before) {
-            return Ok(Examined::Changed);
+        if BlobData::of_open(file, digest)? != Some(before) {
+            return Ok(HashResult::Changed);
         }
         Ok(if digest.names(&hash.finalize()) {
-            Examined::Good(before)
+            HashResult::Good(before)
         } else {
-            Examined::Damaged(before)
+            HashResult::Damaged(before)
         })
     }
 }
@@ -106,13 +106,13 @@ mod tests {
         digest: &Digest,
         rate: u64,
         mut meanwhile: impl FnMut(&File, usize) -> bool,
-    ) -> Examined {
+    ) -> HashResult {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
         fs::write(&path, bytes).unwrap();
         let writer = File::options().write(true).open(&path).unwrap();
         let begin = Instant::now();
-        let mut examiner = Examiner::new(Pace::new(rate, begin));
+        let mut examiner = Hasher::new(RateLimiter::new(rate, begin));
         let mut rests = 0;
         let mut rest = |time: Duration| {
             rests += 1;
@@ -138,18 +138,18 @@ mod tests {
                 let rests = |_: &File, _| true;
                 assert!(matches!(
                     examined(&bytes, &digest, rate, rests),
-                    Examined::Good(data) if data.size == size as u64
+                    HashResult::Good(data) if data.size == size as u64
                 ));
                 for at in [0, size / 2, size - 1] {
                     let mut flipped = bytes.clone();
                     flipped[at] ^= 1;
                     let found = examined(&flipped, &digest, rate, rests);
-                    assert!(matches!(found, Examined::Damaged(_)), "{size} {at}");
+                    assert!(matches!(found, HashResult::Damaged(_)), "{size} {at}");
                 }
                 let found = examined(&bytes[1..], &digest, rate, rests);
-                let is_nothing = size == 1 && found == Examined::Absent;
+                let is_nothing = size == 1 && found == HashResult::Absent;
                 assert!(
-                    is_nothing || matches!(found, Examined::Damaged(_)),
+                    is_nothing || matches!(found, HashResult::Damaged(_)),
                     "{size}"
                 );
             }
@@ -160,9 +160,9 @@ mod tests {
     fn no_bytes_are_good_where_the_digest_is_that_of_nothing() {
         let found = |bytes: &[u8], digest: &Digest| examined(bytes, digest, 1000, |_, _| true);
         let (nothing, something) = (Digest::of(b""), Digest::of(b"b"));
-        assert!(matches!(found(b"", &nothing), Examined::Good(data) if data.size == 0));
-        assert_eq!(found(b"", &something), Examined::Absent);
-        assert!(matches!(found(b"b", &nothing), Examined::Damaged(_)));
+        assert!(matches!(found(b"", &nothing), HashResult::Good(data) if data.size == 0));
+        assert_eq!(found(b"", &something), HashResult::Absent);
+        assert!(matches!(found(b"b", &nothing), HashResult::Damaged(_)));
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
         ];
         for change in changes {
             let found = examined(&bytes, &digest, 1000, at_third(change));
-            assert_eq!(found, Examined::Changed);
+            assert_eq!(found, HashResult::Changed);
         }
     }
 
@@ -198,14 +198,14 @@ mod tests {
             most = rest;
             rest < 5
         });
-        assert_eq!((found, most), (Examined::Ended, 5));
+        assert_eq!((found, most), (HashResult::Ended, 5));
     }
 
     #[test]
     fn bytes_are_read_at_the_pace() {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &[7; 1000]).unwrap();
-        let mut examiner = Examiner::new(Pace::new(100, Instant::now()));
+        let mut examiner = Hasher::new(RateLimiter::new(100, Instant::now()));
         let (mut waited, mut rests) = (Duration::ZERO, 0);
         std::io::Seek::rewind(&mut file).unwrap();
         let found = examiner.examine(&file, &Digest::of(&[7; 1000]), &mut |time| {
@@ -213,7 +213,7 @@ mod tests {
             rests += 1;
             true
         });
-        assert!(matches!(found.unwrap(), Examined::Good(_)));
+        assert!(matches!(found.unwrap(), HashResult::Good(_)));
         // Nobody really waits here, so the last of a hundred pieces of a tenth waits for all others.
         assert!(waited > Duration::from_secs(9), "{waited:?}");
         assert!((100..=101).contains(&rests), "{rests}");

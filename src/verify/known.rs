@@ -5,9 +5,9 @@ use std::fmt;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::Cache;
 
-use super::Verdict;
+use super::BlobVerdict;
 use crate::oci::Digest;
-use crate::store::Data;
+use crate::store::BlobData;
 
 /// Good blobs that are remembered, in some 10 MB; beyond, the least used are hashed again.
 const MOST_GOOD: u64 = 100_000;
@@ -16,27 +16,27 @@ const MOST_DAMAGED: u64 = 10_000;
 /// Room for so many is made at once.
 const EXPECTED: usize = 1024;
 
-type Found = Cache<[u8; 32], Data>;
+type CachedDigest = Cache<[u8; 32], BlobData>;
 
 /// Each blob's data as it was when it was hashed.
-pub(super) struct Known {
-    good: Found,
-    damaged: Found,
+pub(super) struct VerifyCache {
+    good: CachedDigest,
+    damaged: CachedDigest,
 }
 
-impl Default for Known {
+impl Default for VerifyCache {
     fn default() -> Self {
         Self::new(MOST_GOOD, MOST_DAMAGED)
     }
 }
 
-impl fmt::Debug for Known {
+impl fmt::Debug for VerifyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Known")
     }
 }
 
-impl Known {
+impl VerifyCache {
     fn new(good: u64, damaged: u64) -> Self {
         let bounded = |most| Cache::with_weighter(EXPECTED, most, UnitWeighter);
         Self {
@@ -46,22 +46,22 @@ impl Known {
     }
 
     /// On a blob whose data is `data` now.
-    pub fn verdict(&self, digest: &Digest, data: &Data) -> Verdict {
+    pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
         let key = digest.bytes();
         let (good, damaged) = (self.good.get(&key), self.damaged.get(&key));
         if good == Some(*data) {
-            return Verdict::Good;
+            return BlobVerdict::Good;
         }
         if damaged == Some(*data) {
-            return Verdict::Damaged;
+            return BlobVerdict::Damaged;
         }
         // All bytes that have one digest are equally many.
         let is_other_size = good.is_some_and(|good| good.size != data.size);
         let mut before = good.iter().chain(&damaged);
         if is_other_size || before.any(|before| before.is_same_file(data)) {
-            return Verdict::Changed;
+            return BlobVerdict::Changed;
         }
-        Verdict::Unknown
+        BlobVerdict::Unknown
     }
 
     pub fn is_damaged(&self, digest: &Digest) -> bool {
@@ -69,13 +69,13 @@ impl Known {
     }
 
     /// Returns whether it was damaged before.
-    pub fn found_good(&self, digest: &Digest, data: Data) -> bool {
+    pub fn found_good(&self, digest: &Digest, data: BlobData) -> bool {
         let key = digest.bytes();
         self.good.insert(key, data);
         self.damaged.remove(&key).is_some()
     }
 
-    pub fn found_damaged(&self, digest: &Digest, data: Data) {
+    pub fn found_damaged(&self, digest: &Digest, data: BlobData) {
         let key = digest.bytes();
         self.damaged.insert(key, data);
         self.good.remove(&key);
@@ -96,8 +96,8 @@ mod tests {
         Digest::parse(&format!("sha256:{spread:016x}{number:048x}")).unwrap()
     }
 
-    fn data(path: &Path) -> Data {
-        Data::of_open(&File::open(path).unwrap(), &digest(1))
+    fn data(path: &Path) -> BlobData {
+        BlobData::of_open(&File::open(path).unwrap(), &digest(1))
             .unwrap()
             .unwrap()
     }
@@ -106,30 +106,30 @@ mod tests {
     fn a_verdict_holds_for_the_data_that_was_hashed_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let (path, new) = (folder.path().join("data"), folder.path().join("new"));
-        let known = Known::default();
+        let known = VerifyCache::default();
         let it = digest(1);
         fs::write(&path, "layer").unwrap();
         let first = data(&path);
-        assert_eq!(known.verdict(&it, &first), Verdict::Unknown);
+        assert_eq!(known.verdict(&it, &first), BlobVerdict::Unknown);
         assert!(!known.found_good(&it, first));
-        assert_eq!(known.verdict(&it, &first), Verdict::Good);
-        assert_eq!(known.verdict(&digest(2), &first), Verdict::Unknown);
+        assert_eq!(known.verdict(&it, &first), BlobVerdict::Good);
+        assert_eq!(known.verdict(&digest(2), &first), BlobVerdict::Unknown);
 
         let file = File::options().write(true).open(&path).unwrap();
         file.set_modified(SystemTime::now() + Duration::from_secs(1))
             .unwrap();
         let touched = data(&path);
-        assert_eq!(known.verdict(&it, &touched), Verdict::Changed);
+        assert_eq!(known.verdict(&it, &touched), BlobVerdict::Changed);
         known.found_damaged(&it, touched);
-        assert_eq!(known.verdict(&it, &touched), Verdict::Damaged);
-        assert_eq!(known.verdict(&it, &first), Verdict::Changed);
+        assert_eq!(known.verdict(&it, &touched), BlobVerdict::Damaged);
+        assert_eq!(known.verdict(&it, &first), BlobVerdict::Changed);
         assert!(known.is_damaged(&it) && !known.is_damaged(&digest(2)));
 
         fs::write(&new, "layer").unwrap();
         let replaced = data(&new);
-        assert_eq!(known.verdict(&it, &replaced), Verdict::Unknown);
+        assert_eq!(known.verdict(&it, &replaced), BlobVerdict::Unknown);
         assert!(known.found_good(&it, replaced));
-        assert_eq!(known.verdict(&it, &replaced), Verdict::Good);
+        assert_eq!(known.verdict(&it, &replaced), BlobVerdict::Good);
         assert!(!known.is_damaged(&it));
     }
 
@@ -139,27 +139,33 @@ mod tests {
         let [path, longer] = ["data", "longer"].map(|name| folder.path().join(name));
         fs::write(&path, "layer").unwrap();
         fs::write(&longer, "layers").unwrap();
-        let known = Known::default();
+        let known = VerifyCache::default();
         known.found_good(&digest(1), data(&path));
-        assert_eq!(known.verdict(&digest(1), &data(&longer)), Verdict::Changed);
+        assert_eq!(
+            known.verdict(&digest(1), &data(&longer)),
+            BlobVerdict::Changed
+        );
         // Of a damaged one nobody knows the right size.
         known.found_damaged(&digest(2), data(&path));
-        assert_eq!(known.verdict(&digest(2), &data(&longer)), Verdict::Unknown);
+        assert_eq!(
+            known.verdict(&digest(2), &data(&longer)),
+            BlobVerdict::Unknown
+        );
     }
 
     #[test]
     fn the_memory_is_bounded_and_good_blobs_push_out_no_damaged_one() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"layer").unwrap();
-        let data = Data::of_open(&file, &digest(1)).unwrap().unwrap();
-        let known = Known::new(1000, 1000);
+        let data = BlobData::of_open(&file, &digest(1)).unwrap().unwrap();
+        let known = VerifyCache::new(1000, 1000);
         known.found_damaged(&digest(0), data);
         for number in 1..5000 {
             known.found_good(&digest(number), data);
         }
         let kept = known.good.len();
         assert!((500..=1000).contains(&kept), "{kept}");
-        assert_eq!(known.verdict(&digest(0), &data), Verdict::Damaged);
+        assert_eq!(known.verdict(&digest(0), &data), BlobVerdict::Damaged);
         for number in 5000..10_000 {
             known.found_damaged(&digest(number), data);
         }

@@ -16,18 +16,18 @@ use std::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::oci::Digest;
-use crate::store::{Data, Filesystem, StoreError};
-use examine::{Examined, Examiner};
-use known::Known;
-use pace::Pace;
-use queue::{Pushed, Queue};
+use crate::store::{BlobData, Filesystem, StoreError};
+use examine::{HashResult, Hasher};
+use known::VerifyCache;
+use pace::RateLimiter;
+use queue::{Pushed, VerifyQueue};
 
 /// Blobs that wait to be hashed; beyond, the next mount has to ask again.
 const MOST_WAITING: usize = 10_000;
 
 /// What is known of a blob as it lies there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum BlobVerdict {
     /// Its bytes are what its digest says.
     Good,
     /// They are not.
@@ -40,29 +40,29 @@ pub enum Verdict {
 
 /// Knows which blobs are good, and finds out about others. What it has begun ends with it.
 #[derive(Debug)]
-pub struct Verifier(Arc<Shared>);
+pub struct BlobVerifier(Arc<SharedState>);
 
 #[derive(Debug)]
-struct Shared {
-    known: Known,
-    queue: Queue,
+struct SharedState {
+    known: VerifyCache,
+    queue: VerifyQueue,
     metrics: Arc<Metrics>,
 }
 
-impl Verifier {
+impl BlobVerifier {
     /// Hashes blobs of `store`, at most `rate` bytes a second, on a thread of its own.
     ///
     /// # Errors
     /// Where the system gives no thread.
     pub fn start(store: Filesystem, rate: u64, metrics: Arc<Metrics>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            known: Known::default(),
-            queue: Queue::new(MOST_WAITING),
+        let shared = Arc::new(SharedState {
+            known: VerifyCache::default(),
+            queue: VerifyQueue::new(MOST_WAITING),
             metrics,
         });
         let hashing = Hashing {
             store,
-            examiner: Examiner::new(Pace::new(rate, Instant::now())),
+            examiner: Hasher::new(RateLimiter::new(rate, Instant::now())),
             shared: shared.clone(),
         };
         let thread = std::thread::Builder::new().name("verify".to_owned());
@@ -72,9 +72,9 @@ impl Verifier {
 
     /// What is known of a blob whose data is `data` now. Where nothing is, it is hashed soon.
     #[must_use]
-    pub fn verdict(&self, digest: &Digest, data: &Data) -> Verdict {
+    pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
         let verdict = self.0.known.verdict(digest, data);
-        if matches!(verdict, Verdict::Unknown | Verdict::Changed) {
+        if matches!(verdict, BlobVerdict::Unknown | BlobVerdict::Changed) {
             self.0.wait_for(digest);
         }
         verdict
@@ -87,13 +87,13 @@ impl Verifier {
     }
 }
 
-impl Drop for Verifier {
+impl Drop for BlobVerifier {
     fn drop(&mut self) {
         self.0.queue.end();
     }
 }
 
-impl Shared {
+impl SharedState {
     fn wait_for(&self, digest: &Digest) {
         match self.queue.push(digest) {
             Pushed::Waits(waiting) => self.metrics.verify_waiting(waiting),
@@ -106,8 +106,8 @@ impl Shared {
 /// The thread.
 struct Hashing {
     store: Filesystem,
-    examiner: Examiner,
-    shared: Arc<Shared>,
+    examiner: Hasher,
+    shared: Arc<SharedState>,
 }
 
 impl Hashing {
@@ -122,8 +122,8 @@ impl Hashing {
         }
     }
 
-    fn hash(&mut self, digest: &Digest) -> Result<(), Unreadable> {
-        let Shared {
+    fn hash(&mut self, digest: &Digest) -> Result<(), UnreadableBlob> {
+        let SharedState {
             known,
             queue,
             metrics,
@@ -139,13 +139,13 @@ impl Hashing {
             .examiner
             .examine(&file, digest, &mut |time| queue.rest(time))?;
         match examined {
-            Examined::Good(data) => {
+            HashResult::Good(data) => {
                 metrics.verified("good");
                 if known.found_good(digest, data) {
                     tracing::info!(%digest, "a blob that was damaged is whole again");
                 }
             }
-            Examined::Damaged(data) => {
+            HashResult::Damaged(data) => {
                 metrics.verified("damaged");
                 known.found_damaged(digest, data);
                 tracing::error!(
@@ -155,8 +155,8 @@ impl Hashing {
                      remove its data and push it again"
                 );
             }
-            Examined::Changed => metrics.verified("changed"),
-            Examined::Absent | Examined::Ended => {}
+            HashResult::Changed => metrics.verified("changed"),
+            HashResult::Absent | HashResult::Ended => {}
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Hashing {
 
 /// Why a blob was not hashed.
 #[derive(Debug, thiserror::Error)]
-enum Unreadable {
+enum UnreadableBlob {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

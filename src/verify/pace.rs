@@ -10,13 +10,13 @@ const NANOSECONDS: u128 = 1_000_000_000;
 
 /// Bytes that are read pay with time; no time is saved up while nothing is read.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     rate: u64,
     /// When everything that was read is paid for.
     paid: Instant,
 }
 
-impl Pace {
+impl RateLimiter {
     /// At most `rate` bytes a second, from now on.
     pub fn new(rate: u64, now: Instant) -> Self {
         Self { rate, paid: now }
@@ -49,7 +49,7 @@ mod tests {
         for rate in [1, 7, 1024, 3_000_000, 64 << 20, 1 << 40] {
             let begin = Instant::now();
             let (mut now, mut read) = (begin, 0);
-            let mut pace = Pace::new(rate, now);
+            let mut pace = RateLimiter::new(rate, now);
             let piece = pace.piece();
             let paid = |now: Instant| now.duration_since(begin).as_nanos() * u128::from(rate);
             while now < begin + 10 * SECOND && read < 1 << 30 {
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn nothing_is_saved_up_in_idle_times() {
         let begin = Instant::now();
-        let mut pace = Pace::new(1000, begin);
+        let mut pace = RateLimiter::new(1000, begin);
         assert_eq!(pace.take(100, begin), Duration::ZERO);
         let later = begin + 60 * SECOND;
         assert_eq!(pace.take(100, later), Duration::ZERO);
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_piece_is_a_tenth_of_a_second_and_never_large_or_nothing() {
-        let piece = |rate| Pace::new(rate, Instant::now()).piece();
+        let piece = |rate| RateLimiter::new(rate, Instant::now()).piece();
         assert_eq!(piece(1), 1);
         assert_eq!(piece(1000), 100);
         assert_eq!(piece(u64::MAX), 256 * 1024);

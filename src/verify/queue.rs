@@ -8,14 +8,14 @@ use crate::oci::Digest;
 
 /// A bounded queue that one thread takes from.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct VerifyQueue {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     order: VecDeque<Digest>,
     /// Those that wait, and the one that was taken and is not done.
     all: HashSet<Digest>,
@@ -33,7 +33,7 @@ pub(super) enum Pushed {
     Full,
 }
 
-impl Queue {
+impl VerifyQueue {
     /// For at most so many.
     pub fn new(most: usize) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Queue {
 
     /// The first; waits for one. `None` at the end.
     pub fn next(&self) -> Option<Digest> {
-        let nothing_to_do = |state: &mut State| state.order.is_empty() && !state.is_over;
+        let nothing_to_do = |state: &mut QueueState| state.order.is_empty() && !state.is_over;
         let state = self.changed.wait_while(self.state(), nothing_to_do);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         if state.is_over {
@@ -77,7 +77,7 @@ impl Queue {
 
     /// Waits so long, or until the end; returns whether it goes on.
     pub fn rest(&self, time: Duration) -> bool {
-        let goes_on = |state: &mut State| !state.is_over;
+        let goes_on = |state: &mut QueueState| !state.is_over;
         let rested = self.changed.wait_timeout_while(self.state(), time, goes_on);
         let (state, _) = rested.unwrap_or_else(PoisonError::into_inner);
         !state.is_over
@@ -89,7 +89,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         // No code panics while it holds this lock, and each change is whole in itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn each_waits_once_in_order_until_it_is_done() {
-        let queue = Queue::new(10);
+        let queue = VerifyQueue::new(10);
         assert_eq!(queue.push(&digest(1)), Pushed::Waits(1));
         assert_eq!(queue.push(&digest(2)), Pushed::Waits(2));
         assert_eq!(queue.push(&digest(1)), Pushed::Already);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_turned_away() {
-        let queue = Queue::new(3);
+        let queue = VerifyQueue::new(3);
         for number in 0..3 {
             assert_ne!(queue.push(&digest(number)), Pushed::Full);
         }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_end_wakes_who_waits_and_who_rests() {
-        let queue = Queue::new(3);
+        let queue = VerifyQueue::new(3);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| queue.next());
             let rests = scope.spawn(|| queue.rest(LONG));

@@ -8,7 +8,7 @@ fn numbers(files: &[Vec<u8>]) -> Result<Vec<u32>, String> {
     numbers.map_err(|_| "holds something else than numbers".to_owned())
 }
 
-async fn now(watched: &Watched<Vec<u32>>) -> Current<Vec<u32>> {
+async fn now(watched: &ReloadingFile<Vec<u32>>) -> CurrentValue<Vec<u32>> {
     watched.doubt();
     let later = Deadline::now() + Duration::from_secs(30);
     watched.current(later).await.unwrap()
@@ -19,7 +19,7 @@ async fn a_file_is_read_again_when_it_changes() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("numbers");
     fs::write(&path, "1\n").unwrap();
-    let watched = Watched::load(vec![path.clone()], numbers).unwrap();
+    let watched = ReloadingFile::load(vec![path.clone()], numbers).unwrap();
     let first = now(&watched).await;
     assert_eq!((&*first.value, first.generation), (&vec![1], 0));
     // As long as the file before, and within one tick of the clock that stamps files.
@@ -40,7 +40,7 @@ async fn a_swapped_symbolic_link_is_a_change() {
         file.set_modified(past).unwrap();
     }
     std::os::unix::fs::symlink("old", at("current")).unwrap();
-    let watched = Watched::load(vec![at("current")], numbers).unwrap();
+    let watched = ReloadingFile::load(vec![at("current")], numbers).unwrap();
     assert_eq!(*now(&watched).await.value, [1]);
     std::os::unix::fs::symlink("new", at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
@@ -52,7 +52,7 @@ async fn a_broken_file_keeps_the_old_meaning_and_is_not_whole() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("numbers");
     fs::write(&path, "1\n").unwrap();
-    let watched = Watched::load(vec![path.clone()], numbers).unwrap();
+    let watched = ReloadingFile::load(vec![path.clone()], numbers).unwrap();
     for breakage in ["one\n", ""] {
         if breakage.is_empty() {
             fs::remove_file(&path).unwrap();
@@ -75,7 +75,7 @@ async fn a_file_that_goes_away_and_comes_back_unchanged_is_whole_again() {
     let past = SystemTime::now() - Duration::from_secs(3600);
     let file = File::options().write(true).open(at("numbers")).unwrap();
     file.set_modified(past).unwrap();
-    let watched = Watched::load(vec![at("numbers")], numbers).unwrap();
+    let watched = ReloadingFile::load(vec![at("numbers")], numbers).unwrap();
     // The same file by device, inode, size and time.
     fs::rename(at("numbers"), at("aside")).unwrap();
     assert!(!now(&watched).await.is_whole);
@@ -89,7 +89,7 @@ fn a_file_that_cannot_be_used_at_the_start_is_named() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("numbers");
     let error = |path: &Path| {
-        let loaded = Watched::load(vec![path.to_owned()], numbers);
+        let loaded = ReloadingFile::load(vec![path.to_owned()], numbers);
         loaded.map(|_| ()).unwrap_err().to_string()
     };
     assert!(error(&path).contains("cannot be read: No such file"));

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use super::users::{Entry, Users};
-use crate::access::credentials::{Credentials, Login, Scheme};
+use super::users::{UserEntry, Users};
+use crate::access::credentials::{CredentialScheme, Credentials, Login};
 use crate::fuzzed::Input;
 
 /// The letters of bcrypt's own base64.
@@ -39,12 +39,12 @@ pub(crate) fn passwords(input: &[u8]) -> bool {
         let last = entries().map(halves).rfind(|(other, _)| *other == name);
         let hash = last.map(|(_, hash)| hash).unwrap_or_default();
         match users.get(&name) {
-            Some(Entry::Bcrypt(read)) => {
+            Some(UserEntry::Bcrypt(read)) => {
                 assert_eq!(read.as_bytes(), hash);
                 is_bcrypt(read);
             }
-            Some(Entry::Unjudged) => assert!(hash.starts_with(b"$")),
-            Some(Entry::Unusable) => assert!(!hash.starts_with(b"$")),
+            Some(UserEntry::Unjudged) => assert!(hash.starts_with(b"$")),
+            Some(UserEntry::Unusable) => assert!(!hash.starts_with(b"$")),
             None => assert!(file.is_empty(), "somebody is missing"),
         }
     }
@@ -83,12 +83,12 @@ fn login(header: &[u8]) -> Option<Login> {
     let credentials = Credentials::new(Some(&value));
     assert!(!format!("{credentials:?}").contains("hunter2"));
     let encoded = match credentials.scheme() {
-        Scheme::Basic(encoded) => encoded,
-        Scheme::None => {
+        CredentialScheme::Basic(encoded) => encoded,
+        CredentialScheme::None => {
             assert!(credentials.is_nobody() && header.is_empty());
             return None;
         }
-        Scheme::Bearer(_) | Scheme::Other => {
+        CredentialScheme::Bearer(_) | CredentialScheme::Other => {
             assert!(!credentials.is_nobody());
             return None;
         }

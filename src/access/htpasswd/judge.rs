@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use tokio::time::Instant as Deadline;
 
-use super::users::{Entry, Users};
-use crate::access::credentials::{Login, Scheme};
-use crate::access::judgement::{Allowed, Judgement};
-use crate::access::{Unauthorized, Wish};
-use crate::memory::{Fingerprint, Fingerprints, Kept, Memory};
-use crate::watched::{FileFault, Watched};
-use crate::workers::{Unfinished, Workers, half_of_the_processors};
+use super::users::{UserEntry, Users};
+use crate::access::credentials::{CredentialScheme, Login};
+use crate::access::judgement::{Allowed, LocalDecision};
+use crate::access::{AuthRequest, Unauthorized};
+use crate::memory::{Entry, Fingerprint, Fingerprints, TtlCache};
+use crate::watched::{ReloadingFile, WatchedFileError};
+use crate::workers::{BlockingPool, JobError, half_of_the_processors};
 
 /// Logins that are remembered, right or wrong.
 const REMEMBERED: u64 = 16 * 1024;
 /// A wrong login is known for a second.
-const WRONG: Kept<bool> = Kept {
+const WRONG: Entry<bool> = Entry {
     answer: false,
     lifetime: Duration::from_secs(1),
 };
 /// A right one for a minute after its last use, while the file is the same. That is no decision:
 /// the registry itself is asked about each login once in `decision_ttl`.
-const RIGHT: Kept<bool> = Kept {
+const RIGHT: Entry<bool> = Entry {
     answer: true,
     lifetime: Duration::from_secs(60),
 };
@@ -36,23 +36,23 @@ const LONGEST_PASSWORD: usize = 71;
 
 /// Judges wishes by the caller's password.
 #[derive(Debug)]
-pub(in crate::access) struct HtpasswdJudge {
-    users: Watched<Users>,
+pub(in crate::access) struct HtpasswdVerifier {
+    users: ReloadingFile<Users>,
     fingerprints: Arc<Fingerprints>,
-    logins: Memory<bool>,
-    checks: Workers,
+    logins: TtlCache<bool>,
+    checks: BlockingPool,
 }
 
-impl HtpasswdJudge {
+impl HtpasswdVerifier {
     /// Reads the file for the first time. Blocks.
-    pub fn load(path: PathBuf, fingerprints: Arc<Fingerprints>) -> Result<Self, FileFault> {
+    pub fn load(path: PathBuf, fingerprints: Arc<Fingerprints>) -> Result<Self, WatchedFileError> {
         Ok(Self {
-            users: Watched::load(vec![path], |files| {
+            users: ReloadingFile::load(vec![path], |files| {
                 Users::parse(files.first().map_or(&[], Vec::as_slice))
             })?,
             fingerprints,
-            logins: Memory::new(REMEMBERED),
-            checks: Workers::new(half_of_the_processors(), WAITING),
+            logins: TtlCache::new(REMEMBERED),
+            checks: BlockingPool::new(half_of_the_processors(), WAITING),
         })
     }
 
@@ -61,33 +61,35 @@ impl HtpasswdJudge {
         self.users.doubt();
     }
 
-    pub async fn judge(&self, wish: &Wish<'_>) -> Judgement {
+    pub async fn judge(&self, wish: &AuthRequest<'_>) -> LocalDecision {
         let encoded = match wish.credentials.scheme() {
-            Scheme::Basic(encoded) => encoded,
-            Scheme::None | Scheme::Bearer(_) | Scheme::Other => return Judgement::Denied,
+            CredentialScheme::Basic(encoded) => encoded,
+            CredentialScheme::None | CredentialScheme::Bearer(_) | CredentialScheme::Other => {
+                return LocalDecision::Denied;
+            }
         };
         let Some(login) = Login::read(encoded) else {
-            return Judgement::Denied;
+            return LocalDecision::Denied;
         };
         let users = match self.users.current(wish.deadline).await {
             // The registry answers nobody while its file is broken.
-            Ok(users) if !users.is_whole => return Judgement::Unknown,
+            Ok(users) if !users.is_whole => return LocalDecision::Unknown,
             Ok(users) => users,
-            Err(unfinished) => return Judgement::Unfinished(unfinished),
+            Err(unfinished) => return LocalDecision::Unfinished(unfinished),
         };
         let name = String::from_utf8_lossy(&login.user).into_owned();
         let question = self.question(users.generation, encoded);
-        let Some(check) = Check::new(&users.value, login) else {
-            return Judgement::Unknown;
+        let Some(check) = PasswordCheck::new(&users.value, login) else {
+            return LocalDecision::Unknown;
         };
         match self.is_right(question, check, wish).await {
-            Ok(true) => Judgement::Allowed(Allowed {
+            Ok(true) => LocalDecision::Allowed(Allowed {
                 user: Some(name),
                 until: None,
                 voucher: question,
             }),
-            Ok(false) => Judgement::Denied,
-            Err(unfinished) => Judgement::Unfinished(unfinished),
+            Ok(false) => LocalDecision::Denied,
+            Err(unfinished) => LocalDecision::Unfinished(unfinished),
         }
     }
 
@@ -105,7 +107,7 @@ impl HtpasswdJudge {
     }
 
     async fn right(&self, generation: u64, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
-        let Scheme::Basic(encoded) = refused.credentials.scheme() else {
+        let CredentialScheme::Basic(encoded) = refused.credentials.scheme() else {
             return None;
         };
         let question = self.question(generation, encoded);
@@ -121,9 +123,9 @@ impl HtpasswdJudge {
     async fn is_right(
         &self,
         question: Fingerprint,
-        check: Check,
-        wish: &Wish<'_>,
-    ) -> Result<bool, Unfinished> {
+        check: PasswordCheck,
+        wish: &AuthRequest<'_>,
+    ) -> Result<bool, JobError> {
         if self.logins.get(&question).await == Some(true) {
             // It is right while the file is the same: whoever comes often never waits for a place
             // among those who guess.
@@ -133,34 +135,38 @@ impl HtpasswdJudge {
         let asked = self.logins.get_or_ask(question, self.check(check, wish));
         match tokio::time::timeout_at(wish.deadline, asked).await {
             Ok(answer) => answer.map_err(|unfinished| *unfinished),
-            Err(_) => Err(Unfinished::Deadline),
+            Err(_) => Err(JobError::Deadline),
         }
     }
 
-    async fn check(&self, check: Check, wish: &Wish<'_>) -> Result<Kept<bool>, Unfinished> {
+    async fn check(
+        &self,
+        check: PasswordCheck,
+        wish: &AuthRequest<'_>,
+    ) -> Result<Entry<bool>, JobError> {
         let is_right = self.checks.run(wish.deadline, move || check.run()).await?;
         Ok(if is_right { RIGHT } else { WRONG })
     }
 }
 
 /// One check of a password.
-struct Check {
+struct PasswordCheck {
     login: Login,
     hash: Option<String>,
     is_user: bool,
 }
 
-impl Check {
+impl PasswordCheck {
     /// `None` where only the registry can tell.
     fn new(users: &Users, login: Login) -> Option<Self> {
         if login.password.len() > LONGEST_PASSWORD || login.password.contains(&0) {
             return None;
         }
         let (hash, is_user) = match users.get(&login.user) {
-            Some(Entry::Unjudged) => return None,
-            Some(Entry::Bcrypt(hash)) => (Some(hash.clone()), true),
+            Some(UserEntry::Unjudged) => return None,
+            Some(UserEntry::Bcrypt(hash)) => (Some(hash.clone()), true),
             // A name that is not there takes as long as one that is.
-            Some(Entry::Unusable) | None => (users.any_hash().map(str::to_owned), false),
+            Some(UserEntry::Unusable) | None => (users.any_hash().map(str::to_owned), false),
         };
         Some(Self {
             login,

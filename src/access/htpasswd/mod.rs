@@ -10,4 +10,4 @@ pub(super) mod fuzzed;
 mod judge;
 mod users;
 
-pub(super) use judge::HtpasswdJudge;
+pub(super) use judge::HtpasswdVerifier;

@@ -7,11 +7,11 @@ const LONGEST_LINE: usize = 64 * 1024;
 
 /// The users of a password file.
 #[derive(Debug, Default)]
-pub(super) struct Users(HashMap<Vec<u8>, Entry>);
+pub(super) struct Users(HashMap<Vec<u8>, UserEntry>);
 
 /// What stands behind a user's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum UserEntry {
     /// A bcrypt hash.
     Bcrypt(String),
     /// Something that distribution may take for a bcrypt hash, and the library does not.
@@ -36,25 +36,25 @@ impl Users {
             }
             let colon = line.iter().position(|byte| *byte == b':');
             let colon = colon.ok_or_else(|| format!("line {number} is no user:password entry"))?;
-            users.insert(line[..colon].to_vec(), Entry::of(&line[colon + 1..]));
+            users.insert(line[..colon].to_vec(), UserEntry::of(&line[colon + 1..]));
         }
         Ok(Self(users))
     }
 
-    pub fn get(&self, user: &[u8]) -> Option<&Entry> {
+    pub fn get(&self, user: &[u8]) -> Option<&UserEntry> {
         self.0.get(user)
     }
 
     /// Any user's hash: somebody who is not there costs as much time as somebody who is.
     pub fn any_hash(&self) -> Option<&str> {
         self.0.values().find_map(|entry| match entry {
-            Entry::Bcrypt(hash) => Some(hash.as_str()),
-            Entry::Unjudged | Entry::Unusable => None,
+            UserEntry::Bcrypt(hash) => Some(hash.as_str()),
+            UserEntry::Unjudged | UserEntry::Unusable => None,
         })
     }
 }
 
-impl Entry {
+impl UserEntry {
     fn of(hash: &[u8]) -> Self {
         let text = std::str::from_utf8(hash).unwrap_or_default();
         if is_usual(text) && text.parse::<bcrypt::HashParts>().is_ok() {
@@ -94,9 +94,12 @@ mod tests {
     fn the_last_entry_of_a_name_counts_and_comments_do_not() {
         let text = format!("# staff\n\n  alice:x\r\nalice:{HASH}\nbob:{{SHA}}abc\n:{HASH}\n");
         let users = Users::parse(text.as_bytes()).unwrap();
-        assert_eq!(users.get(b"alice"), Some(&Entry::Bcrypt(HASH.to_owned())));
-        assert_eq!(users.get(b"bob"), Some(&Entry::Unusable));
-        assert_eq!(users.get(b""), Some(&Entry::Bcrypt(HASH.to_owned())));
+        assert_eq!(
+            users.get(b"alice"),
+            Some(&UserEntry::Bcrypt(HASH.to_owned()))
+        );
+        assert_eq!(users.get(b"bob"), Some(&UserEntry::Unusable));
+        assert_eq!(users.get(b""), Some(&UserEntry::Bcrypt(HASH.to_owned())));
         assert_eq!(users.get(b"carol"), None);
         assert_eq!(users.any_hash(), Some(HASH));
     }
@@ -113,10 +116,18 @@ mod tests {
             HASH.replace("abc", "a!c"),
             "$apr1$abc$def".to_owned(),
         ] {
-            assert_eq!(Entry::of(hash.as_bytes()), Entry::Unjudged, "{hash}");
+            assert_eq!(
+                UserEntry::of(hash.as_bytes()),
+                UserEntry::Unjudged,
+                "{hash}"
+            );
         }
         for hash in ["", "plain", "{SHA}abc"] {
-            assert_eq!(Entry::of(hash.as_bytes()), Entry::Unusable, "{hash}");
+            assert_eq!(
+                UserEntry::of(hash.as_bytes()),
+                UserEntry::Unusable,
+                "{hash}"
+            );
         }
     }
 

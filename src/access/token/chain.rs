@@ -27,22 +27,22 @@ const LONGEST: usize = 4;
 
 /// A certificate of the operator's that may sign others.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(super) struct TrustedRoot {
     anchor: TrustAnchor<'static>,
-    window: Window,
+    window: ValidityPeriod,
     /// The most certificates between it and a leaf.
     path_length: Option<u32>,
 }
 
 /// The time in which something is good: seconds since 1970, both ends included.
-pub(super) type Window = RangeInclusive<i64>;
+pub(super) type ValidityPeriod = RangeInclusive<i64>;
 
 /// A leaf whose chain is good.
 #[derive(Debug)]
-pub(super) struct Leaf {
+pub(super) struct LeafCertificate {
     pub key: PublicKey,
     /// When every certificate of its chain is good.
-    pub window: Window,
+    pub window: ValidityPeriod,
 }
 
 /// Any purpose will do, as for distribution (`x509.ExtKeyUsageAny`).
@@ -54,7 +54,7 @@ impl ExtendedKeyUsageValidator for AnyPurpose {
     }
 }
 
-impl Root {
+impl TrustedRoot {
     /// `None` for a certificate that may sign no others, or says something that is not understood.
     pub fn new(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> Option<Self> {
         let anchor = anchor_from_trusted_cert(der).ok()?.to_owned();
@@ -68,7 +68,7 @@ impl Root {
 }
 
 /// The leaf of `x5c`, if its chain is found good at `now`, in seconds since 1970.
-pub(super) fn leaf(x5c: &[String], roots: &[Root], now: i64) -> Option<Leaf> {
+pub(super) fn leaf(x5c: &[String], roots: &[TrustedRoot], now: i64) -> Option<LeafCertificate> {
     if x5c.len() > LONGEST {
         return None;
     }
@@ -100,14 +100,18 @@ pub(super) fn leaf(x5c: &[String], roots: &[Root], now: i64) -> Option<Leaf> {
             None,
         )
         .ok()?;
-    Some(Leaf {
+    Some(LeafCertificate {
         key: PublicKey::from_certificate(parsed[0].public_key())?,
         window: path_window(&path, roots, window(&parsed[0]))?,
     })
 }
 
 /// When every certificate of a path is good; `None` where one may not do what it does there.
-fn path_window(path: &VerifiedPath<'_>, roots: &[Root], leaf: Window) -> Option<Window> {
+fn path_window(
+    path: &VerifiedPath<'_>,
+    roots: &[TrustedRoot],
+    leaf: ValidityPeriod,
+) -> Option<ValidityPeriod> {
     let mut whole = leaf;
     let mut length: u32 = 0;
     for intermediate in path.intermediate_certificates() {
@@ -120,7 +124,7 @@ fn path_window(path: &VerifiedPath<'_>, roots: &[Root], leaf: Window) -> Option<
         }
     }
     let anchor = path.anchor();
-    let is_it = |root: &&Root| root.anchor == *anchor;
+    let is_it = |root: &&TrustedRoot| root.anchor == *anchor;
     for root in roots.iter().filter(is_it) {
         whole = overlap(&whole, &root.window);
         if root.path_length.is_some_and(|most| length > most) {
@@ -160,11 +164,11 @@ fn is_understood(certificate: &X509Certificate<'_>) -> bool {
     })
 }
 
-fn window(certificate: &X509Certificate<'_>) -> Window {
+fn window(certificate: &X509Certificate<'_>) -> ValidityPeriod {
     let validity = certificate.validity();
     validity.not_before.timestamp()..=validity.not_after.timestamp()
 }
 
-fn overlap(one: &Window, other: &Window) -> Window {
+fn overlap(one: &ValidityPeriod, other: &ValidityPeriod) -> ValidityPeriod {
     *one.start().max(other.start())..=*one.end().min(other.end())
 }

@@ -21,21 +21,21 @@ const TIMES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
 
 /// A token that has one reading only.
 #[derive(Debug)]
-pub(super) struct Compact {
-    pub header: Header,
-    pub claims: Claims,
+pub(super) struct CompactToken {
+    pub header: TokenHeader,
+    pub claims: TokenClaims,
 }
 
 /// Which key signed, and how.
 #[derive(Debug)]
-pub(super) struct Header {
-    pub algorithm: Named,
+pub(super) struct TokenHeader {
+    pub algorithm: KeyName,
     pub key: KeyReference,
 }
 
 /// A header's members as they stand.
 #[derive(Deserialize)]
-struct Members {
+struct ObjectMembers {
     #[serde(default, rename = "typ")]
     _kind: Option<String>,
     #[serde(default, rename = "alg")]
@@ -50,7 +50,7 @@ struct Members {
 
 /// What `alg` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Named {
+pub(super) enum KeyName {
     /// An algorithm that the library knows.
     Known(Algorithm),
     /// One that distribution takes and the library does not.
@@ -70,7 +70,7 @@ pub(super) enum KeyReference {
 
 /// What the token says.
 #[derive(Debug, Deserialize)]
-pub(super) struct Claims {
+pub(super) struct TokenClaims {
     #[serde(default, rename = "iss")]
     pub issuer: Option<String>,
     #[serde(default, rename = "sub")]
@@ -86,7 +86,7 @@ pub(super) struct Claims {
     #[serde(default, rename = "jti")]
     _id: Option<String>,
     #[serde(default)]
-    pub access: Option<Vec<Entry>>,
+    pub access: Option<Vec<AccessEntry>>,
 }
 
 /// Whom a token is meant for.
@@ -101,7 +101,7 @@ pub(super) enum Audience {
 
 /// What a token says of one resource.
 #[derive(Debug, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct AccessEntry {
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
     #[serde(default, rename = "class")]
@@ -112,7 +112,7 @@ pub(super) struct Entry {
     pub actions: Option<Vec<String>>,
 }
 
-impl Compact {
+impl CompactToken {
     /// `None` for a token that has no reading, or more than one.
     pub fn read(token: &str) -> Option<Self> {
         let mut parts = token.split('.');
@@ -121,8 +121,8 @@ impl Compact {
             return None;
         }
         Some(Self {
-            header: Header::read(object(header)?)?,
-            claims: Claims::read(object(claims)?)?,
+            header: TokenHeader::read(object(header)?)?,
+            claims: TokenClaims::read(object(claims)?)?,
         })
     }
 }
@@ -131,13 +131,13 @@ fn object(part: &str) -> Option<Map<String, Value>> {
     strict::object(&URL_SAFE_NO_PAD.decode(part).ok()?)
 }
 
-impl Header {
+impl TokenHeader {
     fn read(object: Map<String, Value>) -> Option<Self> {
         let is_odd = |key: &String| strict::is_alike(key, HEADER);
         if object.keys().any(is_odd) || object.contains_key("crit") || object.contains_key("b64") {
             return None;
         }
-        let members: Members = serde_json::from_value(Value::Object(object)).ok()?;
+        let members: ObjectMembers = serde_json::from_value(Value::Object(object)).ok()?;
         let chain = members.chain.unwrap_or_default();
         let id = members.id.unwrap_or_default();
         let algorithm = members.algorithm.unwrap_or_default();
@@ -153,15 +153,15 @@ impl Header {
     }
 }
 
-fn named(algorithm: &str) -> Named {
+fn named(algorithm: &str) -> KeyName {
     match algorithm.parse() {
-        Ok(known) => Named::Known(known),
-        Err(_) if algorithm == "ES512" => Named::Unjudged,
-        Err(_) => Named::Unknown,
+        Ok(known) => KeyName::Known(known),
+        Err(_) if algorithm == "ES512" => KeyName::Unjudged,
+        Err(_) => KeyName::Unknown,
     }
 }
 
-impl Claims {
+impl TokenClaims {
     fn read(object: Map<String, Value>) -> Option<Self> {
         let is_odd = |key: &String| strict::is_alike(key, CLAIMS);
         if object.keys().any(is_odd) || has_odd_entry(object.get("access")) {

@@ -9,9 +9,9 @@ use serde_json::Value;
 use self::keys::Keys;
 use super::keys::TrustedKeys;
 use super::rights;
-use super::verify::{Claimed, Verified};
-use crate::access::judgement::Judgement;
-use crate::access::unverified::{Mention, Unverified};
+use super::verify::{UnverifiedToken, VerifiedToken};
+use crate::access::judgement::LocalDecision;
+use crate::access::unverified::{ScopeMention, UnverifiedClaims};
 use crate::config::{DistributionVersion, TokenRules};
 use crate::fuzzed::Input;
 use crate::oci::RepositoryName;
@@ -53,8 +53,8 @@ pub(crate) fn tokens(input: &[u8]) -> bool {
         },
         version,
     };
-    let unverified = Unverified::read(&token);
-    let verified = Claimed::read(&token, &rules, NOW)
+    let unverified = UnverifiedClaims::read(&token);
+    let verified = UnverifiedToken::read(&token, &rules, NOW)
         .and_then(|claimed| claimed.verify(&token, version, keys.trusted(version), NOW));
     match verified {
         Ok(verified) => {
@@ -65,7 +65,10 @@ pub(crate) fn tokens(input: &[u8]) -> bool {
             true
         }
         Err(judgement) => {
-            assert!(matches!(judgement, Judgement::Denied | Judgement::Unknown));
+            assert!(matches!(
+                judgement,
+                LocalDecision::Denied | LocalDecision::Unknown
+            ));
             false
         }
     }
@@ -76,7 +79,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// What is believed stands in the claims for any reader of JSON.
-fn says_so(verified: &Verified, rules: &TokenRules, claims: &[u8]) {
+fn says_so(verified: &VerifiedToken, rules: &TokenRules, claims: &[u8]) {
     let read: Value = serde_json::from_slice(claims).unwrap_or_default();
     assert_eq!(read["iss"], ISSUER);
     let listed = read["aud"].as_array().cloned().unwrap_or_default();
@@ -112,7 +115,7 @@ fn says_so(verified: &Verified, rules: &TokenRules, claims: &[u8]) {
 }
 
 /// What is read without verifying is the same where something was verified.
-fn agrees(verified: &Verified, unverified: &Unverified) {
+fn agrees(verified: &VerifiedToken, unverified: &UnverifiedClaims) {
     assert_eq!(verified.claims.subject, unverified.subject);
     let names = verified.claims.access.iter().flatten();
     for name in names.filter_map(|entry| entry.name.as_deref()) {
@@ -120,7 +123,7 @@ fn agrees(verified: &Verified, unverified: &Unverified) {
             continue;
         };
         if rights::cover(&verified.claims, &name, &name) {
-            assert_eq!(unverified.mention(&name), Mention::WithPull);
+            assert_eq!(unverified.mention(&name), ScopeMention::WithPull);
             assert!(unverified.pulls().contains(name.as_str()));
         }
     }

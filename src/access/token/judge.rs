@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::keys::TrustedKeys;
-use super::verify::{Claimed, Verified};
+use super::verify::{UnverifiedToken, VerifiedToken};
 use super::{rights, signature};
-use crate::access::credentials::Scheme;
-use crate::access::judgement::{Allowed, Judgement};
-use crate::access::{Basis, Proof, Unauthorized, Wish};
+use crate::access::credentials::CredentialScheme;
+use crate::access::judgement::{Allowed, LocalDecision};
+use crate::access::{AuthRequest, Basis, Proof, Unauthorized};
 use crate::config::TokenRules;
-use crate::memory::{Fingerprint, Fingerprints, Kept, Memory};
-use crate::watched::{Current, FileFault, Watched};
-use crate::workers::{Workers, half_of_the_processors};
+use crate::memory::{Entry, Fingerprint, Fingerprints, TtlCache};
+use crate::watched::{CurrentValue, ReloadingFile, WatchedFileError};
+use crate::workers::{BlockingPool, half_of_the_processors};
 
 /// Tokens that are remembered.
 const REMEMBERED: u64 = 2048;
@@ -33,22 +33,25 @@ const LONGEST_REMEMBERED: usize = 16 * 1024;
 #[derive(Debug)]
 pub(in crate::access) struct TokenJudge {
     rules: TokenRules,
-    keys: Watched<TrustedKeys>,
+    keys: ReloadingFile<TrustedKeys>,
     fingerprints: Arc<Fingerprints>,
-    verified: Memory<Arc<Verified>>,
-    chains: Workers,
+    verified: TtlCache<Arc<VerifiedToken>>,
+    chains: BlockingPool,
 }
 
 impl TokenJudge {
     /// Reads the key files for the first time. Blocks.
-    pub fn load(rules: TokenRules, fingerprints: Arc<Fingerprints>) -> Result<Self, FileFault> {
+    pub fn load(
+        rules: TokenRules,
+        fingerprints: Arc<Fingerprints>,
+    ) -> Result<Self, WatchedFileError> {
         signature::install();
         Ok(Self {
             keys: watch(&rules)?,
             rules,
             fingerprints,
-            verified: Memory::new(REMEMBERED),
-            chains: Workers::new(half_of_the_processors(), WAITING),
+            verified: TtlCache::new(REMEMBERED),
+            chains: BlockingPool::new(half_of_the_processors(), WAITING),
         })
     }
 
@@ -57,22 +60,22 @@ impl TokenJudge {
         self.keys.doubt();
     }
 
-    pub async fn judge(&self, wish: &Wish<'_>) -> Judgement {
-        let Scheme::Bearer(token) = wish.credentials.scheme() else {
-            return Judgement::Denied;
+    pub async fn judge(&self, wish: &AuthRequest<'_>) -> LocalDecision {
+        let CredentialScheme::Bearer(token) = wish.credentials.scheme() else {
+            return LocalDecision::Denied;
         };
         let (verified, voucher) = match self.look_at(token, wish.deadline).await {
             Ok(good) => good,
             Err(judgement) => return judgement,
         };
         if rights::cover(&verified.claims, wish.target, wish.source) {
-            Judgement::Allowed(Allowed {
+            LocalDecision::Allowed(Allowed {
                 user: verified.claims.subject.clone(),
                 until: seconds_since_1970().and_then(|now| verified.end(now)),
                 voucher,
             })
         } else {
-            Judgement::Insufficient
+            LocalDecision::Insufficient
         }
     }
 
@@ -80,7 +83,7 @@ impl TokenJudge {
     ///
     /// A token that is only too narrow contradicts nothing, unless a mount was granted for it.
     pub async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
-        let Scheme::Bearer(token) = refused.credentials.scheme() else {
+        let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };
         let generation = self.keys.known().generation;
@@ -95,7 +98,7 @@ impl TokenJudge {
 
     /// The voucher of a known token that is good by the files as they are this moment.
     pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
-        let Scheme::Bearer(token) = refused.credentials.scheme() else {
+        let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };
         self.doubt();
@@ -109,10 +112,10 @@ impl TokenJudge {
         &self,
         token: &str,
         deadline: Instant,
-    ) -> Result<(Arc<Verified>, Fingerprint), Judgement> {
+    ) -> Result<(Arc<VerifiedToken>, Fingerprint), LocalDecision> {
         let keys = self.keys.current(deadline).await;
-        let keys = keys.map_err(Judgement::Unfinished)?;
-        let now = seconds_since_1970().ok_or(Judgement::Unknown)?;
+        let keys = keys.map_err(LocalDecision::Unfinished)?;
+        let now = seconds_since_1970().ok_or(LocalDecision::Unknown)?;
         let verified = self.verified(token, &keys, now, deadline).await?;
         verified.is_good_at(now)?;
         Ok((verified, self.voucher(keys.generation, token)))
@@ -121,10 +124,10 @@ impl TokenJudge {
     async fn verified(
         &self,
         token: &str,
-        keys: &Current<TrustedKeys>,
+        keys: &CurrentValue<TrustedKeys>,
         now: i64,
         deadline: Instant,
-    ) -> Result<Arc<Verified>, Judgement> {
+    ) -> Result<Arc<VerifiedToken>, LocalDecision> {
         let question = self.question(keys.generation, token);
         if let Some(verified) = self.verified.get(&question).await {
             return Ok(verified);
@@ -134,7 +137,7 @@ impl TokenJudge {
             let lifetime = KNOWN_FOR.min(verified.lifetime(now));
             let answer = verified.clone();
             self.verified
-                .insert(question, Kept { answer, lifetime })
+                .insert(question, Entry { answer, lifetime })
                 .await;
         }
         Ok(verified)
@@ -144,11 +147,11 @@ impl TokenJudge {
     async fn verify(
         &self,
         token: &str,
-        keys: &Current<TrustedKeys>,
+        keys: &CurrentValue<TrustedKeys>,
         now: i64,
         deadline: Instant,
-    ) -> Result<Verified, Judgement> {
-        let claimed = Claimed::read(token, &self.rules, now)?;
+    ) -> Result<VerifiedToken, LocalDecision> {
+        let claimed = UnverifiedToken::read(token, &self.rules, now)?;
         let version = self.rules.version;
         if !claimed.has_chain() {
             return claimed.verify(token, version, &keys.value, now);
@@ -156,7 +159,7 @@ impl TokenJudge {
         let (token, keys) = (token.to_owned(), keys.value.clone());
         let job = move || claimed.verify(&token, version, &keys, now);
         let verified = self.chains.run(deadline, job).await;
-        verified.map_err(Judgement::Unfinished)?
+        verified.map_err(LocalDecision::Unfinished)?
     }
 
     fn question(&self, generation: u64, token: &str) -> Fingerprint {
@@ -173,12 +176,12 @@ impl TokenJudge {
     }
 }
 
-fn watch(rules: &TokenRules) -> Result<Watched<TrustedKeys>, FileFault> {
+fn watch(rules: &TokenRules) -> Result<ReloadingFile<TrustedKeys>, WatchedFileError> {
     let certificates = rules.root_certificates.clone();
     let version = rules.version;
     let has_certificates = certificates.is_some();
     let paths = certificates.into_iter().chain(rules.jwks.clone());
-    Watched::load(paths.collect(), move |files| {
+    ReloadingFile::load(paths.collect(), move |files| {
         let mut keys = TrustedKeys::default();
         let mut files = files.iter();
         if has_certificates && let Some(pem) = files.next() {

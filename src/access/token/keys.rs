@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
-use super::chain::{self, Root};
+use super::chain::{self, TrustedRoot};
 use super::public_key::{PublicKey, libtrust_id};
 use super::strict;
 use crate::config::DistributionVersion;
@@ -19,12 +19,12 @@ pub(super) struct TrustedKeys {
     /// Whether there are keys whose identifier cannot even be told.
     has_unnamed: bool,
     /// Certificates that may end a chain.
-    pub roots: Vec<Root>,
+    pub roots: Vec<TrustedRoot>,
 }
 
 /// What a key's identifier stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(super) enum KeyMatch<'a> {
     /// A key that is believed.
     Key(&'a PublicKey),
     /// No key that is believed.
@@ -53,7 +53,7 @@ impl TrustedKeys {
                 Some(id) => drop(self.by_id.insert(id, key)),
                 None => self.has_unnamed = true,
             }
-            self.roots.extend(Root::new(&der, &parsed));
+            self.roots.extend(TrustedRoot::new(&der, &parsed));
             count += 1;
         }
         if count == 0 {
@@ -83,11 +83,11 @@ impl TrustedKeys {
     }
 
     /// The key of an identifier.
-    pub fn by_id(&self, id: &str) -> Found<'_> {
+    pub fn by_id(&self, id: &str) -> KeyMatch<'_> {
         match self.by_id.get(id) {
-            Some(Some(key)) => Found::Key(key),
-            None if !self.has_unnamed => Found::Nothing,
-            None | Some(None) => Found::Unjudged,
+            Some(Some(key)) => KeyMatch::Key(key),
+            None if !self.has_unnamed => KeyMatch::Nothing,
+            None | Some(None) => KeyMatch::Unjudged,
         }
     }
 

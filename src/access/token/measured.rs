@@ -1,7 +1,7 @@
 //! For the benchmark of this part alone.
 
 use super::keys::TrustedKeys;
-use super::verify::Claimed;
+use super::verify::UnverifiedToken;
 use super::{rights, signature};
 use crate::config::{DistributionVersion, TokenRules};
 use crate::oci::RepositoryName;
@@ -43,7 +43,7 @@ impl Verifier {
         source: &RepositoryName,
         now: i64,
     ) -> bool {
-        Claimed::read(token, &self.rules, now)
+        UnverifiedToken::read(token, &self.rules, now)
             .and_then(|claimed| claimed.verify(token, self.rules.version, &self.keys, now))
             .is_ok_and(|verified| rights::cover(&verified.claims, target, source))
     }

@@ -1,19 +1,23 @@
 //! What a token allows.
 
-use super::compact::{Claims, Entry};
+use super::compact::{AccessEntry, TokenClaims};
 use crate::oci::RepositoryName;
 
 /// Whether a token gives a mount's rights: pull and push on the target, pull on the source.
 ///
 /// Entries of one name are united, names are exact, and `*` is every action
 /// (`registry/auth/token/token.go`, `accessSet`).
-pub(super) fn cover(claims: &Claims, target: &RepositoryName, source: &RepositoryName) -> bool {
+pub(super) fn cover(
+    claims: &TokenClaims,
+    target: &RepositoryName,
+    source: &RepositoryName,
+) -> bool {
     may(claims, target, "pull") && may(claims, target, "push") && may(claims, source, "pull")
 }
 
-fn may(claims: &Claims, repository: &RepositoryName, action: &str) -> bool {
+fn may(claims: &TokenClaims, repository: &RepositoryName, action: &str) -> bool {
     let entries = claims.access.iter().flatten();
-    let is_it = |entry: &&Entry| {
+    let is_it = |entry: &&AccessEntry| {
         entry.kind.as_deref() == Some("repository")
             && entry.name.as_deref() == Some(repository.as_str())
     };

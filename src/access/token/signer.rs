@@ -4,20 +4,20 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::chain::{self, Window};
+use super::chain::{self, ValidityPeriod};
 use super::compact::KeyReference;
-use super::keys::{Found, TrustedKeys};
+use super::keys::{KeyMatch, TrustedKeys};
 use super::public_key::PublicKey;
 use crate::config::DistributionVersion;
 
 /// Keys that stand in the operator's files are good while they stand there.
-const ALWAYS: Window = RangeInclusive::new(i64::MIN, i64::MAX);
+const ALWAYS: ValidityPeriod = RangeInclusive::new(i64::MIN, i64::MAX);
 
 /// Who is said to have signed.
 #[derive(Debug)]
 pub(super) enum Signer {
     /// A key that is believed, and when.
-    Believed(PublicKey, Window),
+    Believed(PublicKey, ValidityPeriod),
     /// Nobody who is believed.
     Nobody,
     /// Only the registry can tell.
@@ -44,11 +44,11 @@ pub(super) fn signer(
     }
 }
 
-fn found(found: Found<'_>) -> Signer {
+fn found(found: KeyMatch<'_>) -> Signer {
     match found {
-        Found::Key(key) => Signer::Believed(key.clone(), ALWAYS),
-        Found::Nothing => Signer::Nobody,
-        Found::Unjudged => Signer::Unclear,
+        KeyMatch::Key(key) => Signer::Believed(key.clone(), ALWAYS),
+        KeyMatch::Nothing => Signer::Nobody,
+        KeyMatch::Unjudged => Signer::Unclear,
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 /// Reads an object in which no key stands twice, at any depth.
 pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(bytes) {
-        Ok(Strict(Value::Object(object))) => Some(object),
+        Ok(StrictValue(Value::Object(object))) => Some(object),
         _ => None,
     }
 }
@@ -25,11 +25,11 @@ pub(super) fn is_alike(key: &str, names: &[&str]) -> bool {
 }
 
 /// A value without duplicate keys.
-struct Strict(Value);
+struct StrictValue(Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Strict)
+        deserializer.deserialize_any(Reader).map(StrictValue)
     }
 }
 
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut all = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
+        while let Some(StrictValue(item)) = items.next_element()? {
             all.push(item);
         }
         Ok(Value::Array(all))
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut all = Map::new();
-        while let Some((key, Strict(value))) = entries.next_entry::<String, _>()? {
+        while let Some((key, StrictValue(value))) = entries.next_entry::<String, _>()? {
             if all.insert(key, value).is_some() {
                 return Err(A::Error::custom("a key stands twice"));
             }

@@ -1,7 +1,7 @@
 use super::keys::TrustedKeys;
 use super::public_key::{PublicKey, libtrust_id};
-use super::verify::{Claimed, Verified};
-use crate::access::judgement::Judgement;
+use super::verify::{UnverifiedToken, VerifiedToken};
+use crate::access::judgement::LocalDecision;
 use crate::config::{DistributionVersion, TokenRules};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -92,12 +92,16 @@ fn trusted(keys: &[Value]) -> TrustedKeys {
     trusted
 }
 
-fn verified(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Result<Verified, Judgement> {
+fn verified(
+    token: &str,
+    keys: &TrustedKeys,
+    rules: &TokenRules,
+) -> Result<VerifiedToken, LocalDecision> {
     super::signature::install();
-    Claimed::read(token, rules, NOW)?.verify(token, rules.version, keys, NOW)
+    UnverifiedToken::read(token, rules, NOW)?.verify(token, rules.version, keys, NOW)
 }
 
-fn judge(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Option<Judgement> {
+fn judge(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Option<LocalDecision> {
     verified(token, keys, rules).err()
 }
 
@@ -115,9 +119,15 @@ fn version_3_takes_a_key_set_a_list_of_audiences_and_eddsa() {
         let good = key.good("one", |_, _| ());
         assert_eq!(judge(&good, &keys, &rules(&[])), None);
         let foreign = key.good("one", |_, claims| claims["aud"] = json!(["other"]));
-        assert_eq!(judge(&foreign, &keys, &rules(&[])), Some(Judgement::Denied));
+        assert_eq!(
+            judge(&foreign, &keys, &rules(&[])),
+            Some(LocalDecision::Denied)
+        );
         let unknown = key.good("two", |_, _| ());
-        assert_eq!(judge(&unknown, &keys, &rules(&[])), Some(Judgement::Denied));
+        assert_eq!(
+            judge(&unknown, &keys, &rules(&[])),
+            Some(LocalDecision::Denied)
+        );
     }
 }
 
@@ -130,11 +140,11 @@ fn version_2_takes_neither_lists_of_audiences_nor_eddsa() {
     let one = key.good("one", |_, claims| claims["aud"] = json!("service"));
     assert_eq!(judge(&one, &keys, &old), None);
     let list = key.good("one", |_, _| ());
-    assert_eq!(judge(&list, &keys, &old), Some(Judgement::Denied));
+    assert_eq!(judge(&list, &keys, &old), Some(LocalDecision::Denied));
     let key = ed25519();
     let keys = trusted(&[key.jwk("one")]);
     let one = key.good("one", |_, claims| claims["aud"] = json!("service"));
-    assert_eq!(judge(&one, &keys, &old), Some(Judgement::Denied));
+    assert_eq!(judge(&one, &keys, &old), Some(LocalDecision::Denied));
 }
 
 #[test]
@@ -145,19 +155,22 @@ fn algorithms_are_narrowed_by_the_configuration() {
     assert_eq!(judge(&good, &keys, &rules(&["ES256", "RS256"])), None);
     assert_eq!(
         judge(&good, &keys, &rules(&["RS256"])),
-        Some(Judgement::Denied)
+        Some(LocalDecision::Denied)
     );
     // A shared secret is never believed, whatever the configuration lists.
     let shared = key.good("one", |header, _| header["alg"] = "HS256".into());
     assert_eq!(
         judge(&shared, &keys, &rules(&["HS256"])),
-        Some(Judgement::Denied)
+        Some(LocalDecision::Denied)
     );
     let beyond = key.good("one", |header, _| header["alg"] = "ES512".into());
-    assert_eq!(judge(&beyond, &keys, &rules(&[])), Some(Judgement::Unknown));
+    assert_eq!(
+        judge(&beyond, &keys, &rules(&[])),
+        Some(LocalDecision::Unknown)
+    );
     assert_eq!(
         judge(&beyond, &keys, &rules(&["ES256"])),
-        Some(Judgement::Denied)
+        Some(LocalDecision::Denied)
     );
 }
 
@@ -173,9 +186,15 @@ fn an_embedded_key_counts_in_version_3_by_its_name_alone() {
     let own = embed(&key, key.jwk("one"));
     assert_eq!(judge(&own, &keys, &rules(&[])), None);
     let named = embed(&attacker, attacker.jwk("one"));
-    assert_eq!(judge(&named, &keys, &rules(&[])), Some(Judgement::Denied));
+    assert_eq!(
+        judge(&named, &keys, &rules(&[])),
+        Some(LocalDecision::Denied)
+    );
     let unknown = embed(&attacker, attacker.jwk("two"));
-    assert_eq!(judge(&unknown, &keys, &rules(&[])), Some(Judgement::Denied));
+    assert_eq!(
+        judge(&unknown, &keys, &rules(&[])),
+        Some(LocalDecision::Denied)
+    );
 }
 
 #[test]
@@ -186,7 +205,10 @@ fn a_key_that_cannot_be_judged_leaves_its_tokens_to_the_registry() {
     let keys = trusted(&[key.jwk("one"), large, shared]);
     for kid in ["large", "shared"] {
         let token = key.good(kid, |_, _| ());
-        assert_eq!(judge(&token, &keys, &rules(&[])), Some(Judgement::Unknown));
+        assert_eq!(
+            judge(&token, &keys, &rules(&[])),
+            Some(LocalDecision::Unknown)
+        );
     }
 }
 
@@ -200,9 +222,9 @@ fn a_remembered_signature_is_no_longer_good_when_its_token_is() {
     for (later, wanted) in [
         (0, Ok(())),
         (59, Ok(())),
-        (60, Err(Judgement::Unknown)),
-        (60 + 60, Err(Judgement::Unknown)),
-        (60 + 61, Err(Judgement::Denied)),
+        (60, Err(LocalDecision::Unknown)),
+        (60 + 60, Err(LocalDecision::Unknown)),
+        (60 + 61, Err(LocalDecision::Denied)),
     ] {
         assert_eq!(verified.is_good_at(NOW + later), wanted, "{later}");
     }

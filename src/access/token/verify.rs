@@ -6,12 +6,12 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::de::IgnoredAny;
 
-use super::chain::Window;
-use super::compact::{Audience, Claims, Compact, KeyReference, Named};
+use super::chain::ValidityPeriod;
+use super::compact::{Audience, CompactToken, KeyName, KeyReference, TokenClaims};
 use super::keys::TrustedKeys;
 use super::public_key::PublicKey;
 use super::signer::{Signer, signer};
-use crate::access::judgement::Judgement;
+use crate::access::judgement::LocalDecision;
 use crate::config::{DistributionVersion, TokenRules};
 
 /// How far clocks may differ (`Leeway`), in seconds. Within it only the registry tells whether a
@@ -20,30 +20,30 @@ const LEEWAY: i64 = 60;
 
 /// A token whose signature, issuer and audience are good.
 #[derive(Debug)]
-pub(super) struct Verified {
-    pub claims: Claims,
+pub(super) struct VerifiedToken {
+    pub claims: TokenClaims,
     /// When its key is good.
-    window: Window,
+    window: ValidityPeriod,
 }
 
 /// A token that says the right things, and whose signature was not looked at yet.
 #[derive(Debug)]
-pub(super) struct Claimed {
-    compact: Compact,
+pub(super) struct UnverifiedToken {
+    compact: CompactToken,
     algorithm: Algorithm,
 }
 
-impl Claimed {
+impl UnverifiedToken {
     /// Looks at all that costs little; `now` is in seconds since 1970.
     ///
     /// # Errors
     /// What is to be said of a token that does not say the right things.
-    pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, Judgement> {
-        let compact = Compact::read(token).ok_or(Judgement::Unknown)?;
+    pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, LocalDecision> {
+        let compact = CompactToken::read(token).ok_or(LocalDecision::Unknown)?;
         let algorithm = taken(compact.header.algorithm, rules)?;
         let claims = &compact.claims;
         if claims.issuer.as_deref() != Some(&rules.issuer) || !is_meant(&claims.audience, rules) {
-            return Err(Judgement::Denied);
+            return Err(LocalDecision::Denied);
         }
         claims.are_timely(now)?;
         Ok(Self { compact, algorithm })
@@ -68,28 +68,28 @@ impl Claimed {
         version: DistributionVersion,
         keys: &TrustedKeys,
         now: i64,
-    ) -> Result<Verified, Judgement> {
-        let Compact { header, claims } = self.compact;
+    ) -> Result<VerifiedToken, LocalDecision> {
+        let CompactToken { header, claims } = self.compact;
         match signer(&header.key, keys, version, now) {
             Signer::Believed(key, window) => {
                 check(token, &key, self.algorithm)?;
-                Ok(Verified { claims, window })
+                Ok(VerifiedToken { claims, window })
             }
-            Signer::Nobody => Err(Judgement::Denied),
-            Signer::Unclear => Err(Judgement::Unknown),
+            Signer::Nobody => Err(LocalDecision::Denied),
+            Signer::Unclear => Err(LocalDecision::Unknown),
         }
     }
 }
 
 /// The algorithm, if the registry takes it and the library can judge it.
-fn taken(named: Named, rules: &TokenRules) -> Result<Algorithm, Judgement> {
+fn taken(named: KeyName, rules: &TokenRules) -> Result<Algorithm, LocalDecision> {
     let narrowed = &rules.algorithms;
     let is_listed =
         |name: &str| narrowed.is_empty() || narrowed.iter().any(|listed| listed == name);
     let algorithm = match named {
-        Named::Known(algorithm) => algorithm,
-        Named::Unjudged if is_listed("ES512") => return Err(Judgement::Unknown),
-        Named::Unjudged | Named::Unknown => return Err(Judgement::Denied),
+        KeyName::Known(algorithm) => algorithm,
+        KeyName::Unjudged if is_listed("ES512") => return Err(LocalDecision::Unknown),
+        KeyName::Unjudged | KeyName::Unknown => return Err(LocalDecision::Denied),
     };
     let is_taken = match algorithm {
         Algorithm::RS256
@@ -105,7 +105,7 @@ fn taken(named: Named, rules: &TokenRules) -> Result<Algorithm, Judgement> {
     if is_taken && is_listed(&format!("{algorithm:?}")) {
         Ok(algorithm)
     } else {
-        Err(Judgement::Denied)
+        Err(LocalDecision::Denied)
     }
 }
 
@@ -118,30 +118,30 @@ fn is_meant(audience: &Audience, rules: &TokenRules) -> bool {
     }
 }
 
-impl Claims {
-    fn are_timely(&self, now: i64) -> Result<(), Judgement> {
+impl TokenClaims {
+    fn are_timely(&self, now: i64) -> Result<(), LocalDecision> {
         let Some(expires) = self.expires else {
-            return Err(Judgement::Denied);
+            return Err(LocalDecision::Denied);
         };
         let begins = self.not_before.unwrap_or(0);
         if now > expires + LEEWAY || now < begins - LEEWAY {
-            return Err(Judgement::Denied);
+            return Err(LocalDecision::Denied);
         }
         if now >= expires || now < begins {
-            return Err(Judgement::Unknown);
+            return Err(LocalDecision::Unknown);
         }
         Ok(())
     }
 }
 
-impl Verified {
+impl VerifiedToken {
     /// Whether it is still good.
-    pub fn is_good_at(&self, now: i64) -> Result<(), Judgement> {
+    pub fn is_good_at(&self, now: i64) -> Result<(), LocalDecision> {
         self.claims.are_timely(now)?;
         if self.window.contains(&now) {
             Ok(())
         } else {
-            Err(Judgement::Unknown)
+            Err(LocalDecision::Unknown)
         }
     }
 
@@ -158,9 +158,9 @@ impl Verified {
 }
 
 /// Checks the signature.
-fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), Judgement> {
+fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), LocalDecision> {
     if !key.signs(algorithm) {
-        return Err(Judgement::Denied);
+        return Err(LocalDecision::Denied);
     }
     // Issuer, audience and times were judged by distribution's rules, which differ.
     let mut validation = Validation::new(algorithm);
@@ -171,9 +171,9 @@ fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), Judge
         Ok(_) => Ok(()),
         Err(error) => Err(match (error.kind(), algorithm) {
             // Distribution takes salts of any length.
-            (_, Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512) => Judgement::Unknown,
-            (ErrorKind::InvalidSignature, _) => Judgement::Denied,
-            _ => Judgement::Unknown,
+            (_, Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512) => LocalDecision::Unknown,
+            (ErrorKind::InvalidSignature, _) => LocalDecision::Denied,
+            _ => LocalDecision::Unknown,
         }),
     }
 }
@@ -185,15 +185,15 @@ mod tests {
     #[test]
     fn a_remembered_signature_is_no_longer_good_when_its_chain_is() {
         let claims = serde_json::json!({"exp": 10_000});
-        let verified = Verified {
+        let verified = VerifiedToken {
             claims: serde_json::from_value(claims).unwrap(),
             window: 1_000..=2_000,
         };
         for (now, wanted) in [
-            (999, Err(Judgement::Unknown)),
+            (999, Err(LocalDecision::Unknown)),
             (1_000, Ok(())),
             (2_000, Ok(())),
-            (2_001, Err(Judgement::Unknown)),
+            (2_001, Err(LocalDecision::Unknown)),
         ] {
             assert_eq!(verified.is_good_at(now), wanted, "{now}");
         }

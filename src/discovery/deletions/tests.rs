@@ -8,14 +8,14 @@ fn name(text: &str) -> RepositoryName {
     RepositoryName::parse(text).unwrap()
 }
 
-fn delete(deletions: &Arc<Deletions>, repository: &str, number: usize) {
+fn delete(deletions: &Arc<Tombstones>, repository: &str, number: usize) {
     let mut deletion = deletions.begin(&name(repository), &digest(number));
     deletion.was_done();
 }
 
 #[test]
 fn what_was_deleted_is_barred_in_its_repository_alone() {
-    let deletions = Arc::new(Deletions::default());
+    let deletions = Arc::new(Tombstones::default());
     delete(&deletions, "a", 1);
     assert!(deletions.is_barred(&name("a"), &digest(1)));
     assert!(!deletions.is_barred(&name("b"), &digest(1)));
@@ -28,7 +28,7 @@ fn what_was_deleted_is_barred_in_its_repository_alone() {
 
 #[test]
 fn one_refusal_says_nothing_of_another_deletion_of_the_same_layer() {
-    let deletions = Arc::new(Deletions::default());
+    let deletions = Arc::new(Tombstones::default());
     let (a, one) = (name("a"), digest(1));
     let mut refused = deletions.begin(&a, &one);
     let mut pending = deletions.begin(&a, &one);
@@ -46,7 +46,7 @@ fn one_refusal_says_nothing_of_another_deletion_of_the_same_layer() {
 
 #[test]
 fn one_whose_answer_nobody_heard_counts_as_done() {
-    let deletions = Arc::new(Deletions::default());
+    let deletions = Arc::new(Tombstones::default());
     drop(deletions.begin(&name("a"), &digest(1)));
     assert!(deletions.is_barred(&name("a"), &digest(1)));
     for number in 0..2 * UNANSWERED {
@@ -62,7 +62,7 @@ fn one_whose_answer_nobody_heard_counts_as_done() {
 
 #[test]
 fn the_last_of_several_without_an_answer_counts() {
-    let deletions = Arc::new(Deletions::default());
+    let deletions = Arc::new(Tombstones::default());
     for _ in 0..2 {
         drop(deletions.begin(&name("a"), &digest(1)));
     }
@@ -77,7 +77,7 @@ fn the_last_of_several_without_an_answer_counts() {
 
 #[test]
 fn more_than_can_be_remembered_bars_everything() {
-    let deletions = Arc::new(Deletions::default());
+    let deletions = Arc::new(Tombstones::default());
     for number in 0..=BOUND {
         delete(&deletions, "a", number);
     }

@@ -200,7 +200,7 @@ fn whatever_is_a_mount_here_is_the_same_mount_to_the_registry() {
                 };
                 prop_assert_eq!(registry(prefix, target.as_bytes()), Some(found));
             }
-            Route::OddMount(_) => count(&odd),
+            Route::AmbiguousMount(_) => count(&odd),
             _ => {}
         }
         Ok(())

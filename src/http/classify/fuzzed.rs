@@ -4,7 +4,7 @@
 use http::Request;
 
 use super::model::{Seen, registry, unescaped};
-use super::{Blob, Method, Parts, Route, UPLOADS, Version, classify as read, is_plain};
+use super::{BlobRequest, Method, Parts, Route, UPLOADS, Version, classify as read, is_plain};
 use crate::fuzzed::Input;
 use crate::http::target::{bare_mount, plain_upload, within_the_api};
 use crate::oci::{Digest, RepositoryName};
@@ -78,7 +78,7 @@ fn with_method(head: &Parts, method: Method) -> Parts {
     head
 }
 
-fn path_of(prefix: &str, blob: &Blob) -> String {
+fn path_of(prefix: &str, blob: &BlobRequest) -> String {
     format!("{prefix}v2/{}/blobs/{}", blob.repository, blob.digest)
 }
 
@@ -117,7 +117,7 @@ fn begun(prefix: &str, target: &str, head: &Parts, route: &Route) {
             assert!(is_plain(head));
             assert_eq!(seen, Some(mount(name, "", digest)), "{target}");
         }
-        Route::OddMount(_) => {}
+        Route::AmbiguousMount(_) => {}
         Route::Upload(name) => {
             let seen = seen.as_ref();
             assert!(seen.is_none_or(|seen| seen.name == name.as_str().as_bytes()));

@@ -91,7 +91,7 @@ fn odd_heads_are_the_registrys() {
     ] {
         assert_eq!(
             post(&target, headers),
-            Route::OddMount(Oddity::Form),
+            Route::AmbiguousMount(Ambiguity::Form),
             "{headers:?}"
         );
     }
@@ -109,7 +109,7 @@ fn odd_heads_are_the_registrys() {
     head.version = Version::HTTP_09;
     assert_eq!(
         classify("/", target.as_bytes(), &head),
-        Route::OddMount(Oddity::Form)
+        Route::AmbiguousMount(Ambiguity::Form)
     );
 }
 
@@ -141,7 +141,7 @@ fn odd_queries_are_the_registrys() {
         "%6dount=%ff&from=src".to_owned(),
     ] {
         let route = post(&format!("/v2/dst/blobs/uploads/?{query}"), &[]);
-        assert_eq!(route, Route::OddMount(Oddity::Words), "{query}");
+        assert_eq!(route, Route::AmbiguousMount(Ambiguity::Words), "{query}");
     }
 }
 
@@ -153,7 +153,7 @@ fn a_digest_beside_the_mount_may_be_an_upload() {
         format!("mount={D}&from=src&digest=%zz"),
     ] {
         let route = post(&format!("/v2/dst/blobs/uploads/?{query}"), &[]);
-        assert_eq!(route, Route::OddMount(Oddity::Form), "{query}");
+        assert_eq!(route, Route::AmbiguousMount(Ambiguity::Form), "{query}");
     }
 }
 
@@ -176,7 +176,7 @@ fn odd_paths_are_the_registrys() {
         "/v2/a%00/blobs/uploads/",
     ] {
         let route = post(&format!("{path}?mount={D}&from=src"), &[]);
-        assert_eq!(route, Route::OddMount(Oddity::Form), "{path}");
+        assert_eq!(route, Route::AmbiguousMount(Ambiguity::Form), "{path}");
     }
     for path in [
         "/v2/a/blobs/uploads",
@@ -202,7 +202,7 @@ fn a_mount_without_from_names_no_source() {
 fn a_name_that_the_registrys_cache_refuses_is_odd_without_from_too() {
     let name = "a".repeat(246);
     let route = post(&format!("/v2/{name}/blobs/uploads/?mount={D}"), &[]);
-    assert_eq!(route, Route::OddMount(Oddity::Words));
+    assert_eq!(route, Route::AmbiguousMount(Ambiguity::Words));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn other_methods_never_mount() {
 
 #[test]
 fn a_layer_is_asked_for_by_its_digest() {
-    let blob = Blob {
+    let blob = BlobRequest {
         repository: RepositoryName::parse("a/blobs").unwrap(),
         digest: Digest::parse(D).unwrap(),
     };
@@ -274,11 +274,11 @@ fn the_prefix_is_part_of_the_path() {
     );
     assert_eq!(
         route(format!("/v2/dst/blobs/uploads/{query}")),
-        Route::OddMount(Oddity::Form)
+        Route::AmbiguousMount(Ambiguity::Form)
     );
     assert_eq!(
         route(format!("/pfxv2/dst/blobs/uploads/{query}")),
-        Route::OddMount(Oddity::Form)
+        Route::AmbiguousMount(Ambiguity::Form)
     );
 }
 
@@ -299,7 +299,7 @@ proptest! {
 
 #[test]
 fn a_deletion_is_one_however_its_path_is_written() {
-    let deletion = Route::Deletion(Blob {
+    let deletion = Route::Deletion(BlobRequest {
         repository: RepositoryName::parse("a/b").unwrap(),
         digest: Digest::parse(D).unwrap(),
     });

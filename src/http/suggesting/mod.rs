@@ -13,16 +13,16 @@ use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
-use super::classify::{Blob, Route};
-use super::context::Context;
+use super::classify::{BlobRequest, Route};
+use super::context::RequestContext;
 use super::passing::{linked_into, shows_layer};
-use crate::access::{Credentials, Pullable, Use, Used};
-use crate::discovery::{Deletion, Discovery, Shared};
+use crate::access::{Credentials, PullScope, UsageHistory, Use};
+use crate::discovery::{Discovery, PendingDelete, SharedSources};
 use crate::metrics::Metrics;
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::upstream::{Asker, Held, InName};
-use trying::{Caller, Tried, Trying};
+use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
+use trying::{AttemptResult, MountAttempt, SuggestionCaller};
 
 /// In every repository of Pulp's, whether it was pushed or not
 /// (`pulp_container/app/registry_api.py`, `EMPTY_BLOB`).
@@ -30,10 +30,10 @@ const EMPTY_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422
 
 /// Mounts from suggested sources.
 #[derive(Debug)]
-pub struct Suggesting {
+pub struct SuggestedMounts {
     discovery: Arc<Discovery>,
-    used: Used,
-    asker: Asker,
+    used: UsageHistory,
+    asker: DelegatedClient,
     time_budget: Duration,
     /// Below these a question for a layer makes Pulp ask another registry.
     pull_through: Vec<RepositoryName>,
@@ -42,20 +42,20 @@ pub struct Suggesting {
 
 /// What a layer is mounted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Occasion {
+enum MountTrigger {
     /// A question, which brings back nothing that was deleted.
     Head,
     /// A mount, which is wanted.
     Mount,
 }
 
-impl Suggesting {
+impl SuggestedMounts {
     /// By what `discovery` suggests, and what callers were seen to use.
     #[must_use]
     pub fn new(
         discovery: Arc<Discovery>,
-        used: Used,
-        asker: Asker,
+        used: UsageHistory,
+        asker: DelegatedClient,
         time_budget: Duration,
         pull_through: Vec<RepositoryName>,
         metrics: Arc<Metrics>,
@@ -76,20 +76,20 @@ impl Suggesting {
     }
 
     /// A deletion of a layer begins.
-    pub(super) fn deletion(&self, blob: &Blob) -> Deletion {
+    pub(super) fn deletion(&self, blob: &BlobRequest) -> PendingDelete {
         self.discovery.deletion(&blob.repository, &blob.digest)
     }
 
     /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
     pub(super) async fn fill(
         &self,
-        blob: &Blob,
+        blob: &BlobRequest,
         head: &RequestHeader,
-        answer: &Held,
-    ) -> Option<Held> {
+        answer: &PendingResponse,
+    ) -> Option<PendingResponse> {
         let (target, digest) = (&blob.repository, &blob.digest);
         let caller = self.caller(head).filter(|_| self.accepts(answer))?;
-        self.try_candidates(target, digest, caller, Occasion::Head)
+        self.try_candidates(target, digest, caller, MountTrigger::Head)
             .await
     }
 
@@ -99,9 +99,9 @@ impl Suggesting {
         target: &RepositoryName,
         digest: &Digest,
         head: &RequestHeader,
-    ) -> Option<Held> {
+    ) -> Option<PendingResponse> {
         let caller = self.caller(head)?;
-        self.try_candidates(target, digest, caller, Occasion::Mount)
+        self.try_candidates(target, digest, caller, MountTrigger::Mount)
             .await
     }
 
@@ -112,7 +112,7 @@ impl Suggesting {
         target: &RepositoryName,
         digest: &Digest,
         head: &RequestHeader,
-    ) -> Option<Held> {
+    ) -> Option<PendingResponse> {
         let caller = self.caller(head)?;
         let trying = self.trying(&caller);
         let answer = trying.look_for(target, digest).await?;
@@ -124,14 +124,14 @@ impl Suggesting {
                 digest,
             };
             return match trying.mount(mount).await {
-                Tried::Mounted(answer) => Some(*answer),
-                Tried::Useless | Tried::Refused | Tried::Silent => None,
+                AttemptResult::Mounted(answer) => Some(*answer),
+                AttemptResult::Useless | AttemptResult::Refused | AttemptResult::Silent => None,
             };
         }
         if !self.accepts(&answer) {
             return None;
         }
-        self.try_candidates(target, digest, caller, Occasion::Mount)
+        self.try_candidates(target, digest, caller, MountTrigger::Mount)
             .await
     }
 
@@ -140,17 +140,17 @@ impl Suggesting {
     /// Pulp's views name the API's version, and look at rights before they look for anything;
     /// whoever answers in their place does not (`pulp_container/app/registry_api.py`,
     /// `default_response_headers`). Of any other registry's callers nothing is believed.
-    fn accepts(&self, answer: &Held) -> bool {
+    fn accepts(&self, answer: &PendingResponse) -> bool {
         let is_views = answer
             .headers()
             .contains_key("docker-distribution-api-version");
         answer.status() == StatusCode::NOT_FOUND && (is_views || !self.used.reads_claims())
     }
 
-    fn caller(&self, head: &RequestHeader) -> Option<Arc<Caller>> {
+    fn caller(&self, head: &RequestHeader) -> Option<Arc<SuggestionCaller>> {
         let credentials = Credentials::sole(&head.headers).filter(|shown| !shown.is_nobody())?;
-        Some(Arc::new(Caller {
-            name: InName::of(&head.headers, credentials.header())?,
+        Some(Arc::new(SuggestionCaller {
+            name: CallerIdentity::of(&head.headers, credentials.header())?,
             credentials,
             deadline: Instant::now() + self.time_budget,
         }))
@@ -165,22 +165,22 @@ impl Suggesting {
         &self,
         target: &RepositoryName,
         digest: &Digest,
-        caller: Arc<Caller>,
-        occasion: Occasion,
-    ) -> Option<Held> {
+        caller: Arc<SuggestionCaller>,
+        occasion: MountTrigger,
+    ) -> Option<PendingResponse> {
         let pullable = self.used.by(&caller.credentials).await;
         let rights = (&pullable, self.shared(&caller.credentials).await);
         let candidates = self.discovery.candidates(target, digest, rights);
         self.note_wanted(target, digest, &pullable);
         let trying = self.trying(&caller);
         let needs_repository =
-            occasion == Occasion::Head && !self.discovery.settings().new_repositories;
+            occasion == MountTrigger::Head && !self.discovery.settings().new_repositories;
         // Asked only of those to whom something can be suggested: nobody else causes anything.
         if needs_repository && !candidates.is_empty() && !trying.has_repository(target).await {
             return None;
         }
         for source in candidates {
-            if occasion == Occasion::Head && self.discovery.is_barred(target, digest) {
+            if occasion == MountTrigger::Head && self.discovery.is_barred(target, digest) {
                 return None;
             }
             let mount = MountRequest {
@@ -189,22 +189,22 @@ impl Suggesting {
                 digest: digest.clone(),
             };
             match trying.mount(mount).await {
-                Tried::Mounted(answer) => {
+                AttemptResult::Mounted(answer) => {
                     self.discovery.was_used(&source);
                     self.discovery.was_used(target);
                     self.learn(target, digest);
                     return Some(*answer);
                 }
-                Tried::Refused => self.used.forget(&caller.credentials, &source).await,
-                Tried::Useless => {}
-                Tried::Silent => return None,
+                AttemptResult::Refused => self.used.forget(&caller.credentials, &source).await,
+                AttemptResult::Useless => {}
+                AttemptResult::Silent => return None,
             }
         }
         None
     }
 
-    fn trying(&self, caller: &Arc<Caller>) -> Trying {
-        Trying {
+    fn trying(&self, caller: &Arc<SuggestionCaller>) -> MountAttempt {
+        MountAttempt {
             asker: self.asker.clone(),
             discovery: self.discovery.clone(),
             caller: caller.clone(),
@@ -212,25 +212,25 @@ impl Suggesting {
     }
 
     /// Whether what is declared shared is tried for a caller who is not known to pull it.
-    async fn shared(&self, credentials: &Credentials) -> Shared {
+    async fn shared(&self, credentials: &Credentials) -> SharedSources {
         // A registry that hands out tokens goes by the token alone; and elsewhere only a push has
         // shown that it knows who this is.
         let is_known = self.used.reads_claims() || self.used.pushed(credentials).await;
         if is_known && !credentials.is_token() {
-            Shared::IsEnough
+            SharedSources::IsEnough
         } else {
-            Shared::MustBeNamed
+            SharedSources::MustBeNamed
         }
     }
 
     /// Shared holders that a caller's token does not name are likely to be of use to the next
     /// one: they are asked for in its request for a token.
-    fn note_wanted(&self, target: &RepositoryName, digest: &Digest, pullable: &Pullable) {
+    fn note_wanted(&self, target: &RepositoryName, digest: &Digest, pullable: &PullScope) {
         if !self.used.reads_claims() {
             return;
         }
-        let nothing_else = Pullable::These(HashSet::new());
-        let rights = (&nothing_else, Shared::IsEnough);
+        let nothing_else = PullScope::These(HashSet::new());
+        let rights = (&nothing_else, SharedSources::IsEnough);
         let wanted = self.discovery.candidates(target, digest, rights);
         for holder in wanted.iter().rev().filter(|it| !pullable.includes(it)) {
             self.discovery.was_used(holder);
@@ -238,7 +238,7 @@ impl Suggesting {
     }
 
     /// Learns from an answer that passes by.
-    pub(super) async fn look(&self, head: &ResponseHeader, context: &Context) {
+    pub(super) async fn look(&self, head: &ResponseHeader, context: &RequestContext) {
         match (&context.route, head.status) {
             (Route::Blob(blob), status) if shows_layer(status) => {
                 let what = (&blob.repository, &blob.digest);
@@ -269,7 +269,7 @@ impl Suggesting {
     async fn saw(
         &self,
         (repository, digest): (&RepositoryName, &Digest),
-        context: &Context,
+        context: &RequestContext,
         what: Use,
     ) {
         self.learn(repository, digest);
@@ -296,7 +296,7 @@ fn mounted_by(route: &Route) -> Option<&Digest> {
         Route::Mount(MountRequest { digest, .. }) | Route::SourcelessMount { digest, .. } => {
             Some(digest)
         }
-        Route::OddMount(_)
+        Route::AmbiguousMount(_)
         | Route::Blob(_)
         | Route::Deletion(_)
         | Route::Upload(_)

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use self::status::{Moment, Mounts, SavedBytes, Status};
+use self::status::{Moment, MountCounts, SavedBytes, Status};
 use self::today::Today;
 use super::Health;
 use crate::config::{Config, Kind, effective};
@@ -147,7 +147,7 @@ fn saved_note(is_dry_run: bool) -> &'static str {
 }
 
 /// A row of the table, as the page's script makes it too.
-fn row(mounts: &Mounts, page: &mut String) {
+fn row(mounts: &MountCounts, page: &mut String) {
     let mut cell = |open: &str, text: &str| {
         page.push_str(open);
         template::escape(text, page);

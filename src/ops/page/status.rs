@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{show, words};
-use crate::metrics::{Latency, Metrics};
+use crate::metrics::{LatencySummary, Metrics};
 
 /// One answer of `/status.json`. Names are added, never renamed; `texts` belongs to the page.
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ pub(super) struct Status {
     /// The UTC day of `saved_bytes.today`.
     pub day: String,
     pub saved_bytes: SavedBytes,
-    pub mounts: Vec<Mounts>,
+    pub mounts: Vec<MountCounts>,
     pub latency_seconds: Latencies,
     /// What stands on the page, by the element's id.
     pub texts: BTreeMap<&'static str, String>,
@@ -37,7 +37,7 @@ pub(super) struct SavedBytes {
 
 /// Requests to mount that ended alike.
 #[derive(Debug, Serialize)]
-pub(super) struct Mounts {
+pub(super) struct MountCounts {
     pub count: u64,
     pub outcome: &'static str,
     pub reason: &'static str,
@@ -49,8 +49,8 @@ pub(super) struct Mounts {
 /// Estimates.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Latencies {
-    pub mounts: Latency,
-    pub requests: Latency,
+    pub mounts: LatencySummary,
+    pub requests: LatencySummary,
 }
 
 /// What is not in the metrics.
@@ -126,9 +126,9 @@ fn health(reason: Option<&str>) -> String {
     )
 }
 
-fn mounts(metrics: &Metrics) -> Vec<Mounts> {
+fn mounts(metrics: &Metrics) -> Vec<MountCounts> {
     let rows = metrics.mounts().into_iter();
-    rows.map(|(outcome, reason, count)| Mounts {
+    rows.map(|(outcome, reason, count)| MountCounts {
         count,
         outcome: outcome.as_str(),
         reason: reason.as_str(),
@@ -139,7 +139,7 @@ fn mounts(metrics: &Metrics) -> Vec<Mounts> {
     .collect()
 }
 
-fn sum(mounts: &[Mounts]) -> String {
+fn sum(mounts: &[MountCounts]) -> String {
     match mounts.iter().map(|row| row.count).sum() {
         0 => "None came since the start.".to_owned(),
         1 => "One came since the start.".to_owned(),

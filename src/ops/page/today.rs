@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::metrics::{Metrics, Saved};
+use crate::metrics::{Metrics, SavedByVia};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two looks at the clock, which may be set while the timer waits.
@@ -12,34 +12,34 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// The turn of the day.
 #[derive(Debug)]
-pub(super) struct Today(Mutex<Turn>);
+pub(super) struct Today(Mutex<DayStart>);
 
 #[derive(Debug)]
-struct Turn {
+struct DayStart {
     /// Days since 1970.
     day: u64,
     /// What was saved before this day began.
-    before: Saved,
+    before: SavedByVia,
 }
 
 impl Today {
     /// Nothing has been saved yet.
     pub(super) fn new(now: SystemTime) -> Self {
-        Self(Mutex::new(Turn {
+        Self(Mutex::new(DayStart {
             day: day(now),
-            before: Saved::default(),
+            before: SavedByVia::default(),
         }))
     }
 
     /// What was saved on the day of `now`, of what was saved until `now`.
-    pub(super) fn of(&self, total: Saved, now: SystemTime) -> Saved {
+    pub(super) fn of(&self, total: SavedByVia, now: SystemTime) -> SavedByVia {
         let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let day = day(now);
         // Not only later ones: a clock that was set back must not hold the day for ever.
         if day != turn.day {
-            *turn = Turn { day, before: total };
+            *turn = DayStart { day, before: total };
         }
-        Saved {
+        SavedByVia {
             mounted: total.mounted.saturating_sub(turn.before.mounted),
             dry_run: total.dry_run.saturating_sub(turn.before.dry_run),
         }
@@ -73,9 +73,9 @@ fn until_the_turn(now: SystemTime) -> Duration {
 mod tests {
     use super::*;
 
-    fn mounted(mounted: u64) -> Saved {
+    fn mounted(mounted: u64) -> SavedByVia {
         let dry_run = mounted * 2;
-        Saved { mounted, dry_run }
+        SavedByVia { mounted, dry_run }
     }
 
     fn at(day: u64, second: u64) -> SystemTime {

@@ -5,17 +5,17 @@ use std::fs;
 fn walked(fixture: &Fixture, after: Option<&str>, most: usize) -> (Vec<String>, bool) {
     let mut seen = Vec::new();
     let after = after.map(|name| RepositoryName::parse(name).unwrap());
-    let mut visit = |step: Step<'_>| {
+    let mut visit = |step: ScanEvent<'_>| {
         match step {
-            Step::Link {
+            ScanEvent::Link {
                 repository,
                 is_there: true,
                 ..
             } => seen.push(repository.as_str().to_owned()),
-            Step::Link { .. } => seen.push("gone".to_owned()),
-            Step::Repository(repository) => seen.push(format!("{repository}.")),
-            Step::Folder => {}
-            Step::Unreadable(error) => seen.push(error.to_string()),
+            ScanEvent::Link { .. } => seen.push("gone".to_owned()),
+            ScanEvent::Repository(repository) => seen.push(format!("{repository}.")),
+            ScanEvent::Folder => {}
+            ScanEvent::Unreadable(error) => seen.push(error.to_string()),
         }
         if seen.len() >= most {
             ControlFlow::Break(())
@@ -25,7 +25,7 @@ fn walked(fixture: &Fixture, after: Option<&str>, most: usize) -> (Vec<String>, 
     };
     let ended = fixture
         .store
-        .on_open(|store| store.walk(after.as_ref(), Abandoned::Remove, &mut visit));
+        .on_open(|store| store.walk(after.as_ref(), StaleTempFiles::Remove, &mut visit));
     (seen, ended.unwrap().unwrap())
 }
 

@@ -22,7 +22,7 @@ fn body(token: &str) -> String {
     format!(r#"{{"expires_in":300,"token":"{token}","access_token":"{token}"}}"#)
 }
 
-fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Judgement {
+fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Freshness {
     let mut head = ResponseHeader::build(status, None).unwrap();
     for (name, value) in headers {
         head.append_header(*name, *value).unwrap();
@@ -34,8 +34,8 @@ fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Judgemen
 /// For how many seconds, rounded up.
 fn kept(headers: &[(&'static str, &str)], body: &str) -> Option<u128> {
     match judged(200, headers, body) {
-        Judgement::Keep(lifetime) => Some(lifetime.as_millis().div_ceil(1000)),
-        Judgement::Share | Judgement::Leave => None,
+        Freshness::Keep(lifetime) => Some(lifetime.as_millis().div_ceil(1000)),
+        Freshness::Share | Freshness::Leave => None,
     }
 }
 
@@ -68,7 +68,7 @@ fn less_access_than_was_asked_for_is_not_kept() {
         r#"[{"type":"registry","name":"a","actions":["pull","push"]}]"#,
     ] {
         let answer = body(&token(access, now(), 300));
-        assert_eq!(judged(200, &[], &answer), Judgement::Share, "{access}");
+        assert_eq!(judged(200, &[], &answer), Freshness::Share, "{access}");
     }
 }
 
@@ -76,7 +76,7 @@ fn less_access_than_was_asked_for_is_not_kept() {
 fn what_is_no_whole_answer_is_left_alone() {
     let good = body(&token(PULL, now(), 300));
     for status in [201, 204, 302, 401, 403, 500] {
-        assert_eq!(judged(status, &[], &good), Judgement::Leave, "{status}");
+        assert_eq!(judged(status, &[], &good), Freshness::Leave, "{status}");
     }
     let other = token("[]", now(), 300);
     for answer in [
@@ -87,7 +87,7 @@ fn what_is_no_whole_answer_is_left_alone() {
         &good.replacen(&token(PULL, now(), 300), &other, 1),
         &good.replace('{', r#"{"refresh_token":"x","#),
     ] {
-        assert_eq!(judged(200, &[], answer), Judgement::Leave, "{answer}");
+        assert_eq!(judged(200, &[], answer), Freshness::Leave, "{answer}");
     }
 }
 

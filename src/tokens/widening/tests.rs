@@ -17,7 +17,7 @@ fn head(method: &str, login: &str) -> Parts {
 }
 
 /// Where everything was used lately, and `LOGIN` was granted three of them.
-async fn widening(sources: Sources) -> Widening {
+async fn widening(sources: Sources) -> ScopeExpansion {
     let discovery = Discovery::new(config::Discovery {
         on_head: true,
         new_repositories: true,
@@ -34,7 +34,7 @@ async fn widening(sources: Sources) -> Widening {
     ] {
         discovery.was_used(&RepositoryName::parse(name).unwrap());
     }
-    let widening = Widening::new("/token/", Arc::new(discovery)).unwrap();
+    let widening = ScopeExpansion::new("/token/", Arc::new(discovery)).unwrap();
     let entry = |name: &str, actions: &str| {
         format!(r#"{{"type":"repository","name":"{name}","actions":[{actions}]}}"#)
     };
@@ -65,7 +65,12 @@ async fn widening(sources: Sources) -> Widening {
     widening
 }
 
-async fn widened(widening: &Widening, method: &str, target: &str, login: &str) -> Option<String> {
+async fn widened(
+    widening: &ScopeExpansion,
+    method: &str,
+    target: &str,
+    login: &str,
+) -> Option<String> {
     let head = head(method, login);
     let widened = widening.widened(target.as_bytes(), &head).await?;
     Some(String::from_utf8(widened).unwrap())

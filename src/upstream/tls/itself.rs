@@ -21,8 +21,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Trusted authorities that the registry may show as its own certificate.
 #[derive(Debug)]
-pub(super) struct Itself {
-    all: Vec<Exactly>,
+pub(super) struct PinnedCertificate {
+    all: Vec<ExactVerifier>,
     /// Whether Pingora's next connection expects one of them, or a certificate that an authority
     /// signed.
     is_expected: AtomicBool,
@@ -30,14 +30,14 @@ pub(super) struct Itself {
 
 /// One certificate.
 #[derive(Debug)]
-struct Exactly {
+struct ExactVerifier {
     der: CertificateDer<'static>,
     digest: Vec<u8>,
     /// In seconds since 1970.
     valid: RangeInclusive<i64>,
 }
 
-impl Itself {
+impl PinnedCertificate {
     /// Those of these certificates that name the host; `None` if there are none.
     pub fn among(certificates: &[CertificateDer<'static>], host: &str) -> Option<Self> {
         let host = ServerName::try_from(host).ok()?;
@@ -71,7 +71,7 @@ impl Itself {
     }
 }
 
-impl Exactly {
+impl ExactVerifier {
     fn is_valid_at(&self, seconds: u64) -> bool {
         i64::try_from(seconds).is_ok_and(|seconds| self.valid.contains(&seconds))
     }
@@ -79,7 +79,7 @@ impl Exactly {
 
 /// `None` for a certificate that does not name the host or may not be a server's, and for one that
 /// is no authority: rustls verifies that by itself.
-fn exactly(der: &CertificateDer<'static>, host: &ServerName<'_>) -> Option<Exactly> {
+fn exactly(der: &CertificateDer<'static>, host: &ServerName<'_>) -> Option<ExactVerifier> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let usage = parsed.extended_key_usage().ok()?;
     if !parsed.is_ca() || usage.is_some_and(|usage| !usage.value.server_auth) {
@@ -88,7 +88,7 @@ fn exactly(der: &CertificateDer<'static>, host: &ServerName<'_>) -> Option<Exact
     let end_entity = EndEntityCert::try_from(der).ok()?;
     end_entity.verify_is_valid_for_subject_name(host).ok()?;
     let validity = parsed.validity();
-    Some(Exactly {
+    Some(ExactVerifier {
         der: der.clone(),
         digest: digest(&SHA256, der).as_ref().to_vec(),
         valid: validity.not_before.timestamp()..=validity.not_after.timestamp(),
@@ -97,13 +97,13 @@ fn exactly(der: &CertificateDer<'static>, host: &ServerName<'_>) -> Option<Exact
 
 /// Takes exactly these certificates, and others as rustls does. Pingora has no place for it.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(super) struct PinnedVerifier {
     authorities: Arc<WebPkiServerVerifier>,
-    itself: Arc<Itself>,
+    itself: Arc<PinnedCertificate>,
 }
 
-impl Verifier {
-    pub fn new(authorities: Arc<WebPkiServerVerifier>, itself: Arc<Itself>) -> Self {
+impl PinnedVerifier {
+    pub fn new(authorities: Arc<WebPkiServerVerifier>, itself: Arc<PinnedCertificate>) -> Self {
         Self {
             authorities,
             itself,
@@ -111,7 +111,7 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

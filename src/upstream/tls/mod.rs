@@ -21,7 +21,7 @@ pub use client_certificate::{ClientCertificateError, check as check_client_certi
 use super::ask::client;
 use crate::config::{TlsFiles, Upstream};
 use crate::metrics::Metrics;
-use crate::watched::Watched;
+use crate::watched::ReloadingFile;
 pub(super) use client_certificate::ClientCertificate;
 pub(super) use trust::Trust;
 
@@ -53,16 +53,16 @@ pub enum UpstreamTlsError {
 #[derive(Debug)]
 pub struct UpstreamTls {
     trust: Trust,
-    shown: Shown,
+    shown: ClientIdentity,
 }
 
 /// What crossmount shows to the registry.
 #[derive(Debug)]
-enum Shown {
+enum ClientIdentity {
     /// Nothing; this client asks questions.
     Nothing(reqwest::Client),
     /// A certificate, as it is in its files now.
-    Certificate(Watched<WithCertificate>),
+    Certificate(ReloadingFile<WithCertificate>),
 }
 
 /// A client certificate, and what was made with it.
@@ -81,8 +81,8 @@ impl UpstreamTls {
     pub fn load(upstream: &Upstream, metrics: &Arc<Metrics>) -> Result<Self, UpstreamTlsError> {
         let trust = Trust::load(upstream)?;
         let shown = match &upstream.client_certificate {
-            None => Shown::Nothing(client(upstream, &trust, None)?),
-            Some(files) => Shown::Certificate(watched(files, upstream, &trust, metrics)?),
+            None => ClientIdentity::Nothing(client(upstream, &trust, None)?),
+            Some(files) => ClientIdentity::Certificate(watched(files, upstream, &trust, metrics)?),
         };
         Ok(Self { trust, shown })
     }
@@ -90,14 +90,14 @@ impl UpstreamTls {
     /// The client for questions, with the client certificate that is in its files now.
     pub(super) fn client(&self) -> reqwest::Client {
         match &self.shown {
-            Shown::Nothing(client) => client.clone(),
-            Shown::Certificate(watched) => watched.known().value.client.clone(),
+            ClientIdentity::Nothing(client) => client.clone(),
+            ClientIdentity::Certificate(watched) => watched.known().value.client.clone(),
         }
     }
 
     /// Gives a new connection of Pingora's what it shows, and whom it trusts.
     pub(super) fn apply(&self, peer: &mut HttpPeer) {
-        if let Shown::Certificate(watched) = &self.shown {
+        if let ClientIdentity::Certificate(watched) = &self.shown {
             let current = watched.known().value;
             peer.client_cert_key = Some(current.certificate.for_pingora());
         }
@@ -140,7 +140,7 @@ impl UpstreamTls {
     /// Looks at the files of the client certificate again and again, for as long as the process
     /// lives.
     pub async fn keep_up(self: Arc<Self>) {
-        let Shown::Certificate(watched) = &self.shown else {
+        let ClientIdentity::Certificate(watched) = &self.shown else {
             return;
         };
         loop {
@@ -156,7 +156,7 @@ fn watched(
     upstream: &Upstream,
     trust: &Trust,
     metrics: &Arc<Metrics>,
-) -> Result<Watched<WithCertificate>, UpstreamTlsError> {
+) -> Result<ReloadingFile<WithCertificate>, UpstreamTlsError> {
     // Says which of the files is wrong, which a look at both cannot.
     check_client_certificate(files)?;
     let paths = vec![files.certificate.clone(), files.key.clone()];
@@ -172,5 +172,5 @@ fn watched(
         })
     };
     let parse = move |pems: &[Vec<u8>]| parse(pems).map_err(|error| error.to_string());
-    Watched::load(paths, parse).map_err(|error| UpstreamTlsError::Client(error.to_string()))
+    ReloadingFile::load(paths, parse).map_err(|error| UpstreamTlsError::Client(error.to_string()))
 }

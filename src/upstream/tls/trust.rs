@@ -10,14 +10,14 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::UpstreamTlsError;
 use super::client_certificate::ClientCertificate;
-use super::itself::{Itself, Verifier};
+use super::itself::{PinnedCertificate, PinnedVerifier};
 use crate::config::{Upstream, UpstreamUrl};
 
 /// What `upstream.ca_certificate` says; without it the system's roots are trusted.
 #[derive(Debug, Clone, Default)]
 pub(in crate::upstream) struct Trust {
     roots: Option<Arc<RootCertStore>>,
-    itself: Option<Arc<Itself>>,
+    itself: Option<Arc<PinnedCertificate>>,
 }
 
 impl Trust {
@@ -41,7 +41,7 @@ impl Trust {
             added.map_err(|cause| wrong(cause.to_string()))?;
         }
         let itself = match &upstream.url {
-            UpstreamUrl::Tcp { host, .. } => Itself::among(&certificates, host),
+            UpstreamUrl::Tcp { host, .. } => PinnedCertificate::among(&certificates, host),
             UpstreamUrl::Unix(_) => None,
         };
         Ok(Self {
@@ -63,7 +63,7 @@ impl Trust {
         let verifier = verifier.map_err(|cause| wrong(cause.to_string()))?;
         let verifier: Arc<dyn ServerCertVerifier> = match &self.itself {
             None => verifier,
-            Some(itself) => Arc::new(Verifier::new(verifier, itself.clone())),
+            Some(itself) => Arc::new(PinnedVerifier::new(verifier, itself.clone())),
         };
         let builder = ClientConfig::builder()
             .dangerous()
