@@ -23,13 +23,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use crossmount::access::PullScope;
+use crossmount::auth::PullScope;
+use crossmount::bench_api::{self, Verifier};
 use crossmount::config::{self, Durability};
 use crossmount::discovery::{Discovery, SharedSources};
-use crossmount::measured::{self, Verifier};
-use crossmount::memory::{Entry, Fingerprints, TtlCache};
 use crossmount::oci::{Digest, Patterns, RepositoryName};
 use crossmount::store::{Filesystem, LinkResult};
+use crossmount::util::{Entry, Fingerprints, TtlCache};
 use http::request::Parts;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -80,7 +80,7 @@ fn classify(criterion: &mut Criterion) {
         ("a manifest", "GET", "/v2/a/b/manifests/latest", false),
     ] {
         let head = head(method, target);
-        let look = || measured::is_mount("/", black_box(target.as_bytes()), &head);
+        let look = || bench_api::is_mount("/", black_box(target.as_bytes()), &head);
         assert_eq!(look(), is_mount, "{target}");
         criterion.bench_function(&format!("classify: {what}"), |bencher| bencher.iter(look));
     }
@@ -196,7 +196,7 @@ fn link(criterion: &mut Criterion) {
             name(&format!("t/{number}"))
         };
         let write = |target: RepositoryName| {
-            let linked = store.on_open(|store| measured::link(store, &target, &digest));
+            let linked = store.on_open(|store| bench_api::link(store, &target, &digest));
             assert_eq!(linked.expect("a link"), Some(LinkResult::Written));
         };
         criterion.bench_function(

@@ -1,67 +1,70 @@
-//! crossmount stands in front of an existing container registry and answers cross-repository
-//! mounts itself, by writing the layer link in the registry's shared filesystem store.
-//! Everything else is the registry's own answer. In front of registries that keep their links in
-//! a database it asks their own mount instead, and mends what they answer.
+//! crossmount is a sidecar in front of an existing container registry. It answers cross-repository
+//! mounts itself, by writing the layer link in the registry's shared filesystem store. Every other
+//! request is forwarded. In front of registries that keep their links in a database, crossmount asks
+//! the registry for the mount instead, and replaces answers that break clients.
 //!
 //! # The life of a request
 //!
 //! ```text
-//! accept ─ classify ─ authorise ─ locate ─ link ─ answer 201
+//! accept ─ classify ─ authorize ─ look up ─ link ─ respond 201
 //!              │          │          │       │
 //!              └──────────┴──────────┴───────┴──── forward to the registry
 //! ```
 //!
 //! | step | where | what |
 //! |---|---|---|
-//! | accept | [`http`] `listener`, `tls` | a connection becomes a request |
-//! | classify | [`http`] `classify` | method, path and query become a [`mount::MountRequest`], or the request is the registry's |
-//! | authorise | [`access`] | the caller's own credentials become an [`access::Grant`], or a refusal |
-//! | locate | [`store`] `locate`, [`verify`] | the source's link and the blob's data are looked for, and whether its bytes were hashed, where that is wanted |
+//! | accept | [`server`] `listener`, `tls`, `header_timeout` | a connection becomes a request |
+//! | classify | [`proxy`] `route` | method, path and query become a [`mount::MountRequest`], or the request is forwarded |
+//! | authorize | [`auth`] | the caller's own credentials become an [`auth::Grant`], or a denial |
+//! | look up | [`store`] `lookup`, [`verify`] | the source's link and the blob's data are looked for, and the hash of its bytes, if the configuration wants that |
 //! | link | [`store`] `link` | the grant's target gets its link, whole and durable |
-//! | answer | [`http`] `location`, `respond` | the 201 that the registry would have written |
-//! | forward | [`http`] `proxy`, [`upstream`] `peer` | as it came, or without `mount` and `from` |
+//! | respond | [`proxy`] `location`, `response` | the 201 that the registry would have written |
+//! | forward | [`proxy`] `phases`, [`upstream`] `peer` | as it came, or without `mount` and `from` |
 //!
-//! Where a client does not know the source, [`discovery`] suggests one. [`notifications`] tells
-//! others of the mounts that the registry does not see.
+//! [`proxy`] `phases` is where to begin to read: it has these steps in their order.
 //!
-//! In front of other registries the way is shorter: [`http`] `mending` sends the mount to the
-//! registry, [`native`] judges the answer, [`relay`] copies a layer that Pulp holds and does not
-//! mount yet, and else a plain upload is started. [`tokens`] remembers answers of a registry's
-//! own token endpoint.
+//! If the client does not know a source, [`discovery`] suggests one. [`notifications`] sends the
+//! registry's webhooks for mounts that the registry does not see.
 //!
-//! [`mount`] joins the steps above and knows why a mount is left to the registry. [`upstream`]
-//! asks the registry and knows whether it may be written beside; [`http`] `passing` tells it
-//! what the registry's own answers show. [`oci`] has names and digests that only parsing can
-//! make, [`config`] a configuration that cannot contradict itself, [`outcome`] the words for how
-//! a mount ends, [`memory`] answers that are remembered for seconds, [`metrics`] every
-//! metric, [`ops`] health, the page to look at, logs and the end of the process,
-//! [`workers`] the threads for calls that block, and `watched` reads files again that change. [`serve`], [`check`] and [`report`] are the commands.
+//! In front of other registries the path is shorter. [`proxy`] `handlers` sends the mount to the
+//! registry, and [`native_mount`] decides by its answer. [`blob_copy`] copies a layer that Pulp
+//! holds and does not mount yet. If nothing is mounted, a plain upload is started. [`token_cache`]
+//! keeps answers of a registry's own token endpoint.
+//!
+//! # The other parts
+//!
+//! | part | what |
+//! |---|---|
+//! | [`mount`] | joins the steps above, and knows why a mount is forwarded |
+//! | [`upstream`] | asks the registry, and knows whether crossmount may write beside it |
+//! | [`oci`] | names and digests that only parsing can make |
+//! | [`config`] | a configuration that cannot contradict itself |
+//! | [`telemetry`] | metrics, outcomes, log lines and trace identifiers |
+//! | [`admin`] | the admin port: health, metrics and the page |
+//! | [`util`] | threads for blocking calls, files that are read again, caches |
+//! | [`mod@server`], [`check`], [`report`] | the commands; [`cli`] reads their arguments |
 
-pub mod access;
+pub mod admin;
+pub mod auth;
+#[cfg(feature = "micro")]
+pub mod bench_api;
+pub mod blob_copy;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod discovery;
 #[cfg(any(test, fuzzing))]
-pub mod fuzzed;
-pub mod http;
-#[cfg(feature = "micro")]
-pub mod measured;
-pub mod memory;
-pub mod metrics;
+pub mod fuzz_targets;
 pub mod mount;
-pub mod native;
+pub mod native_mount;
 pub mod notifications;
 pub mod oci;
-pub mod ops;
-pub mod outcome;
-mod query;
-pub mod relay;
+pub mod proxy;
 pub mod report;
-pub mod serve;
+pub mod server;
 pub mod store;
-pub mod tokens;
+pub mod telemetry;
+pub mod token_cache;
 pub mod upstream;
+pub mod util;
 pub mod verify;
-mod watched;
-pub mod workers;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use crossmount::cli::{Cli, Command, Settings};
 use crossmount::config::Config;
-use crossmount::serve::ReloadSource;
-use crossmount::{check, ops, report, serve};
+use crossmount::server::{self, ReloadSource};
+use crossmount::{check, report, telemetry};
 use tokio::runtime::{Builder, Runtime};
 
 /// The exit code for a configuration that cannot be used (`EX_USAGE`).
@@ -22,13 +22,13 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
         Command::Serve { settings } => with(settings.clone(), |runtime, config| {
-            let log = ops::init_log(config.log);
+            let log = telemetry::init_log(config.log);
             let reload = ReloadSource {
                 file: settings.file(),
                 load: Box::new(move || settings.clone().load()),
                 level: log.level(),
             };
-            let ended = runtime.block_on(serve::run(config, reload, log.dropped()));
+            let ended = runtime.block_on(server::run(config, reload, log.dropped()));
             // Whatever was said before stands before the last word.
             drop(log);
             ended.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| crossmount::fuzzed::run("locations", input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| crossmount::fuzz_targets::run("locations", input));

@@ -10,21 +10,21 @@ pub struct Findings {
 }
 
 impl Findings {
-    pub(super) fn good(&mut self, text: impl AsRef<str>) {
+    pub(crate) fn good(&mut self, text: impl AsRef<str>) {
         self.lines.push(line("ok", text.as_ref()));
     }
 
-    pub(super) fn note(&mut self, text: impl AsRef<str>) {
+    pub(crate) fn note(&mut self, text: impl AsRef<str>) {
         self.lines.push(line("warning", text.as_ref()));
     }
 
-    pub(super) fn fault(&mut self, text: impl AsRef<str>) {
+    pub(crate) fn fault(&mut self, text: impl AsRef<str>) {
         self.lines.push(line("fault", text.as_ref()));
         self.faults += 1;
     }
 
     /// A block of text, under a heading that is no finding.
-    pub(super) fn block(&mut self, heading: &str, text: &str) {
+    pub(crate) fn block(&mut self, heading: &str, text: &str) {
         self.lines.push(format!("{heading}:"));
         self.lines
             .extend(text.lines().map(|line| format!("  {line}")));

@@ -4,23 +4,21 @@
 //! folder and `volume` at the filesystem below that; `registry_config` compares the registry's
 //! own configuration with ours. Nothing is left behind.
 
-mod findings;
+pub(crate) mod findings;
 mod registry;
-mod registry_config;
+pub(crate) mod registry_config;
 mod store;
 mod volume;
 
 use std::path::Path;
 
 pub use findings::Findings;
-#[cfg(any(test, fuzzing))]
-pub(crate) use registry_config::fuzzed::registry_files as fuzzed_registry_files;
 
+use crate::check::registry::{check_access, check_upstream};
+use crate::check::store::{check_artifacts, check_store, tell_of_verify};
 use crate::config::{Config, Kind, effective};
-use crate::http;
 use crate::notifications;
-use registry::{check_access, check_upstream};
-use store::{check_artifacts, check_store, tell_of_verify};
+use crate::server;
 
 /// What becomes of Locations where only the registry speaks TLS.
 const PLAIN_BEFORE_TLS: &str = "clients speak plain http here and the registry speaks https: it \
@@ -93,7 +91,7 @@ fn in_effect(config: &Config, findings: &mut Findings) {
 }
 
 fn check_tls(config: &Config, findings: &mut Findings) {
-    match config.tls.as_ref().map(http::check_tls) {
+    match config.tls.as_ref().map(server::tls::check) {
         None => {}
         Some(Ok(())) => findings.good("certificate and key of the listener fit each other"),
         Some(Err(fault)) => findings.fault(fault.to_string()),

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Findings;
-use crate::access::check_files;
+use crate::auth::check_files;
+use crate::check::findings::Findings;
 use crate::config::{Access, AccessMode, Distribution, Upstream};
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{ApiProbe, ApiProbeResult, UpstreamClient, UpstreamTls, version_mismatch};
 
 /// How long the registry may take for its answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-pub(super) fn check_access(access: &Access, findings: &mut Findings) {
+pub(crate) fn check_access(access: &Access, findings: &mut Findings) {
     let what = match &access.mode {
         AccessMode::Token(_) => "the keys that tokens are signed with",
         AccessMode::Htpasswd(_) => "the password file",
@@ -27,7 +27,7 @@ pub(super) fn check_access(access: &Access, findings: &mut Findings) {
 }
 
 /// Whether the registry answers, and as the settings for distribution, if it is one, make expect.
-pub(super) async fn check_upstream(
+pub(crate) async fn check_upstream(
     upstream: &Upstream,
     distribution: Option<&Distribution>,
     findings: &mut Findings,

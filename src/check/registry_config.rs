@@ -3,16 +3,16 @@
 //! The names are distribution's (`configuration/configuration.go`). Paths may differ because a
 //! volume is mounted elsewhere in another container, so they are only warned of.
 
-mod file;
+pub(crate) mod file;
 
 use std::path::Path;
 
-use super::Findings;
+use crate::check::findings::Findings;
+use crate::check::registry_config::file::RegistryConfig;
 use crate::config::{
     Access, AccessMode, Config, Distribution, DistributionVersion, Kind, TokenRules, without_login,
 };
 use crate::notifications::ignores_mounts;
-use file::RegistryConfig;
 
 /// Where distribution keeps its store if nobody says another place
 /// (`registry/storage/driver/filesystem/driver.go`).
@@ -23,7 +23,7 @@ const DEFAULT_ROOT: &str = "/var/lib/registry";
 const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
 
 /// Names each difference.
-pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
+pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
     let Kind::Distribution(settings) = &config.kind else {
         return findings.note("--registry-config is of use only with upstream.kind: distribution");
     };
@@ -40,7 +40,7 @@ pub(super) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
     findings.good("variables REGISTRY_* of the registry's environment win over its file, and are not seen here");
 }
 
-fn differences(
+pub(crate) fn differences(
     theirs: &RegistryConfig,
     config: &Config,
     settings: &Distribution,
@@ -255,7 +255,5 @@ fn differs(theirs: &str, value: &str, own: &str) -> String {
     )
 }
 
-#[cfg(any(test, fuzzing))]
-pub(super) mod fuzzed;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,13 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Findings, volume};
+use crate::blob_copy::ArtifactStore;
+use crate::check::findings::Findings;
+use crate::check::volume;
 use crate::config::Store;
-use crate::relay::ArtifactStore;
 use crate::store::{check_owner, prove_writable};
 
-pub(super) fn check_store(root: &Path, findings: &mut Findings) {
+pub(crate) fn check_store(root: &Path, findings: &mut Findings) {
     identity(root, findings);
     volume::check(root, findings);
     if let Err(fault) = check_owner(root) {
@@ -28,7 +29,7 @@ pub(super) fn check_store(root: &Path, findings: &mut Findings) {
 }
 
 /// What is vouched for, where that is not everything.
-pub(super) fn tell_of_verify(store: &Store, findings: &mut Findings) {
+pub(crate) fn tell_of_verify(store: &Store, findings: &mut Findings) {
     if let Some(verify) = store.verify {
         findings.good(format!(
             "store.verify is sha256: a mount is answered once the blob's bytes were hashed, at most {} bytes a second",
@@ -37,7 +38,7 @@ pub(super) fn tell_of_verify(store: &Store, findings: &mut Findings) {
     }
 }
 
-pub(super) fn check_artifacts(root: &Path, findings: &mut Findings) {
+pub(crate) fn check_artifacts(root: &Path, findings: &mut Findings) {
     match ArtifactStore::open(root) {
         Ok(_) => findings.good(format!(
             "Pulp's artifacts below {} are readable",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Findings;
+use crate::check::findings::Findings;
 
 /// Where the system says what is mounted (proc(5)).
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -17,7 +17,7 @@ struct Volume {
 }
 
 /// Names the filesystem, and warns of one on which links are seen late.
-pub(super) fn check(root: &Path, findings: &mut Findings) {
+pub(crate) fn check(root: &Path, findings: &mut Findings) {
     let (Ok(root), Ok(mounts)) = (root.canonicalize(), std::fs::read_to_string(MOUNTS)) else {
         return;
     };

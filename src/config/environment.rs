@@ -2,8 +2,8 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::ConfigError;
-use super::schema::File;
+use crate::config::ConfigError;
+use crate::config::schema::File;
 
 const PREFIX: &str = "CROSSMOUNT_";
 
@@ -85,7 +85,7 @@ const SCALARS: &[(&str, ScalarKind)] = &[
 /// Parses the file's text and lays environment and flags over it.
 ///
 /// The text is parsed straight into the file's shape, because only then do errors name lines.
-pub(super) fn overlay(
+pub(crate) fn overlay(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
     flags: Overrides,
@@ -172,8 +172,8 @@ fn set(tree: &mut Value, path: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema;
     use super::*;
+    use crate::config::schema;
 
     fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
         match value {

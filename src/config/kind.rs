@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::Endpoint;
+use crate::config::Endpoint;
 use crate::oci::{Patterns, RepositoryName};
 
 /// The kind of the registry behind.

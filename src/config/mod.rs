@@ -6,10 +6,8 @@
 //! differs between registries; `effective` writes it down again, for people to read. No port is
 //! bound and no folder opened here.
 
-mod effective;
+pub(crate) mod effective;
 mod environment;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
 mod kind;
 mod schema;
 mod validate;
@@ -240,7 +238,7 @@ impl Config {
     }
 
     /// As [`Config::load`], with the file's text.
-    fn parse(
+    pub(crate) fn parse(
         text: &str,
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,

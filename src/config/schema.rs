@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The whole file. Every key is optional; `validate` knows what must be there.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct File {
+pub(crate) struct File {
     pub listen: Listen,
     pub admin: Admin,
     pub upstream: Upstream,
@@ -24,7 +24,7 @@ pub(super) struct File {
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Listen {
+pub(crate) struct Listen {
     pub address: Option<String>,
     pub header_timeout: Option<String>,
     pub http2: Option<bool>,
@@ -34,20 +34,20 @@ pub(super) struct Listen {
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     pub certificate: Option<String>,
     pub key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Admin {
+pub(crate) struct Admin {
     pub address: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     pub url: Option<String>,
     pub kind: Option<String>,
     pub version: Option<u8>,
@@ -64,7 +64,7 @@ pub(super) struct Upstream {
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Timeouts {
+pub(crate) struct Timeouts {
     pub connect: Option<String>,
     pub read: Option<String>,
     pub write: Option<String>,
@@ -73,7 +73,7 @@ pub(super) struct Timeouts {
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Store {
+pub(crate) struct Store {
     pub filesystem: Option<Filesystem>,
     pub artifacts: Option<Artifacts>,
     pub durability: Option<String>,
@@ -83,13 +83,13 @@ pub(super) struct Store {
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Filesystem {
+pub(crate) struct Filesystem {
     pub rootdirectory: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Artifacts {
+pub(crate) struct Artifacts {
     pub rootdirectory: Option<String>,
     pub max_size: Option<String>,
     pub concurrency: Option<u32>,
@@ -99,7 +99,7 @@ pub(super) struct Artifacts {
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Access {
+pub(crate) struct Access {
     pub mode: Option<String>,
     pub decision_ttl: Option<String>,
     pub token: Option<Token>,
@@ -108,7 +108,7 @@ pub(super) struct Access {
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Token {
+pub(crate) struct Token {
     pub issuer: Option<String>,
     pub service: Option<String>,
     pub rootcertbundle: Option<String>,
@@ -118,13 +118,13 @@ pub(super) struct Token {
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Htpasswd {
+pub(crate) struct Htpasswd {
     pub path: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Mount {
+pub(crate) struct Mount {
     pub source_denied: Option<String>,
     pub time_budget: Option<String>,
     pub dry_run: Option<bool>,
@@ -132,13 +132,13 @@ pub(super) struct Mount {
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Mend {
+pub(crate) struct Mend {
     pub statuses: Option<Vec<u16>>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Discovery {
+pub(crate) struct Discovery {
     pub enabled: Option<bool>,
     pub on_head: Option<bool>,
     pub new_repositories: Option<bool>,
@@ -149,28 +149,28 @@ pub(super) struct Discovery {
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct TokenEndpoint {
+pub(crate) struct TokenEndpoint {
     pub path: Option<String>,
     pub cache: TokenCache,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct TokenCache {
+pub(crate) struct TokenCache {
     pub enabled: Option<bool>,
     pub ttl: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Notifications {
+pub(crate) struct Notifications {
     pub endpoints: Vec<Endpoint>,
 }
 
 /// As in distribution's own `notifications.endpoints`.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     pub name: Option<String>,
     pub url: Option<String>,
     pub headers: BTreeMap<String, Vec<String>>,
@@ -185,21 +185,21 @@ pub(super) struct Endpoint {
 /// Events that an endpoint does not want.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Ignore {
+pub(crate) struct Ignore {
     pub mediatypes: Vec<String>,
     pub actions: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Shutdown {
+pub(crate) struct Shutdown {
     pub drain_delay: Option<String>,
     pub timeout: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     pub level: Option<String>,
     pub format: Option<String>,
 }

@@ -163,13 +163,13 @@ impl fmt::Display for UpstreamUrl {
 }
 
 /// Parses a duration such as `10s`, `250ms` or `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| format!("{text:?} is not a duration such as 10s, 250ms or 1h30m"))
 }
 
 /// Parses a number of bytes such as `512MiB`, `2GB` or `1000000`.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     match text.parse::<bytesize::ByteSize>() {
         Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
         _ => Err(format!("{text:?} is not a size such as 512MiB or 2GB")),

@@ -1,12 +1,12 @@
 //! Which holders are suggested to whom, and in which order.
 
-use super::index::SharedName;
-use crate::access::PullScope;
+use crate::auth::PullScope;
 use crate::config::Discovery;
+use crate::discovery::index::SharedName;
 use crate::oci::RepositoryName;
 
 /// As many are tried for one request, or asked for with one token.
-pub(super) const MOST: usize = 8;
+pub(crate) const MOST: usize = 8;
 
 /// Whether a repository that is declared shared may be tried for a caller who is not known to
 /// pull it otherwise.
@@ -20,7 +20,7 @@ pub enum SharedSources {
 
 /// Those that the operator and the caller's own rights leave: the target's namespace first, then
 /// what is declared shared, then the rest.
-pub(super) fn pick(
+pub(crate) fn pick(
     settings: &Discovery,
     target: &RepositoryName,
     holders: &[SharedName],

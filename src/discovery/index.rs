@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use crate::oci::{Digest, RepositoryName};
 
 /// Links that are remembered; beyond, those of the digests that are used least go.
-pub(super) const MOST_LINKS: u64 = 1_000_000;
+pub(crate) const MOST_LINKS: u64 = 1_000_000;
 /// Holders of one digest that are remembered: those that were learned of last.
 const MOST_HOLDERS: usize = 4096;
 /// Digests that two learn of at once wait for each other in this many rows.
@@ -18,7 +18,7 @@ const ROWS: usize = 64;
 const FEW_NAMES: usize = 1024;
 
 /// A name that is stored once, however many digests it holds.
-pub(super) type SharedName = Arc<RepositoryName>;
+pub(crate) type SharedName = Arc<RepositoryName>;
 
 /// Digests and their holders, bounded by the number of links.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Index {
     }
 
     /// Who holds a digest.
-    pub(super) fn holders(&self, digest: &Digest) -> Vec<SharedName> {
+    pub(crate) fn holders(&self, digest: &Digest) -> Vec<SharedName> {
         let known = self.links.get(&digest.bytes());
         known
             .map(|holders| holders.all().to_vec())

@@ -3,28 +3,27 @@
 //! `index` remembers which repositories hold a digest, and `active` which were used lately;
 //! `candidates` picks those that a caller may use and the operator allows. `deletions` knows what
 //! was deleted on purpose, and `survey` walks through the store. Nothing here is a proof of
-//! anything: rights are proved by [`crate::access`], and the disk, or the registry, is asked again
+//! anything: rights are proved by [`crate::auth`], and the disk, or the registry, is asked again
 //! before a suggestion is used.
 
-mod active;
 mod candidates;
-mod deletions;
 mod index;
-mod survey;
+mod recent;
+pub(crate) mod scanner;
+mod tombstones;
 
 use std::sync::Arc;
 
-use crate::access::PullScope;
-use crate::config;
-use crate::oci::{Digest, RepositoryName};
-
 pub use candidates::SharedSources;
-pub use deletions::PendingDelete;
 pub use index::Index;
-pub use survey::{StoreScanner, survey};
+pub use scanner::{StoreScanner, survey};
+pub use tombstones::PendingDelete;
 
-use active::RecentRepositories;
-use deletions::Tombstones;
+use crate::auth::PullScope;
+use crate::config;
+use crate::discovery::recent::RecentRepositories;
+use crate::discovery::tombstones::Tombstones;
+use crate::oci::{Digest, RepositoryName};
 
 /// Suggests repositories.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! What is decided about a mount.
 
-use super::job::VerifyFailure;
-use crate::access::Basis;
-use crate::memory::Fingerprint;
+use crate::auth::Basis;
+use crate::mount::link_job::VerifyFailure;
 use crate::oci::RepositoryName;
-use crate::outcome::{Outcome, Reason, Via};
+use crate::telemetry::outcome::{Outcome, Reason, Via};
+use crate::util::Fingerprint;
 
 /// How a mount goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Forward {
 
 impl Decision {
     /// Where a dry run found what it would have mounted, the request goes on as without it.
-    pub(super) fn in_place_of(self, forward: Forward) -> Self {
+    pub(crate) fn in_place_of(self, forward: Forward) -> Self {
         match self {
             Self::Forward(found) => Self::Forward(Forward {
                 form: forward.form,
@@ -89,7 +89,7 @@ impl Forward {
     }
 
     /// As a plain upload, for a reason.
-    pub(super) fn plain(reason: Reason) -> Self {
+    pub(crate) fn plain(reason: Reason) -> Self {
         Self {
             form: ForwardForm::Plain,
             ..Self::as_it_came(reason)
@@ -97,7 +97,7 @@ impl Forward {
     }
 
     /// Unchanged, because it is not known yet whether the store is the registry's.
-    pub(super) fn unproved() -> Self {
+    pub(crate) fn unproved() -> Self {
         Self {
             outcome: Outcome::Native,
             ..Self::as_it_came(Reason::None)
@@ -106,7 +106,7 @@ impl Forward {
 
     /// The registry may mount what was not hashed yet, as it would without us; not what is
     /// damaged, or looks so.
-    pub(super) fn doubted(doubt: VerifyFailure) -> Self {
+    pub(crate) fn doubted(doubt: VerifyFailure) -> Self {
         match doubt {
             VerifyFailure::Unverified => Self {
                 outcome: Outcome::Native,
@@ -118,7 +118,7 @@ impl Forward {
     }
 
     /// Unchanged, because nothing is to be linked.
-    pub(super) fn would_mount(size: u64, via: Via) -> Self {
+    pub(crate) fn would_mount(size: u64, via: Via) -> Self {
         Self {
             outcome: Outcome::WouldMount,
             dry_run_size: size,

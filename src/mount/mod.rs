@@ -7,29 +7,30 @@
 //! store.
 
 mod decision;
-mod discover;
-mod job;
-mod sighting;
+mod discovery;
+mod link_job;
+mod store_verification;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 pub use decision::{Decision, Forward, ForwardForm, Mounted};
-pub use sighting::{PendingVerification, StoreVerification};
+pub use store_verification::{PendingVerification, StoreVerification};
 
-use crate::access::{Access, AuthDecision, Credentials, Denial, Grant, Unauthorized};
+use crate::auth::{Access, AuthDecision, Credentials, Denial, Grant, Unauthorized};
 use crate::config::{self, SourceDenied};
 use crate::discovery::Discovery;
-use crate::metrics::Metrics;
+use crate::mount::link_job::{LinkJob, LinkOutcome};
 use crate::oci::{Digest, RepositoryName};
-use crate::ops::{RequestId, Trace};
-use crate::outcome::{Outcome, Reason, Via};
 use crate::store::{Filesystem, LinkResult};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::outcome::{Outcome, Reason, Via};
+use crate::telemetry::request_id::RequestId;
+use crate::telemetry::trace::Trace;
 use crate::upstream::RegistryState;
+use crate::util::blocking_pool::{BlockingPool, JobError};
 use crate::verify::BlobVerifier;
-use crate::workers::{BlockingPool, JobError};
-use job::{LinkJob, LinkOutcome};
 
 /// A client's wish to have a layer of one repository in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]

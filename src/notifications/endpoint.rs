@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::config;
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{USER_AGENT, innermost};
 
 /// Events that wait for one endpoint: some megabytes.
@@ -28,7 +28,7 @@ pub struct EndpointError {
 
 /// Takes events for one endpoint.
 #[derive(Debug)]
-pub(super) struct WebhookEndpoint {
+pub(crate) struct WebhookEndpoint {
     queue: Sender<Bytes>,
     state: Arc<EndpointState>,
 }

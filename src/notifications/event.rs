@@ -8,9 +8,9 @@ use uuid::Uuid;
 use crate::oci::{Digest, RepositoryName};
 
 /// What every blob is called.
-pub(super) const BLOB: &str = "application/octet-stream";
+pub(crate) const BLOB: &str = "application/octet-stream";
 /// What was done with it.
-pub(super) const ACTION: &str = "mount";
+pub(crate) const ACTION: &str = "mount";
 
 /// A layer that was mounted.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct EventRequest {
 
 /// Which process an event comes from.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct EventSource {
+pub(crate) struct EventSource {
     addr: String,
     #[serde(rename = "instanceID")]
     instance: Uuid,
@@ -59,7 +59,7 @@ pub(super) struct EventSource {
 
 /// One event, wrapped.
 #[derive(Debug, Serialize)]
-pub(super) struct Envelope<'a> {
+pub(crate) struct Envelope<'a> {
     events: [Record<'a>; 1],
 }
 

@@ -4,9 +4,7 @@
 //! task of its own, so that a mount waits for nobody. Events that wait are in memory alone.
 
 mod endpoint;
-mod event;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
+pub(crate) mod event;
 
 use std::sync::Arc;
 
@@ -16,9 +14,9 @@ pub use endpoint::{EndpointError, check};
 pub use event::{Event, EventRequest};
 
 use crate::config::{self, DistributionVersion};
-use crate::metrics::Metrics;
-use endpoint::WebhookEndpoint;
-use event::{ACTION, BLOB, Envelope, EventSource};
+use crate::notifications::endpoint::WebhookEndpoint;
+use crate::notifications::event::{ACTION, BLOB, Envelope, EventSource};
+use crate::telemetry::metrics::Metrics;
 
 /// What the body of a request with events is called (`notifications/event.go`).
 fn media_type(version: DistributionVersion) -> &'static str {

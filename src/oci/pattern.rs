@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::RepositoryName;
+use crate::oci::name::RepositoryName;
 
 /// A set of patterns: `base/*` is one part below `base`, `base/**` everything below it.
 #[derive(Debug, Clone, Default)]

@@ -4,11 +4,11 @@ use crate::oci::Digest;
 
 /// In rows by their first byte, because blobs come by like that; and so none is large.
 #[derive(Debug)]
-pub(super) struct LinkRows(Vec<Vec<[u8; 32]>>);
+pub(crate) struct LinkRows(Vec<Vec<[u8; 32]>>);
 
 /// The links of one row, in order.
 #[derive(Debug)]
-pub(super) struct Row(std::iter::Peekable<std::vec::IntoIter<[u8; 32]>>);
+pub(crate) struct Row(std::iter::Peekable<std::vec::IntoIter<[u8; 32]>>);
 
 impl Default for LinkRows {
     fn default() -> Self {

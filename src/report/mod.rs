@@ -5,20 +5,19 @@
 //! each. Then the blobs come by in the order of their digests, so that none of them need be kept.
 //! `counted` is what comes out, `words` says it to people, and `progress` shows how far it is.
 
-mod counted;
 mod links;
 mod progress;
-mod words;
+mod text;
+mod totals;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-pub use counted::{Amount, Damage, Report, SharedLayers};
-
-use links::LinkRows;
-use progress::Progress;
+pub use totals::{Amount, Damage, Report, SharedLayers};
 
 use crate::config::Durability;
+use crate::report::links::LinkRows;
+use crate::report::progress::Progress;
 use crate::store::{
     Filesystem, Lookup, OpenStore, ScanEvent, ScannedBlob, StaleTempFiles, StoreError,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Report;
+use crate::report::totals::Report;
 
 /// How often the line is drawn anew while nothing moves.
 const TICK: Duration = Duration::from_millis(200);
@@ -12,7 +12,7 @@ const TICK: Duration = Duration::from_millis(200);
 const EVERY: u64 = 256;
 
 /// A line on standard error, if that is a terminal.
-pub(super) struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     pub fn start() -> Self {

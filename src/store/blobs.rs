@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::filesystem::{OpenStore, StoreError};
-use super::layout;
 use crate::oci::Digest;
+use crate::store::layout;
+use crate::store::open::{OpenStore, StoreError};
 
 /// What lies in a blob's folder.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ impl OpenStore<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, digest};
     use super::*;
+    use crate::store::fixture::{Fixture, digest};
     use std::fs;
 
     #[test]

@@ -2,26 +2,26 @@
 
 use std::path::PathBuf;
 
-use super::filesystem::Filesystem;
-use super::layout;
-use crate::access::Grant;
+use crate::auth::Grant;
 use crate::config::Durability;
 use crate::oci::{Digest, RepositoryName};
+use crate::store::layout;
+use crate::store::open::Filesystem;
 
-pub(super) struct Fixture {
+pub(crate) struct Fixture {
     folder: tempfile::TempDir,
     pub store: Filesystem,
 }
 
-pub(super) fn digest() -> Digest {
+pub(crate) fn digest() -> Digest {
     Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()
 }
 
-pub(super) fn name(text: &str) -> RepositoryName {
+pub(crate) fn name(text: &str) -> RepositoryName {
     RepositoryName::parse(text).unwrap()
 }
 
-pub(super) fn grant(target: &str) -> Grant {
+pub(crate) fn grant(target: &str) -> Grant {
     Grant::for_test(&name(target), &name("src"))
 }
 

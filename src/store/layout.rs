@@ -3,31 +3,31 @@
 use crate::oci::{Digest, RepositoryName};
 
 /// The store's folder below the registry's `rootdirectory`.
-pub(super) const VERSION_FOLDER: &str = "docker/registry/v2";
+pub(crate) const VERSION_FOLDER: &str = "docker/registry/v2";
 
 /// The folder that holds one layer link.
-pub(super) fn link_folder(repository: &RepositoryName, digest: &Digest) -> String {
+pub(crate) fn link_folder(repository: &RepositoryName, digest: &Digest) -> String {
     format!("repositories/{repository}/_layers/sha256/{}", digest.hex())
 }
 
 /// The folders of which the registry makes at least one with a repository's first push.
-pub(super) fn repository_folders(repository: &RepositoryName) -> [String; 3] {
+pub(crate) fn repository_folders(repository: &RepositoryName) -> [String; 3] {
     ["_layers", "_manifests", "_uploads"]
         .map(|folder| format!("repositories/{repository}/{folder}"))
 }
 
 /// The layer link: its 71 bytes say that the repository holds the digest.
-pub(super) fn layer_link(repository: &RepositoryName, digest: &Digest) -> String {
+pub(crate) fn layer_link(repository: &RepositoryName, digest: &Digest) -> String {
     format!("{}/link", link_folder(repository, digest))
 }
 
 /// The folder of all blobs whose digest begins with this byte.
-pub(super) fn blobs_beginning_with(first: u8) -> String {
+pub(crate) fn blobs_beginning_with(first: u8) -> String {
     format!("blobs/sha256/{first:02x}")
 }
 
 /// The blob's bytes.
-pub(super) fn blob_data(digest: &Digest) -> String {
+pub(crate) fn blob_data(digest: &Digest) -> String {
     let hex = digest.hex();
     format!("blobs/sha256/{}/{hex}/data", &hex[..2])
 }

@@ -8,21 +8,21 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use uuid::Uuid;
 
-use super::filesystem::{OpenStore, StoreError, StoredLink};
-use super::layout;
-use super::unsynced::SETTLED;
-use crate::access::Grant;
+use crate::auth::Grant;
 use crate::config::Durability;
 use crate::oci::Digest;
+use crate::store::layout;
+use crate::store::open::{OpenStore, StoreError, StoredLink};
+use crate::store::unsynced_dirs::SETTLED;
 
 /// The file that says that a repository holds a layer.
-pub(super) const NAME: &str = "link";
+pub(crate) const NAME: &str = "link";
 /// Around the identifier in the name of a temporary file of ours.
 const OURS: &str = "link.crossmount.";
 const TEMPORARY: &str = ".tmp";
 
 /// Whether a file is one that this program writes before it becomes a link.
-pub(super) fn is_temporary(name: &str) -> bool {
+pub(crate) fn is_temporary(name: &str) -> bool {
     let identifier = name.strip_prefix(OURS);
     let identifier = identifier.and_then(|rest| rest.strip_suffix(TEMPORARY));
     identifier.is_some_and(|text| Uuid::try_parse(text).is_ok())
@@ -183,8 +183,8 @@ impl OpenStore<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, digest, grant};
     use super::*;
+    use crate::store::fixture::{Fixture, digest, grant};
     use std::os::unix::fs::MetadataExt;
 
     const TARGET: &str = "org/target";

@@ -3,24 +3,24 @@
 //! `layout` knows the paths, `filesystem` opens the store, `locate` reads it, `link`
 //! writes it, `folders` makes and syncs the folders of a link, `walk` comes by every link and
 //! `blobs` by every blob, and `ownership` says whether this user may write here. Everything blocks: it is called on
-//! [`Workers`](crate::workers::Workers). Nothing here decides who may do what, and nothing
-//! knows HTTP: [`OpenStore::link`] takes a [`Grant`](crate::access::Grant) as the proof of that.
+//! [`BlockingPool`](crate::util::blocking_pool::BlockingPool). Nothing here decides who may do what, and nothing
+//! knows HTTP: [`OpenStore::link`] takes a [`Grant`](crate::auth::Grant) as the proof of that.
 
 mod blobs;
-mod filesystem;
+mod dirs;
 #[cfg(test)]
 mod fixture;
-mod folders;
 mod layout;
 mod link;
-mod locate;
-mod ownership;
-mod unsynced;
-mod walk;
+mod lookup;
+mod open;
+mod permissions;
+mod scan;
+mod unsynced_dirs;
 
 pub use blobs::ScannedBlob;
-pub use filesystem::{Filesystem, OpenStore, StoreError};
 pub use link::LinkResult;
-pub use locate::{BlobData, Lookup};
-pub use ownership::{StorePermissionError, check_owner, prove_writable};
-pub use walk::{ScanEvent, StaleTempFiles, Visitor};
+pub use lookup::{BlobData, Lookup};
+pub use open::{Filesystem, OpenStore, StoreError};
+pub use permissions::{StorePermissionError, check_owner, prove_writable};
+pub use scan::{ScanEvent, StaleTempFiles, Visitor};

@@ -9,16 +9,16 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 
-use super::asker::{CallerIdentity, DelegatedClient};
-use super::exchange::{
+use crate::oci::{Digest, RepositoryName};
+use crate::upstream::delegated::{CallerIdentity, DelegatedClient};
+use crate::upstream::redirect::{RedirectTarget, is_redirect, place};
+use crate::upstream::subrequest::{
     Connected, RESENT_AT_MOST, SubrequestClient, is_broken, of_upstream, receive_head,
     without_hop_by_hop,
 };
-use super::redirect::{RedirectTarget, is_redirect, place};
-use crate::oci::{Digest, RepositoryName};
 
 /// What is asked for, of however long a blob.
-pub(super) const FIRST_BYTE: &str = "bytes=0-0";
+pub(crate) const FIRST_BYTE: &str = "bytes=0-0";
 
 /// What an attempt to read a blob's first byte has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,35 +10,37 @@
 //! `redirect` once to a `storage` service. `version` sees of which version the registry is. All
 //! other requests of clients are not here: they stream through `http`.
 
-mod addresses;
-mod ask;
-mod asker;
-mod connectors;
-mod exchange;
+mod client;
+mod delegated;
+mod dns;
 mod first_byte;
 mod peer;
 mod probe;
-mod pulse;
+mod reachability;
 mod redirect;
-mod session;
-mod standing;
+mod state;
 mod storage;
+mod subrequest;
 mod tls;
+mod upload_session;
 mod version;
+mod worker_connectors;
 
-pub use addresses::HostAddresses;
-pub(crate) use ask::innermost;
-pub use ask::{ApiProbe, ApiProbeResult, USER_AGENT, UpstreamClient};
-pub use asker::{CallerIdentity, DelegatedClient};
-pub use connectors::serving_threads;
-pub use exchange::{PendingResponse, SubrequestClient, end_with_the_connection};
-use first_byte::FIRST_BYTE;
+pub(crate) use client::innermost;
+pub use client::{ApiProbe, ApiProbeResult, USER_AGENT, UpstreamClient};
+pub use delegated::{CallerIdentity, DelegatedClient};
+pub use dns::HostAddresses;
 pub use first_byte::FirstByte;
 pub use peer::{Peers, is_repeatable};
 pub use probe::ProbeResult;
-pub use pulse::ReachabilityCheck;
-pub use session::UploadSession;
-pub use standing::{Observation, PROBE_COUNTS_FOR, RegistryState};
+pub use reachability::ReachabilityCheck;
+pub use state::{Observation, PROBE_COUNTS_FOR, RegistryState};
 pub use storage::StorageClient;
-pub use tls::{ClientCertificateError, UpstreamTls, UpstreamTlsError};
+pub use subrequest::{PendingResponse, SubrequestClient, end_with_the_connection};
+pub use tls::client_certificate::ClientCertificateError;
+pub use tls::{UpstreamTls, UpstreamTlsError};
+pub use upload_session::UploadSession;
 pub use version::version_mismatch;
+pub use worker_connectors::serving_threads;
+
+use crate::upstream::first_byte::FIRST_BYTE;

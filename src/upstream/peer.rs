@@ -10,8 +10,9 @@ use pingora::protocols::Digest;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::{HostAddresses, UpstreamTls};
 use crate::config::{Timeouts, Upstream, UpstreamUrl};
+use crate::upstream::dns::HostAddresses;
+use crate::upstream::tls::UpstreamTls;
 
 /// The group of connections that may be shared is 0; each connection for a request that must not be
 /// sent twice has a group of its own from here on.

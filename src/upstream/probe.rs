@@ -8,9 +8,9 @@ use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
-use super::ask::{UpstreamClient, UpstreamError, UpstreamResponse};
 use crate::oci::{RepositoryName, has_error_code};
-use crate::ops::Trace;
+use crate::telemetry::trace::Trace;
+use crate::upstream::client::{UpstreamClient, UpstreamError, UpstreamResponse};
 
 /// What the registry says about a mount's rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

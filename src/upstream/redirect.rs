@@ -4,7 +4,7 @@ use http::{HeaderName, StatusCode, header};
 use pingora::http::ResponseHeader;
 use reqwest::Url;
 
-use super::CallerIdentity;
+use crate::upstream::delegated::CallerIdentity;
 
 /// Stands for the registry's own host while a relative reference is resolved.
 const OWN_HOST: &str = "http://registry.invalid";
@@ -13,14 +13,14 @@ const ADDRESSES: &[&str] = &["x-forwarded-for", "x-real-ip", "x-request-id"];
 
 /// Where a redirect leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum RedirectTarget {
+pub(crate) enum RedirectTarget {
     /// To this path and query of the registry itself.
     Registry(String),
     /// Elsewhere.
     Storage(Url),
 }
 
-pub(super) fn is_redirect(status: StatusCode) -> bool {
+pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::MOVED_PERMANENTLY
@@ -36,7 +36,7 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 /// A registry may build its URLs from the host that the client named. crossmount connects to no
 /// such host, or clients could choose whom it asks: the registry itself is asked instead, because
 /// the host stands for it.
-pub(super) fn place(
+pub(crate) fn place(
     head: &ResponseHeader,
     asked: &[u8],
     name: &CallerIdentity,

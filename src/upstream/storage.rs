@@ -11,9 +11,10 @@ use http::{HeaderValue, StatusCode, header};
 use reqwest::{Client, Url};
 use tokio::sync::OnceCell;
 
-use super::ask::read_roots;
-use super::{FIRST_BYTE, USER_AGENT};
 use crate::config::Upstream;
+use crate::upstream::FIRST_BYTE;
+use crate::upstream::client::USER_AGENT;
+use crate::upstream::client::read_roots;
 
 /// Reads single bytes of blobs.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl StorageClient {
     }
 
     /// Whether a byte comes from this URL. The connection is dropped after the first one.
-    pub(super) async fn gives_byte(&self, url: Url) -> bool {
+    pub(crate) async fn gives_byte(&self, url: Url) -> bool {
         let Some(client) = self.client().await else {
             return false;
         };
@@ -48,7 +49,7 @@ impl StorageClient {
             Ok(answer) => answer,
             // Only the kind: the URL may be signed.
             Err(error) => {
-                let reason = super::innermost(&error);
+                let reason = crate::upstream::client::innermost(&error);
                 tracing::warn!(reason, "the storage service gave no answer");
                 return false;
             }
@@ -108,7 +109,7 @@ fn build(roots: Option<PathBuf>, connect_timeout: Duration) -> Option<Client> {
     let client = client.or_else(|_| builder().tls_certs_only(roots).build());
     client
         .inspect_err(|error| {
-            let reason = super::innermost(error);
+            let reason = crate::upstream::client::innermost(error);
             tracing::warn!(reason, "no client for the storage service");
         })
         .ok()

@@ -1,26 +1,26 @@
 //! Only blobs whose bytes were hashed are vouched for: `store.verify: sha256`.
 //!
-//! A mount asks for the [`Verdict`] on a blob as it lies there. Where there is none yet, the blob
+//! A mount asks for the [`BlobVerdict`] on a blob as it lies there. Where there is none yet, the blob
 //! waits in the `queue` for a thread of its own, which hashes it (`examine`) no faster than the
 //! configured `pace`, and the mount is the registry's. What was found is `known` for as long as
 //! the process lives and the blob's data is the same file of the same size and time. Only mounts
 //! that access was decided for come here, so that nobody else can make the disk work.
 
-mod examine;
-mod known;
-mod pace;
+mod hasher;
 mod queue;
+mod rate_limit;
+mod results;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::metrics::Metrics;
 use crate::oci::Digest;
 use crate::store::{BlobData, Filesystem, StoreError};
-use examine::{HashResult, Hasher};
-use known::VerifyCache;
-use pace::RateLimiter;
-use queue::{Pushed, VerifyQueue};
+use crate::telemetry::metrics::Metrics;
+use crate::verify::hasher::{HashResult, Hasher};
+use crate::verify::queue::{Pushed, VerifyQueue};
+use crate::verify::rate_limit::RateLimiter;
+use crate::verify::results::VerifyCache;
 
 /// Blobs that wait to be hashed; beyond, the next mount has to ask again.
 const MOST_WAITING: usize = 10_000;

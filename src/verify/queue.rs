@@ -8,7 +8,7 @@ use crate::oci::Digest;
 
 /// A bounded queue that one thread takes from.
 #[derive(Debug)]
-pub(super) struct VerifyQueue {
+pub(crate) struct VerifyQueue {
     most: usize,
     state: Mutex<QueueState>,
     changed: Condvar,
@@ -24,7 +24,7 @@ struct QueueState {
 
 /// What became of a blob that is to wait.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub(crate) enum Pushed {
     /// It waits, one of so many.
     Waits(usize),
     /// It waited already, or is being looked at.

@@ -3,7 +3,7 @@
 use serde_yaml::Value;
 
 /// What stands in the file, or in a part of it.
-pub(super) struct RegistryConfig(Value);
+pub(crate) struct RegistryConfig(Value);
 
 impl RegistryConfig {
     /// As distribution reads it; the reason where it would not.

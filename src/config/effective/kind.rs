@@ -1,16 +1,16 @@
 //! What differs between registries.
 
-use super::{MASK, host_of, path, span, texts, without_login, word};
-use crate::config::schema::{self, File};
-use crate::config::{
-    Access, AccessMode, Artifacts, Discovery, Durability, Endpoint, Kind, SourceDenied, Sources,
-    TokenRules,
+use crate::config::Endpoint;
+use crate::config::effective::{MASK, host_of, path, span, texts, without_login, word};
+use crate::config::kind::{
+    Access, AccessMode, Artifacts, Discovery, Durability, Kind, SourceDenied, Sources, TokenRules,
 };
+use crate::config::schema::{self, File};
 
 const MIB: u64 = 1024 * 1024;
 
 /// The sections that belong to one kind of registry.
-pub(super) fn sections(file: &mut File, kind: &Kind) {
+pub(crate) fn sections(file: &mut File, kind: &Kind) {
     match kind {
         Kind::Distribution(settings) => {
             file.upstream.kind = word("distribution");

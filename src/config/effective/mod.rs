@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
-use super::schema::{self, File};
-use super::{Config, Http2, LogFormat, Upstream};
+use crate::config::schema::{self, File};
+use crate::config::{Config, Http2, LogFormat, Upstream};
 
 /// Stands where a value is not shown.
 const MASK: &str = "(masked)";

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Overrides;
+use crate::config::environment::Overrides;
 
 fn load(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();

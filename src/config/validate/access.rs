@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::single::{choice, invalid, span};
-use crate::config::{Access, AccessMode, ConfigError, DistributionVersion, TokenRules, schema};
+use crate::config::kind::{Access, AccessMode, DistributionVersion, TokenRules};
+use crate::config::validate::single::{choice, invalid, span};
+use crate::config::{ConfigError, schema};
 
 /// Decisions are kept for seconds: a right that is taken away lives on for as long.
 const LONGEST_DECISION: Duration = Duration::from_secs(60);
@@ -22,7 +23,7 @@ enum Word {
     None,
 }
 
-pub(super) fn validate(
+pub(crate) fn validate(
     file: schema::Access,
     version: DistributionVersion,
     warnings: &mut Vec<String>,

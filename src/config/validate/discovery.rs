@@ -1,11 +1,12 @@
 //! From where else layers are mounted.
 
-use super::single::{choice, invalid};
-use crate::config::{AccessMode, ConfigError, Discovery, Sources, schema};
+use crate::config::kind::{AccessMode, Discovery, Sources};
+use crate::config::validate::single::{choice, invalid};
+use crate::config::{ConfigError, schema};
 use crate::oci::Patterns;
 
 /// `mode` is who decides about access; `None` where the registry itself does.
-pub(super) fn validate(
+pub(crate) fn validate(
     file: &schema::Discovery,
     mode: Option<&AccessMode>,
 ) -> Result<Option<Discovery>, ConfigError> {

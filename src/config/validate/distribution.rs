@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::single::{choice, invalid, positive};
-use super::{access, discovery, notifications, upstream};
+use crate::config::ConfigError;
+use crate::config::kind::{Distribution, Durability, Mount, SourceDenied, Store, Verify};
 use crate::config::schema::{self, File};
+use crate::config::validate::single::{choice, invalid, positive};
+use crate::config::validate::{access, discovery, notifications, upstream};
 use crate::config::values::size;
-use crate::config::{ConfigError, Distribution, Durability, Mount, SourceDenied, Store, Verify};
 
 /// Bytes a second that are hashed where nothing is said: an old disk has some left then.
 const VERIFY_RATE: u64 = 64 * 1024 * 1024;
 
-pub(super) fn validate(
+pub(crate) fn validate(
     file: &File,
     warnings: &mut Vec<String>,
 ) -> Result<Distribution, ConfigError> {
@@ -91,7 +92,7 @@ fn mount(file: &schema::Mount) -> Result<Mount, ConfigError> {
 }
 
 /// What a caller gets who may not pull the source.
-pub(super) fn source_denied(file: &schema::Mount) -> Result<SourceDenied, ConfigError> {
+pub(crate) fn source_denied(file: &schema::Mount) -> Result<SourceDenied, ConfigError> {
     choice(
         "mount.source_denied",
         file.source_denied.as_deref(),
@@ -104,7 +105,7 @@ pub(super) fn source_denied(file: &schema::Mount) -> Result<SourceDenied, Config
 }
 
 /// How long a mount may take before it is left to the registry.
-pub(super) fn time_budget(file: &schema::Mount) -> Result<Duration, ConfigError> {
+pub(crate) fn time_budget(file: &schema::Mount) -> Result<Duration, ConfigError> {
     let text = file.time_budget.as_deref();
     positive("mount.time_budget", text, Duration::from_secs(2))
 }

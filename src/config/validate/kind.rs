@@ -1,9 +1,10 @@
 //! What the registry behind is, and that nothing is set which belongs to another kind.
 
-use super::single::{choice, invalid};
-use super::{distribution, others};
+use crate::config::ConfigError;
+use crate::config::kind::Kind;
 use crate::config::schema::File;
-use crate::config::{ConfigError, Kind};
+use crate::config::validate::single::{choice, invalid};
+use crate::config::validate::{distribution, others};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -12,7 +13,7 @@ enum Word {
     Generic,
 }
 
-pub(super) fn validate(file: &File, warnings: &mut Vec<String>) -> Result<Kind, ConfigError> {
+pub(crate) fn validate(file: &File, warnings: &mut Vec<String>) -> Result<Kind, ConfigError> {
     let words = [
         ("distribution", Word::Distribution),
         ("pulp", Word::Pulp),

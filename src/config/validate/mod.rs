@@ -17,13 +17,12 @@ mod upstream;
 
 use std::time::Duration;
 
-use single::{choice, invalid, positive, span};
+use crate::config::schema::{self, File};
+use crate::config::validate::single::{choice, invalid, positive, span};
+use crate::config::values::ListenAddress;
+use crate::config::{Config, ConfigError, Http2, Log, LogFormat, Shutdown, TlsFiles};
 
-use super::schema::{self, File};
-use super::values::ListenAddress;
-use super::{Config, ConfigError, Http2, Log, LogFormat, Shutdown, TlsFiles};
-
-pub(super) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
+pub(crate) fn validate(file: File, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
     let upstream = upstream::validate(file.upstream.clone())?;
     let kind = kind::validate(&file, &mut warnings)?;
     let listen = file.listen.address.as_deref();

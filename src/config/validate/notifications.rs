@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::single::{invalid, span};
 use crate::config::schema;
+use crate::config::validate::single::{invalid, span};
 use crate::config::{ConfigError, Endpoint};
 
 const SETTING: &str = "notifications.endpoints";
@@ -14,7 +14,7 @@ const SETTING: &str = "notifications.endpoints";
 const SECOND: Duration = Duration::from_secs(1);
 const THRESHOLD: u32 = 10;
 
-pub(super) fn validate(file: &schema::Notifications) -> Result<Vec<Endpoint>, ConfigError> {
+pub(crate) fn validate(file: &schema::Notifications) -> Result<Vec<Endpoint>, ConfigError> {
     let mut names = HashSet::new();
     let mut endpoints = Vec::new();
     for (number, settings) in file.endpoints.iter().enumerate() {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::discovery;
-use super::distribution::{source_denied, time_budget};
-use super::single::{invalid, positive};
+use crate::config::ConfigError;
+use crate::config::kind::{Artifacts, Generic, Pulp};
 use crate::config::schema::{self, File};
+use crate::config::validate::discovery;
+use crate::config::validate::distribution::{source_denied, time_budget};
+use crate::config::validate::single::{invalid, positive};
 use crate::config::values::size;
-use crate::config::{Artifacts, ConfigError, Generic, Pulp};
 use crate::oci::RepositoryName;
 
 /// Answers to a mount that break pushes of containerd, oras and jib, and mean no more than no.
@@ -20,7 +21,7 @@ const LARGEST: u64 = 512 * 1024 * 1024;
 /// How many blobs are relayed at once.
 const AT_ONCE: u32 = 2;
 
-pub(super) fn pulp(file: &File) -> Result<Pulp, ConfigError> {
+pub(crate) fn pulp(file: &File) -> Result<Pulp, ConfigError> {
     let artifacts = file.store.artifacts.as_ref();
     Ok(Pulp {
         artifacts: artifacts.map(self::artifacts).transpose()?,
@@ -29,7 +30,7 @@ pub(super) fn pulp(file: &File) -> Result<Pulp, ConfigError> {
     })
 }
 
-pub(super) fn generic(file: &File) -> Result<Generic, ConfigError> {
+pub(crate) fn generic(file: &File) -> Result<Generic, ConfigError> {
     let statuses = file.mend.statuses.as_deref().unwrap_or(STATUSES);
     Ok(Generic {
         statuses: statuses

@@ -9,7 +9,7 @@ use crate::config::values::duration;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One of a few words, or the default.
-pub(super) fn choice<T: Copy>(
+pub(crate) fn choice<T: Copy>(
     setting: &'static str,
     text: Option<&str>,
     words: &[(&str, T)],
@@ -28,7 +28,7 @@ pub(super) fn choice<T: Copy>(
     })
 }
 
-pub(super) fn span(
+pub(crate) fn span(
     setting: &'static str,
     text: Option<&str>,
     default: Duration,
@@ -42,7 +42,7 @@ pub(super) fn span(
     }
 }
 
-pub(super) fn positive(
+pub(crate) fn positive(
     setting: &'static str,
     text: Option<&str>,
     default: Duration,
@@ -53,7 +53,7 @@ pub(super) fn positive(
     }
 }
 
-pub(super) fn invalid(setting: &'static str, reason: impl Into<String>) -> ConfigError {
+pub(crate) fn invalid(setting: &'static str, reason: impl Into<String>) -> ConfigError {
     ConfigError::Invalid {
         setting,
         reason: reason.into(),

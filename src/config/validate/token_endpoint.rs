@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::single::{invalid, positive};
-use crate::config::{ConfigError, Kind, TokenEndpoint, schema};
+use crate::config::kind::Kind;
+use crate::config::validate::single::{invalid, positive};
+use crate::config::{ConfigError, TokenEndpoint, schema};
 
 /// Pulp's own.
 const PULPS: &str = "/token/";
 /// A token is handed out again for seconds: a right that is taken away lives on for as long.
 const LONGEST: Duration = Duration::from_secs(60);
 
-pub(super) fn validate(
+pub(crate) fn validate(
     file: schema::TokenEndpoint,
     discovery: &schema::Discovery,
     kind: &Kind,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::single::{invalid, positive};
+use crate::config::kind::DistributionVersion;
+use crate::config::validate::single::{invalid, positive};
 use crate::config::values::UpstreamUrl;
-use crate::config::{ConfigError, DistributionVersion, Timeouts, TlsFiles, Upstream, schema};
+use crate::config::{ConfigError, Timeouts, TlsFiles, Upstream, schema};
 
 /// Headers that crossmount or the HTTP layer sets itself in an answer.
 const RESERVED_HEADERS: &[&str] = &[
@@ -24,7 +25,7 @@ const RESERVED_HEADERS: &[&str] = &[
 /// The length of `::ffff:0:0/96`, which holds all IPv4 addresses.
 const MAPPED_PREFIX: u8 = 96;
 
-pub(super) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> {
+pub(crate) fn validate(file: schema::Upstream) -> Result<Upstream, ConfigError> {
     let text = file.url.ok_or_else(|| {
         invalid(
             "upstream.url",
@@ -97,7 +98,7 @@ fn client_certificate(
 }
 
 /// Whose rules count where distribution's differ.
-pub(super) fn version(number: Option<u8>) -> Result<DistributionVersion, ConfigError> {
+pub(crate) fn version(number: Option<u8>) -> Result<DistributionVersion, ConfigError> {
     match number {
         None | Some(2) => Ok(DistributionVersion::Two),
         Some(3) => Ok(DistributionVersion::Three),

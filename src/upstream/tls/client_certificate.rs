@@ -26,7 +26,7 @@ pub struct ClientCertificateError {
 }
 
 /// A certificate chain and its key, found to belong together.
-pub(in crate::upstream) struct ClientCertificate {
+pub(crate) struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     for_pingora: Arc<CertKey>,

@@ -4,8 +4,8 @@
 //! `client_certificate` has the second, read again when its files change. Each way to the registry
 //! takes both from here: Pingora's connections and the client for questions.
 
-mod client_certificate;
-mod itself;
+pub(crate) mod client_certificate;
+mod pinned;
 mod trust;
 
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::Instant;
 
+pub(crate) use client_certificate::ClientCertificate;
 pub use client_certificate::{ClientCertificateError, check as check_client_certificate};
+pub(crate) use trust::Trust;
 
-use super::ask::client;
 use crate::config::{TlsFiles, Upstream};
-use crate::metrics::Metrics;
-use crate::watched::ReloadingFile;
-pub(super) use client_certificate::ClientCertificate;
-pub(super) use trust::Trust;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::client::client;
+use crate::util::file_watch::ReloadingFile;
 
 /// Between two looks at the files of the client certificate.
 const EVERY: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl UpstreamTls {
     }
 
     /// The client for questions, with the client certificate that is in its files now.
-    pub(super) fn client(&self) -> reqwest::Client {
+    pub(crate) fn client(&self) -> reqwest::Client {
         match &self.shown {
             ClientIdentity::Nothing(client) => client.clone(),
             ClientIdentity::Certificate(watched) => watched.known().value.client.clone(),
@@ -96,7 +96,7 @@ impl UpstreamTls {
     }
 
     /// Gives a new connection of Pingora's what it shows, and whom it trusts.
-    pub(super) fn apply(&self, peer: &mut HttpPeer) {
+    pub(crate) fn apply(&self, peer: &mut HttpPeer) {
         if let ClientIdentity::Certificate(watched) = &self.shown {
             let current = watched.known().value;
             peer.client_cert_key = Some(current.certificate.for_pingora());
@@ -112,7 +112,7 @@ impl UpstreamTls {
     /// # Errors
     /// The registry shows another certificate than the trusted one, or that has expired. The next
     /// connection is verified by the trusted authorities, and may be tried at once.
-    pub(super) fn verify(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
+    pub(crate) fn verify(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
         if peer.options.verify_cert {
             return Ok(());
         }
@@ -127,7 +127,7 @@ impl UpstreamTls {
 
     /// A connection did not come about: if no authority signed the registry's certificate, it may
     /// be the trusted one itself.
-    pub(super) fn failed(&self, peer: &HttpPeer, error: &Error) {
+    pub(crate) fn failed(&self, peer: &HttpPeer, error: &Error) {
         let is_refused = matches!(
             error.etype(),
             ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert

@@ -8,14 +8,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::UpstreamTlsError;
-use super::client_certificate::ClientCertificate;
-use super::itself::{PinnedCertificate, PinnedVerifier};
 use crate::config::{Upstream, UpstreamUrl};
+use crate::upstream::tls::UpstreamTlsError;
+use crate::upstream::tls::client_certificate::ClientCertificate;
+use crate::upstream::tls::pinned::{PinnedCertificate, PinnedVerifier};
 
 /// What `upstream.ca_certificate` says; without it the system's roots are trusted.
 #[derive(Debug, Clone, Default)]
-pub(in crate::upstream) struct Trust {
+pub(crate) struct Trust {
     roots: Option<Arc<RootCertStore>>,
     itself: Option<Arc<PinnedCertificate>>,
 }

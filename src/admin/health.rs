@@ -1,0 +1,67 @@
+//! Is it alive, and is it ready?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::server::drain::Drain;
+use crate::store::check_owner;
+use crate::upstream::{ApiProbeResult, UpstreamClient};
+use crate::util::blocking_pool::BlockingPool;
+
+/// How long a readiness check may take: less than a kubelet waits by default.
+const LIMIT: Duration = Duration::from_millis(900);
+
+/// Knows what readiness needs.
+#[derive(Debug)]
+pub struct Health {
+    ask: Arc<UpstreamClient>,
+    /// A thread of its own: mounts that wait for the disk do not make a sidecar unready.
+    worker: BlockingPool,
+    /// The store's, where links are written.
+    root: Option<PathBuf>,
+    drain: Arc<Drain>,
+}
+
+impl Health {
+    /// Ready where the registry answers, the store at `root`, if there is one, is usable, and no
+    /// drain has begun.
+    #[must_use]
+    pub fn new(ask: Arc<UpstreamClient>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
+        Self {
+            ask,
+            worker: BlockingPool::new(1, 1024),
+            root,
+            drain,
+        }
+    }
+
+    /// `Ok` where requests should be sent here, else the reason in words.
+    ///
+    /// # Errors
+    /// The reason.
+    pub async fn ready(&self) -> Result<(), String> {
+        if self.drain.has_begun() {
+            return Err("draining: the process is about to end".to_owned());
+        }
+        let deadline = Instant::now() + LIMIT;
+        match self.ask.base(deadline).await.answer {
+            ApiProbeResult::Open | ApiProbeResult::Challenge => {}
+            ApiProbeResult::Strange(status) => {
+                return Err(format!("the registry answers {status} at its base"));
+            }
+            ApiProbeResult::Unreachable(reason) => {
+                return Err(format!("the registry cannot be reached: {reason}"));
+            }
+        }
+        let Some(root) = self.root.clone() else {
+            return Ok(());
+        };
+        match self.worker.run(deadline, move || check_owner(&root)).await {
+            Ok(checked) => checked.map_err(|fault| fault.to_string()),
+            Err(_) => Err("the store does not answer".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// Beyond it a histogram knows no time: the bound of its last bucket.
+const LONGEST: f64 = 600.0;
+
+/// Bytes in a unit of a thousand, as registries and clients show them.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "shown with three digits at most"
+)]
+pub(crate) fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        // What would be rounded to a thousand is one of the next unit.
+        if value < 999.5 {
+            return with_unit(value, if bytes == 1 { "byte" } else { unit });
+        }
+        value /= 1000.0;
+    }
+    with_unit(value, "TB")
+}
+
+fn with_unit(value: f64, unit: &str) -> String {
+    let is_exact = unit.starts_with("byte");
+    if is_exact || value >= 99.95 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
+/// A whole number, its thousands apart.
+pub(crate) fn whole(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An estimated time in seconds.
+pub(crate) fn seconds(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "–".to_owned(),
+        Some(long) if long >= LONGEST => "more than 10 min".to_owned(),
+        Some(short) if short < 0.001 => format!("{:.2} ms", short * 1000.0),
+        Some(short) if short < 0.01 => format!("{:.1} ms", short * 1000.0),
+        Some(short) if short < 1.0 => format!("{:.0} ms", short * 1000.0),
+        Some(seconds) => format!("{seconds:.1} s"),
+    }
+}
+
+/// A time in its two largest units.
+pub(crate) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    if days > 0 {
+        format!("{days} d {} h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours} h {} min", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes} min {} s", seconds % 60)
+    } else {
+        format!("{seconds} s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_a_unit_of_a_thousand() {
+        for (number, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1.0 kB"),
+            (99_940, "99.9 kB"),
+            (123_456, "123 kB"),
+            (999_600, "1.0 MB"),
+            (1_234_000_000, "1.2 GB"),
+            (5_000_000_000_000, "5.0 TB"),
+            (u64::MAX, "18446744 TB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(whole(number), text);
+        }
+    }
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(seconds(None), "–");
+        assert_eq!(seconds(Some(0.000_25)), "0.25 ms");
+        assert_eq!(seconds(Some(0.0032)), "3.2 ms");
+        assert_eq!(seconds(Some(0.25)), "250 ms");
+        assert_eq!(seconds(Some(2.0)), "2.0 s");
+        assert_eq!(seconds(Some(600.0)), "more than 10 min");
+        assert_eq!(span(Duration::from_secs(59)), "59 s");
+        assert_eq!(span(Duration::from_secs(61)), "1 min 1 s");
+        assert_eq!(span(Duration::from_secs(7260)), "2 h 1 min");
+        assert_eq!(span(Duration::from_secs(90_000)), "1 d 1 h");
+    }
+}

@@ -1,0 +1,163 @@
+//! The page to look at: what crossmount does for its owner, on the admin port.
+//!
+//! `status` is what it shows, as one value: the server renders it into `template`'s page once, and
+//! the page's own script asks for it again every two seconds. `today` remembers the turn of the
+//! day, `words` has the sentences, `show` the numbers as people read them. Nothing here is on a
+//! request's way, and nothing is loaded from elsewhere.
+
+pub(crate) mod descriptions;
+pub(crate) mod format;
+mod template;
+mod today;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::admin::health::Health;
+use crate::admin::page::today::Today;
+use crate::admin::status::{Moment, MountCounts, SavedBytes, Status};
+use crate::config::{Config, Kind, effective};
+use crate::telemetry::metrics::Metrics;
+
+const TEMPLATE: &str = include_str!("page.html");
+/// Its style.
+pub(crate) const STYLE: &str = include_str!("page.css");
+/// Its script.
+pub(crate) const SCRIPT: &str = include_str!("page.js");
+/// Its icon: without one, browsers ask for one that is not there.
+pub(crate) const ICON: &str = include_str!("icon.svg");
+/// How long an answer about health serves all who look: any number of them costs the registry
+/// one question in this time.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Renders the page, and knows what it needs beside the metrics.
+#[derive(Debug)]
+pub struct Page {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// The configuration in effect, masked.
+    config: String,
+    is_dry_run: bool,
+    started: (SystemTime, Instant),
+    today: Today,
+    known: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl Page {
+    /// For a process that starts now.
+    #[must_use]
+    pub fn new(config: &Config, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+        let now = SystemTime::now();
+        Self {
+            metrics,
+            health,
+            config: effective(config),
+            is_dry_run: match &config.kind {
+                Kind::Distribution(settings) => settings.mount.dry_run,
+                Kind::Pulp(_) | Kind::Generic(_) => false,
+            },
+            started: (now, Instant::now()),
+            today: Today::new(now),
+            known: Mutex::new(None),
+        }
+    }
+
+    /// Notices each turn of the day, for as long as it is polled.
+    pub async fn keep_day(&self) {
+        self.today.keep(&self.metrics).await;
+    }
+
+    /// The page as it is before its script runs.
+    pub(crate) async fn html(&self) -> String {
+        render(&self.status().await, &self.config)
+    }
+
+    /// What its script asks for.
+    pub(crate) async fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.status().await)
+    }
+
+    async fn status(&self) -> Status {
+        let health = self.ready().await;
+        let (started, since) = self.started;
+        let now = SystemTime::now();
+        let total = self.metrics.saved();
+        let today = self.today.of(total, now);
+        let (today, since_start) = if self.is_dry_run {
+            (today.dry_run, total.dry_run)
+        } else {
+            (today.mounted, total.mounted)
+        };
+        let moment = Moment {
+            now,
+            started,
+            uptime: since.elapsed(),
+            health,
+            is_dry_run: self.is_dry_run,
+            saved_bytes: SavedBytes { today, since_start },
+        };
+        Status::new(moment, &self.metrics)
+    }
+
+    /// As [`Health::ready`], asked once for all who ask within a second.
+    async fn ready(&self) -> Result<(), String> {
+        let mut known = self.known.lock().await;
+        if let Some((at, health)) = &*known
+            && at.elapsed() < FRESH
+        {
+            return health.clone();
+        }
+        let health = self.health.ready().await;
+        *known = Some((Instant::now(), health.clone()));
+        health
+    }
+}
+
+fn render(status: &Status, config: &str) -> String {
+    template::fill(TEMPLATE, |name, page| match name {
+        "ready" => page.push_str(if status.ready { "yes" } else { "no" }),
+        "started" => page.push_str(&status.started.to_string()),
+        "version" => page.push_str(status.version),
+        "saved-title" => page.push_str(saved_title(status.dry_run)),
+        "saved-note" => page.push_str(saved_note(status.dry_run)),
+        "mount-rows" => status.mounts.iter().for_each(|mounts| row(mounts, page)),
+        "config" => template::escape(config, page),
+        text => template::escape(status.texts.get(text).map_or("", String::as_str), page),
+    })
+}
+
+fn saved_title(is_dry_run: bool) -> &'static str {
+    if is_dry_run {
+        "A dry run: not sent, if it were none"
+    } else {
+        "Not sent, because it was there"
+    }
+}
+
+fn saved_note(is_dry_run: bool) -> &'static str {
+    if is_dry_run {
+        "mount.dry_run is on: nothing is linked, and clients send everything. These bytes of layers crossmount would have saved them."
+    } else {
+        "Bytes of layers that crossmount linked or copied, so that no client sent them. What the registry mounted itself is not counted."
+    }
+}
+
+/// A row of the table, as the page's script makes it too.
+fn row(mounts: &MountCounts, page: &mut String) {
+    let mut cell = |open: &str, text: &str| {
+        page.push_str(open);
+        template::escape(text, page);
+    };
+    cell("<tr><td class=\"number\">", &mounts.shown);
+    cell("</td><td>", mounts.became);
+    cell(" <code>", mounts.outcome);
+    cell("</code></td><td>", mounts.because);
+    cell(" <code>", mounts.reason);
+    page.push_str("</code></td></tr>");
+}
+
+#[cfg(test)]
+mod tests;

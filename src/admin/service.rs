@@ -1,0 +1,136 @@
+//! The admin port: a page to look at, metrics and health, nothing of the registry.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+
+use crate::admin::health::Health;
+use crate::admin::page::{self, Page};
+use crate::telemetry::metrics::Metrics;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const HERE: &str = "/, /status.json, /metrics, /healthz and /readyz are here\n";
+
+/// What browsers may do with any answer: nothing that leaves this port, and show it in no frame
+/// of another page.
+const SAFETY: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
+
+/// Answers on the admin port.
+#[derive(Debug)]
+pub struct AdminService {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    page: Arc<Page>,
+}
+
+struct AdminResponse {
+    status: StatusCode,
+    kind: &'static str,
+    body: Vec<u8>,
+}
+
+impl AdminResponse {
+    fn new(status: StatusCode, kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self { status, kind, body }
+    }
+
+    fn ok(kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self::new(StatusCode::OK, kind, body)
+    }
+
+    /// The bytes, or what kept them from being written.
+    fn written<E: std::fmt::Display>(kind: &'static str, body: Result<Vec<u8>, E>) -> Self {
+        match body {
+            Ok(body) => Self::ok(kind, body),
+            Err(error) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                TEXT,
+                format!("{error}\n"),
+            ),
+        }
+    }
+}
+
+impl AdminService {
+    /// Shows `page`, `metrics` and `health`.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
+        Self {
+            metrics,
+            health,
+            page,
+        }
+    }
+
+    async fn answer(&self, method: &Method, path: &str) -> AdminResponse {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let text = "only GET and HEAD\n";
+            return AdminResponse::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
+        }
+        match path {
+            "/" => AdminResponse::ok("text/html; charset=utf-8", self.page.html().await),
+            "/page.css" => AdminResponse::ok("text/css; charset=utf-8", page::STYLE),
+            "/page.js" => AdminResponse::ok("text/javascript; charset=utf-8", page::SCRIPT),
+            "/icon.svg" => AdminResponse::ok("image/svg+xml", page::ICON),
+            "/status.json" => AdminResponse::written("application/json", self.page.json().await),
+            "/healthz" => AdminResponse::ok(TEXT, "ok\n"),
+            "/readyz" => match self.health.ready().await {
+                Ok(()) => AdminResponse::ok(TEXT, "ready\n"),
+                Err(reason) => {
+                    let text = format!("not ready: {reason}\n");
+                    AdminResponse::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+                }
+            },
+            "/metrics" => {
+                // Asked for at each scrape: no traffic comes where nothing is ready.
+                self.metrics.ready(self.health.ready().await.is_ok());
+                AdminResponse::written(METRICS, self.metrics.render())
+            }
+            _ => AdminResponse::new(StatusCode::NOT_FOUND, TEXT, HERE),
+        }
+    }
+}
+
+#[async_trait]
+impl ServeHttp for AdminService {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        let method = request.method.clone();
+        let path = request.uri.path().to_owned();
+        let answer = self.answer(&method, &path).await;
+        let length = answer.body.len();
+        let body = if method == Method::HEAD {
+            Vec::new()
+        } else {
+            answer.body
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = answer.status;
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static(answer.kind);
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        for (name, value) in SAFETY {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

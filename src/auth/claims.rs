@@ -1,0 +1,202 @@
+//! A token's claims, read without verifying anything.
+//!
+//! They decide how a refusal is worded, how the log calls a caller whom the registry allowed
+//! something, and how soon that, or the registry's own answer, is forgotten; never whether
+//! somebody may.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use crate::oci::RepositoryName;
+
+/// Longer tokens are not looked into.
+const MAX_LENGTH: usize = 64 * 1024;
+
+/// The claims that matter here.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct UnverifiedClaims {
+    #[serde(default, rename = "sub")]
+    pub subject: Option<String>,
+    /// Seconds since 1970.
+    #[serde(default, rename = "exp")]
+    expires: Option<f64>,
+    /// Seconds since 1970.
+    #[serde(default, rename = "iat")]
+    issued: Option<f64>,
+    #[serde(default)]
+    access: Option<Vec<UnverifiedEntry>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UnverifiedEntry {
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    actions: Option<Vec<String>>,
+}
+
+/// What a token says about pulling from a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScopeMention {
+    /// Nothing: the client did not ask for the scope.
+    Absent,
+    /// The repository is listed, pull is not: the client asked and did not get it.
+    WithoutPull,
+    /// Pull is listed.
+    WithPull,
+}
+
+impl UnverifiedClaims {
+    /// Reads what can be read; what cannot is as if it were not there.
+    pub fn read(token: &str) -> Self {
+        let payload = token.trim().split('.').nth(1).unwrap_or_default();
+        if token.len() > MAX_LENGTH {
+            return Self::default();
+        }
+        URL_SAFE_NO_PAD
+            .decode(payload.trim_end_matches('='))
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default()
+    }
+
+    /// Until the token runs out, if it says when.
+    pub fn lifetime(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let left = self.expires? - now.as_secs_f64();
+        Some(Duration::try_from_secs_f64(left).unwrap_or_default())
+    }
+
+    /// When it was issued and when it ends, in seconds since 1970, if it says both.
+    pub fn life(&self) -> Option<(f64, f64)> {
+        self.issued.zip(self.expires)
+    }
+
+    /// Whether an action on a resource is listed.
+    pub fn lists(&self, kind: &str, name: &str, action: &str) -> bool {
+        let is_its = |entry: &&UnverifiedEntry| entry.kind == kind && entry.name == name;
+        let mut entries = self.access.iter().flatten().filter(is_its);
+        entries.any(|entry| {
+            entry
+                .actions
+                .iter()
+                .flatten()
+                .any(|listed| listed == action)
+        })
+    }
+
+    /// Repositories from which pull is listed.
+    pub fn pulls(&self) -> HashSet<String> {
+        let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
+        let is_its = |entry: &&UnverifiedEntry| {
+            entry.kind == "repository" && entry.actions.iter().flatten().any(pulls)
+        };
+        let entries = self.access.iter().flatten().filter(is_its);
+        entries.map(|entry| entry.name.clone()).collect()
+    }
+
+    pub(crate) fn mention(&self, repository: &RepositoryName) -> ScopeMention {
+        let mut entries = self
+            .access
+            .iter()
+            .flatten()
+            .filter(|entry| entry.kind == "repository" && entry.name == repository.as_str())
+            .peekable();
+        if entries.peek().is_none() {
+            return ScopeMention::Absent;
+        }
+        let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
+        if entries.any(|entry| entry.actions.iter().flatten().any(pulls)) {
+            ScopeMention::WithPull
+        } else {
+            ScopeMention::WithoutPull
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn a_source_is_mentioned_with_or_without_pull_or_not_at_all() {
+        let source = RepositoryName::parse("team/src").unwrap();
+        for (access, mention) in [
+            ("[]", ScopeMention::Absent),
+            ("null", ScopeMention::Absent),
+            (
+                r#"[{"type":"repository","name":"team/src2","actions":["pull"]}]"#,
+                ScopeMention::Absent,
+            ),
+            (
+                r#"[{"type":"registry","name":"team/src","actions":["pull"]}]"#,
+                ScopeMention::Absent,
+            ),
+            (
+                r#"[{"type":"repository","name":"team/src","actions":[]}]"#,
+                ScopeMention::WithoutPull,
+            ),
+            (
+                r#"[{"type":"repository","name":"team/src","actions":null}]"#,
+                ScopeMention::WithoutPull,
+            ),
+            (
+                r#"[{"type":"repository","name":"team/src","actions":["push"]}]"#,
+                ScopeMention::WithoutPull,
+            ),
+            (
+                r#"[{"type":"repository","name":"team/src","actions":["*"]}]"#,
+                ScopeMention::WithPull,
+            ),
+            (
+                r#"[{"type":"repository","name":"team/src","actions":["push"]},{"type":"repository","name":"team/src","actions":["pull"]}]"#,
+                ScopeMention::WithPull,
+            ),
+        ] {
+            let claims =
+                UnverifiedClaims::read(&token(&format!(r#"{{"sub":"a","access":{access}}}"#)));
+            assert_eq!(claims.mention(&source), mention, "{access}");
+            assert_eq!(claims.subject.as_deref(), Some("a"));
+        }
+    }
+
+    #[test]
+    fn a_token_lives_until_its_end() {
+        let lifetime = |exp: &str| {
+            let token = token(&format!(r#"{{"sub":"a","exp":{exp}}}"#));
+            UnverifiedClaims::read(&token).lifetime()
+        };
+        assert_eq!(lifetime("null"), None);
+        assert_eq!(lifetime("1000000000"), Some(Duration::ZERO));
+        let long = lifetime("253402300799").unwrap();
+        assert!(long > Duration::from_secs(200_000_000_000), "{long:?}");
+        assert_eq!(lifetime("1e300"), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_no_token_mentions_nothing() {
+        let source = RepositoryName::parse("src").unwrap();
+        for text in [
+            "",
+            "opaque",
+            "a.b.c",
+            "..",
+            &token("not json"),
+            &token("[]"),
+        ] {
+            let claims = UnverifiedClaims::read(text);
+            assert_eq!(claims.mention(&source), ScopeMention::Absent);
+            assert_eq!(claims.subject, None);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The registry's password file.
+
+use std::collections::HashMap;
+
+/// The most that a line may hold (Go's `bufio.MaxScanTokenSize`).
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// The users of a password file.
+#[derive(Debug, Default)]
+pub(crate) struct Users(HashMap<Vec<u8>, UserEntry>);
+
+/// What stands behind a user's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UserEntry {
+    /// A bcrypt hash.
+    Bcrypt(String),
+    /// Something that distribution may take for a bcrypt hash, and the library does not.
+    Unjudged,
+    /// Nothing that any password fits.
+    Unusable,
+}
+
+impl Users {
+    /// Reads a file as distribution does (`registry/auth/htpasswd/htpasswd.go`): the last entry
+    /// of a name counts, `#` begins a comment.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut users = HashMap::new();
+        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let number = number + 1;
+            if line.len() >= LONGEST_LINE {
+                return Err(format!("line {number} is too long"));
+            }
+            let line = line.trim_ascii();
+            if line.is_empty() || line[0] == b'#' {
+                continue;
+            }
+            let colon = line.iter().position(|byte| *byte == b':');
+            let colon = colon.ok_or_else(|| format!("line {number} is no user:password entry"))?;
+            users.insert(line[..colon].to_vec(), UserEntry::of(&line[colon + 1..]));
+        }
+        Ok(Self(users))
+    }
+
+    pub fn get(&self, user: &[u8]) -> Option<&UserEntry> {
+        self.0.get(user)
+    }
+
+    /// Any user's hash: somebody who is not there costs as much time as somebody who is.
+    pub fn any_hash(&self) -> Option<&str> {
+        self.0.values().find_map(|entry| match entry {
+            UserEntry::Bcrypt(hash) => Some(hash.as_str()),
+            UserEntry::Unjudged | UserEntry::Unusable => None,
+        })
+    }
+}
+
+impl UserEntry {
+    fn of(hash: &[u8]) -> Self {
+        let text = std::str::from_utf8(hash).unwrap_or_default();
+        if is_usual(text) && text.parse::<bcrypt::HashParts>().is_ok() {
+            Self::Bcrypt(text.to_owned())
+        } else if hash.starts_with(b"$") {
+            Self::Unjudged
+        } else {
+            Self::Unusable
+        }
+    }
+}
+
+/// Whether a hash is written as everybody writes it: a version that is still in use, two digits of
+/// a cost that there is, salt and hash.
+fn is_usual(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
+    let mut parts = text.split('$');
+    let (nothing, version, cost) = (parts.next(), parts.next(), parts.next());
+    nothing == Some("")
+        && version.is_some_and(|version| matches!(version, "2a" | "2b" | "2y"))
+        && cost.is_some_and(|cost| {
+            matches!(
+                cost.as_bytes(),
+                [b'0', b'4'..=b'9'] | [b'1' | b'2', b'0'..=b'9'] | [b'3', b'0' | b'1']
+            )
+        })
+        && parts.next().is_some_and(|rest| rest.bytes().all(is_letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "$2y$04$abcdefghijklmnopqrstuu5kJ2Hc8kYPhpCBAXLDMKzyOdUEOx8Sa";
+
+    #[test]
+    fn the_last_entry_of_a_name_counts_and_comments_do_not() {
+        let text = format!("# staff\n\n  alice:x\r\nalice:{HASH}\nbob:{{SHA}}abc\n:{HASH}\n");
+        let users = Users::parse(text.as_bytes()).unwrap();
+        assert_eq!(
+            users.get(b"alice"),
+            Some(&UserEntry::Bcrypt(HASH.to_owned()))
+        );
+        assert_eq!(users.get(b"bob"), Some(&UserEntry::Unusable));
+        assert_eq!(users.get(b""), Some(&UserEntry::Bcrypt(HASH.to_owned())));
+        assert_eq!(users.get(b"carol"), None);
+        assert_eq!(users.any_hash(), Some(HASH));
+    }
+
+    #[test]
+    fn hashes_that_only_distribution_may_take_are_left_to_it() {
+        for hash in [
+            HASH.replace("2y", "2x"),
+            format!("{HASH}a"),
+            HASH.replace("$04$", "$4$"),
+            HASH.replace("$04$", "$+4$"),
+            HASH.replace("$04$", "$03$"),
+            HASH.replace("$04$", "$32$"),
+            HASH.replace("abc", "a!c"),
+            "$apr1$abc$def".to_owned(),
+        ] {
+            assert_eq!(
+                UserEntry::of(hash.as_bytes()),
+                UserEntry::Unjudged,
+                "{hash}"
+            );
+        }
+        for hash in ["", "plain", "{SHA}abc"] {
+            assert_eq!(
+                UserEntry::of(hash.as_bytes()),
+                UserEntry::Unusable,
+                "{hash}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_colon_is_named() {
+        let error = Users::parse(b"alice:x\nbob\n").unwrap_err();
+        assert_eq!(error, "line 2 is no user:password entry");
+        assert!(Users::parse(b"").is_ok());
+    }
+}

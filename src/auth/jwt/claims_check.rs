@@ -1,0 +1,201 @@
+//! What is looked at in a token before what it allows.
+
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation};
+use serde::de::IgnoredAny;
+
+use crate::auth::jwt::key_lookup::{Signer, signer};
+use crate::auth::jwt::parse::{Audience, CompactToken, KeyName, KeyReference, TokenClaims};
+use crate::auth::jwt::public_key::PublicKey;
+use crate::auth::jwt::trust_store::TrustedKeys;
+use crate::auth::jwt::x5c::ValidityPeriod;
+use crate::auth::local_decision::LocalDecision;
+use crate::config::{DistributionVersion, TokenRules};
+
+/// How far clocks may differ (`Leeway`), in seconds. Within it only the registry tells whether a
+/// token is good: its clock may be another one, and nothing is decided here past a token's end.
+const LEEWAY: i64 = 60;
+
+/// A token whose signature, issuer and audience are good.
+#[derive(Debug)]
+pub(crate) struct VerifiedToken {
+    pub claims: TokenClaims,
+    /// When its key is good.
+    window: ValidityPeriod,
+}
+
+/// A token that says the right things, and whose signature was not looked at yet.
+#[derive(Debug)]
+pub(crate) struct UnverifiedToken {
+    compact: CompactToken,
+    algorithm: Algorithm,
+}
+
+impl UnverifiedToken {
+    /// Looks at all that costs little; `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// What is to be said of a token that does not say the right things.
+    pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, LocalDecision> {
+        let compact = CompactToken::read(token).ok_or(LocalDecision::Unknown)?;
+        let algorithm = taken(compact.header.algorithm, rules)?;
+        let claims = &compact.claims;
+        if claims.issuer.as_deref() != Some(&rules.issuer) || !is_meant(&claims.audience, rules) {
+            return Err(LocalDecision::Denied);
+        }
+        claims.are_timely(now)?;
+        Ok(Self { compact, algorithm })
+    }
+
+    /// Whether there may be certificates to look at, which anybody can make costly.
+    pub fn has_chain(&self) -> bool {
+        match &self.compact.header.key {
+            KeyReference::Chain(_) => true,
+            KeyReference::Jwk(jwk) => jwk.contains_key("x5c"),
+            KeyReference::Id(_) | KeyReference::None => false,
+        }
+    }
+
+    /// Looks at who signed, and whether they did.
+    ///
+    /// # Errors
+    /// What is to be said of a token that is not verified.
+    pub fn verify(
+        self,
+        token: &str,
+        version: DistributionVersion,
+        keys: &TrustedKeys,
+        now: i64,
+    ) -> Result<VerifiedToken, LocalDecision> {
+        let CompactToken { header, claims } = self.compact;
+        match signer(&header.key, keys, version, now) {
+            Signer::Believed(key, window) => {
+                check(token, &key, self.algorithm)?;
+                Ok(VerifiedToken { claims, window })
+            }
+            Signer::Nobody => Err(LocalDecision::Denied),
+            Signer::Unclear => Err(LocalDecision::Unknown),
+        }
+    }
+}
+
+/// The algorithm, if the registry takes it and the library can judge it.
+fn taken(named: KeyName, rules: &TokenRules) -> Result<Algorithm, LocalDecision> {
+    let narrowed = &rules.algorithms;
+    let is_listed =
+        |name: &str| narrowed.is_empty() || narrowed.iter().any(|listed| listed == name);
+    let algorithm = match named {
+        KeyName::Known(algorithm) => algorithm,
+        KeyName::Unjudged if is_listed("ES512") => return Err(LocalDecision::Unknown),
+        KeyName::Unjudged | KeyName::Unknown => return Err(LocalDecision::Denied),
+    };
+    let is_taken = match algorithm {
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::ES256
+        | Algorithm::ES384 => true,
+        Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 | Algorithm::EdDSA => {
+            rules.version == DistributionVersion::Three
+        }
+        _ => false,
+    };
+    if is_taken && is_listed(&format!("{algorithm:?}")) {
+        Ok(algorithm)
+    } else {
+        Err(LocalDecision::Denied)
+    }
+}
+
+fn is_meant(audience: &Audience, rules: &TokenRules) -> bool {
+    let service = &rules.service;
+    match (audience, rules.version) {
+        (Audience::One(one), _) => one == service,
+        (Audience::Many(all), DistributionVersion::Three) => all.contains(service),
+        (Audience::Many(_), DistributionVersion::Two) | (Audience::Nobody, _) => false,
+    }
+}
+
+impl TokenClaims {
+    fn are_timely(&self, now: i64) -> Result<(), LocalDecision> {
+        let Some(expires) = self.expires else {
+            return Err(LocalDecision::Denied);
+        };
+        let begins = self.not_before.unwrap_or(0);
+        if now > expires + LEEWAY || now < begins - LEEWAY {
+            return Err(LocalDecision::Denied);
+        }
+        if now >= expires || now < begins {
+            return Err(LocalDecision::Unknown);
+        }
+        Ok(())
+    }
+}
+
+impl VerifiedToken {
+    /// Whether it is still good.
+    pub fn is_good_at(&self, now: i64) -> Result<(), LocalDecision> {
+        self.claims.are_timely(now)?;
+        if self.window.contains(&now) {
+            Ok(())
+        } else {
+            Err(LocalDecision::Unknown)
+        }
+    }
+
+    /// Until the token or its chain ends.
+    pub fn lifetime(&self, now: i64) -> Duration {
+        let end = self.claims.expires.unwrap_or(now).min(*self.window.end());
+        Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
+    }
+
+    /// When it ends; `None` where that is beyond any clock.
+    pub fn end(&self, now: i64) -> Option<Instant> {
+        Instant::now().checked_add(self.lifetime(now))
+    }
+}
+
+/// Checks the signature.
+fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), LocalDecision> {
+    if !key.signs(algorithm) {
+        return Err(LocalDecision::Denied);
+    }
+    // Issuer, audience and times were judged by distribution's rules, which differ.
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    match jsonwebtoken::decode::<IgnoredAny>(token, &key.decoding_key(), &validation) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match (error.kind(), algorithm) {
+            // Distribution takes salts of any length.
+            (_, Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512) => LocalDecision::Unknown,
+            (ErrorKind::InvalidSignature, _) => LocalDecision::Denied,
+            _ => LocalDecision::Unknown,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remembered_signature_is_no_longer_good_when_its_chain_is() {
+        let claims = serde_json::json!({"exp": 10_000});
+        let verified = VerifiedToken {
+            claims: serde_json::from_value(claims).unwrap(),
+            window: 1_000..=2_000,
+        };
+        for (now, wanted) in [
+            (999, Err(LocalDecision::Unknown)),
+            (1_000, Ok(())),
+            (2_000, Ok(())),
+            (2_001, Err(LocalDecision::Unknown)),
+        ] {
+            assert_eq!(verified.is_good_at(now), wanted, "{now}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which believed key a token says it was signed with.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use crate::auth::jwt::parse::KeyReference;
+use crate::auth::jwt::public_key::PublicKey;
+use crate::auth::jwt::trust_store::{KeyMatch, TrustedKeys};
+use crate::auth::jwt::x5c::{self, ValidityPeriod};
+use crate::config::DistributionVersion;
+
+/// Keys that stand in the operator's files are good while they stand there.
+const ALWAYS: ValidityPeriod = RangeInclusive::new(i64::MIN, i64::MAX);
+
+/// Who is said to have signed.
+#[derive(Debug)]
+pub(crate) enum Signer {
+    /// A key that is believed, and when.
+    Believed(PublicKey, ValidityPeriod),
+    /// Nobody who is believed.
+    Nobody,
+    /// Only the registry can tell.
+    Unclear,
+}
+
+/// Looks the signer up as distribution does (`registry/auth/token/token.go`,
+/// `VerifySigningKey`); `now` is in seconds since 1970.
+pub(crate) fn signer(
+    reference: &KeyReference,
+    keys: &TrustedKeys,
+    version: DistributionVersion,
+    now: i64,
+) -> Signer {
+    match (reference, version) {
+        (KeyReference::None, _) => Signer::Nobody,
+        (KeyReference::Id(id), _) => found(keys.by_id(id)),
+        (KeyReference::Chain(x5c), _) => match x5c::leaf(x5c, &keys.roots, now) {
+            Some(leaf) => Signer::Believed(leaf.key, leaf.window),
+            None => Signer::Unclear,
+        },
+        (KeyReference::Jwk(jwk), DistributionVersion::Two) => embedded(jwk, keys, now),
+        (KeyReference::Jwk(jwk), DistributionVersion::Three) => named(jwk, keys, now),
+    }
+}
+
+fn found(found: KeyMatch<'_>) -> Signer {
+    match found {
+        KeyMatch::Key(key) => Signer::Believed(key.clone(), ALWAYS),
+        KeyMatch::Nothing => Signer::Nobody,
+        KeyMatch::Unjudged => Signer::Unclear,
+    }
+}
+
+/// In version 2 an embedded key counts by what it is: it must be believed itself.
+fn embedded(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
+    let Some(key) = PublicKey::from_jwk(jwk) else {
+        return Signer::Unclear;
+    };
+    if jwk.contains_key("x5c") {
+        return by_chain(jwk, &key, keys, now);
+    }
+    match (keys.id_of(&key), jwk.get("kid")) {
+        // libtrust takes the private member of a curve's key for nothing, and of an RSA key ill.
+        _ if jwk.contains_key("d") => Signer::Unclear,
+        (Some(_), None) => Signer::Believed(key, ALWAYS),
+        (Some(id), Some(Value::String(kid))) if kid == id => Signer::Believed(key, ALWAYS),
+        (None, _) | (_, Some(Value::String(_))) => Signer::Nobody,
+        _ => Signer::Unclear,
+    }
+}
+
+/// In version 3 an embedded key without a chain counts by its name alone.
+fn named(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
+    let Some(key) = PublicKey::from_jwk(jwk) else {
+        return Signer::Unclear;
+    };
+    if jwk.contains_key("x5c") {
+        return by_chain(jwk, &key, keys, now);
+    }
+    match jwk.get("kid") {
+        Some(Value::String(id)) if !id.is_empty() => found(keys.by_id(id)),
+        _ => Signer::Unclear,
+    }
+}
+
+fn by_chain(jwk: &Map<String, Value>, key: &PublicKey, keys: &TrustedKeys, now: i64) -> Signer {
+    // libtrust refuses a name that is not the key's own, and private members.
+    if jwk.contains_key("kid") || jwk.contains_key("d") {
+        return Signer::Unclear;
+    }
+    let x5c = jwk.get("x5c").cloned().unwrap_or_default();
+    let x5c: Vec<String> = serde_json::from_value(x5c).unwrap_or_default();
+    match x5c::leaf(&x5c, &keys.roots, now) {
+        Some(leaf) if leaf.key == *key => Signer::Believed(leaf.key, leaf.window),
+        _ => Signer::Unclear,
+    }
+}

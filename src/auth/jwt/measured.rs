@@ -1,0 +1,50 @@
+//! For the benchmark of this part alone.
+
+use crate::auth::jwt::claims_check::UnverifiedToken;
+use crate::auth::jwt::trust_store::TrustedKeys;
+use crate::auth::jwt::{permissions, signature};
+use crate::config::{DistributionVersion, TokenRules};
+use crate::oci::RepositoryName;
+
+/// Verifies tokens by one set of keys, and remembers none.
+#[derive(Debug)]
+pub struct Verifier {
+    rules: TokenRules,
+    keys: TrustedKeys,
+}
+
+impl Verifier {
+    /// Takes the tokens of an issuer for a service, signed by one of these keys.
+    ///
+    /// # Errors
+    /// What is wrong with the JSON Web Key Set.
+    pub fn new(issuer: &str, service: &str, key_set: &[u8]) -> Result<Self, String> {
+        signature::install();
+        let mut keys = TrustedKeys::default();
+        keys.add_key_set(key_set)?;
+        let rules = TokenRules {
+            issuer: issuer.to_owned(),
+            service: service.to_owned(),
+            root_certificates: None,
+            jwks: None,
+            algorithms: Vec::new(),
+            version: DistributionVersion::Three,
+        };
+        Ok(Self { rules, keys })
+    }
+
+    /// Whether the bearer of a token may mount from one repository into another, at a time in
+    /// seconds since 1970.
+    #[must_use]
+    pub fn allows(
+        &self,
+        token: &str,
+        target: &RepositoryName,
+        source: &RepositoryName,
+        now: i64,
+    ) -> bool {
+        UnverifiedToken::read(token, &self.rules, now)
+            .and_then(|claimed| claimed.verify(token, self.rules.version, &self.keys, now))
+            .is_ok_and(|verified| permissions::cover(&verified.claims, target, source))
+    }
+}

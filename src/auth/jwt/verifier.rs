@@ -1,0 +1,201 @@
+//! Judges wishes by tokens, and remembers which tokens were verified.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use crate::auth::credentials::CredentialScheme;
+use crate::auth::grant::{Basis, Proof};
+use crate::auth::jwt::claims_check::{UnverifiedToken, VerifiedToken};
+use crate::auth::jwt::trust_store::TrustedKeys;
+use crate::auth::jwt::{permissions, signature};
+use crate::auth::local_decision::{Allowed, LocalDecision};
+use crate::auth::{AuthRequest, Unauthorized};
+use crate::config::TokenRules;
+use crate::util::blocking_pool::{BlockingPool, half_of_the_processors};
+use crate::util::file_watch::{CurrentValue, ReloadingFile, WatchedFileError};
+use crate::util::{Entry, Fingerprint, Fingerprints, TtlCache};
+
+/// Tokens that are remembered.
+const REMEMBERED: u64 = 2048;
+/// For how long a token that was verified is known, while the files are the same. That is no
+/// decision: its times are looked at on each use, and the registry itself is asked about each key
+/// once in `decision_ttl`.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// Chains of certificates that wait for a thread before more are left to the registry.
+const WAITING: usize = 64;
+/// How long an answer that passes by may wait for a look at the key files.
+const ON_THE_WAY: Duration = Duration::from_millis(250);
+/// Longer tokens are verified each time.
+const LONGEST_REMEMBERED: usize = 16 * 1024;
+
+/// Judges wishes by the caller's token.
+#[derive(Debug)]
+pub(crate) struct TokenJudge {
+    rules: TokenRules,
+    keys: ReloadingFile<TrustedKeys>,
+    fingerprints: Arc<Fingerprints>,
+    verified: TtlCache<Arc<VerifiedToken>>,
+    chains: BlockingPool,
+}
+
+impl TokenJudge {
+    /// Reads the key files for the first time. Blocks.
+    pub fn load(
+        rules: TokenRules,
+        fingerprints: Arc<Fingerprints>,
+    ) -> Result<Self, WatchedFileError> {
+        signature::install();
+        Ok(Self {
+            keys: watch(&rules)?,
+            rules,
+            fingerprints,
+            verified: TtlCache::new(REMEMBERED),
+            chains: BlockingPool::new(half_of_the_processors(), WAITING),
+        })
+    }
+
+    /// Looks at the key files before the next judgement.
+    pub fn doubt(&self) {
+        self.keys.doubt();
+    }
+
+    pub async fn judge(&self, wish: &AuthRequest<'_>) -> LocalDecision {
+        let CredentialScheme::Bearer(token) = wish.credentials.scheme() else {
+            return LocalDecision::Denied;
+        };
+        let (verified, voucher) = match self.look_at(token, wish.deadline).await {
+            Ok(good) => good,
+            Err(judgement) => return judgement,
+        };
+        if permissions::cover(&verified.claims, wish.target, wish.source) {
+            LocalDecision::Allowed(Allowed {
+                user: verified.claims.subject.clone(),
+                until: seconds_since_1970().and_then(|now| verified.end(now)),
+                voucher,
+            })
+        } else {
+            LocalDecision::Insufficient
+        }
+    }
+
+    /// The voucher of a token that was verified lately.
+    ///
+    /// A token that is only too narrow contradicts nothing, unless a mount was granted for it.
+    pub async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
+            return None;
+        };
+        let generation = self.keys.known().generation;
+        let is_granted = |basis: &Basis| basis.proof() == Proof::Token;
+        if !refused.granted.is_some_and(is_granted) {
+            let question = self.question(generation, token);
+            let known = self.verified.get(&question).await;
+            known.filter(|_| refused.is_token_refused)?;
+        }
+        Some(self.voucher(generation, token))
+    }
+
+    /// The voucher of a known token that is good by the files as they are this moment.
+    pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
+            return None;
+        };
+        self.doubt();
+        let deadline = Instant::now() + ON_THE_WAY;
+        let good = self.look_at(token, deadline).await.ok();
+        good.map(|(_, voucher)| voucher)
+    }
+
+    /// Everything but what the token allows.
+    async fn look_at(
+        &self,
+        token: &str,
+        deadline: Instant,
+    ) -> Result<(Arc<VerifiedToken>, Fingerprint), LocalDecision> {
+        let keys = self.keys.current(deadline).await;
+        let keys = keys.map_err(LocalDecision::Unfinished)?;
+        let now = seconds_since_1970().ok_or(LocalDecision::Unknown)?;
+        let verified = self.verified(token, &keys, now, deadline).await?;
+        verified.is_good_at(now)?;
+        Ok((verified, self.voucher(keys.generation, token)))
+    }
+
+    async fn verified(
+        &self,
+        token: &str,
+        keys: &CurrentValue<TrustedKeys>,
+        now: i64,
+        deadline: Instant,
+    ) -> Result<Arc<VerifiedToken>, LocalDecision> {
+        let question = self.question(keys.generation, token);
+        if let Some(verified) = self.verified.get(&question).await {
+            return Ok(verified);
+        }
+        let verified = Arc::new(self.verify(token, keys, now, deadline).await?);
+        if token.len() <= LONGEST_REMEMBERED {
+            let lifetime = KNOWN_FOR.min(verified.lifetime(now));
+            let answer = verified.clone();
+            self.verified
+                .insert(question, Entry { answer, lifetime })
+                .await;
+        }
+        Ok(verified)
+    }
+
+    /// Chains of certificates are looked at off the threads that serve requests.
+    async fn verify(
+        &self,
+        token: &str,
+        keys: &CurrentValue<TrustedKeys>,
+        now: i64,
+        deadline: Instant,
+    ) -> Result<VerifiedToken, LocalDecision> {
+        let claimed = UnverifiedToken::read(token, &self.rules, now)?;
+        let version = self.rules.version;
+        if !claimed.has_chain() {
+            return claimed.verify(token, version, &keys.value, now);
+        }
+        let (token, keys) = (token.to_owned(), keys.value.clone());
+        let job = move || claimed.verify(&token, version, &keys, now);
+        let verified = self.chains.run(deadline, job).await;
+        verified.map_err(LocalDecision::Unfinished)?
+    }
+
+    fn question(&self, generation: u64, token: &str) -> Fingerprint {
+        let generation = generation.to_be_bytes();
+        self.fingerprints.of(&[&generation, token.as_bytes()])
+    }
+
+    /// The header as it stands: it names the key and how that is found.
+    fn voucher(&self, generation: u64, token: &str) -> Fingerprint {
+        let generation = generation.to_be_bytes();
+        let header = token.split('.').next().unwrap_or_default();
+        self.fingerprints
+            .of(&[b"voucher", &generation, header.as_bytes()])
+    }
+}
+
+fn watch(rules: &TokenRules) -> Result<ReloadingFile<TrustedKeys>, WatchedFileError> {
+    let certificates = rules.root_certificates.clone();
+    let version = rules.version;
+    let has_certificates = certificates.is_some();
+    let paths = certificates.into_iter().chain(rules.jwks.clone());
+    ReloadingFile::load(paths.collect(), move |files| {
+        let mut keys = TrustedKeys::default();
+        let mut files = files.iter();
+        if has_certificates && let Some(pem) = files.next() {
+            keys.add_certificates(pem, version)?;
+        }
+        if let Some(json) = files.next() {
+            keys.add_key_set(json)?;
+        }
+        Ok(keys)
+    })
+}
+
+fn seconds_since_1970() -> Option<i64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}

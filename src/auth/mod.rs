@@ -1,0 +1,262 @@
+//! Who may: the only maker of a [`Grant`].
+//!
+//! A `wish` becomes a `verdict`. `upstream` asks the registry with the caller's own credentials
+//! and remembers for seconds; `local` decides here, by the `judgement` of the bearer `token` or
+//! the `htpasswd` file, each confirmed by the registry, as `vouchers` remembers; `open` stands for
+//! a registry without access control, for which `agreement` knows whether it contradicts that.
+//! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified`
+//! reads a token without verifying it, and `pullable` from where something is tried for a caller
+//! who names no source. Files are read again when they change. A grant carries its
+//! `validity` to the moment when a link becomes visible. Nothing here touches the store: access
+//! is decided before the disk is looked at.
+
+mod asking;
+pub(crate) mod claims;
+mod confirmations;
+pub(crate) mod credentials;
+mod decision;
+mod denial;
+mod grant;
+pub(crate) mod htpasswd;
+pub(crate) mod jwt;
+mod lease;
+mod local;
+pub(crate) mod local_decision;
+mod no_auth;
+mod open_mode_guard;
+mod recent_challenges;
+mod request;
+mod upstream;
+mod usage;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+pub(crate) use claims::UnverifiedClaims;
+pub use credentials::Credentials;
+pub use decision::AuthDecision;
+pub use denial::{Denial, Denials};
+pub use grant::{Basis, Grant, Proof};
+#[cfg(feature = "micro")]
+pub use jwt::measured::Verifier;
+pub use usage::{ClaimsTrust, PullScope, UsageHistory, Use};
+
+use crate::auth::asking::Asking;
+use crate::auth::htpasswd::HtpasswdVerifier;
+use crate::auth::jwt::TokenJudge;
+use crate::auth::local::{LocalAccess, LocalVerifier};
+use crate::auth::no_auth::OpenAccess;
+use crate::auth::recent_challenges::RecentChallenges;
+use crate::auth::request::AuthRequest;
+use crate::auth::upstream::UpstreamAccess;
+use crate::config::{self, AccessMode};
+use crate::oci::{Patterns, RepositoryName};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{ReachabilityCheck, RegistryState, UpstreamClient};
+use crate::util::file_watch::WatchedFileError;
+use crate::util::{Fingerprint, Fingerprints, NoRandomness};
+
+/// A request that the registry answered with 401.
+#[derive(Debug, Clone, Copy)]
+pub struct Unauthorized<'a> {
+    /// What the registry was shown.
+    pub credentials: &'a Credentials,
+    /// What the caller had been granted a mount for, if so.
+    pub granted: Option<&'a Basis>,
+    /// Whether the registry refused the token itself, and did not only find it too narrow.
+    pub is_token_refused: bool,
+}
+
+/// Why nothing can be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Memories have no key.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The keys cannot be read.
+    #[error("access.token: {0}")]
+    Keys(WatchedFileError),
+    /// The passwords cannot be read.
+    #[error("access.htpasswd.path: {0}")]
+    Passwords(WatchedFileError),
+}
+
+/// Decides about mounts as the configuration says.
+#[derive(Debug)]
+pub struct Access {
+    mode: Mode,
+    challenged: RecentChallenges,
+    used: UsageHistory,
+    /// What the operator declares readable by every authenticated caller.
+    shared: Patterns,
+    fingerprints: Arc<Fingerprints>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Upstream(UpstreamAccess),
+    Local(Box<LocalAccess>),
+    Open(OpenAccess),
+}
+
+impl Access {
+    /// Decides by `settings`, and takes `shared` for readable by every authenticated caller;
+    /// questions go through `ask`, and what they show about the registry is told to `standing`
+    /// and `pulse`. Reads the operator's files, and so blocks.
+    ///
+    /// # Errors
+    /// [`AccessError`]
+    pub fn new(
+        settings: &config::Access,
+        shared: &Patterns,
+        ask: Arc<UpstreamClient>,
+        standing: Arc<RegistryState>,
+        pulse: Arc<ReachabilityCheck>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, AccessError> {
+        let fingerprints = Arc::new(Fingerprints::new()?);
+        let asking = Arc::new(Asking::new(ask, standing, pulse));
+        let upstream = UpstreamAccess::new(asking.clone(), settings.decision_ttl);
+        let mode = match judge(settings, &fingerprints)? {
+            Some(judge) => {
+                let ttl = settings.decision_ttl;
+                let local = LocalAccess::new(judge, asking, upstream, ttl, metrics.clone());
+                Mode::Local(Box::new(local))
+            }
+            None if matches!(settings.mode, AccessMode::None) => {
+                Mode::Open(OpenAccess::new(asking, upstream))
+            }
+            None => Mode::Upstream(upstream),
+        };
+        Ok(Self {
+            mode,
+            challenged: RecentChallenges::default(),
+            used: UsageHistory::new(ClaimsTrust::Read)?,
+            shared: shared.clone(),
+            fingerprints,
+            metrics,
+        })
+    }
+
+    /// Whether the caller may push to and pull from `target` and pull from `source`, now.
+    pub async fn decide(
+        &self,
+        target: &RepositoryName,
+        source: &RepositoryName,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> AuthDecision {
+        let wish = AuthRequest {
+            target,
+            source,
+            credentials,
+            challenged: &self.challenged,
+            fingerprints: &self.fingerprints,
+            deadline,
+        };
+        let (verdict, via) = match &self.mode {
+            Mode::Upstream(access) => access.decide(&wish).await,
+            Mode::Local(access) => access.decide(&wish).await,
+            Mode::Open(access) => access.decide(&wish).await,
+        };
+        let decision = match &verdict {
+            AuthDecision::Granted(_) => "allowed",
+            AuthDecision::NoCredentials | AuthDecision::Refused(_) => "denied",
+            AuthDecision::ReadOnly
+            | AuthDecision::Mismatch
+            | AuthDecision::Unavailable
+            | AuthDecision::TimedOut
+            | AuthDecision::Overloaded => "unknown",
+        };
+        self.metrics.access_decision(decision, via);
+        verdict
+    }
+
+    /// As [`Access::decide`], for a source that the client did not name.
+    ///
+    /// One that is declared shared needs no proof but that the caller may use the target.
+    pub async fn decide_suggested(
+        &self,
+        target: &RepositoryName,
+        source: &RepositoryName,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> AuthDecision {
+        if !self.shared.matches(source) {
+            let verdict = self.decide(target, source, credentials, deadline).await;
+            if matches!(verdict, AuthDecision::Refused(_)) {
+                self.used.forget(credentials, source).await;
+            }
+            return verdict;
+        }
+        match self.decide(target, target, credentials, deadline).await {
+            AuthDecision::Granted(grant) => AuthDecision::Granted(grant.for_shared(source)),
+            verdict => verdict,
+        }
+    }
+
+    /// From where something is tried for a caller. It proves nothing.
+    pub async fn pullable(&self, credentials: &Credentials) -> PullScope {
+        match &self.mode {
+            Mode::Local(access) if access.lets_users_pull_everything() => PullScope::Everything,
+            Mode::Open(access) if access.is_undisputed() => PullScope::Everything,
+            Mode::Local(_) | Mode::Upstream(_) | Mode::Open(_) => self.used.by(credentials).await,
+        }
+    }
+
+    /// The registry let these credentials pull from or push to a repository.
+    pub async fn saw_use(&self, credentials: &Credentials, repository: &RepositoryName) {
+        if matches!(self.mode, Mode::Upstream(_) | Mode::Open(_)) {
+            self.used.learn(credentials, repository, Use::Pulled).await;
+        }
+    }
+
+    /// The registry answered a request with 401. Returns whether that contradicts what is
+    /// decided here.
+    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
+        match &self.mode {
+            Mode::Upstream(access) => {
+                access.forget(refused.granted).await;
+                false
+            }
+            Mode::Local(access) => access.registry_refused(refused).await,
+            Mode::Open(access) => {
+                access.registry_refused(refused).await;
+                true
+            }
+        }
+    }
+
+    /// Remembers that a caller got the registry's own challenge for a pair of repositories.
+    pub fn was_challenged(&self, challenge: Fingerprint) {
+        self.challenged.remember(challenge);
+    }
+}
+
+/// Reads the operator's files as the process would at its start. Blocks.
+///
+/// # Errors
+/// [`AccessError`]
+pub fn check_files(settings: &config::Access) -> Result<(), AccessError> {
+    let fingerprints = Arc::new(Fingerprints::new()?);
+    judge(settings, &fingerprints).map(drop)
+}
+
+/// Who judges here, if anybody does.
+fn judge(
+    settings: &config::Access,
+    fingerprints: &Arc<Fingerprints>,
+) -> Result<Option<LocalVerifier>, AccessError> {
+    let prints = fingerprints.clone();
+    match &settings.mode {
+        AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints)
+            .map(|judge| Some(LocalVerifier::Token(judge)))
+            .map_err(AccessError::Keys),
+        AccessMode::Htpasswd(path) => HtpasswdVerifier::load(path.clone(), prints)
+            .map(|judge| Some(LocalVerifier::Htpasswd(judge)))
+            .map_err(AccessError::Passwords),
+        AccessMode::Upstream | AccessMode::None => Ok(None),
+    }
+}

@@ -1,0 +1,80 @@
+//! Whether a registry that is said to have no access control agrees.
+//!
+//! Once it has refused anybody anything, it decides itself, until it has contradicted nobody for
+//! a while and then says yes to a question without credentials.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the registry must have contradicted nobody before its yes settles the matter.
+const SETTLES_AFTER: Duration = Duration::from_secs(60);
+
+/// Whether the registry agrees.
+#[derive(Debug, Default)]
+pub(crate) struct OpenModeGuard {
+    contradicted: Mutex<Option<Instant>>,
+}
+
+impl OpenModeGuard {
+    /// The registry refused what is allowed here; returns whether they agreed so far.
+    pub fn contradicted(&self) -> bool {
+        self.state().replace(Instant::now()).is_none()
+    }
+
+    /// Whether nothing is to be said against decisions made here.
+    pub fn holds(&self) -> bool {
+        self.state().is_none()
+    }
+
+    /// Whether the registry contradicted so lately that it decides itself.
+    pub fn is_in_dispute(&self) -> bool {
+        self.state().is_some_and(is_fresh)
+    }
+
+    /// The registry has just allowed what is allowed here; returns whether that settles it.
+    pub fn confirmed(&self) -> bool {
+        let mut contradicted = self.state();
+        if contradicted.is_some_and(is_fresh) {
+            return false;
+        }
+        if contradicted.take().is_some() {
+            tracing::info!("the registry allows again what is allowed here");
+        }
+        true
+    }
+
+    #[cfg(test)]
+    pub fn age(&self) {
+        let mut state = self.state();
+        *state = state.and_then(|at| at.checked_sub(SETTLES_AFTER));
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<Instant>> {
+        // No code panics while it holds this lock, and each change is whole in itself.
+        self.contradicted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_fresh(at: Instant) -> bool {
+    at.elapsed() < SETTLES_AFTER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contradiction_counts_until_the_registry_says_yes_after_a_while() {
+        let agreement = OpenModeGuard::default();
+        assert!(agreement.holds() && agreement.confirmed());
+        assert!(agreement.contradicted());
+        assert!(!agreement.contradicted());
+        assert!(agreement.is_in_dispute() && !agreement.confirmed());
+        agreement.age();
+        assert!(!agreement.is_in_dispute() && !agreement.holds());
+        assert!(agreement.confirmed());
+        assert!(agreement.holds());
+    }
+}

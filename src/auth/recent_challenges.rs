@@ -1,0 +1,55 @@
+//! Who got the registry's challenge for which repositories within the last minute.
+
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+
+use crate::util::Fingerprint;
+
+/// How long a challenge is remembered.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// The most challenges that are remembered; beyond, none is added until some are over.
+const BOUND: usize = 16 * 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct RecentChallenges(DashMap<Fingerprint, Instant>);
+
+impl RecentChallenges {
+    pub fn remember(&self, key: Fingerprint) {
+        if self.0.len() >= BOUND {
+            self.0.retain(|_, since| since.elapsed() < REMEMBERED);
+        }
+        if self.0.len() < BOUND {
+            self.0.insert(key, Instant::now());
+        }
+    }
+
+    pub fn contains(&self, key: &Fingerprint) -> bool {
+        self.0
+            .get(key)
+            .is_some_and(|since| since.elapsed() < REMEMBERED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::Fingerprints;
+
+    #[test]
+    fn a_challenge_is_remembered_for_its_own_question_alone() {
+        let (challenged, prints) = (RecentChallenges::default(), Fingerprints::new().unwrap());
+        challenged.remember(prints.of(&[b"alice", b"dst", b"src"]));
+        assert!(challenged.contains(&prints.of(&[b"alice", b"dst", b"src"])));
+        assert!(!challenged.contains(&prints.of(&[b"bob", b"dst", b"src"])));
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let (challenged, prints) = (RecentChallenges::default(), Fingerprints::new().unwrap());
+        for number in 0..BOUND + 10 {
+            challenged.remember(prints.of(&[&number.to_be_bytes()]));
+        }
+        assert_eq!(challenged.0.len(), BOUND);
+    }
+}

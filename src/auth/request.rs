@@ -1,0 +1,36 @@
+//! One caller's wish.
+
+use tokio::time::Instant;
+
+use crate::auth::credentials::Credentials;
+use crate::auth::grant::{Basis, Grant};
+use crate::auth::lease::Lease;
+use crate::auth::recent_challenges::RecentChallenges;
+use crate::oci::RepositoryName;
+use crate::util::{Fingerprint, Fingerprints};
+
+/// One caller's wish, and what is needed to judge it.
+pub(crate) struct AuthRequest<'a> {
+    pub target: &'a RepositoryName,
+    pub source: &'a RepositoryName,
+    pub credentials: &'a Credentials,
+    pub challenged: &'a RecentChallenges,
+    pub fingerprints: &'a Fingerprints,
+    pub deadline: Instant,
+}
+
+impl AuthRequest<'_> {
+    /// By which an answer to this wish is remembered, for somebody and some purpose.
+    pub fn question(&self, purpose: &str, who: &[u8]) -> Fingerprint {
+        let repositories = [
+            self.target.as_str().as_bytes(),
+            self.source.as_str().as_bytes(),
+        ];
+        self.fingerprints
+            .of(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
+    }
+
+    pub fn grant(&self, user: Option<String>, basis: Basis, validity: Lease) -> Grant {
+        Grant::new(self.target, self.source, user, basis, validity)
+    }
+}

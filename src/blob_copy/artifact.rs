@@ -1,0 +1,178 @@
+//! Where Pulp keeps a blob's bytes.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::oci::Digest;
+
+/// The most domains that are looked into.
+const DOMAINS: usize = 1024;
+/// Bytes that are read at once.
+const PIECE: usize = 256 * 1024;
+/// Characters of a domain's identifier.
+const UUID: usize = 36;
+
+/// Pulp's artifacts below its `MEDIA_ROOT`.
+#[derive(Debug, Clone)]
+pub struct ArtifactStore(PathBuf);
+
+/// One artifact, open.
+#[derive(Debug)]
+pub struct Artifact {
+    /// The file, at its beginning.
+    pub file: File,
+    /// Its bytes.
+    pub size: u64,
+}
+
+impl Artifact {
+    /// The same at its beginning, if its bytes have the digest.
+    ///
+    /// # Errors
+    /// Where they have not, or cannot be read.
+    pub fn checked(mut self, digest: &Digest) -> io::Result<Self> {
+        let (mut hash, mut left) = (Sha256::new(), self.size);
+        let mut piece = vec![0; PIECE];
+        while left > 0 {
+            match (&self.file).take(left).read(&mut piece)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => {
+                    hash.update(&piece[..read]);
+                    left -= read as u64;
+                }
+            }
+        }
+        if !digest.names(&hash.finalize()) {
+            return Err(io::Error::other("its bytes are not what its name says"));
+        }
+        self.file.rewind()?;
+        Ok(self)
+    }
+}
+
+/// Why artifacts cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("store.artifacts.rootdirectory: {path}: {cause}: is it Pulp's MEDIA_ROOT, readable here?")]
+pub struct ArtifactStoreError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl ArtifactStore {
+    /// Looks whether the folder can be read; Pulp makes `artifact` below it with its first one.
+    ///
+    /// # Errors
+    /// [`ArtifactStoreError`]
+    pub fn open(media_root: &Path) -> Result<Self, ArtifactStoreError> {
+        let artifacts = media_root.join("artifact");
+        let fault = |path: &Path, cause| ArtifactStoreError {
+            path: path.to_owned(),
+            cause,
+        };
+        std::fs::read_dir(media_root).map_err(|cause| fault(media_root, cause))?;
+        match std::fs::read_dir(&artifacts) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(fault(&artifacts, cause)),
+            _ => Ok(Self(artifacts)),
+        }
+    }
+
+    /// The artifact with this digest, in whatever domain: whoever may have it is asked of Pulp,
+    /// and the bytes are hashed. Empty ones are none.
+    #[must_use]
+    pub fn find(&self, digest: &Digest) -> Option<Artifact> {
+        let (folder, file) = digest.hex().split_at(2);
+        open(&self.0.join(folder).join(file)).or_else(|| {
+            let domains = self.domains();
+            domains
+                .into_iter()
+                .find_map(|domain| open(&domain.join(folder).join(file)))
+        })
+    }
+
+    fn domains(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let names_domain = |path: &PathBuf| {
+            let name = path.file_name().map(std::ffi::OsStr::len);
+            name == Some(UUID)
+        };
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(names_domain).take(DOMAINS).collect()
+    }
+}
+
+fn open(path: &Path) -> Option<Artifact> {
+    let file = File::open(path).ok()?;
+    let about = file.metadata().ok()?;
+    let is_usable = about.is_file() && about.len() > 0;
+    is_usable.then(|| Artifact {
+        size: about.len(),
+        file,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
+
+    fn place(root: &Path, domain: &str, bytes: &[u8]) {
+        let folder = root.join("artifact").join(domain).join(&HEX[..2]);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(&HEX[2..]), bytes).unwrap();
+    }
+
+    fn found(root: &Path) -> Option<u64> {
+        let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
+        let artifact = ArtifactStore::open(root).unwrap().find(&digest);
+        artifact.map(|artifact| artifact.size)
+    }
+
+    #[test]
+    fn an_artifact_is_found_with_and_without_domains() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(found(root.path()), None);
+        place(root.path(), "", b"");
+        assert_eq!(found(root.path()), None);
+        place(root.path(), "0190b3a2-8a4e-7c31-9d3c-0d6f3d2f8e11", b"four");
+        assert_eq!(found(root.path()), Some(4));
+        place(root.path(), "", b"seven..");
+        assert_eq!(found(root.path()), Some(7));
+    }
+
+    #[test]
+    fn only_right_bytes_are_taken_and_all_of_them() {
+        let root = tempfile::tempdir().unwrap();
+        let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
+        let artifacts = ArtifactStore::open(root.path()).unwrap();
+        place(root.path(), "", b"wrong");
+        let wrong = artifacts.find(&digest).unwrap().checked(&digest);
+        assert!(wrong.is_err());
+        // Of "hello" and a line's end.
+        let hello = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        let right = Digest::parse(&format!("sha256:{hello}")).unwrap();
+        let folder = root.path().join("artifact").join(&hello[..2]);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(&hello[2..]), "hello\n").unwrap();
+        let mut artifact = artifacts.find(&right).unwrap().checked(&right).unwrap();
+        let mut bytes = String::new();
+        artifact.file.read_to_string(&mut bytes).unwrap();
+        assert_eq!(bytes, "hello\n");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let fault = ArtifactStore::open(&root.path().join("media")).unwrap_err();
+        let text = fault.to_string();
+        assert!(
+            text.starts_with("store.artifacts.rootdirectory: "),
+            "{text}"
+        );
+        assert!(text.contains("media"), "{text}");
+    }
+}

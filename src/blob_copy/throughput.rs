@@ -1,0 +1,73 @@
+//! How fast blobs were relayed lately.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+/// Bytes a second, before anything is known: less than half of what a small machine does.
+const AT_FIRST: u64 = 32 * MIB;
+/// Slower is never believed, or nothing would be tried again.
+const SLOWEST: u64 = MIB;
+/// From this size on a blob says something of the bytes, and not only of the requests.
+const TELLING: u64 = MIB;
+
+/// Bytes a second, as they are expected.
+#[derive(Debug)]
+pub(crate) struct ThroughputEstimate(AtomicU64);
+
+impl Default for ThroughputEstimate {
+    fn default() -> Self {
+        Self(AtomicU64::new(AT_FIRST))
+    }
+}
+
+impl ThroughputEstimate {
+    /// Whether a blob of this size would be relayed in this time.
+    pub fn fits(&self, size: u64, time: Duration) -> bool {
+        let milliseconds = u128::from(size) * 1000 / u128::from(self.0.load(Ordering::Relaxed));
+        milliseconds <= time.as_millis()
+    }
+
+    /// A blob took this time, or was not done in it.
+    pub fn learn(&self, size: u64, took: Duration) {
+        if size < TELLING {
+            return;
+        }
+        let seen = u128::from(size) * 1000 / took.as_millis().max(1);
+        let seen = u64::try_from(seen).unwrap_or(u64::MAX);
+        let before = self.0.load(Ordering::Relaxed);
+        let after = (before / 2 + seen / 2).max(SLOWEST);
+        self.0.store(after, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn what_would_take_longer_than_there_is_time_is_not_begun() {
+        let pace = ThroughputEstimate::default();
+        assert!(pace.fits(320 * MIB, TEN));
+        assert!(!pace.fits(321 * MIB, TEN));
+        assert!(!pace.fits(1, Duration::ZERO) || pace.fits(0, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_slow_disk_is_learned_and_never_given_up() {
+        let pace = ThroughputEstimate::default();
+        for _ in 0..20 {
+            pace.learn(4 * MIB, TEN);
+        }
+        assert!(!pace.fits(11 * MIB, TEN));
+        assert!(pace.fits(9 * MIB, TEN));
+        pace.learn(10, TEN);
+        assert!(pace.fits(9 * MIB, TEN));
+        for _ in 0..20 {
+            pace.learn(400 * MIB, TEN);
+        }
+        assert!(pace.fits(300 * MIB, TEN));
+    }
+}

@@ -1,0 +1,115 @@
+//! One upload session in the registry, with a caller's own credentials.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::blob_copy::artifact::Artifact;
+use crate::blob_copy::reader;
+use crate::oci::{Digest, RepositoryName};
+use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse, UploadSession};
+
+/// Why an upload came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error("the registry did not answer: {0}")]
+    NoAnswer(&'static str),
+    #[error("the registry answered {step} with {status}")]
+    Refused {
+        step: &'static str,
+        status: StatusCode,
+    },
+    #[error("the registry named no session of this repository")]
+    NoSession,
+    #[error("it was not done in time")]
+    Late,
+    #[error("the registry names another digest")]
+    OtherDigest,
+}
+
+/// A session that was begun.
+#[derive(Debug)]
+pub(crate) struct BlobUpload(UploadSession);
+
+impl BlobUpload {
+    pub async fn begin(
+        asker: &DelegatedClient,
+        name: &CallerIdentity,
+        target: &RepositoryName,
+    ) -> Result<Self, UploadError> {
+        let folder = format!("v2/{target}/blobs/uploads/");
+        let answer = asker.ask(Method::POST, &folder, name).await;
+        let answer = answer.map_err(no_answer)?;
+        let answer = expect("the beginning", StatusCode::ACCEPTED, answer)?;
+        let session = UploadSession::named_by(&answer, target);
+        session.map(Self).ok_or(UploadError::NoSession)
+    }
+
+    /// Sends the artifact, and ends the session with the digest that its bytes have.
+    ///
+    /// In one PATCH without a range, whose bytes Pulp hashes, unlike those of a PUT.
+    pub async fn send(
+        &self,
+        asker: &DelegatedClient,
+        name: &CallerIdentity,
+        artifact: Artifact,
+        digest: &Digest,
+        is_given_up: &AtomicBool,
+    ) -> Result<PendingResponse, UploadError> {
+        if is_given_up.load(Ordering::Acquire) {
+            return Err(UploadError::Late);
+        }
+        let head = asker.head(&Method::PATCH, self.0.target(), name);
+        let mut head = head.map_err(no_answer)?;
+        let kind = HeaderValue::from_static("application/octet-stream");
+        head.insert_header(header::CONTENT_TYPE, kind)
+            .map_err(no_answer)?;
+        let (size, pieces) = (artifact.size, reader::read(artifact, digest.clone()));
+        let sent = asker.exchange().send_with(head, size, pieces).await;
+        expect("the bytes", StatusCode::ACCEPTED, sent.map_err(no_answer)?)?;
+        if is_given_up.load(Ordering::Acquire) {
+            return Err(UploadError::Late);
+        }
+
+        let digest_in_query = utf8_percent_encode(digest.as_str(), NON_ALPHANUMERIC);
+        let end = self.0.target_with(&format!("digest={digest_in_query}"));
+        let answer = asker.ask(Method::PUT, &end, name).await;
+        let answer = answer.map_err(no_answer)?;
+        let answer = expect("the end", StatusCode::CREATED, answer)?;
+        let named = answer.headers().get("docker-content-digest");
+        if named.is_none_or(|named| named != digest.as_str()) {
+            return Err(UploadError::OtherDigest);
+        }
+        Ok(answer)
+    }
+
+    /// Deletes the session.
+    pub async fn give_up(&self, asker: &DelegatedClient, name: &CallerIdentity) {
+        self.0.give_up(asker, name).await;
+    }
+}
+
+fn expect(
+    step: &'static str,
+    wanted: StatusCode,
+    answer: PendingResponse,
+) -> Result<PendingResponse, UploadError> {
+    match answer.status() {
+        status if status == wanted => Ok(answer),
+        status => Err(UploadError::Refused { step, status }),
+    }
+}
+
+/// Only the kind: the whole may quote a head.
+#[allow(
+    clippy::boxed_local,
+    clippy::needless_pass_by_value,
+    reason = "Pingora's errors come boxed"
+)]
+pub(crate) fn no_answer(error: Box<pingora::Error>) -> UploadError {
+    UploadError::NoAnswer(match error.etype() {
+        pingora::ErrorType::InternalError => "the bytes were abandoned",
+        kind => kind.as_str(),
+    })
+}

@@ -1,0 +1,148 @@
+//! What was deleted on purpose, or is being deleted.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+
+use crate::oci::{Digest, RepositoryName};
+
+/// How long a HEAD brings nothing back that was deleted.
+const BARRED_FOR: Duration = Duration::from_secs(60 * 60);
+/// Deletions that are remembered; where there are more, everything is barred for as long.
+const BOUND: usize = 64 * 1024;
+/// Deletions without an answer that are remembered, the last. Anybody can cause them, so beyond
+/// the bound the oldest are forgotten, and nobody else's layers are barred.
+const UNANSWERED: usize = 16 * 1024;
+
+type LayerKey = (RepositoryName, [u8; 32]);
+
+/// Remembers deletions, each from before the registry hears of it.
+#[derive(Debug, Default)]
+pub(crate) struct Tombstones {
+    /// How many deletions of a layer are on their way.
+    pending: DashMap<LayerKey, usize>,
+    /// What the registry said that it has deleted, and when.
+    done: DashMap<LayerKey, Instant>,
+    /// Everything is barred until then.
+    full_until: Mutex<Option<Instant>>,
+    /// What it may have deleted: nobody heard its answer.
+    unanswered: Mutex<PendingDeletes>,
+}
+
+/// The last deletions without an answer, in their order.
+#[derive(Debug, Default)]
+struct PendingDeletes {
+    order: VecDeque<(LayerKey, Instant)>,
+    last: HashMap<LayerKey, Instant>,
+}
+
+/// A deletion that is on its way. Dropped without an answer, it counts as one that was done.
+#[derive(Debug)]
+pub struct PendingDelete {
+    all: Arc<Tombstones>,
+    layer: LayerKey,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Unanswered,
+    Done,
+    Refused,
+}
+
+impl PendingDeletes {
+    fn add(&mut self, layer: LayerKey) {
+        let now = Instant::now();
+        self.order.push_back((layer.clone(), now));
+        self.last.insert(layer, now);
+        while let Some((oldest, since)) = self.order.front()
+            && (self.order.len() > UNANSWERED || !is_young(*since))
+        {
+            if self.last.get(oldest) == Some(since) {
+                self.last.remove(oldest);
+            }
+            self.order.pop_front();
+        }
+    }
+}
+
+fn is_young(since: Instant) -> bool {
+    since.elapsed() < BARRED_FOR
+}
+
+impl Tombstones {
+    pub fn begin(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> PendingDelete {
+        let layer = (repository.clone(), digest.bytes());
+        *self.pending.entry(layer.clone()).or_default() += 1;
+        PendingDelete {
+            all: self.clone(),
+            layer,
+            end: End::Unanswered,
+        }
+    }
+
+    /// Whether no HEAD may bring a layer back.
+    pub fn is_barred(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        if lock(&self.full_until).is_some_and(|until| Instant::now() < until) {
+            return true;
+        }
+        let layer = (repository.clone(), digest.bytes());
+        self.pending.contains_key(&layer)
+            || self.done.get(&layer).is_some_and(|since| is_young(*since))
+            || {
+                let unanswered = lock(&self.unanswered);
+                unanswered.last.get(&layer).copied().is_some_and(is_young)
+            }
+    }
+
+    fn remember(&self, layer: &LayerKey) {
+        if self.done.len() >= BOUND {
+            self.done.retain(|_, since| is_young(*since));
+        }
+        if self.done.len() < BOUND {
+            self.done.insert(layer.clone(), Instant::now());
+        } else {
+            *lock(&self.full_until) = Some(Instant::now() + BARRED_FOR);
+        }
+    }
+}
+
+/// No code panics while it holds one of these locks, and each change is whole in itself.
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PendingDelete {
+    /// The registry has deleted the layer.
+    pub fn was_done(&mut self) {
+        self.end = End::Done;
+    }
+
+    /// The registry has not deleted it.
+    pub fn was_refused(&mut self) {
+        self.end = End::Refused;
+    }
+}
+
+impl Drop for PendingDelete {
+    fn drop(&mut self) {
+        // First what stays, so that the layer is barred without a gap.
+        match self.end {
+            End::Done => self.all.remember(&self.layer),
+            End::Unanswered => lock(&self.all.unanswered).add(self.layer.clone()),
+            End::Refused => {}
+        }
+        if let Some(mut count) = self.all.pending.get_mut(&self.layer) {
+            *count = count.saturating_sub(1);
+        }
+        self.all
+            .pending
+            .remove_if(&self.layer, |_, count| *count == 0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

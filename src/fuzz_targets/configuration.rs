@@ -1,0 +1,58 @@
+//! What is shown of a configuration is a configuration with the same effect, and what is said of
+//! one that is not taken is one line.
+
+use crate::config::{Config, Overrides, effective};
+use crate::fuzz_targets::input::Input;
+
+/// Stands in inputs where a secret may.
+const SECRET: &str = "hunter2";
+
+/// Variables, a line each down to an empty one, and a file.
+pub(crate) fn configurations(input: &[u8]) -> bool {
+    let mut input = Input::new(input);
+    let mut variables = Vec::new();
+    while let Some(line) = input.text() {
+        let Some((name, value)) = line.split_once('=') else {
+            break;
+        };
+        variables.push((format!("CROSSMOUNT_{name}"), value.to_owned()));
+    }
+    let Ok(file) = std::str::from_utf8(input.rest()) else {
+        return false;
+    };
+    let config = match Config::parse(file, None, variables, Overrides::default()) {
+        Ok(config) => config,
+        Err(error) => {
+            let said = error.to_string();
+            assert!(!said.is_empty() && !said.contains('\n'), "{said:?}");
+            return false;
+        }
+    };
+    let shown = effective(&config);
+    let again = Config::parse(&shown, None, [], Overrides::default());
+    let again = match again {
+        Ok(again) => again,
+        Err(error) => {
+            assert_eq!(shown, error.to_string());
+            return false;
+        }
+    };
+    assert_eq!(effective(&again), shown);
+    let headers = &config.upstream.response_headers;
+    let is_secret = |text: &String| text.contains(SECRET);
+    let is_masked = shown.contains("(masked)");
+    if file.matches(SECRET).count() == 1
+        && headers
+            .iter()
+            .any(|(_, values)| values.iter().any(is_secret))
+    {
+        assert!(!shown.contains(SECRET), "{shown}");
+    }
+    if !is_masked {
+        let (mut config, mut again) = (config, again);
+        config.warnings.clear();
+        again.warnings.clear();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"), "{shown}");
+    }
+    true
+}

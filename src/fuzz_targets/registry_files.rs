@@ -1,0 +1,48 @@
+//! Whatever a registry's own file says, each difference is one line, and no header's value is in it.
+
+use crate::check::findings::Findings;
+use crate::check::registry_config::differences;
+use crate::check::registry_config::file::RegistryConfig;
+use crate::config::{Config, Kind, Overrides};
+
+/// Stands in inputs where a secret may.
+const SECRET: &str = "hunter2";
+/// Where a secret that is the value of a header begins, in inputs that are kept.
+const HEADER: &str = "headers: {X-Key: [hunter2]}";
+
+/// A registry's configuration.
+pub(crate) fn registry_files(input: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return false;
+    };
+    let theirs = match RegistryConfig::parse(text) {
+        Ok(theirs) => theirs,
+        Err(error) => {
+            assert!(!error.is_empty());
+            return false;
+        }
+    };
+    let variables = [
+        ("UPSTREAM_URL", "http://registry"),
+        ("STORE_FILESYSTEM_ROOTDIRECTORY", "/srv"),
+        ("ACCESS_MODE", "token"),
+        ("ACCESS_TOKEN_ISSUER", "issuer"),
+        ("ACCESS_TOKEN_SERVICE", "service"),
+        ("ACCESS_TOKEN_ROOTCERTBUNDLE", "/bundle.pem"),
+    ];
+    let variables = variables.map(|(name, value)| (format!("CROSSMOUNT_{name}"), value.to_owned()));
+    let Ok(config) = Config::load(None, variables, Overrides::default()) else {
+        return false;
+    };
+    let Kind::Distribution(settings) = &config.kind else {
+        return false;
+    };
+    let mut findings = Findings::default();
+    differences(&theirs, &config, settings, &mut findings);
+    for line in findings.lines() {
+        assert!(!line.contains('\n'), "{line:?}");
+        let is_only_a_header = text.matches(SECRET).count() == 1 && text.contains(HEADER);
+        assert!(!is_only_a_header || !line.contains(SECRET), "{line:?}");
+    }
+    true
+}

@@ -1,0 +1,86 @@
+//! The proof that our store is the registry's: its own new links appear in it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::oci::{Digest, RepositoryName};
+use crate::store::Filesystem;
+use crate::upstream::{Observation, RegistryState};
+use crate::util::blocking_pool::BlockingPool;
+
+/// Files are stamped by a clock that is some milliseconds coarser than the one we read.
+const COARSE: Duration = Duration::from_millis(20);
+/// How long an upload's answer may wait for the look; it happens once, until it succeeds.
+const LIMIT: Duration = Duration::from_millis(250);
+
+/// Looks for links that the registry has just written.
+#[derive(Debug)]
+pub struct StoreVerification {
+    store: Arc<Filesystem>,
+    workers: Arc<BlockingPool>,
+    standing: Arc<RegistryState>,
+}
+
+/// The beginning of a request that may end with a link in the registry's store.
+#[derive(Debug)]
+pub struct PendingVerification {
+    ticket: Observation,
+    time: SystemTime,
+}
+
+impl StoreVerification {
+    /// Looks in `store`, and tells `standing`.
+    #[must_use]
+    pub fn new(
+        store: Arc<Filesystem>,
+        workers: Arc<BlockingPool>,
+        standing: Arc<RegistryState>,
+    ) -> Self {
+        Self {
+            store,
+            workers,
+            standing,
+        }
+    }
+
+    /// Notes the beginning of an upload, where a link is still to be seen.
+    #[must_use]
+    pub fn begin(&self) -> Option<PendingVerification> {
+        if self.standing.is_store_proved() {
+            return None;
+        }
+        Some(PendingVerification {
+            ticket: self.standing.ticket(),
+            time: SystemTime::now() - COARSE,
+        })
+    }
+
+    /// The registry says that it has linked `digest` into `repository`: is the link here?
+    pub async fn linked(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        since: &PendingVerification,
+    ) {
+        let (store, repository, digest) = (self.store.clone(), repository.clone(), digest.clone());
+        let time = since.time;
+        let look = move || {
+            store
+                .on_open(|store| store.is_linked_since(&repository, &digest, time))
+                .map(Option::unwrap_or_default)
+        };
+        match self.workers.run_if_idle(LIMIT, look).await {
+            Ok(Ok(true)) => {
+                if self.standing.saw_link(&since.ticket) {
+                    tracing::info!("a link of the registry's own was seen in the store");
+                }
+            }
+            Ok(Ok(false)) => tracing::warn!(
+                "the registry's new link is not in the store, or older than the upload: \
+                 mounts go upstream; is store.filesystem.rootdirectory the registry's, and do the clocks agree?"
+            ),
+            Ok(Err(error)) => tracing::warn!(%error, "the store could not be looked at"),
+            Err(unfinished) => tracing::warn!(?unfinished, "the store was not looked at in time"),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What any other registry may mean by its answer to a mount.
+
+use http::StatusCode;
+
+use crate::auth::{Denial, Denials};
+use crate::config::{self, SourceDenied};
+use crate::native_mount::{Action, MountResponse};
+use crate::oci::finds_scope_insufficient;
+use crate::telemetry::outcome::Reason;
+use crate::util::NoRandomness;
+
+/// The rules of the configuration.
+#[derive(Debug)]
+pub struct GenericRules {
+    statuses: Vec<StatusCode>,
+    source_denied: SourceDenied,
+    refusals: Denials,
+}
+
+impl GenericRules {
+    /// By `mend.statuses` and `mount.source_denied`.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]
+    pub fn new(settings: &config::Generic) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            statuses: settings.statuses.clone(),
+            source_denied: settings.source_denied,
+            refusals: Denials::new()?,
+        })
+    }
+
+    pub(crate) fn next(&self, answered: &MountResponse<'_>) -> Action {
+        if answered.status == StatusCode::UNAUTHORIZED {
+            return self.refused(answered);
+        }
+        if self.statuses.contains(&answered.status) {
+            return upload(Reason::Mended);
+        }
+        Action::PassOn
+    }
+
+    /// A client that only lacks a scope must see the challenge; one for whom asking again is no
+    /// help gets what `mount.source_denied` says.
+    fn refused(&self, answered: &MountResponse<'_>) -> Action {
+        let Some(request) = answered.request else {
+            return Action::PassOn;
+        };
+        let (target, source) = (&request.target, &request.source);
+        // Only to a token that it has verified does a registry say that it is too narrow; in
+        // somebody's name that it has not, nothing is remembered and nothing shown.
+        let is_verified = finds_scope_insufficient(answered.headers);
+        let credentials = answered.credentials;
+        match self.refusals.word(target, source, credentials, is_verified) {
+            Denial::SourceDenied if self.source_denied == SourceDenied::Fallback => {
+                upload(Reason::Denied)
+            }
+            Denial::SourceDenied => Action::PassOn,
+            Denial::AsItCame(challenge) => {
+                if let Some(challenge) = challenge.filter(|_| is_verified) {
+                    self.refusals.was_challenged(challenge);
+                }
+                Action::PassOn
+            }
+        }
+    }
+}
+
+fn upload(reason: Reason) -> Action {
+    Action::Upload {
+        reason,
+        is_blob_missing: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Credentials;
+    use crate::mount::MountRequest;
+    use crate::oci::{Digest, RepositoryName};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use http::{HeaderMap, HeaderValue, header};
+
+    const NARROW: &str =
+        r#"Bearer realm="r",scope="repository:src:pull",error="insufficient_scope""#;
+    const BARE: &str = r#"Bearer realm="r",scope="repository:src:pull""#;
+    const INVALID: &str = r#"Bearer realm="r",error="invalid_token""#;
+
+    fn rules(source_denied: SourceDenied) -> GenericRules {
+        let statuses = vec![StatusCode::NOT_FOUND, StatusCode::FORBIDDEN];
+        let settings = config::Generic {
+            statuses,
+            source_denied,
+            discovery: None,
+            time_budget: std::time::Duration::ZERO,
+        };
+        GenericRules::new(&settings).unwrap()
+    }
+
+    fn next(
+        rules: &GenericRules,
+        status: u16,
+        challenge: &str,
+        authorization: Option<&str>,
+    ) -> Action {
+        let request = MountRequest {
+            target: RepositoryName::parse("dst").unwrap(),
+            source: RepositoryName::parse("src").unwrap(),
+            digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
+        };
+        let value = authorization.map(|text| HeaderValue::from_str(text).unwrap());
+        let credentials = Credentials::new(value.as_ref());
+        let mut headers = HeaderMap::new();
+        let challenge = HeaderValue::from_str(challenge).unwrap();
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+        rules.next(&MountResponse {
+            request: Some(&request),
+            credentials: &credentials,
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: &headers,
+            body: Some(b""),
+        })
+    }
+
+    fn token(access: &str) -> String {
+        let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"alice","access":{access}}}"#));
+        format!("Bearer e30.{claims}.c2ln")
+    }
+
+    #[test]
+    fn the_listed_statuses_are_replaced_and_no_other() {
+        let rules = rules(SourceDenied::Fallback);
+        for (status, expected) in [
+            (404, upload(Reason::Mended)),
+            (403, upload(Reason::Mended)),
+            (400, Action::PassOn),
+            (201, Action::PassOn),
+            (202, Action::PassOn),
+            (429, Action::PassOn),
+            (500, Action::PassOn),
+        ] {
+            assert_eq!(next(&rules, status, NARROW, None), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn who_only_lacks_a_scope_is_told_so_once_in_a_minute() {
+        let rules = rules(SourceDenied::Fallback);
+        let other = r#"[{"type":"repository","name":"dst","actions":["push"]}]"#;
+        for unverified in [INVALID, BARE, INVALID, BARE] {
+            let answer = next(&rules, 401, unverified, Some(&token(other)));
+            assert_eq!(answer, Action::PassOn);
+        }
+        assert_eq!(
+            next(&rules, 401, NARROW, Some(&token(other))),
+            Action::PassOn
+        );
+        assert_eq!(
+            next(&rules, 401, NARROW, Some(&token("[]"))),
+            upload(Reason::Denied)
+        );
+        // Whoever makes a token up in her name does not see that she asked.
+        let made_up = next(&rules, 401, BARE, Some(&token("[]")));
+        assert_eq!(made_up, Action::PassOn);
+    }
+
+    #[test]
+    fn who_asked_for_the_source_and_did_not_get_it_gets_an_upload() {
+        let refused = r#"[{"type":"repository","name":"src","actions":[]}]"#;
+        let granted = r#"[{"type":"repository","name":"src","actions":["pull"]}]"#;
+        let (fallback, challenge) = (
+            rules(SourceDenied::Fallback),
+            rules(SourceDenied::Challenge),
+        );
+        for (credentials, expected) in [
+            (Some(token(refused)), upload(Reason::Denied)),
+            (Some("Basic YTpi".to_owned()), upload(Reason::Denied)),
+            (Some(token(granted)), Action::PassOn),
+            (None, Action::PassOn),
+        ] {
+            let credentials = credentials.as_deref();
+            assert_eq!(next(&fallback, 401, NARROW, credentials), expected);
+            assert_eq!(next(&challenge, 401, NARROW, credentials), Action::PassOn);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The registry's own mount, and which of its answers are replaced by a plain upload.
+//!
+//! Nothing is sent here: the client's request goes to the registry by
+//! [`crate::upstream::SubrequestClient`], and its answer comes in. `pulp` knows how Pulp says that there
+//! is nothing to mount, `generic` what any other registry may mean, and `counted` how an answer
+//! that the client gets is counted.
+
+mod generic;
+pub(crate) mod outcome;
+mod pulp;
+
+use http::{HeaderMap, StatusCode};
+
+pub use generic::GenericRules;
+pub use outcome::counted;
+pub use pulp::{PulpMiss, miss};
+
+use crate::auth::Credentials;
+use crate::mount::MountRequest;
+use crate::telemetry::outcome::Reason;
+
+/// By whose rules answers are judged.
+#[derive(Debug)]
+pub enum NativeMountRules {
+    /// Pulp's.
+    Pulp,
+    /// Those of the configuration.
+    Generic(Box<GenericRules>),
+}
+
+/// What is known of a mount that the registry has answered.
+#[derive(Debug, Clone, Copy)]
+pub struct MountResponse<'a> {
+    /// What was asked for, where that has the plain form.
+    pub request: Option<&'a MountRequest>,
+    /// What the caller showed.
+    pub credentials: &'a Credentials,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The answer's headers.
+    pub headers: &'a HeaderMap,
+    /// The answer's body, unless that is longer than an error's.
+    pub body: Option<&'a [u8]>,
+}
+
+/// How a mount goes on that the registry has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The client gets the answer.
+    PassOn,
+    /// A plain upload is started in the mount's place.
+    Upload {
+        /// Why.
+        reason: Reason,
+        /// Whether the bytes may be there all the same, though the registry does not mount them.
+        is_blob_missing: bool,
+    },
+}
+
+impl NativeMountRules {
+    /// Whether the registry mounts only where the query holds nothing but the mount
+    /// (`pulp_container/app/registry_api.py`, `tries_to_mount_blob`).
+    #[must_use]
+    pub fn wants_bare_queries(&self) -> bool {
+        matches!(self, Self::Pulp)
+    }
+
+    /// Whether an answer with this status must be read to be judged.
+    #[must_use]
+    pub fn reads_errors(&self, status: StatusCode) -> bool {
+        matches!(self, Self::Pulp) && status == StatusCode::NOT_FOUND
+    }
+
+    /// Judges an answer.
+    #[must_use]
+    pub fn next(&self, answered: &MountResponse<'_>) -> Action {
+        match self {
+            Self::Pulp => match miss(answered.status, answered.body) {
+                Some(miss) => Action::Upload {
+                    reason: Reason::Mended,
+                    is_blob_missing: miss == PulpMiss::Blob,
+                },
+                None => Action::PassOn,
+            },
+            Self::Generic(rules) => rules.next(answered),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A mount is counted before its answer goes out; a request is counted and logged at its end.
+
+use http::StatusCode;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource};
+
+use crate::oci::{Digest, RepositoryName};
+use crate::proxy::context::{MountState, RequestContext};
+use crate::proxy::error_response;
+use crate::proxy::route::Route;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::outcome::{Outcome, Reason};
+use crate::telemetry::trace::Trace;
+
+/// The longest path that the log shows, in characters.
+const LONGEST_PATH: usize = 512;
+
+/// Counts a mount whose end is known. Whoever has the answer finds it in the metrics.
+pub(crate) fn mount(metrics: &Metrics, context: &mut RequestContext) {
+    let Some((outcome, reason)) = end_of_mount(context) else {
+        return;
+    };
+    if std::mem::replace(&mut context.is_counted, true) {
+        return;
+    }
+    metrics.mount(outcome, reason, context.started.elapsed());
+    match &context.mount {
+        MountState::Done { size, via, .. }
+            if matches!(outcome, Outcome::Mounted | Outcome::Relayed) =>
+        {
+            metrics.mounted_bytes(*size, *via);
+        }
+        MountState::Forwarded(forward) if outcome == Outcome::WouldMount => {
+            metrics.dry_run_bytes(forward.dry_run_size, forward.via);
+        }
+        _ => {}
+    }
+}
+
+/// Counts a request, and writes its line.
+pub(crate) fn request(
+    metrics: &Metrics,
+    session: &Session,
+    error: Option<&Error>,
+    context: &mut RequestContext,
+) {
+    mount(metrics, context);
+    let status = session.response_written().map(|head| head.status);
+    metrics.request(
+        &session.req_header().method,
+        status,
+        context.started.elapsed(),
+    );
+    log(session, status, error, context);
+}
+
+/// One line, a warning where the registry gave no answer of its own.
+fn log(
+    session: &Session,
+    status: Option<StatusCode>,
+    error: Option<&Error>,
+    context: &RequestContext,
+) {
+    let head = session.req_header();
+    // Without the query, which may hold an upload's state.
+    let path: String = head.uri.path().chars().take(LONGEST_PATH).collect();
+    let end = end_of_mount(context);
+    let named = named(&context.route).filter(|_| end.is_some());
+    let (target, source, digest) = named.map_or((None, None, None), |(target, source, digest)| {
+        (
+            Some(target.as_str()),
+            source.map(RepositoryName::as_str),
+            Some(digest.as_str()),
+        )
+    });
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id = context.id.as_str(),
+                trace_id = context.trace.as_ref().map(Trace::id),
+                method = head.method.as_str(),
+                path,
+                status = status.map(|status| status.as_u16()),
+                outcome = end.map(|(outcome, _)| outcome.as_str()),
+                reason = end.map(|(_, reason)| reason.as_str()),
+                target,
+                source,
+                digest,
+                received = session.as_downstream().body_bytes_read(),
+                sent = session.as_downstream().body_bytes_sent(),
+                upstream_seconds = context.answered_after.map(|after| after.as_secs_f64()),
+                seconds = context.started.elapsed().as_secs_f64(),
+                error = error.map(error_response::words),
+                "request"
+            )
+        };
+    }
+    match error {
+        Some(error) if *error.esource() != ErrorSource::Downstream => line!(warn),
+        _ => line!(info),
+    }
+}
+
+/// What a mount's request names: the target, the source where it names one, and the layer.
+fn named(route: &Route) -> Option<(&RepositoryName, Option<&RepositoryName>, &Digest)> {
+    match route {
+        Route::Mount(mount) => Some((&mount.target, Some(&mount.source), &mount.digest)),
+        Route::SourcelessMount { target, digest } => Some((target, None, digest)),
+        Route::Blob(blob) => Some((&blob.repository, None, &blob.digest)),
+        Route::AmbiguousMount(_) | Route::Upload(_) | Route::Deletion(_) | Route::Other => None,
+    }
+}
+
+fn end_of_mount(context: &RequestContext) -> Option<(Outcome, Reason)> {
+    match &context.mount {
+        MountState::None => None,
+        MountState::Done { outcome, .. } => Some((*outcome, Reason::None)),
+        MountState::Forwarded(forward) => Some((forward.outcome, forward.reason)),
+    }
+}

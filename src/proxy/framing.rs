@@ -1,0 +1,114 @@
+//! What a request's head says of its body, in a way that no two readers can take differently.
+
+use http::{HeaderMap, HeaderValue, header};
+use pingora::proxy::Session;
+
+/// Whether the body's length or coding is said as the registry itself would not take it.
+///
+/// Pingora takes lists of equal lengths, and sends any coding that ends with `chunked` on as if it
+/// were nothing else: what follows would then mean something else than the client said.
+pub(crate) fn is_odd(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = lengths.next();
+    let is_list = first.is_some_and(|length| length.as_bytes().contains(&b','));
+    let is_odd_coding = codings.next().is_some_and(|coding| !is_chunked(coding));
+    is_odd_coding || codings.next().is_some() || is_list || lengths.any(|it| Some(it) != first)
+}
+
+/// Whether a length stands beside chunks that is none, or two that differ.
+///
+/// Pingora drops each length beside chunks when it reads the head, while the registry itself refuses
+/// such a request (`net/http`, `fixLength`).
+pub(crate) fn has_odd_length_beside_chunks(session: &Session) -> bool {
+    let headers = &session.req_header().headers;
+    let http1 = session.as_downstream().as_http1();
+    match http1.filter(|_| headers.contains_key(header::TRANSFER_ENCODING)) {
+        Some(http1) => has_odd_length(&http1.get_headers_raw_bytes()),
+        None => false,
+    }
+}
+
+/// By a head as it came.
+fn has_odd_length(head: &[u8]) -> bool {
+    let mut lengths = head
+        .split(|byte| *byte == b'\n')
+        .skip(1)
+        .filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = line.split_at(colon);
+            let is_length = name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str().as_bytes());
+            is_length.then(|| value[1..].trim_ascii())
+        });
+    let Some(first) = lengths.next() else {
+        return false;
+    };
+    let is_number = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
+    !is_number || lengths.any(|length| length != first)
+}
+
+/// The length of a body where the head says it more than once; only one may go on
+/// (RFC 9112, 6.3).
+pub(crate) fn repeated_length(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = lengths.next()?;
+    lengths.next().map(|_| first.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_one_reading_is_not_odd() {
+        let chunked = ("transfer-encoding", "chunked");
+        let length = |value| ("content-length", value);
+        for (headers, wanted) in [
+            (vec![], false),
+            (vec![length("7")], false),
+            (vec![length("7"), length("7")], false),
+            (vec![length("7"), length("07")], true),
+            (vec![length("7,7")], true),
+            (vec![chunked], false),
+            (vec![("transfer-encoding", "Chunked")], false),
+            (vec![chunked, chunked], true),
+            (vec![("transfer-encoding", "gzip, chunked")], true),
+            (vec![("transfer-encoding", "identity"), chunked], true),
+        ] {
+            let mut all = HeaderMap::new();
+            for (name, value) in &headers {
+                all.append(*name, value.parse().unwrap());
+            }
+            assert_eq!(is_odd(&all), wanted, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_beside_chunks_is_one_number() {
+        for (lengths, wanted) in [
+            ("", false),
+            ("Content-Length: 7\r\n", false),
+            ("content-length:7\r\nCONTENT-LENGTH: 7 \r\n", false),
+            ("Content-Length: 7\r\nContent-Length: 8\r\n", true),
+            ("Content-Length: x\r\n", true),
+            ("Content-Length: -1\r\n", true),
+            ("Content-Length: +1\r\n", true),
+            ("Content-Length:\r\n", true),
+            ("Content-Length: 1, 1\r\n", true),
+        ] {
+            let head = format!("PUT /content-length:x HTTP/1.1\r\n{lengths}A: b\r\n\r\n");
+            assert_eq!(has_odd_length(head.as_bytes()), wanted, "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_length_that_is_said_again_is_repeated() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(repeated_length(&headers), None);
+        headers.append("content-length", HeaderValue::from_static("7"));
+        assert_eq!(repeated_length(&headers), None);
+        headers.append("content-length", HeaderValue::from_static("7"));
+        assert_eq!(repeated_length(&headers).unwrap(), "7");
+    }
+}

@@ -1,0 +1,242 @@
+//! In front of distribution: a mount is answered here, by a link of our own, or forwarded.
+
+use std::sync::Arc;
+
+use http::{StatusCode, header};
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::auth::Credentials;
+use crate::config::Upstream;
+use crate::discovery::StoreScanner;
+use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
+use crate::notifications::{Event, Notifier};
+use crate::oci::{Digest, RepositoryName};
+use crate::proxy::context::{MountState, RequestContext};
+use crate::proxy::handlers::client_wait::head_answered;
+use crate::proxy::location::Locations;
+use crate::proxy::observe::{ResponseObserver, linked_into};
+use crate::proxy::request_id::described;
+use crate::proxy::route::{BlobRequest, Route};
+use crate::proxy::{access_log, response};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::outcome::Reason;
+use crate::upstream::SubrequestClient;
+
+/// Letters of an address that an event keeps: longer ones have no host that anybody could find.
+const LONGEST_URL: usize = 1024;
+
+/// Answers mounts by links.
+#[derive(Debug)]
+pub struct LinkMountHandler {
+    locations: Locations,
+    response_headers: Vec<(String, Vec<String>)>,
+    mounts: Arc<Mounts>,
+    pub(crate) passing: ResponseObserver,
+    exchange: Arc<SubrequestClient>,
+    notifier: Arc<Notifier>,
+    /// Ends with this.
+    _survey: Option<StoreScanner>,
+    metrics: Arc<Metrics>,
+}
+
+impl LinkMountHandler {
+    /// Joins the parts of a mount's way.
+    #[must_use]
+    pub fn new(
+        upstream: &Upstream,
+        mounts: Arc<Mounts>,
+        passing: ResponseObserver,
+        exchange: Arc<SubrequestClient>,
+        notifier: Arc<Notifier>,
+        survey: Option<StoreScanner>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            locations: Locations::new(upstream),
+            response_headers: upstream.response_headers.clone(),
+            mounts,
+            passing,
+            exchange,
+            notifier,
+            _survey: survey,
+            metrics,
+        }
+    }
+
+    /// `Ok(false)` leaves the request to the registry.
+    pub(crate) async fn answer(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        if linked_into(&context.route).is_some() {
+            context.since = self.passing.begin();
+        }
+        match context.route.clone() {
+            Route::Mount(request) => return self.mount(session, &request, context).await,
+            Route::SourcelessMount { target, digest } => {
+                return self.sourceless(session, &target, &digest, context).await;
+            }
+            Route::Deletion(blob) => {
+                context.deletion = self.mounts.deletion(&blob.repository, &blob.digest);
+            }
+            Route::Blob(blob) if self.mounts.fills_heads() => {
+                return Box::pin(self.head(session, &blob, context)).await;
+            }
+            Route::AmbiguousMount(_) => context.forward_at_once(Reason::OddRequest),
+            Route::Upload(_) | Route::Blob(_) | Route::Other => {}
+        }
+        Ok(false)
+    }
+
+    /// A mount from the request to its answer.
+    async fn mount(
+        &self,
+        session: &mut Session,
+        request: &MountRequest,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        let head = session.req_header();
+        let place = (&request.target, &request.digest);
+        let Some(location) = self.locations.of(place, &head.headers) else {
+            context.forward_at_once(Reason::OddRequest);
+            return Ok(false);
+        };
+        let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
+        let caller = Caller {
+            credentials: &credentials,
+            id: &context.id,
+        };
+        let decision = self.mounts.attempt(request, &caller).await;
+        self.created(session, decision, place, &location, context)
+            .await
+    }
+
+    /// A mount whose source the client does not know.
+    async fn sourceless(
+        &self,
+        session: &mut Session,
+        target: &RepositoryName,
+        digest: &Digest,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        let head = session.req_header();
+        let Some(location) = self.locations.of((target, digest), &head.headers) else {
+            context.forward_at_once(Reason::SourceMissing);
+            return Ok(false);
+        };
+        let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
+        let caller = Caller {
+            credentials: &credentials,
+            id: &context.id,
+        };
+        let decision = self.mounts.attempt_without_source(target, digest, &caller);
+        let decision = decision.await;
+        let layer = (target, digest);
+        self.created(session, decision, layer, &location, context)
+            .await
+    }
+
+    /// The 201 where it is done.
+    async fn created(
+        &self,
+        session: &mut Session,
+        decision: Decision,
+        layer: (&RepositoryName, &Digest),
+        location: &str,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        match decision {
+            Decision::Forward(forward) => {
+                context.mount = MountState::Forwarded(forward);
+                Ok(false)
+            }
+            Decision::Done(mounted) => {
+                self.tell(session.req_header(), &mounted, layer, location, context);
+                context.mount = MountState::done(&mounted);
+                access_log::mount(&self.metrics, context);
+                let head = response::created(layer.1, location, &self.response_headers)?;
+                session.write_response_header(Box::new(head), true).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// A question for a layer, which may become true by being asked.
+    ///
+    /// The registry answers first, and if something is linked then, once more, so that the
+    /// answer is its own.
+    async fn head(
+        &self,
+        session: &mut Session,
+        blob: &BlobRequest,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        let answered = head_answered(session, context, &self.exchange).await;
+        let answered = answered.inspect_err(|error| self.passing.gave_no_answer(error))?;
+        let Some((head, answer)) = answered else {
+            return Ok(false);
+        };
+        if answer.status() == StatusCode::NOT_FOUND && self.fill(blob, &head, context).await {
+            return Ok(false);
+        }
+        self.passing.look(&head, answer.head(), context).await;
+        access_log::mount(&self.metrics, context);
+        answer.pass_on(session).await?;
+        Ok(true)
+    }
+
+    /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.
+    async fn fill(
+        &self,
+        blob: &BlobRequest,
+        head: &RequestHeader,
+        context: &mut RequestContext,
+    ) -> bool {
+        let Some(credentials) = context.shown.clone() else {
+            return false;
+        };
+        let caller = Caller {
+            credentials: &credentials,
+            id: &context.id,
+        };
+        let (repository, digest) = (&blob.repository, &blob.digest);
+        match self.mounts.fill(repository, digest, &caller).await {
+            Some(Decision::Done(mounted)) => {
+                let layer = (repository, digest);
+                if let Some(location) = self.locations.of(layer, &head.headers) {
+                    self.tell(head, &mounted, layer, &location, context);
+                }
+                context.mount = MountState::done(&mounted);
+                true
+            }
+            Some(Decision::Forward(forward)) => {
+                context.mount = MountState::Forwarded(forward);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Tells those who want to know of a mount.
+    fn tell(
+        &self,
+        head: &RequestHeader,
+        mounted: &Mounted,
+        (target, digest): (&RepositoryName, &Digest),
+        location: &str,
+        context: &RequestContext,
+    ) {
+        self.notifier.tell(&Event {
+            target: target.clone(),
+            source: mounted.source.clone(),
+            digest: digest.clone(),
+            size: mounted.size,
+            url: location.chars().take(LONGEST_URL).collect(),
+            user: mounted.user.clone(),
+            request: described(head, &context.id),
+        });
+    }
+}

@@ -1,0 +1,299 @@
+//! In front of Pulp and other registries: their own mount is asked, and an answer that breaks
+//! clients is replaced by that of a plain upload.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+
+use crate::auth::Credentials;
+use crate::blob_copy::{BlobCopier, CopiedBlob, CopyRequest};
+use crate::mount::{Forward, MountRequest};
+use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome::counted};
+use crate::oci::{Digest, RepositoryName};
+use crate::proxy::context::{MountState, RequestContext};
+use crate::proxy::handlers::client_wait::{for_client, head_answered};
+use crate::proxy::handlers::suggested_mount::SuggestedMounts;
+use crate::proxy::route::{Ambiguity, BlobRequest, Route};
+use crate::proxy::{access_log, request_target};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::outcome::{Outcome, Reason, Via};
+use crate::telemetry::trace::Trace;
+use crate::upstream::{CallerIdentity, PendingResponse, SubrequestClient};
+
+/// Bytes of the longest error that is looked into.
+const LONGEST_ERROR: usize = 64 * 1024;
+/// How long an error may take from its head to its end before it is passed on unread.
+const ERROR_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks a registry's own mount.
+#[derive(Debug)]
+pub struct NativeMountHandler {
+    native: NativeMountRules,
+    exchange: Arc<SubrequestClient>,
+    /// For layers that Pulp does not mount yet.
+    relay: Option<Arc<BlobCopier>>,
+    /// For layers that the client does not know of.
+    suggesting: Option<SuggestedMounts>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a client wants mounted.
+enum WantedMount {
+    /// In the plain form.
+    Named(MountRequest),
+    /// From wherever it is.
+    Sourceless(RepositoryName, Digest),
+    /// Only the registry can tell.
+    Odd,
+}
+
+/// What the client gets.
+struct ClientResponse {
+    answer: PendingResponse,
+    state: MountState,
+}
+
+impl NativeMountHandler {
+    /// By the rules of `native`, through `exchange`.
+    #[must_use]
+    pub fn new(
+        native: NativeMountRules,
+        exchange: Arc<SubrequestClient>,
+        relay: Option<Arc<BlobCopier>>,
+        suggesting: Option<SuggestedMounts>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            native,
+            exchange,
+            relay,
+            suggesting,
+            metrics,
+        }
+    }
+
+    /// `Ok(false)` leaves the request to the registry.
+    pub(crate) async fn answer(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        let (request, reason) = match context.route.clone() {
+            Route::Mount(request) => (WantedMount::Named(request), Reason::None),
+            Route::SourcelessMount { target, digest } => (
+                WantedMount::Sourceless(target, digest),
+                Reason::SourceMissing,
+            ),
+            Route::AmbiguousMount(Ambiguity::Words) => (WantedMount::Odd, Reason::OddRequest),
+            Route::AmbiguousMount(Ambiguity::Form) => {
+                context.forward_at_once(Reason::OddRequest);
+                return Ok(false);
+            }
+            Route::Blob(blob) => return self.head(session, &blob, context).await,
+            Route::Deletion(blob) => {
+                let suggesting = self.suggesting.as_ref();
+                context.deletion = suggesting.map(|it| it.deletion(&blob));
+                return Ok(false);
+            }
+            Route::Upload(_) | Route::Other => return Ok(false),
+        };
+        // Until the registry has answered: if it does not, this is what is counted.
+        context.forward_at_once(Reason::UpstreamUnavailable);
+        let head = session.req_header().clone();
+        context.shown = Credentials::sole(&head.headers);
+        let given = for_client(session, context, self.mount(&head, &request)).await?;
+        context.mount = or_reason(given.state, reason);
+        self.look(given.answer.head(), context).await;
+        access_log::mount(&self.metrics, context);
+        given.answer.pass_on(session).await?;
+        Ok(true)
+    }
+
+    /// Looks at an answer's head before the client gets it.
+    pub(crate) async fn look(&self, head: &ResponseHeader, context: &RequestContext) {
+        if let Some(suggesting) = &self.suggesting {
+            suggesting.look(head, context).await;
+        }
+    }
+
+    /// A question for a layer, which may become true by being asked: the registry answers first,
+    /// and if it has mounted something then, once more.
+    async fn head(
+        &self,
+        session: &mut Session,
+        blob: &BlobRequest,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        let Some(suggesting) = self.suggesting.as_ref().filter(|it| it.fills_heads()) else {
+            return Ok(false);
+        };
+        let Some((head, answer)) = head_answered(session, context, &self.exchange).await? else {
+            return Ok(false);
+        };
+        if answer.status() == StatusCode::NOT_FOUND
+            && let Some(mounted) = suggesting.fill(blob, &head, &answer).await
+        {
+            context.mount = passed_on(mounted).state;
+            return Ok(false);
+        }
+        self.look(answer.head(), context).await;
+        answer.pass_on(session).await?;
+        Ok(true)
+    }
+
+    /// Asks for the mount, and for what the rules put in its place.
+    async fn mount(&self, head: &RequestHeader, wish: &WantedMount) -> Result<ClientResponse> {
+        if let Some(suggesting) = &self.suggesting
+            && let WantedMount::Sourceless(target, digest) = wish
+            && let Some(mounted) = suggesting.mount_sourceless(target, digest, head).await
+        {
+            return Ok(passed_on(mounted));
+        }
+        let request = match wish {
+            WantedMount::Named(request) => Some(request),
+            WantedMount::Sourceless(..) | WantedMount::Odd => None,
+        };
+        let mut mount = head.clone();
+        if let Some(request) = request.filter(|_| self.native.wants_bare_queries()) {
+            mount.set_raw_path(&request_target::bare_mount(head.raw_path(), request))?;
+        }
+        let mut answer = self.exchange.send(mount).await?;
+        let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = if self.native.reads_errors(status) {
+            // What does not come is passed on as it comes.
+            let read = tokio::time::timeout(ERROR_LIMIT, answer.body(LONGEST_ERROR));
+            read.await.unwrap_or(Ok(None))?
+        } else {
+            None
+        };
+        let next = self.native.next(&MountResponse {
+            request,
+            credentials: &credentials,
+            status,
+            headers: &headers,
+            body,
+        });
+        let Action::Upload {
+            reason,
+            is_blob_missing,
+        } = next
+        else {
+            if let Some(request) = request.filter(|_| status == StatusCode::CREATED) {
+                self.mounted_from(request);
+            }
+            return Ok(passed_on(answer));
+        };
+        if let Some(request) = request {
+            let (target, digest) = (&request.target, &request.digest);
+            if let Some(suggesting) = &self.suggesting
+                && let Some(mounted) = suggesting.mount(target, digest, head).await
+            {
+                return Ok(passed_on(mounted));
+            }
+            if is_blob_missing && let Some(relayed) = self.relay(head, request, &credentials).await
+            {
+                self.mounted_from(request);
+                return Ok(done(relayed));
+            }
+        }
+        self.upload(head, answer, reason).await
+    }
+
+    /// The source that the client named has given it the layer.
+    fn mounted_from(&self, request: &MountRequest) {
+        if let Some(suggesting) = &self.suggesting {
+            suggesting.mounted_from(&request.source, &request.digest);
+        }
+    }
+
+    async fn relay(
+        &self,
+        head: &RequestHeader,
+        request: &MountRequest,
+        credentials: &Credentials,
+    ) -> Option<CopiedBlob> {
+        let relay = self.relay.as_ref()?;
+        let errand = CopyRequest {
+            request: request.clone(),
+            name: CallerIdentity::of(&head.headers, credentials.header())?,
+        };
+        relay.attempt(errand).await
+    }
+
+    /// Starts a plain upload in the place of a refused mount.
+    async fn upload(
+        &self,
+        head: &RequestHeader,
+        refused: PendingResponse,
+        reason: Reason,
+    ) -> Result<ClientResponse> {
+        let mut plain = head.clone();
+        plain.set_raw_path(&request_target::plain_upload(head.raw_path()))?;
+        let answer = match self.exchange.send(plain).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let kind = error.etype().as_str();
+                let trace = Trace::current();
+                let trace_id = trace.as_ref().map(Trace::id);
+                tracing::warn!(
+                    trace_id,
+                    kind,
+                    "no plain upload in the place of a refused mount"
+                );
+                return Ok(passed_on(refused));
+            }
+        };
+        if refused.status() == StatusCode::UNAUTHORIZED && !answer.status().is_success() {
+            // It is not only the source: the first answer names all that the caller lacks.
+            return Ok(passed_on(refused));
+        }
+        Ok(ClientResponse {
+            answer,
+            state: MountState::Forwarded(Forward::as_it_came(reason)),
+        })
+    }
+}
+
+/// The registry's own answer to the mount.
+fn passed_on(answer: PendingResponse) -> ClientResponse {
+    let (outcome, reason) = counted(answer.status());
+    let forward = Forward {
+        outcome,
+        ..Forward::as_it_came(reason)
+    };
+    ClientResponse {
+        answer,
+        state: MountState::Forwarded(forward),
+    }
+}
+
+fn done(relayed: CopiedBlob) -> ClientResponse {
+    ClientResponse {
+        answer: relayed.answer,
+        state: MountState::Done {
+            outcome: Outcome::Relayed,
+            size: relayed.size,
+            via: Via::From,
+        },
+    }
+}
+
+/// What was known of the request before is said where the registry's answer says nothing.
+fn or_reason(state: MountState, known: Reason) -> MountState {
+    match state {
+        MountState::Forwarded(forward)
+            if forward.reason == Reason::None && forward.outcome == Outcome::Forwarded =>
+        {
+            MountState::Forwarded(Forward {
+                reason: known,
+                ..forward
+            })
+        }
+        state => state,
+    }
+}

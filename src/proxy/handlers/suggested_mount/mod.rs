@@ -1,0 +1,307 @@
+//! In front of registries that mount themselves: a layer that the client does not know of is
+//! mounted by the registry, from a suggested source, with the caller's own credentials.
+//!
+//! Here is decided what is tried, and learned from what passes by; `trying` asks the registry.
+
+mod attempt;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+use tokio::time::Instant;
+
+use crate::auth::{Credentials, PullScope, UsageHistory, Use};
+use crate::discovery::{Discovery, PendingDelete, SharedSources};
+use crate::mount::MountRequest;
+use crate::oci::{Digest, RepositoryName};
+use crate::proxy::context::RequestContext;
+use crate::proxy::handlers::suggested_mount::attempt::{
+    AttemptResult, MountAttempt, SuggestionCaller,
+};
+use crate::proxy::observe::{linked_into, shows_layer};
+use crate::proxy::route::{BlobRequest, Route};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
+
+/// In every repository of Pulp's, whether it was pushed or not
+/// (`pulp_container/app/registry_api.py`, `EMPTY_BLOB`).
+const EMPTY_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
+
+/// Mounts from suggested sources.
+#[derive(Debug)]
+pub struct SuggestedMounts {
+    discovery: Arc<Discovery>,
+    used: UsageHistory,
+    asker: DelegatedClient,
+    time_budget: Duration,
+    /// Below these a question for a layer makes Pulp ask another registry.
+    pull_through: Vec<RepositoryName>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a layer is mounted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MountTrigger {
+    /// A question, which brings back nothing that was deleted.
+    Head,
+    /// A mount, which is wanted.
+    Mount,
+}
+
+impl SuggestedMounts {
+    /// By what `discovery` suggests, and what callers were seen to use.
+    #[must_use]
+    pub fn new(
+        discovery: Arc<Discovery>,
+        used: UsageHistory,
+        asker: DelegatedClient,
+        time_budget: Duration,
+        pull_through: Vec<RepositoryName>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            discovery,
+            used,
+            asker,
+            time_budget,
+            pull_through,
+            metrics,
+        }
+    }
+
+    /// Whether a HEAD that is answered with 404 may be made true.
+    pub(crate) fn fills_heads(&self) -> bool {
+        self.discovery.settings().on_head
+    }
+
+    /// A deletion of a layer begins.
+    pub(crate) fn deletion(&self, blob: &BlobRequest) -> PendingDelete {
+        self.discovery.deletion(&blob.repository, &blob.digest)
+    }
+
+    /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
+    pub(crate) async fn fill(
+        &self,
+        blob: &BlobRequest,
+        head: &RequestHeader,
+        answer: &PendingResponse,
+    ) -> Option<PendingResponse> {
+        let (target, digest) = (&blob.repository, &blob.digest);
+        let caller = self.caller(head).filter(|_| self.accepts(answer))?;
+        self.try_candidates(target, digest, caller, MountTrigger::Head)
+            .await
+    }
+
+    /// Mounts a layer in the place of a mount that the registry has found nothing for.
+    pub(crate) async fn mount(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        head: &RequestHeader,
+    ) -> Option<PendingResponse> {
+        let caller = self.caller(head)?;
+        self.try_candidates(target, digest, caller, MountTrigger::Mount)
+            .await
+    }
+
+    /// Mounts a layer whose source the client does not know, before the registry has seen the
+    /// request: whether it accepts the caller is found out first, for everybody alike.
+    pub(crate) async fn mount_sourceless(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        head: &RequestHeader,
+    ) -> Option<PendingResponse> {
+        let caller = self.caller(head)?;
+        let trying = self.trying(&caller);
+        let answer = trying.look_for(target, digest).await?;
+        if shows_layer(answer.status()) {
+            let (target, digest) = (target.clone(), digest.clone());
+            let mount = MountRequest {
+                source: target.clone(),
+                target,
+                digest,
+            };
+            return match trying.mount(mount).await {
+                AttemptResult::Mounted(answer) => Some(*answer),
+                AttemptResult::Useless | AttemptResult::Refused | AttemptResult::Silent => None,
+            };
+        }
+        if !self.accepts(&answer) {
+            return None;
+        }
+        self.try_candidates(target, digest, caller, MountTrigger::Mount)
+            .await
+    }
+
+    /// Whether a registry that says that it has no such layer has judged the caller before.
+    ///
+    /// Pulp's views name the API's version, and look at rights before they look for anything;
+    /// whoever answers in their place does not (`pulp_container/app/registry_api.py`,
+    /// `default_response_headers`). Of any other registry's callers nothing is believed.
+    fn accepts(&self, answer: &PendingResponse) -> bool {
+        let is_views = answer
+            .headers()
+            .contains_key("docker-distribution-api-version");
+        answer.status() == StatusCode::NOT_FOUND && (is_views || !self.used.reads_claims())
+    }
+
+    fn caller(&self, head: &RequestHeader) -> Option<Arc<SuggestionCaller>> {
+        let credentials = Credentials::sole(&head.headers).filter(|shown| !shown.is_nobody())?;
+        Some(Arc::new(SuggestionCaller {
+            name: CallerIdentity::of(&head.headers, credentials.header())?,
+            credentials,
+            deadline: Instant::now() + self.time_budget,
+        }))
+    }
+
+    /// Lets the registry mount a layer, and gives its 201; `None` where it did not.
+    ///
+    /// The registry decides about each source. Tried is only where the caller is likely to be
+    /// let: then one who may pull none of the holders causes the same whether there are any or
+    /// not. What a token says of that counts where the registry has just taken the token.
+    async fn try_candidates(
+        &self,
+        target: &RepositoryName,
+        digest: &Digest,
+        caller: Arc<SuggestionCaller>,
+        occasion: MountTrigger,
+    ) -> Option<PendingResponse> {
+        let pullable = self.used.by(&caller.credentials).await;
+        let rights = (&pullable, self.shared(&caller.credentials).await);
+        let candidates = self.discovery.candidates(target, digest, rights);
+        self.note_wanted(target, digest, &pullable);
+        let trying = self.trying(&caller);
+        let needs_repository =
+            occasion == MountTrigger::Head && !self.discovery.settings().new_repositories;
+        // Asked only of those to whom something can be suggested: nobody else causes anything.
+        if needs_repository && !candidates.is_empty() && !trying.has_repository(target).await {
+            return None;
+        }
+        for source in candidates {
+            if occasion == MountTrigger::Head && self.discovery.is_barred(target, digest) {
+                return None;
+            }
+            let mount = MountRequest {
+                target: target.clone(),
+                source: source.clone(),
+                digest: digest.clone(),
+            };
+            match trying.mount(mount).await {
+                AttemptResult::Mounted(answer) => {
+                    self.discovery.was_used(&source);
+                    self.discovery.was_used(target);
+                    self.learn(target, digest);
+                    return Some(*answer);
+                }
+                AttemptResult::Refused => self.used.forget(&caller.credentials, &source).await,
+                AttemptResult::Useless => {}
+                AttemptResult::Silent => return None,
+            }
+        }
+        None
+    }
+
+    fn trying(&self, caller: &Arc<SuggestionCaller>) -> MountAttempt {
+        MountAttempt {
+            asker: self.asker.clone(),
+            discovery: self.discovery.clone(),
+            caller: caller.clone(),
+        }
+    }
+
+    /// Whether what is declared shared is tried for a caller who is not known to pull it.
+    async fn shared(&self, credentials: &Credentials) -> SharedSources {
+        // A registry that hands out tokens goes by the token alone; and elsewhere only a push has
+        // shown that it knows who this is.
+        let is_known = self.used.reads_claims() || self.used.pushed(credentials).await;
+        if is_known && !credentials.is_token() {
+            SharedSources::IsEnough
+        } else {
+            SharedSources::MustBeNamed
+        }
+    }
+
+    /// Shared holders that a caller's token does not name are likely to be of use to the next
+    /// one: they are asked for in its request for a token.
+    fn note_wanted(&self, target: &RepositoryName, digest: &Digest, pullable: &PullScope) {
+        if !self.used.reads_claims() {
+            return;
+        }
+        let nothing_else = PullScope::These(HashSet::new());
+        let rights = (&nothing_else, SharedSources::IsEnough);
+        let wanted = self.discovery.candidates(target, digest, rights);
+        for holder in wanted.iter().rev().filter(|it| !pullable.includes(it)) {
+            self.discovery.was_used(holder);
+        }
+    }
+
+    /// Learns from an answer that passes by.
+    pub(crate) async fn look(&self, head: &ResponseHeader, context: &RequestContext) {
+        match (&context.route, head.status) {
+            (Route::Blob(blob), status) if shows_layer(status) => {
+                let what = (&blob.repository, &blob.digest);
+                self.saw(what, context, Use::Pulled).await;
+            }
+            (route, StatusCode::CREATED) => {
+                let digest = head.headers.get("docker-content-digest");
+                let digest = digest.and_then(|value| Digest::parse(value.to_str().ok()?).ok());
+                let digest = digest.or_else(|| mounted_by(route).cloned());
+                if let (Some(repository), Some(digest)) = (linked_into(route), digest) {
+                    self.discovery.was_used(repository);
+                    self.saw((repository, &digest), context, Use::Pushed).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The registry says that it has mounted a layer from the repository that the client named.
+    ///
+    /// It says nothing of the caller's right to pull there: some registries mount whatever the
+    /// caller may pull from anywhere.
+    pub(crate) fn mounted_from(&self, source: &RepositoryName, digest: &Digest) {
+        self.discovery.was_used(source);
+        self.learn(source, digest);
+    }
+
+    async fn saw(
+        &self,
+        (repository, digest): (&RepositoryName, &Digest),
+        context: &RequestContext,
+        what: Use,
+    ) {
+        self.learn(repository, digest);
+        if let Some(credentials) = &context.shown {
+            self.used.learn(credentials, repository, what).await;
+        }
+    }
+
+    fn learn(&self, repository: &RepositoryName, digest: &Digest) {
+        let is_pulled_through = self
+            .pull_through
+            .iter()
+            .any(|path| repository.is_below(path));
+        if digest.as_str() != EMPTY_LAYER && !is_pulled_through {
+            self.discovery.learn(repository, digest);
+            self.metrics.index_links(self.discovery.links());
+        }
+    }
+}
+
+/// The layer that a request wants mounted: not every registry names it in its answer.
+fn mounted_by(route: &Route) -> Option<&Digest> {
+    match route {
+        Route::Mount(MountRequest { digest, .. }) | Route::SourcelessMount { digest, .. } => {
+            Some(digest)
+        }
+        Route::AmbiguousMount(_)
+        | Route::Blob(_)
+        | Route::Deletion(_)
+        | Route::Upload(_)
+        | Route::Other => None,
+    }
+}

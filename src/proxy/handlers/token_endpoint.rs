@@ -1,0 +1,242 @@
+//! Requests to the registry's own token endpoint, answered from memory or widened where that is
+//! allowed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{StatusCode, header};
+use pingora::ErrorType::ConnectionClosed;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::{Error, Result};
+
+use crate::proxy::context::RequestContext;
+use crate::proxy::handlers::client_wait::{client_left, for_client};
+use crate::proxy::route::is_plain;
+use crate::telemetry::metrics::Metrics;
+use crate::token_cache::{
+    CachedToken, LONGEST, NotCached, ScopeExpansion, TokenCache, TokenRequest,
+};
+use crate::upstream::{PendingResponse, SubrequestClient};
+
+/// How long one waits for the answer to somebody else's equal question before asking alone.
+const FOLLOWS_FOR: Duration = Duration::from_secs(5);
+
+/// Stands before the token endpoint.
+#[derive(Debug)]
+pub struct TokenEndpointHandler {
+    answers: Option<TokenCache>,
+    widening: Option<ScopeExpansion>,
+    exchange: Arc<SubrequestClient>,
+    metrics: Arc<Metrics>,
+}
+
+/// A question of our own, and what became of it.
+#[derive(Default)]
+struct TokenExchange(Mutex<TokenSources>);
+
+#[derive(Default)]
+struct TokenSources {
+    is_begun: bool,
+    answer: Option<Result<PendingResponse>>,
+}
+
+impl TokenEndpointHandler {
+    /// Through `exchange`; either may be left out.
+    #[must_use]
+    pub fn new(
+        answers: Option<TokenCache>,
+        widening: Option<ScopeExpansion>,
+        exchange: Arc<SubrequestClient>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            answers,
+            widening,
+            exchange,
+            metrics,
+        }
+    }
+
+    /// `Ok(false)` leaves the request to the registry.
+    pub(crate) async fn answer(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        let head = session.req_header().clone();
+        if !is_plain(&head) {
+            return Ok(false);
+        }
+        let question = self.answers.as_ref().and_then(|answers| {
+            let question = answers.question(head.raw_path(), &head)?;
+            Some((answers, question))
+        });
+        let widening = self.widening.as_ref();
+        let is_learned_from = widening.is_some_and(|it| it.concerns(head.raw_path(), &head));
+        if let Some((answers, question)) = question {
+            let answered = self.remembered(session, context, (answers, &question), &head);
+            if answered.await? {
+                return Ok(true);
+            }
+        }
+        if is_learned_from {
+            self.fetched(session, context, &head).await?;
+        }
+        Ok(is_learned_from)
+    }
+
+    /// The registry's own answer, from which something is learned.
+    async fn fetched(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+        head: &RequestHeader,
+    ) -> Result<()> {
+        let ask = async {
+            let asked = TokenExchange::default();
+            self.ask(head, &asked).await;
+            asked.end().unwrap_or(Err(Error::new_up(ConnectionClosed)))
+        };
+        let answer = for_client(session, context, ask).await?;
+        answer.pass_on(session).await
+    }
+
+    /// From memory, or what will be remembered; `Ok(false)` where it is to be asked for alone.
+    async fn remembered(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+        (answers, question): (&TokenCache, &TokenRequest),
+        head: &RequestHeader,
+    ) -> Result<bool> {
+        let (asked, begun) = (TokenExchange::default(), Instant::now());
+        let ask = self.ask(head, &asked);
+        let answer = tokio::select! {
+            answer = Box::pin(answers.answer(question, head, ask)) => answer,
+            () = asked.patience() => Err(NotCached),
+            gone = client_left(session) => return Err(gone),
+        };
+        let is_own = asked.is_begun();
+        if is_own {
+            context.asked = Some(begun);
+            context.answered_after = Some(begun.elapsed());
+        }
+        self.metrics.token_answer(!is_own && answer.is_ok());
+        match (answer, asked.end()) {
+            (_, Some(Err(error))) => Err(error),
+            (_, Some(Ok(alone))) => alone.pass_on(session).await.map(|()| true),
+            (Ok(answer), None) => {
+                let given = give(session, &answer, !is_own).await;
+                given.map_err(Error::into_down)?;
+                Ok(true)
+            }
+            (Err(_), None) => Ok(false),
+        }
+    }
+
+    /// The answer to a request with more scopes, if it may have them, and its target; where that
+    /// is refused, the answer to the client's own.
+    async fn widely(&self, head: &RequestHeader) -> Result<(PendingResponse, Vec<u8>)> {
+        let own_target = head.raw_path().to_vec();
+        let widened = match &self.widening {
+            Some(widening) => widening
+                .widened(head.raw_path(), head)
+                .await
+                .zip(Some(widening)),
+            None => None,
+        };
+        let Some((target, widening)) = widened else {
+            return Ok((self.exchange.send(head.clone()).await?, own_target));
+        };
+        let mut wide = head.clone();
+        wide.set_raw_path(&target)?;
+        let answer = self.exchange.send(wide).await?;
+        if answer.status() == StatusCode::OK {
+            return Ok((answer, target));
+        }
+        let own = self.exchange.send(head.clone()).await?;
+        if own.status() == StatusCode::OK {
+            widening.was_refused();
+        }
+        Ok((own, own_target))
+    }
+
+    /// Fetches an answer; one that is too long or breaks off is left in `asked`.
+    async fn ask(
+        &self,
+        head: &RequestHeader,
+        asked: &TokenExchange,
+    ) -> Option<(pingora::http::ResponseHeader, Bytes)> {
+        asked.begin();
+        let fetched = async {
+            let (mut answer, asked) = self.widely(head).await?;
+            let body = answer.body(LONGEST).await?.map(Bytes::copy_from_slice);
+            if let (Some(widening), Some(body)) = (&self.widening, &body)
+                && answer.status() == StatusCode::OK
+            {
+                widening.learn(&asked, head, body).await;
+            }
+            Ok((answer, body))
+        };
+        match fetched.await {
+            Ok((answer, body)) => {
+                let whole = body.map(|body| (answer.head().clone(), body));
+                asked.set(Ok(answer));
+                whole
+            }
+            Err(error) => {
+                asked.set(Err(error));
+                None
+            }
+        }
+    }
+}
+
+impl TokenExchange {
+    fn state(&self) -> MutexGuard<'_, TokenSources> {
+        // No code panics while it holds this lock, and each change is whole in itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        self.state().is_begun = true;
+    }
+
+    fn is_begun(&self) -> bool {
+        self.state().is_begun
+    }
+
+    fn set(&self, answer: Result<PendingResponse>) {
+        self.state().answer = Some(answer);
+    }
+
+    /// The answer to a question of our own, as far as it came.
+    fn end(self) -> Option<Result<PendingResponse>> {
+        let state = self.0.into_inner();
+        state.unwrap_or_else(PoisonError::into_inner).answer
+    }
+
+    /// Ends where somebody else's question takes too long; one's own may take its time.
+    async fn patience(&self) {
+        tokio::time::sleep(FOLLOWS_FOR).await;
+        if self.is_begun() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Gives a remembered answer as it came, with its age (RFC 9111, 5.1).
+async fn give(session: &mut Session, answer: &CachedToken, is_remembered: bool) -> Result<()> {
+    let mut head = answer.head.clone();
+    head.remove_header(&header::TRANSFER_ENCODING);
+    head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    if is_remembered {
+        head.insert_header(header::AGE, answer.age())?;
+    }
+    session.write_response_header(Box::new(head), false).await?;
+    session
+        .write_response_body(Some(answer.body.clone()), true)
+        .await
+}

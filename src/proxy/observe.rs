@@ -1,0 +1,206 @@
+//! What the registry's own answers show as they pass by.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use crate::auth::Unauthorized;
+use crate::mount::{
+    Forward, ForwardForm, MountRequest, Mounts, PendingVerification, StoreVerification,
+};
+use crate::oci::{Digest, RepositoryName, finds_scope_insufficient, refuses_token};
+use crate::proxy::context::{MountState, RequestContext};
+use crate::proxy::error_response;
+use crate::proxy::route::{BlobRequest, Route};
+use crate::proxy::write_refusal::{self, WriteRefusal};
+use crate::telemetry::outcome::{Outcome, Reason};
+use crate::upstream::{ReachabilityCheck, RegistryState};
+
+/// Learns from answers that pass by.
+#[derive(Debug)]
+pub struct ResponseObserver {
+    prefix: String,
+    mounts: Arc<Mounts>,
+    sightings: StoreVerification,
+    standing: Arc<RegistryState>,
+    pulse: Arc<ReachabilityCheck>,
+}
+
+impl ResponseObserver {
+    /// Tells the others what is learned of the registry with this prefix.
+    #[must_use]
+    pub fn new(
+        prefix: &str,
+        mounts: Arc<Mounts>,
+        sightings: StoreVerification,
+        standing: Arc<RegistryState>,
+        pulse: Arc<ReachabilityCheck>,
+    ) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            mounts,
+            sightings,
+            standing,
+            pulse,
+        }
+    }
+
+    /// A request begins that may end with a link of the registry's own.
+    pub(crate) fn begin(&self) -> Option<PendingVerification> {
+        self.sightings.begin()
+    }
+
+    /// A connection to the registry could not be made.
+    pub(crate) fn registry_is_absent(&self) {
+        self.pulse.is_absent();
+    }
+
+    /// A question of a client's that was sent on by us has no answer.
+    pub(crate) fn gave_no_answer(&self, error: &pingora::Error) {
+        if error_response::is_unconnected(error.etype()) {
+            self.pulse.is_absent();
+        } else if error_response::is_lost(error) {
+            self.pulse.connection_broke();
+        }
+    }
+
+    /// A connection to the registry broke.
+    pub(crate) fn connection_broke(&self) {
+        self.pulse.connection_broke();
+    }
+
+    /// Looks at an answer's head before the client gets it.
+    pub(crate) async fn look(
+        &self,
+        request: &RequestHeader,
+        head: &ResponseHeader,
+        context: &mut RequestContext,
+    ) {
+        match head.status {
+            StatusCode::CREATED => self.look_for_link(head, context).await,
+            status if shows_layer(status) => self.note_layer(context).await,
+            StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head),
+            StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
+            _ => {}
+        }
+        if let MountState::Forwarded(forward) = &mut context.mount {
+            settle(forward, head.status);
+        }
+    }
+
+    /// The registry says that it has just linked a blob: the link must appear in our store.
+    async fn look_for_link(&self, head: &ResponseHeader, context: &RequestContext) {
+        let digest = head
+            .headers
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| Digest::parse(text).ok());
+        let (Some(repository), Some(digest)) = (linked_into(&context.route), digest) else {
+            return;
+        };
+        if let Some(since) = &context.since {
+            self.sightings.linked(repository, &digest, since).await;
+        }
+        let credentials = context.shown.as_ref();
+        if let Some(mount) = native_mount(context).filter(|mount| mount.digest == digest) {
+            self.mounts
+                .saw_push(&mount.source, &digest, credentials)
+                .await;
+        }
+        self.mounts.saw_push(repository, &digest, credentials).await;
+    }
+
+    /// The registry gave somebody a layer.
+    async fn note_layer(&self, context: &RequestContext) {
+        if let Route::Blob(BlobRequest { repository, digest }) = &context.route {
+            let credentials = context.shown.as_ref();
+            self.mounts.saw(repository, digest, credentials).await;
+        }
+    }
+
+    /// A 405 to a write ends everything that rests on the registry being writable.
+    fn note_refused_write(&self, request: &RequestHeader, head: &ResponseHeader) {
+        let (target, method) = (request.raw_path(), &request.method);
+        match write_refusal::what(&self.prefix, target, method, &head.headers) {
+            WriteRefusal::Nothing => {}
+            WriteRefusal::NoWrites => self.standing.refused_write(),
+            WriteRefusal::NoUploads => self.standing.refused_upload(),
+        }
+    }
+
+    async fn note_challenge(&self, head: &ResponseHeader, context: &mut RequestContext) {
+        let Some(credentials) = &context.shown else {
+            return;
+        };
+        let granted = match &context.mount {
+            MountState::Forwarded(forward) => forward.granted.as_ref(),
+            MountState::None | MountState::Done { .. } => None,
+        };
+        let refused = Unauthorized {
+            credentials,
+            granted,
+            is_token_refused: refuses_token(&head.headers),
+        };
+        let is_mismatch = self.mounts.registry_refused(&refused).await;
+        if let MountState::Forwarded(forward) = &mut context.mount {
+            if is_mismatch {
+                forward.reason = Reason::AccessMismatch;
+            }
+            // Only to a token that it has verified does the registry say that a scope is missing.
+            if finds_scope_insufficient(&head.headers) {
+                self.mounts.was_challenged(forward);
+            }
+        }
+    }
+}
+
+/// The mount that the registry was asked for as the client asked for it.
+fn native_mount(context: &RequestContext) -> Option<&MountRequest> {
+    match (&context.route, &context.mount) {
+        (Route::Mount(mount), MountState::Forwarded(forward))
+            if forward.form == ForwardForm::AsItCame =>
+        {
+            Some(mount)
+        }
+        _ => None,
+    }
+}
+
+/// The repository into which a request may make the registry write a link.
+pub(crate) fn linked_into(route: &Route) -> Option<&RepositoryName> {
+    match route {
+        Route::Upload(repository) => Some(repository),
+        Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount { target, .. } => {
+            Some(target)
+        }
+        Route::AmbiguousMount(_) | Route::Blob(_) | Route::Deletion(_) | Route::Other => None,
+    }
+}
+
+/// Whether an answer to a question for a layer shows that it is there: whole, in part, or elsewhere.
+pub(crate) fn shows_layer(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::OK
+            | StatusCode::PARTIAL_CONTENT
+            | StatusCode::FOUND
+            | StatusCode::TEMPORARY_REDIRECT
+    )
+}
+
+/// Counts a mount from before the store was proved by what the registry made of it.
+fn settle(forward: &mut Forward, status: StatusCode) {
+    if forward.outcome != Outcome::Native || status == StatusCode::CREATED {
+        return;
+    }
+    forward.outcome = Outcome::Forwarded;
+    if forward.reason == Reason::None {
+        forward.reason = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Denied,
+            StatusCode::METHOD_NOT_ALLOWED => Reason::ReadOnly,
+            status if status.is_server_error() => Reason::UpstreamUnavailable,
+            _ => Reason::None,
+        };
+    }
+}

@@ -1,0 +1,87 @@
+//! The request line's target.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use pingora::protocols::http::authority::raw_target_authority;
+use pingora::proxy::Session;
+
+use crate::mount::MountRequest;
+use crate::util::query;
+
+/// Whether the request line's target has a fragment, which no client may send (RFC 9112, 3.2).
+///
+/// Pingora's parser drops it, while the registry reads it as a part of the path or query: such
+/// a request can neither be judged here nor go on as it came.
+pub(crate) fn has_fragment(session: &Session) -> bool {
+    let Some(http) = session.as_downstream().as_http1() else {
+        return false;
+    };
+    let head = http.get_headers_raw_bytes();
+    let mut lines = head.split(|b| *b == b'\n');
+    lines
+        .find(|line| !line.trim_ascii().is_empty())
+        .is_some_and(|line| line.contains(&b'#'))
+}
+
+/// The authority of an absolute target; empty for any other.
+pub(crate) fn authority(target: &[u8]) -> &[u8] {
+    raw_target_authority(target).authority().unwrap_or_default()
+}
+
+/// The request line's target without `mount` and `from`.
+pub(crate) fn plain_upload(target: &[u8]) -> Vec<u8> {
+    let target = String::from_utf8_lossy(target);
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    match query::without_mount(query) {
+        rest if rest.is_empty() => path.as_bytes().to_vec(),
+        rest => format!("{path}?{rest}").into_bytes(),
+    }
+}
+
+/// The request line's target with the mount alone in its query, encoded anew.
+pub(crate) fn bare_mount(target: &[u8], mount: &MountRequest) -> Vec<u8> {
+    let target = String::from_utf8_lossy(target);
+    let (path, _) = target.split_once('?').unwrap_or((&target, ""));
+    let source = utf8_percent_encode(mount.source.as_str(), NON_ALPHANUMERIC);
+    let digest = utf8_percent_encode(mount.digest.as_str(), NON_ALPHANUMERIC);
+    format!("{path}?from={source}&mount={digest}").into_bytes()
+}
+
+/// The path below `v2/` of a target that is the registry's API beyond doubt: whatever stands beside
+/// it on the same port may have rules of its own.
+pub(crate) fn within_the_api<'a>(prefix: &str, target: &'a [u8]) -> Option<&'a str> {
+    let target = std::str::from_utf8(target).ok()?;
+    let path = target.split('?').next().unwrap_or_default();
+    let rest = path.strip_prefix(prefix)?.strip_prefix("v2/")?;
+    let is_odd = rest.starts_with(['.', '/'])
+        || ["%", "\\", "//", "/."].iter().any(|odd| rest.contains(odd));
+    (!is_odd).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_paths_below_the_base_are_the_apis() {
+        for (target, is_its) in [
+            ("/v2/", true),
+            ("/v2/?a=%2e", true),
+            ("/v2/a/b/tags/list", true),
+            ("/v2/_catalog", true),
+            ("/v2", false),
+            ("/v2/../login", false),
+            ("/v2/a/../../login", false),
+            ("/v2/%2e%2e/login", false),
+            ("/v2//login", false),
+            ("/v2/..\\login", false),
+            ("/login", false),
+            ("/other/v2/", false),
+        ] {
+            let within = within_the_api("/", target.as_bytes());
+            assert_eq!(within.is_some(), is_its, "{target}");
+        }
+        let within = |target: &'static str| within_the_api("/pfx/", target.as_bytes());
+        assert_eq!(within("/pfx/v2/a/tags/list?n=1"), Some("a/tags/list"));
+        assert_eq!(within("/v2/a/tags/list"), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! A report for people.
+
+use std::fmt;
+
+use bytesize::ByteSize;
+
+use crate::report::totals::{Amount, Damaged};
+use crate::report::totals::{Damage, Report};
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |amount: &Amount| format!("{}, {}", amount.count, size(amount.bytes));
+        writeln!(f, "repositories     {}", self.repositories)?;
+        writeln!(f, "links of layers  {}", self.links)?;
+        writeln!(f, "blobs            {}", amount(&self.blobs))?;
+        writeln!(f, "  layers         {}", amount(&self.layers))?;
+        writeln!(f, "  of them shared {}", amount(&self.shared))?;
+        writeln!(
+            f,
+            "  others         {} (manifests, and what waits for garbage collection)",
+            amount(&self.others)
+        )?;
+        writeln!(f)?;
+        self.sparable(f)?;
+        self.shared_layers(f)?;
+        write!(f, "{}", self.damage)
+    }
+}
+
+impl Report {
+    fn sparable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.linked_bytes == 0 {
+            return writeln!(f, "no layer is linked");
+        }
+        // Exact enough for a percentage.
+        #[allow(clippy::cast_precision_loss, reason = "a percentage")]
+        let percent = 100.0 * self.sparable_bytes as f64 / self.linked_bytes as f64;
+        writeln!(
+            f,
+            "pushed to repositories: {}; of these, mounts would have spared {} ({percent:.0} %),\n\
+             less what was mounted already",
+            size(self.linked_bytes),
+            size(self.sparable_bytes),
+        )
+    }
+
+    fn shared_layers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.most_shared.is_empty() {
+            return writeln!(f, "no layer is in two repositories");
+        }
+        writeln!(f, "\nthe layers that were sent again most:")?;
+        for layer in &self.most_shared {
+            writeln!(
+                f,
+                "  {}  {:>10} in {} repositories",
+                layer.digest,
+                size(layer.size),
+                layer.repositories
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: [(&str, &Damaged); 4] = [
+            ("links that do not hold their digest", &self.broken_links),
+            ("links to blobs without data", &self.dangling_links),
+            ("blobs without data", &self.empty_blobs),
+            ("unreadable", &self.unreadable),
+        ];
+        if kinds.iter().all(|(_, found)| found.count == 0) {
+            return writeln!(f, "\nnothing is damaged");
+        }
+        for (what, found) in kinds.iter().filter(|(_, found)| found.count > 0) {
+            writeln!(f, "\n{what}: {}", found.count)?;
+            for example in &found.examples {
+                writeln!(f, "  {example}")?;
+            }
+            if found.count > found.examples.len() as u64 {
+                writeln!(f, "  and more")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize::b(bytes).to_string()
+}

@@ -1,0 +1,263 @@
+//! The parts of a request's way, joined.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::server::configuration::ServerConf;
+
+use crate::auth::{Access, ClaimsTrust, UsageHistory};
+use crate::blob_copy::BlobCopier;
+use crate::config::{self, Config, Distribution, Kind, Upstream};
+use crate::discovery::{Discovery, scanner::survey};
+use crate::mount::{Mounts, StoreVerification};
+use crate::native_mount::{GenericRules, NativeMountRules};
+use crate::notifications::Notifier;
+use crate::oci::{Patterns, RepositoryName};
+use crate::proxy::{
+    ForwardedHeaders, LinkMountHandler, MountStrategy, NativeMountHandler, RegistryProxy,
+    ResponseObserver, SuggestedMounts, TokenEndpointHandler,
+};
+use crate::server::StartError;
+use crate::server::drain::Drain;
+use crate::store::{Filesystem, StaleTempFiles};
+use crate::telemetry::metrics::Metrics;
+use crate::token_cache::{ScopeExpansion, TokenCache};
+use crate::upstream::{
+    DelegatedClient, Peers, ReachabilityCheck, RegistryState, SubrequestClient, UpstreamClient,
+    UpstreamTls,
+};
+use crate::util::blocking_pool::BlockingPool;
+use crate::verify::BlobVerifier;
+
+/// More than any request tries: how often one is sent again is decided for each.
+const ATTEMPTS: usize = 16;
+/// Jobs on the disk at once. With syncs, sixteen threads reach most of what a disk gives.
+const DISK_JOBS: usize = 16;
+/// Jobs that wait for the disk before more are turned away.
+const DISK_QUEUE: usize = 1024;
+/// A file of roots that holds none.
+const NO_ROOTS: &str = "/dev/null";
+
+/// What others make, and a mount's way needs.
+struct ProxyParts {
+    ask: Arc<UpstreamClient>,
+    exchange: Arc<SubrequestClient>,
+    discovery: Option<Arc<Discovery>>,
+    notifier: Arc<Notifier>,
+}
+
+/// Joins the parts of the request's way.
+pub(crate) fn proxy(
+    config: &Config,
+    tls: &Arc<UpstreamTls>,
+    ask: &Arc<UpstreamClient>,
+    drain: &Arc<Drain>,
+    notifier: &Arc<Notifier>,
+    metrics: &Arc<Metrics>,
+) -> Result<RegistryProxy, StartError> {
+    let upstream = &config.upstream;
+    let peers = Arc::new(Peers::new(upstream, tls.clone()));
+    let exchange = Arc::new(SubrequestClient::new(
+        &pingora_settings(upstream),
+        peers.clone(),
+        upstream.timeouts.idle,
+    ));
+    let discovery = discovery(&config.kind).cloned();
+    let discovery = discovery.map(Discovery::new).map(Arc::new);
+    let way = match &config.kind {
+        Kind::Distribution(settings) => {
+            let parts = ProxyParts {
+                ask: ask.clone(),
+                exchange: exchange.clone(),
+                discovery: discovery.clone(),
+                notifier: notifier.clone(),
+            };
+            MountStrategy::Linking(linking(settings, upstream, parts, metrics.clone())?)
+        }
+        Kind::Pulp(settings) => {
+            let asker = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
+            let (discovery, budget) = (discovery.clone(), settings.time_budget);
+            let pull_through = settings
+                .artifacts
+                .as_ref()
+                .map(|it| it.pull_through.clone());
+            let pull_through = pull_through.unwrap_or_default();
+            let parts = (ClaimsTrust::Read, pull_through);
+            let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
+            let relay = settings.artifacts.as_ref();
+            let relay = relay.map(|artifacts| BlobCopier::new(asker, artifacts).map(Arc::new));
+            let (native, relay) = (NativeMountRules::Pulp, relay.transpose()?);
+            let (exchange, metrics) = (exchange.clone(), metrics.clone());
+            MountStrategy::Mending(NativeMountHandler::new(
+                native, exchange, relay, suggesting, metrics,
+            ))
+        }
+        Kind::Generic(settings) => {
+            let asker = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
+            let (discovery, budget) = (discovery.clone(), settings.time_budget);
+            let parts = (ClaimsTrust::Ignored, Vec::new());
+            let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
+            let native = NativeMountRules::Generic(Box::new(GenericRules::new(settings)?));
+            let (exchange, metrics) = (exchange.clone(), metrics.clone());
+            MountStrategy::Mending(NativeMountHandler::new(
+                native, exchange, None, suggesting, metrics,
+            ))
+        }
+    };
+    let tokens = match &config.token_endpoint {
+        Some(settings) => Some(token_endpoint(settings, discovery, exchange, metrics)?),
+        None => None,
+    };
+    Ok(RegistryProxy::new(
+        upstream,
+        ForwardedHeaders::new(config),
+        peers,
+        way,
+        tokens,
+        drain.clone(),
+        metrics.clone(),
+    ))
+}
+
+fn discovery(kind: &Kind) -> Option<&config::Discovery> {
+    match kind {
+        Kind::Distribution(settings) => settings.discovery.as_ref(),
+        Kind::Pulp(settings) => settings.discovery.as_ref(),
+        Kind::Generic(settings) => settings.discovery.as_ref(),
+    }
+}
+
+/// The registry's own token endpoint.
+fn token_endpoint(
+    settings: &config::TokenEndpoint,
+    discovery: Option<Arc<Discovery>>,
+    exchange: Arc<SubrequestClient>,
+    metrics: &Arc<Metrics>,
+) -> Result<TokenEndpointHandler, StartError> {
+    let path = &settings.path;
+    let answers = settings.remembered_for;
+    let answers = answers
+        .map(|time| TokenCache::new(path, time))
+        .transpose()?;
+    let widening = discovery.filter(|_| settings.widens_scopes);
+    let widening = widening.map(|discovery| ScopeExpansion::new(path, discovery));
+    let widening = widening.transpose()?;
+    Ok(TokenEndpointHandler::new(
+        answers,
+        widening,
+        exchange,
+        metrics.clone(),
+    ))
+}
+
+/// Suggestions in front of a registry that mounts itself.
+fn suggesting(
+    discovery: Option<Arc<Discovery>>,
+    (claims, pull_through): (ClaimsTrust, Vec<RepositoryName>),
+    asker: &DelegatedClient,
+    time_budget: Duration,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<SuggestedMounts>, StartError> {
+    let Some(discovery) = discovery else {
+        return Ok(None);
+    };
+    let (used, asker) = (UsageHistory::new(claims)?, asker.clone());
+    Ok(Some(SuggestedMounts::new(
+        discovery,
+        used,
+        asker,
+        time_budget,
+        pull_through,
+        metrics.clone(),
+    )))
+}
+
+/// Links in distribution's store.
+fn linking(
+    settings: &Distribution,
+    upstream: &Upstream,
+    parts: ProxyParts,
+    metrics: Arc<Metrics>,
+) -> Result<LinkMountHandler, StartError> {
+    let ProxyParts {
+        ask,
+        exchange,
+        discovery,
+        notifier,
+    } = parts;
+    let standing = Arc::new(RegistryState::default());
+    let pulse = Arc::new(ReachabilityCheck::new(upstream, standing.clone()));
+    let workers = Arc::new(BlockingPool::new(DISK_JOBS, DISK_QUEUE));
+    let store = &settings.store;
+    let store = Arc::new(Filesystem::new(&store.root, store.durability));
+    let shared = settings
+        .discovery
+        .as_ref()
+        .map(|discovery| &discovery.shared);
+    let access = Access::new(
+        &settings.access,
+        shared.unwrap_or(&Patterns::default()),
+        ask,
+        standing.clone(),
+        pulse.clone(),
+        metrics.clone(),
+    )?;
+    let sightings = StoreVerification::new(store.clone(), workers.clone(), standing.clone());
+    let mounts = Mounts::new(
+        access,
+        store,
+        workers,
+        standing.clone(),
+        settings.mount,
+        discovery.clone(),
+        metrics.clone(),
+    );
+    let verifier = verifier(&settings.store, &metrics).map_err(StartError::Verify)?;
+    let mounts = Arc::new(mounts.vouching_by(verifier));
+    let passing =
+        ResponseObserver::new(&upstream.prefix, mounts.clone(), sightings, standing, pulse);
+    let survey = match &discovery {
+        Some(discovery) => {
+            let store = Filesystem::new(&settings.store.root, settings.store.durability);
+            let abandoned = if settings.mount.dry_run {
+                StaleTempFiles::Leave
+            } else {
+                StaleTempFiles::Remove
+            };
+            let survey = survey(store, abandoned, discovery.clone(), metrics.clone());
+            Some(survey.map_err(StartError::Survey)?)
+        }
+        None => None,
+    };
+    Ok(LinkMountHandler::new(
+        upstream, mounts, passing, exchange, notifier, survey, metrics,
+    ))
+}
+
+/// Hashes blobs, where that is wanted.
+fn verifier(
+    store: &config::Store,
+    metrics: &Arc<Metrics>,
+) -> std::io::Result<Option<BlobVerifier>> {
+    let Some(settings) = store.verify else {
+        return Ok(None);
+    };
+    let store = Filesystem::new(&store.root, store.durability);
+    BlobVerifier::start(store, settings.rate, metrics.clone()).map(Some)
+}
+
+/// What Pingora itself is told; the rest is decided for each request.
+pub(crate) fn pingora_settings(upstream: &Upstream) -> Arc<ServerConf> {
+    let roots = match &upstream.ca_certificate {
+        Some(path) => Some(path.display().to_string()),
+        None if upstream.url.is_tls() => None,
+        // Without TLS no root is needed: the system's cost memory and time, and one that
+        // cannot be parsed would end the process.
+        None => Some(NO_ROOTS.to_owned()),
+    };
+    Arc::new(ServerConf {
+        max_retries: ATTEMPTS,
+        ca_file: roots,
+        ..ServerConf::default()
+    })
+}

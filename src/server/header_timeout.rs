@@ -1,0 +1,305 @@
+//! How long a client may take for the head of a request.
+//!
+//! Pingora's own time begins anew with each byte, so that a client that sends one now and then
+//! keeps its connection for days. Here a head is timed as a whole, from its first byte on. A
+//! connection without a request is idle, and a body may take as long as it makes progress: both
+//! are other matters. An HTTP/2 connection carries many requests at once, and its heads are not
+//! timed.
+//!
+//! Where clients may begin with HTTP/2 without TLS, the first bytes are read ahead to see whether
+//! they do.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::server::absolute_target;
+
+/// With which a client begins HTTP/2 (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A head with an absolute target that is longer stays as it came.
+const LONGEST_HELD: usize = 64 * 1024;
+
+tokio::task_local! {
+    /// Of the connection that this task serves: whether the request's head has come.
+    static HAS_COME: Arc<AtomicBool>;
+}
+
+/// A request's head has come: until this is dropped, what the client sends belongs to the request.
+#[derive(Debug)]
+pub(crate) struct HeaderGuard(Option<Arc<AtomicBool>>);
+
+impl HeaderGuard {
+    /// On the connection that this task serves.
+    pub(crate) fn now() -> Self {
+        let has_come = HAS_COME.try_with(Arc::clone).ok();
+        if let Some(has_come) = &has_come {
+            has_come.store(true, Ordering::Relaxed);
+        }
+        Self(has_come)
+    }
+}
+
+impl Drop for HeaderGuard {
+    fn drop(&mut self) {
+        if let Some(has_come) = &self.0 {
+            has_come.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Joins a connection with what serves it.
+#[derive(Debug)]
+pub(crate) struct ConnectionScope(Arc<AtomicBool>);
+
+impl ConnectionScope {
+    /// Runs what serves the connection.
+    pub(crate) async fn of<F: Future>(self, serving: F) -> F::Output {
+        HAS_COME.scope(self.0, serving).await
+    }
+}
+
+/// A client's connection whose heads are timed.
+#[derive(Debug)]
+pub(crate) struct HeaderTimeoutStream<S> {
+    stream: S,
+    within: Duration,
+    has_come: Arc<AtomicBool>,
+    /// When the head that is being read must be there.
+    until: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    is_http2: bool,
+    /// What was read ahead and nobody has got yet.
+    ahead: Vec<u8>,
+    /// The beginning of a head that is looked at as a whole.
+    held: Vec<u8>,
+}
+
+impl<S: IO> HeaderTimeoutStream<S> {
+    pub(crate) fn new(stream: S, within: Duration) -> Self {
+        let is_http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+        Self {
+            stream,
+            within,
+            has_come: Arc::default(),
+            until: None,
+            alarm: None,
+            is_http2,
+            ahead: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Where the requests of this connection are served.
+    pub(crate) fn scope(&self) -> ConnectionScope {
+        ConnectionScope(self.has_come.clone())
+    }
+
+    fn time_no_more(&mut self) {
+        self.until = None;
+        self.alarm = None;
+    }
+
+    /// Reads on until the whole head of an absolute target is there, and gives it with a Host that
+    /// Pingora takes.
+    fn read_held(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut end = absolute_target::end_of_head(&self.held);
+        while end.is_none() && self.held.len() < LONGEST_HELD {
+            let mut piece = [0; 4096];
+            let mut read = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                break;
+            }
+            self.held.extend_from_slice(read.filled());
+            end = absolute_target::end_of_head(&self.held);
+        }
+        let came = std::mem::take(&mut self.held);
+        let (head, rest) = came.split_at(end.unwrap_or_default());
+        self.ahead = match absolute_target::reconciled(head) {
+            Some(head) => [&head, rest].concat(),
+            None => came,
+        };
+        self.give_ahead(buffer);
+        Poll::Ready(Ok(()))
+    }
+
+    fn give_ahead(&mut self, buffer: &mut ReadBuf<'_>) {
+        let given = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..given]);
+        self.ahead.drain(..given);
+    }
+
+    /// Ready once the head is late.
+    fn late(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(until) = self.until else {
+            return Poll::Pending;
+        };
+        if Instant::now() < until {
+            let alarm = || Box::pin(sleep_until(until));
+            ready!(self.alarm.get_or_insert_with(alarm).as_mut().poll(context));
+        }
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl<S: IO> AsyncRead for HeaderTimeoutStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            self.give_ahead(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_http2 || self.has_come.load(Ordering::Relaxed) {
+            self.time_no_more();
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        if let Poll::Ready(late) = self.late(context) {
+            return Poll::Ready(Err(late));
+        }
+        if !self.held.is_empty() {
+            return self.read_held(context, buffer);
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let came = &buffer.filled()[before..];
+        if came.is_empty() || self.until.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.until = Some(Instant::now() + self.within);
+        if !absolute_target::begins(came) {
+            return Poll::Ready(Ok(()));
+        }
+        self.held = came.to_vec();
+        buffer.set_filled(before);
+        self.read_held(context, buffer)
+    }
+}
+
+impl<S: IO> AsyncWrite for HeaderTimeoutStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // There is an answer, so there was a head.
+        self.time_no_more();
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.time_no_more();
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl<S: IO> Shutdown for HeaderTimeoutStream<S> {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl<S: IO> Peek for HeaderTimeoutStream<S> {
+    /// Fills `buffer` with the connection's first bytes, up to where they are no longer those with
+    /// which a client begins HTTP/2. What is shown is still read afterwards.
+    async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let mut seen = Vec::with_capacity(buffer.len());
+        while seen.len() < buffer.len() && PREFACE.starts_with(&seen) {
+            let mut piece = [0; PREFACE.len()];
+            let wanted = (buffer.len() - seen.len()).min(piece.len());
+            match self.read(&mut piece[..wanted]).await? {
+                0 => break,
+                read => seen.extend_from_slice(&piece[..read]),
+            }
+        }
+        buffer[..seen.len()].copy_from_slice(&seen);
+        self.is_http2 = seen == PREFACE;
+        self.ahead = seen;
+        Ok(true)
+    }
+}
+
+impl<S: IO> UniqueID for HeaderTimeoutStream<S> {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl<S: IO> Ssl for HeaderTimeoutStream<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl<S: IO> GetTimingDigest for HeaderTimeoutStream<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.stream.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.stream.get_write_pending_time()
+    }
+}
+
+impl<S: IO> GetProxyDigest for HeaderTimeoutStream<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+}
+
+impl<S: IO> GetSocketDigest for HeaderTimeoutStream<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+}

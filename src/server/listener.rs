@@ -1,0 +1,212 @@
+//! Ports: bound once, before anything else starts, and served until the process drains.
+//!
+//! Pingora's own listening service retries a taken port for half a minute and then dies
+//! alone; here a port is bound by us, and Pingora gets the accepted connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pingora::apps::ServerApp;
+use pingora::protocols::l4::ext::TcpKeepalive;
+use pingora::protocols::l4::stream::Stream as TcpOrUnix;
+use pingora::protocols::{IO, SocketDigest};
+use pingora::server::ShutdownWatch;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::config::ListenAddress;
+use crate::server::header_timeout::HeaderTimeoutStream;
+use crate::server::plain_on_tls;
+use crate::server::tls::ListenerTls;
+use crate::server::write_coalescing::CoalescingWriter;
+
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// When a connection's silent peer is asked whether it is still there, as Go's listener does
+/// (`net`, `defaultTCPKeepAliveIdle`). A client that is gone without a word is noticed, whatever it
+/// was about to send.
+const ALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(15),
+    interval: Duration::from_secs(15),
+    count: 9,
+    user_timeout: Duration::ZERO,
+};
+/// How long to wait where the system has no more descriptors for a new connection.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How long to be silent about connections that are not accepted: it is tried ten times a second.
+const WARN_AGAIN: Duration = Duration::from_secs(10);
+/// How many connections may wait to be accepted: what the system allows, as for the registry
+/// itself. With less, clients of a burst wait for seconds until they try again.
+const WAITING: u32 = 65535;
+
+/// A port that is bound and not served yet.
+#[derive(Debug)]
+pub struct BoundListener {
+    listener: TcpListener,
+    /// The address with the port that the system chose where none was asked for.
+    pub address: SocketAddr,
+}
+
+/// Why a port cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting}: cannot listen on {address}: {cause}")]
+pub struct ListenError {
+    setting: &'static str,
+    address: String,
+    cause: io::Error,
+}
+
+/// Binds the first of an address's candidates that the machine has. Needs the runtime.
+///
+/// # Errors
+/// [`ListenError`] names the setting, the address and the system's reason.
+pub fn bind(setting: &'static str, address: &ListenAddress) -> Result<BoundListener, ListenError> {
+    let failed = |cause| ListenError {
+        setting,
+        address: address.to_string(),
+        cause,
+    };
+    let mut listener = Err(io::ErrorKind::InvalidInput.into());
+    for candidate in address.candidates() {
+        listener = listen(*candidate);
+        if listener.is_ok() {
+            break;
+        }
+    }
+    let listener = listener.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok(BoundListener {
+        listener,
+        address: bound,
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A process that has just ended leaves connections behind that would keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
+
+/// Who serves connections, and the runtime on which they stay.
+pub type RequestHandlers<A> = (Handle, Arc<A>);
+
+/// Accepts connections until `shutdown` says true, and ends when they have; they are served by `apps` in turn, of which there
+/// is at least one, and each has `header_timeout` for the head of each request.
+pub async fn serve<A>(
+    bound: BoundListener,
+    tls: Option<Arc<ListenerTls>>,
+    header_timeout: Duration,
+    apps: Vec<RequestHandlers<A>>,
+    mut shutdown: ShutdownWatch,
+) where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let mut turns = apps.iter().cycle();
+    // Each connection holds a sender; when the last has gone, nothing more is received.
+    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
+    let mut warned: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            accepted = bound.listener.accept() => accepted,
+            changed = shutdown.changed() => match changed {
+                Ok(()) if !*shutdown.borrow() => continue,
+                _ => break,
+            },
+        };
+        match accepted {
+            Ok((connection, peer)) => {
+                let Some((runtime, app)) = turns.next() else {
+                    break;
+                };
+                let (app, tls, shutdown) = (app.clone(), tls.clone(), shutdown.clone());
+                let open = open.clone();
+                runtime.spawn(async move {
+                    let _open = open;
+                    let Some(connection) = settled(connection) else {
+                        return;
+                    };
+                    if tls.is_some() && plain_on_tls::is_begun(&connection, HANDSHAKE).await {
+                        plain_on_tls::refuse(connection).await;
+                        return;
+                    }
+                    let Some(stream) = prepared(connection, peer) else {
+                        return;
+                    };
+                    let Some(tls) = tls else {
+                        attend(stream, header_timeout, &app, &shutdown).await;
+                        return;
+                    };
+                    // Boxed, because the room would be every connection's.
+                    let secured = Box::pin(async move {
+                        if let Some(stream) = tls.handshake(stream, HANDSHAKE).await {
+                            attend(stream, header_timeout, &app, &shutdown).await;
+                        }
+                    });
+                    secured.await;
+                });
+            }
+            Err(error) => {
+                if warned.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+    }
+    drop(bound);
+    for (_, app) in &apps {
+        app.cleanup().await;
+    }
+    drop(open);
+    all_ended.recv().await;
+}
+
+/// Serves a connection until it ends.
+async fn attend<A>(
+    stream: impl IO + 'static,
+    within: Duration,
+    app: &Arc<A>,
+    shutdown: &ShutdownWatch,
+) where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let timed = HeaderTimeoutStream::new(CoalescingWriter::new(stream), within);
+    let scope = timed.scope();
+    scope.of(app.process_new(Box::new(timed), shutdown)).await;
+}
+
+/// What Pingora knows of a connection; `None` where the client went away at once.
+fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
+    let mut stream = TcpOrUnix::from(connection);
+    let settings = stream.set_nodelay();
+    if let Err(error) = settings.and_then(|()| stream.set_keepalive(&ALIVE)) {
+        tracing::debug!(%error, "a connection went away at once");
+        return None;
+    }
+    // A socket of both families calls IPv4 clients `::ffff:192.0.2.1`. Who is believed, and what
+    // the registry, events and logs are told, knows such a client by its IPv4 address.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    // The cell is new, so setting it cannot fail.
+    let _ = digest.peer_addr.set(Some(peer.into()));
+    pingora::protocols::GetSocketDigest::set_socket_digest(&mut stream, digest);
+    Some(stream)
+}
+
+/// From here on this runtime alone waits for the connection, not the one that accepted it.
+fn settled(connection: TcpStream) -> Option<TcpStream> {
+    let settled = connection.into_std().and_then(TcpStream::from_std);
+    let said = |error: &_| tracing::warn!(%error, "a connection could not be served");
+    settled.inspect_err(said).ok()
+}

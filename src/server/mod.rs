@@ -1,0 +1,271 @@
+//! `crossmount serve`: everything that can fail is tried before the first request is taken.
+//!
+//! `assemble` joins the parts of the request's way, `lanes` are the threads that serve it, `ending`
+//! waits for signals and drains, and
+//! `reload` looks whether the configuration changes.
+
+mod absolute_target;
+mod build;
+mod config_reload;
+pub(crate) mod drain;
+pub(crate) mod header_timeout;
+pub(crate) mod http2;
+mod listener;
+mod plain_on_tls;
+pub mod rlimit;
+mod signals;
+pub(crate) mod tls;
+mod worker_runtimes;
+mod write_coalescing;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::proxy::http_proxy;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing_appender::non_blocking::ErrorCounter;
+
+pub use config_reload::{LoadConfig, ReloadSource};
+
+use crate::admin::{AdminService, Health, Page};
+use crate::auth::AccessError;
+use crate::blob_copy::ArtifactStoreError;
+use crate::config::{AccessMode, Config, DistributionVersion, Kind};
+use crate::notifications::{EndpointError, Notifier};
+use crate::proxy::RegistryProxy;
+use crate::server::config_reload::ConfigReloader;
+use crate::server::drain::Drain;
+use crate::server::listener::{BoundListener, ListenError};
+use crate::server::signals::Signals;
+use crate::server::tls::{ListenerTls, TlsError};
+use crate::server::worker_runtimes::WorkerRuntimes;
+use crate::store::{StorePermissionError, check_owner};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{
+    ApiProbe, ApiProbeResult, UpstreamClient, UpstreamTls, UpstreamTlsError, version_mismatch,
+};
+use crate::util::NoRandomness;
+use crate::util::blocking_pool::BlockingPool;
+use crate::util::file_watch::WatchedFileError;
+
+/// Between two questions at the start, until the registry answers.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the start waits for the store, so that a wrong one is still said at once.
+const STORE_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Why the process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StorePermissionError),
+    /// A port cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// TLS cannot be ended.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No connection to the registry can be secured.
+    #[error(transparent)]
+    UpstreamTls(#[from] UpstreamTlsError),
+    /// Nothing can be decided about access.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The bytes of layers cannot be read.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactStoreError),
+    /// The walk through the store has no thread.
+    #[error("a thread for the walk through the store: {0}")]
+    Survey(std::io::Error),
+    /// Blobs are hashed by nobody.
+    #[error("a thread that hashes blobs: {0}")]
+    Verify(std::io::Error),
+    /// Nobody can be told of mounts.
+    #[error(transparent)]
+    Notifications(#[from] EndpointError),
+    /// Memories have no key.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The metrics contradict each other.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The configuration was there a moment ago.
+    #[error("{0}")]
+    Configuration(WatchedFileError),
+    /// Signals cannot be caught.
+    #[error("signals: {0}")]
+    Signals(std::io::Error),
+    /// Nobody serves requests.
+    #[error("threads that serve requests: {0}")]
+    Lanes(std::io::Error),
+    /// A port is no longer served.
+    #[error("a listener ended by itself")]
+    ListenerEnded,
+}
+
+/// Everything that can fail, done.
+struct Started {
+    registry_port: BoundListener,
+    admin_port: BoundListener,
+    tls: Option<Arc<ListenerTls>>,
+    upstream_tls: Arc<UpstreamTls>,
+    ask: Arc<UpstreamClient>,
+    proxy: RegistryProxy,
+    drain: Arc<Drain>,
+    notifier: Arc<Notifier>,
+    metrics: Arc<Metrics>,
+    signals: Signals,
+}
+
+/// Serves until a signal ends the process; `reload` says where the configuration comes from, and
+/// `dropped` counts lines that the log lost.
+///
+/// # Errors
+/// [`StartError`]; nothing is left half-started.
+pub async fn run(
+    config: Config,
+    reload: ReloadSource,
+    dropped: ErrorCounter,
+) -> Result<(), StartError> {
+    let started = start(&config, dropped).await?;
+    tokio::spawn(ConfigReloader::begin(reload, &config)?.run());
+    if let Some(tls) = &started.tls {
+        tokio::spawn(tls.clone().keep_up());
+    }
+    tokio::spawn(started.upstream_tls.keep_up());
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let store = match &config.kind {
+        Kind::Distribution(settings) => {
+            let is_open = matches!(settings.access.mode, AccessMode::None);
+            let is_by_version = matches!(settings.access.mode, AccessMode::Token(_))
+                || !settings.endpoints.is_empty();
+            if is_open || is_by_version {
+                let ask = started.ask.clone();
+                tokio::spawn(warn_of_the_registry(ask, is_open, settings.version));
+            }
+            Some(settings.store.root.clone())
+        }
+        Kind::Pulp(_) | Kind::Generic(_) => None,
+    };
+    let drain = started.drain;
+    let settings = build::pingora_settings(&config.upstream);
+    let lanes = WorkerRuntimes::start().map_err(StartError::Lanes)?;
+    let proxies = lanes.each(|| {
+        let mut proxy = http_proxy(&settings, started.proxy.clone());
+        http2::allow_http2(&mut proxy, config.http2);
+        Arc::new(proxy)
+    });
+    let health = Arc::new(Health::new(started.ask, store, drain.clone()));
+    let page = Page::new(&config, started.metrics.clone(), health.clone());
+    let page = Arc::new(page);
+    tokio::spawn({
+        let page = page.clone();
+        async move { page.keep_day().await }
+    });
+    let admin = Arc::new(AdminService::new(started.metrics, health, page));
+    announce("registry", &started.registry_port);
+    announce("admin", &started.admin_port);
+    let (stop, stopped) = watch::channel(false);
+    let within = config.header_timeout;
+    let registry = listener::serve(started.registry_port, started.tls, within, proxies, stopped);
+    let mut registry = tokio::spawn(registry);
+    // The admin port tells of the drain, so it is served until the process ends.
+    let (_keep_admin, never) = watch::channel(false);
+    let admin = vec![(Handle::current(), admin)];
+    let admin = listener::serve(started.admin_port, None, within, admin, never);
+    let admin = tokio::spawn(admin);
+    tokio::select! {
+        () = signals::end(started.signals, &drain, &started.notifier, config.shutdown, stop) => {
+            signals::connections_closed(&mut registry).await;
+            Ok(())
+        }
+        () = signals::ended_early(&mut registry, &drain) => Err(StartError::ListenerEnded),
+        _ = admin => Err(StartError::ListenerEnded),
+    }
+}
+
+/// Tries all that can fail; ports come last, so that nobody is accepted in vain.
+async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
+    let signals = Signals::catch().map_err(StartError::Signals)?;
+    rlimit::allow_all();
+    if let Kind::Distribution(settings) = &config.kind {
+        check_store(settings.store.root.clone()).await?;
+    }
+    let metrics = Arc::new(Metrics::new(Some(dropped))?);
+    let tls = config.tls.as_ref();
+    let tls =
+        tls.map(|files| ListenerTls::load(files, config.http2, metrics.clone()).map(Arc::new));
+    let tls = tls.transpose()?;
+    let upstream_tls = Arc::new(UpstreamTls::load(&config.upstream, &metrics)?);
+    let ask = UpstreamClient::new(&config.upstream, upstream_tls.clone(), metrics.clone());
+    let ask = Arc::new(ask);
+    let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
+    let (endpoints, version) = match &config.kind {
+        Kind::Distribution(settings) => (&*settings.endpoints, settings.version),
+        Kind::Pulp(_) | Kind::Generic(_) => (&[][..], DistributionVersion::Two),
+    };
+    let listen = config.listen.to_string();
+    let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
+    let proxy = build::proxy(config, &upstream_tls, &ask, &drain, &notifier, &metrics)?;
+    Ok(Started {
+        notifier,
+        registry_port: listener::bind("listen.address", &config.listen)?,
+        admin_port: listener::bind("admin.address", &config.admin)?,
+        tls,
+        upstream_tls,
+        ask,
+        proxy,
+        drain,
+        metrics,
+        signals,
+    })
+}
+
+/// A store that gives no answer is no fault: pushes and pulls need a way to the registry, and
+/// nothing is linked before the store was seen to be the registry's.
+async fn check_store(root: PathBuf) -> Result<(), StorePermissionError> {
+    let checked = BlockingPool::new(1, 0)
+        .run(Instant::now() + STORE_ANSWERS, move || check_owner(&root))
+        .await;
+    checked.unwrap_or_else(|_| {
+        tracing::warn!("the store does not answer: mounts go upstream until it does");
+        Ok(())
+    })
+}
+
+fn announce(port: &str, bound: &BoundListener) {
+    tracing::info!(r#for = port, address = %bound.address, "listening");
+}
+
+/// Says loudly what the configuration says wrongly of the registry, once the registry answers.
+async fn warn_of_the_registry(
+    ask: Arc<UpstreamClient>,
+    is_open: bool,
+    version: DistributionVersion,
+) {
+    loop {
+        let ApiProbe {
+            answer,
+            version: shown,
+        } = ask.base(Instant::now() + ASK_AGAIN).await;
+        if let ApiProbeResult::Unreachable(_) = answer {
+            tokio::time::sleep(ASK_AGAIN).await;
+            continue;
+        }
+        if is_open && answer == ApiProbeResult::Challenge {
+            tracing::error!(
+                "access.mode is none, but the registry has access control: set access.mode to upstream"
+            );
+        }
+        if let Some(mismatch) = version_mismatch(version, shown) {
+            tracing::warn!("{mismatch}");
+        }
+        return;
+    }
+}

@@ -1,0 +1,86 @@
+//! How the process ends: by a signal and a drain, or because a port is lost.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::config::Shutdown;
+use crate::notifications::Notifier;
+use crate::server::drain::Drain;
+
+/// The registry's port is no longer served, though nobody told the process to end.
+pub(crate) async fn ended_early(listener: &mut JoinHandle<()>, drain: &Drain) {
+    let _ = listener.await;
+    if drain.has_begun() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// How long the last bytes of answers may take to leave.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// Waits for the connections of the registry's port to close. The answers of an HTTP/2 connection
+/// are written by a task of its own, after their requests are done.
+pub(crate) async fn connections_closed(listener: &mut JoinHandle<()>) {
+    let _ = tokio::time::timeout(LAST_BYTES, listener).await;
+}
+
+/// SIGTERM and SIGINT.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits for a signal and drains; a second signal ends it at once.
+pub(crate) async fn end(
+    mut signals: Signals,
+    drain: &Drain,
+    notifier: &Notifier,
+    settings: Shutdown,
+    stop: watch::Sender<bool>,
+) {
+    signals.next().await;
+    let until = Instant::now() + settings.timeout;
+    drain.begin();
+    tracing::info!("ending: no longer ready, still serving");
+    let drained = async {
+        tokio::time::sleep(settings.drain_delay).await;
+        stop.send_replace(true);
+        let finished = tokio::time::timeout_at(until, drain.finished()).await;
+        if finished.is_err() {
+            let requests = drain.in_flight();
+            tracing::warn!(requests, "ending with requests in flight: the time is up");
+        }
+        let told = tokio::time::timeout_at(until, notifier.finished()).await;
+        if told.is_err() {
+            let events = notifier.waiting();
+            tracing::warn!(
+                events,
+                "ending with events that were not sent: the time is up"
+            );
+        }
+    };
+    tokio::select! {
+        () = drained => tracing::info!("ended"),
+        () = signals.next() => tracing::warn!("a second signal: ending at once"),
+    }
+}

@@ -1,0 +1,155 @@
+//! Certificate and key of the listener, read again when they change: connections that are there
+//! stay as they are, and new ones get what is in the files now.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::IO;
+use pingora::protocols::tls::TlsStream;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::time::Instant;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::config::{Http2, TlsFiles};
+use crate::telemetry::metrics::Metrics;
+use crate::util::file_watch::ReloadingFile;
+
+/// Between two looks at the files.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a look may take.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Why TLS cannot be ended with the given files.
+#[derive(Debug, thiserror::Error)]
+#[error("listen.tls.{setting}: {path}: {reason}")]
+pub struct TlsError {
+    setting: &'static str,
+    path: PathBuf,
+    reason: String,
+}
+
+/// Ends TLS with the files as they are now.
+#[derive(Debug)]
+pub struct ListenerTls(ReloadingFile<ServedCertificate>);
+
+/// What the files mean.
+pub struct ServedCertificate {
+    acceptor: Acceptor,
+    /// When the certificate ends, in seconds since 1970.
+    ends: i64,
+}
+
+impl ListenerTls {
+    /// Reads certificate and key, and again whenever they change; `http2` says whether clients may
+    /// agree on HTTP/2, and `metrics` shows when the
+    /// certificate ends. Blocks.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file and what is wrong with it.
+    pub fn load(files: &TlsFiles, http2: Http2, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
+        check(files)?;
+        let paths = vec![files.certificate.clone(), files.key.clone()];
+        let again = files.clone();
+        let served = move |pems: &[Vec<u8>]| {
+            let served =
+                parse(&again, http2, &pems[0], &pems[1]).map_err(|fault| fault.to_string())?;
+            metrics.certificate_expiry("listener", served.ends);
+            Ok(served)
+        };
+        ReloadingFile::load(paths, served)
+            .map(Self)
+            .map_err(|error| TlsError {
+                setting: "certificate",
+                path: files.certificate.clone(),
+                reason: error.to_string(),
+            })
+    }
+
+    /// Looks at the files again and again, for as long as the process lives.
+    pub async fn keep_up(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            // A look that hangs holds up only the next.
+            let _ = self.0.current(Instant::now() + LOOK).await;
+        }
+    }
+
+    /// Makes a connection speak TLS, within a time.
+    pub(crate) async fn handshake<S>(&self, stream: S, within: Duration) -> Option<TlsStream<S>>
+    where
+        S: IO + 'static,
+    {
+        // Whoever connects waits for no file.
+        let served = self.0.known().value;
+        match tokio::time::timeout(within, served.acceptor.tls_handshake(stream)).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for ServedCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a certificate and its key")
+    }
+}
+
+/// Whether certificate and key can be used. Blocks.
+///
+/// # Errors
+/// [`TlsError`] names the file and what is wrong with it.
+pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
+    let read = |path: &Path, setting| {
+        std::fs::read(path).map_err(|error| fault(setting, path, error.to_string()))
+    };
+    let certificate = read(&files.certificate, "certificate")?;
+    let key = read(&files.key, "key")?;
+    parse(files, Http2::Off, &certificate, &key).map(drop)
+}
+
+fn parse(
+    files: &TlsFiles,
+    http2: Http2,
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<ServedCertificate, TlsError> {
+    let of_certificate = |reason: String| fault("certificate", &files.certificate, reason);
+    let of_key = |reason: String| fault("key", &files.key, reason);
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
+    let leaf = chain
+        .first()
+        .ok_or_else(|| of_certificate("holds no certificate".to_owned()))?;
+    let (_, parsed) =
+        X509Certificate::from_der(leaf).map_err(|error| of_certificate(error.to_string()))?;
+    let ends = parsed.validity().not_after.timestamp();
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| of_key(error.to_string()))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| of_key(error.to_string()))?;
+    if http2 == Http2::OverTls {
+        config.alpn_protocols.push(b"h2".to_vec());
+    }
+    config.alpn_protocols.push(b"http/1.1".to_vec());
+    Ok(ServedCertificate {
+        acceptor: Acceptor::from_server_config(Arc::new(config)),
+        ends,
+    })
+}
+
+fn fault(setting: &'static str, path: &Path, reason: String) -> TlsError {
+    TlsError {
+        setting,
+        path: path.to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,53 @@
+//! The threads that serve requests: one for each processor, each with a runtime of its own.
+//!
+//! A connection of a client stays on one of them, and so do the connections to the registry that
+//! its requests use. Where a shared pool of threads serves both, each answer wakes another thread,
+//! which costs more than passing it on.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use pingora::prelude::fast_timeout::set_fast_timeout_to_tokio_threshold;
+use tokio::runtime::{Builder, Handle};
+
+use crate::server::listener::RequestHandlers;
+use crate::upstream::serving_threads;
+
+/// Pingora's own timers stay in memory until they would have been due, also where what they wait
+/// for came long before, some 250 bytes for each request. Longer ones are therefore Tokio's, which
+/// go when nobody waits for them any more.
+const LONGEST_KEPT: Duration = Duration::from_secs(30);
+
+/// Runtimes that live as long as the process.
+#[derive(Debug)]
+pub(crate) struct WorkerRuntimes(Vec<Handle>);
+
+impl WorkerRuntimes {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// Where the system has no more threads.
+    pub fn start() -> io::Result<Self> {
+        set_fast_timeout_to_tokio_threshold(Some(LONGEST_KEPT));
+        (0..serving_threads())
+            .map(lane)
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    /// An app for each of them.
+    pub fn each<A>(&self, app: impl Fn() -> Arc<A>) -> Vec<RequestHandlers<A>> {
+        self.0.iter().map(|lane| (lane.clone(), app())).collect()
+    }
+}
+
+fn lane(number: usize) -> io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name(format!("lane-{number}"))
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+}

@@ -1,0 +1,154 @@
+//! The folders above a link: made where they are missing, synced before a link is vouched for.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::config::Durability;
+use crate::store::open::{OpenStore, StoreError};
+
+/// The folder above all repositories. It is the registry's own: never made here.
+const REPOSITORIES: &str = "repositories";
+
+impl OpenStore<'_> {
+    /// Makes a folder and those above it that are missing.
+    ///
+    /// The deepest is tried first: in an existing repository that is the only call. The mode
+    /// is the registry's own, 0777 less the process's umask (`driver/filesystem/driver.go`).
+    pub(crate) fn make_folders(&self, path: &str) -> Result<(), StoreError> {
+        let made = match self.mkdir(path) {
+            Err(Errno::NOENT) if parent(path) != REPOSITORIES => {
+                self.make_folders(parent(path))?;
+                self.mkdir(path)
+            }
+            done => done,
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(StoreError::call("mkdir", path)(errno)),
+        }
+    }
+
+    fn mkdir(&self, path: &str) -> Result<(), Errno> {
+        let unsynced = &self.filesystem.unsynced;
+        let is_promised = self.filesystem.durability == Durability::Full;
+        if is_promised {
+            unsynced.begin(path);
+        }
+        let mode = Mode::from_raw_mode(0o777);
+        let done = retry_on_intr(|| rustix::fs::mkdirat(&self.folder, path, mode));
+        if is_promised {
+            unsynced.end(path, done.is_ok());
+        }
+        done
+    }
+
+    /// Syncs the entries of those folders above a link that are not synced yet, whoever made them.
+    pub(crate) fn sync_made(&self, leaf: &str) -> Result<(), StoreError> {
+        let unsynced = &self.filesystem.unsynced;
+        for folder in ancestry(leaf) {
+            if let Some(mark) = unsynced.get(folder) {
+                self.sync_folder(parent(folder))?;
+                unsynced.synced(folder, mark);
+            }
+        }
+        if unsynced.has_forgotten() {
+            return self.sync_ancestry(leaf);
+        }
+        Ok(())
+    }
+
+    /// Syncs the entries of every folder from a link's own up to the repositories.
+    pub(crate) fn sync_ancestry(&self, leaf: &str) -> Result<(), StoreError> {
+        self.sync_folder(leaf)?;
+        ancestry(leaf).try_for_each(|folder| self.sync_folder(parent(folder)))
+    }
+
+    /// Syncs the entries of one folder.
+    pub(crate) fn sync_folder(&self, path: &str) -> Result<(), StoreError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = retry_on_intr(|| rustix::fs::openat(&self.folder, path, flags, Mode::empty()))
+            .map_err(StoreError::call("open", path))?;
+        retry_on_intr(|| rustix::fs::fsync(&folder)).map_err(StoreError::call("fsync", path))
+    }
+}
+
+/// The folder itself and those above it, below the repositories, deepest first.
+fn ancestry(leaf: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(leaf), |path| Some(parent(path)))
+        .take_while(|path| *path != REPOSITORIES && !path.is_empty())
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::Fixture;
+    use crate::store::unsynced_dirs::SETTLED;
+
+    #[test]
+    fn the_ancestry_ends_below_the_repositories() {
+        let all: Vec<_> = ancestry("repositories/a/b/_layers").collect();
+        assert_eq!(
+            all,
+            [
+                "repositories/a/b/_layers",
+                "repositories/a/b",
+                "repositories/a"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_made_stays_marked_until_somebody_syncs_it() {
+        let fixture = Fixture::new();
+        let (one, other) = (
+            "repositories/new/_layers/one",
+            "repositories/new/_layers/other",
+        );
+        let unsynced = &fixture.store.unsynced;
+        let done = fixture.store.on_open(|store| {
+            store.make_folders(one)?;
+            assert!(unsynced.get("repositories/new").is_some());
+            store.make_folders(other)?;
+            store.sync_made(other)?;
+            assert!(unsynced.get("repositories/new").is_none());
+            assert!(unsynced.get(one).is_some());
+            store.sync_made(one)?;
+            assert!(unsynced.is_empty());
+            store.make_folders(one)
+        });
+        assert!(done.is_ok());
+        assert!(unsynced.is_empty());
+    }
+
+    #[test]
+    fn where_folders_were_forgotten_all_above_a_link_are_synced() {
+        let fixture = Fixture::new();
+        let sync = || {
+            let absent = "repositories/absent/_layers/one";
+            fixture.store.on_open(|store| store.sync_made(absent))
+        };
+        assert!(sync().is_ok());
+        let made = fixture
+            .store
+            .on_open(|store| store.make_folders("repositories/new/_layers/one"));
+        assert!(made.is_ok());
+        fixture.store.unsynced.keep_within(0, SETTLED);
+        assert!(fixture.store.unsynced.is_empty());
+        assert!(sync().is_err());
+    }
+
+    #[test]
+    fn the_repositories_themselves_are_never_made() {
+        let fixture = Fixture::new();
+        std::fs::remove_dir_all(fixture.path("repositories")).unwrap();
+        let failed = fixture
+            .store
+            .on_open(|store| store.make_folders("repositories/new/_layers"));
+        assert!(failed.is_err());
+        assert!(!fixture.path("repositories").exists());
+    }
+}

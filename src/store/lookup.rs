@@ -1,0 +1,306 @@
+//! Is the digest linked in the source, and is its data there?
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::oci::{Digest, RepositoryName};
+use crate::store::layout;
+use crate::store::open::{OpenStore, StoreError};
+
+/// What the disk says about a source and a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// The source links the digest and its data is there.
+    Here(BlobData),
+    /// The source has no link, or one that does not hold the digest.
+    SourceMissing,
+    /// The link is there, the data is not, or it is empty where the digest names bytes.
+    BlobMissing,
+}
+
+/// A blob's data, as the disk describes it.
+///
+/// While all of this stays the same, the bytes are taken to be the same too: the registry writes
+/// a blob's data once, and what touches it later changes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobData {
+    /// Bytes.
+    pub size: u64,
+    file: (u64, u64),
+    modified: (i64, u64),
+}
+
+impl BlobData {
+    /// `None` where it is no file, or empty though the digest names bytes: a registry that
+    /// crashes leaves such files behind.
+    fn of(stat: &Stat, digest: &Digest) -> Option<Self> {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let size = u64::try_from(stat.st_size).ok();
+        let size = size.filter(|&size| is_file && (size > 0 || digest.names_nothing()))?;
+        Some(Self {
+            size,
+            file: (stat.st_dev, stat.st_ino),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+        })
+    }
+
+    /// Of an open file; `None` where it is no file, or empty though the digest names bytes.
+    ///
+    /// # Errors
+    /// Where the disk gave no answer.
+    pub fn of_open(file: &File, digest: &Digest) -> std::io::Result<Option<Self>> {
+        Ok(Self::of(&rustix::fs::fstat(file)?, digest))
+    }
+
+    /// When it was written last, by the store's clock.
+    #[must_use]
+    pub fn written(&self) -> Option<SystemTime> {
+        let (seconds, nanoseconds) = self.modified;
+        let since = Duration::from_secs(u64::try_from(seconds).ok()?);
+        let since = since.checked_add(Duration::from_nanos(nanoseconds))?;
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+
+    /// Whether it is the same file, whatever is in it.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+}
+
+impl OpenStore<'_> {
+    /// Looks for the source's link and the blob's data.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer; absence is none.
+    pub fn locate(&self, source: &RepositoryName, digest: &Digest) -> Result<Lookup, StoreError> {
+        let link = self.read_link(&layout::layer_link(source, digest))?;
+        if link.is_none_or(|link| link.content != digest.as_str().as_bytes()) {
+            return Ok(Lookup::SourceMissing);
+        }
+        Ok(match self.data(digest)? {
+            Some(data) => Lookup::Here(data),
+            None => Lookup::BlobMissing,
+        })
+    }
+
+    /// Whether anything was ever pushed to `repository`, or linked into it.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn has_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
+        for path in layout::repository_folders(repository) {
+            let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
+            match retry_on_intr(stat) {
+                Ok(_) => return Ok(true),
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(StoreError::call("stat", &path)(errno)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether `repository` holds a link to `digest` that was written at `since` or later.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn is_linked_since(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        since: SystemTime,
+    ) -> Result<bool, StoreError> {
+        let link = self.read_link(&layout::layer_link(repository, digest))?;
+        Ok(link.is_some_and(|link| {
+            link.content == digest.as_str().as_bytes()
+                && link.written.is_some_and(|written| written >= since)
+        }))
+    }
+
+    /// The blob's data; `None` where it is absent, no file, or empty though the digest names bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn data(&self, digest: &Digest) -> Result<Option<BlobData>, StoreError> {
+        let path = layout::blob_data(digest);
+        let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
+        match retry_on_intr(stat) {
+            Ok(stat) => Ok(BlobData::of(&stat, digest)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(StoreError::call("stat", &path)(errno)),
+        }
+    }
+
+    /// Bytes of the blob's data; `None` where there is none, as [`OpenStore::data`] says.
+    pub(crate) fn data_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        Ok(self.data(digest)?.map(|data| data.size))
+    }
+
+    /// Opens the blob's data for reading; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk gave no answer.
+    pub fn open_data(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        let path = layout::blob_data(digest);
+        // NONBLOCK: whatever lies there, opening it must not wait.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let open = || rustix::fs::openat(&self.folder, &path, flags, Mode::empty());
+        match retry_on_intr(open) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(StoreError::call("open", &path)(errno)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{Fixture, digest, name};
+
+    fn locate(fixture: &Fixture) -> Option<Lookup> {
+        fixture
+            .store
+            .on_open(|store| store.locate(&name("src"), &digest()))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_linked_blob_with_data_is_here() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        fixture.write_link("src", digest().as_str());
+        let Some(Lookup::Here(data)) = locate(&fixture) else {
+            panic!("{:?}", locate(&fixture))
+        };
+        assert_eq!(data.size, 5);
+    }
+
+    #[test]
+    fn a_repository_is_there_once_something_was_pushed_to_it() {
+        let fixture = Fixture::new();
+        let is_there = |text: &str| {
+            let found = fixture
+                .store
+                .on_open(|store| store.has_repository(&name(text)));
+            found.unwrap().unwrap()
+        };
+        for folder in ["_layers", "_manifests", "_uploads"] {
+            let text = format!("team/{}", &folder[1..]);
+            assert!(!is_there(&text));
+            let path = format!("repositories/{text}/{folder}");
+            std::fs::create_dir_all(fixture.path(&path)).unwrap();
+            assert!(is_there(&text), "{folder}");
+        }
+        assert!(!is_there("team"), "another one is below it");
+    }
+
+    #[test]
+    fn data_that_is_touched_or_replaced_is_not_taken_for_the_same() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        let data = || {
+            let data = fixture.store.on_open(|store| store.data(&digest()));
+            data.unwrap().unwrap().unwrap()
+        };
+        let path = fixture.path(&layout::blob_data(&digest()));
+        let file = || File::options().write(true).open(&path).unwrap();
+        let before = data();
+        assert_eq!(before, data());
+        assert_eq!(BlobData::of_open(&file(), &digest()).unwrap(), Some(before));
+        let later = SystemTime::now() + Duration::from_secs(1);
+        file().set_modified(later).unwrap();
+        let touched = data();
+        assert_ne!(before, touched);
+        assert!(before.is_same_file(&touched));
+        let copy = path.with_extension("copy");
+        std::fs::copy(&path, &copy).unwrap();
+        File::options()
+            .write(true)
+            .open(&copy)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        std::fs::rename(&copy, &path).unwrap();
+        let replaced = data();
+        assert_ne!(touched, replaced);
+        assert!(!touched.is_same_file(&replaced));
+        file().set_len(4).unwrap();
+        file().set_modified(later).unwrap();
+        assert_ne!(replaced, data());
+    }
+
+    #[test]
+    fn a_link_that_does_not_hold_the_digest_is_no_link() {
+        for content in [
+            String::new(),
+            format!("{}\n", digest()),
+            format!("sha256:{}", "0".repeat(64)),
+            digest().as_str()[..70].to_owned(),
+        ] {
+            let fixture = Fixture::new();
+            fixture.write_blob(b"layer");
+            fixture.write_link("src", &content);
+            assert_eq!(locate(&fixture), Some(Lookup::SourceMissing), "{content:?}");
+        }
+    }
+
+    #[test]
+    fn absent_or_empty_data_is_a_missing_blob() {
+        let fixture = Fixture::new();
+        fixture.write_link("src", digest().as_str());
+        assert_eq!(locate(&fixture), Some(Lookup::BlobMissing));
+        fixture.write_blob(b"");
+        assert_eq!(locate(&fixture), Some(Lookup::BlobMissing));
+    }
+
+    #[test]
+    fn of_the_digest_of_nothing_an_empty_file_is_the_whole_data() {
+        let fixture = Fixture::new();
+        let nothing = Digest::of(b"");
+        let located = || {
+            let located = fixture
+                .store
+                .on_open(|store| store.locate(&name("src"), &nothing));
+            located.unwrap().unwrap()
+        };
+        for (path, content) in [
+            (layout::layer_link(&name("src"), &nothing), nothing.as_str()),
+            (layout::blob_data(&nothing), ""),
+        ] {
+            assert!(!matches!(located(), Lookup::Here(_)), "{path}");
+            let path = fixture.path(&path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        assert!(matches!(located(), Lookup::Here(data) if data.size == 0));
+    }
+
+    #[test]
+    fn an_empty_volume_has_no_store() {
+        let fixture = Fixture::empty();
+        assert_eq!(locate(&fixture), None);
+    }
+
+    #[test]
+    fn only_a_link_written_since_then_counts_as_seen() {
+        let fixture = Fixture::new();
+        let before = SystemTime::now() - Duration::from_secs(60);
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let seen = |since| {
+            fixture
+                .store
+                .on_open(|store| store.is_linked_since(&name("src"), &digest(), since))
+                .unwrap()
+                .unwrap()
+        };
+        fixture.write_link("src", digest().as_str());
+        assert!(seen(before));
+        assert!(!seen(later));
+        fixture.write_link("src", "");
+        assert!(!seen(before));
+    }
+}

@@ -1,0 +1,187 @@
+//! The store's folder and the few ways in which calls on it fail.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::config::Durability;
+use crate::store::layout;
+use crate::store::unsynced_dirs::UnsyncedDirectories;
+
+/// Bytes of a layer link: `sha256:` and 64 digits, no newline.
+const LINK_LENGTH: usize = 71;
+/// What is read of a link: one byte more shows that it is too long.
+const LINK_READ: u64 = LINK_LENGTH as u64 + 1;
+
+/// The registry's store below its `rootdirectory`.
+#[derive(Debug)]
+pub struct Filesystem {
+    root: PathBuf,
+    pub(crate) durability: Durability,
+    pub(crate) unsynced: UnsyncedDirectories,
+}
+
+/// The store's folder, open for one job.
+#[derive(Debug)]
+pub struct OpenStore<'a> {
+    pub(crate) folder: OwnedFd,
+    pub(crate) filesystem: &'a Filesystem,
+}
+
+/// A call on the store that failed for another reason than absence.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused a call.
+    #[error("{call} {path}: {errno}")]
+    Call {
+        /// Which call.
+        call: &'static str,
+        /// The path relative to the store's folder.
+        path: String,
+        /// The system's reason.
+        errno: Errno,
+    },
+    /// The store belongs to another user than this process.
+    #[error("the store belongs to user {owner}, this process runs as user {user}")]
+    ForeignOwner {
+        /// Owner of the store's folder.
+        owner: u32,
+        /// The effective user of this process.
+        user: u32,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn call(call: &'static str, path: &str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::Call {
+            call,
+            path: path.to_owned(),
+            errno,
+        }
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self, Self::Call { errno, .. } if *errno == Errno::STALE)
+    }
+
+    /// Whether this user may not.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Call { errno, .. } if matches!(*errno, Errno::ACCESS | Errno::PERM))
+    }
+}
+
+/// A link as it was read.
+pub(crate) struct StoredLink {
+    /// Its bytes, at most one more than a link has.
+    pub content: Vec<u8>,
+    /// When it was written, by the store's clock.
+    pub written: Option<SystemTime>,
+    /// The open file.
+    pub file: File,
+}
+
+impl Filesystem {
+    /// Names the store; nothing is opened yet, so it may still be empty or absent.
+    #[must_use]
+    pub fn new(root: &Path, durability: Durability) -> Self {
+        Self {
+            root: root.to_owned(),
+            durability,
+            unsynced: UnsyncedDirectories::default(),
+        }
+    }
+
+    /// Runs a job on the opened store; `None` where the registry has not made one yet.
+    ///
+    /// The folder is opened anew for every job: a descriptor that outlives a job would go
+    /// on naming the old folder after the volume was unmounted and mounted again. Where a
+    /// shared filesystem calls a handle stale, the job runs once more from the root's path.
+    ///
+    /// # Errors
+    /// What the job returns, or why the store cannot be opened.
+    pub fn on_open<T>(
+        &self,
+        mut job: impl FnMut(&OpenStore<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut attempt = || match self.open()? {
+            Some(store) => {
+                store.check_owner()?;
+                job(&store).map(Some)
+            }
+            None => Ok(None),
+        };
+        match attempt() {
+            Err(error) if error.is_stale() => attempt(),
+            done => done,
+        }
+    }
+
+    /// As [`Filesystem::on_open`], once, and for any user: the job must only read.
+    ///
+    /// # Errors
+    /// What the job returns, or why the store cannot be opened.
+    pub fn on_open_to_read<T>(
+        &self,
+        job: impl FnOnce(&OpenStore<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.open()? {
+            Some(store) => job(&store).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn open(&self) -> Result<Option<OpenStore<'_>>, StoreError> {
+        let path = self.root.join(layout::VERSION_FOLDER);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(StoreError::call("open", layout::VERSION_FOLDER)(errno)),
+        };
+        Ok(Some(OpenStore {
+            folder,
+            filesystem: self,
+        }))
+    }
+}
+
+impl OpenStore<'_> {
+    fn check_owner(&self) -> Result<(), StoreError> {
+        let owner = rustix::fs::fstat(&self.folder)
+            .map_err(StoreError::call("stat", layout::VERSION_FOLDER))?
+            .st_uid;
+        let user = rustix::process::geteuid().as_raw();
+        if owner != user {
+            return Err(StoreError::ForeignOwner { owner, user });
+        }
+        Ok(())
+    }
+
+    /// Reads the link at a relative path; `None` where there is none.
+    pub(crate) fn read_link(&self, path: &str) -> Result<Option<StoredLink>, StoreError> {
+        // NONBLOCK: whatever lies there, opening it must not wait.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let open = || rustix::fs::openat(&self.folder, path, flags, Mode::empty());
+        let file = match retry_on_intr(open) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(StoreError::call("open", path)(errno)),
+        };
+        let mut content = Vec::with_capacity(LINK_LENGTH + 1);
+        if let Err(cause) = (&file).take(LINK_READ).read_to_end(&mut content) {
+            let errno = Errno::from_io_error(&cause).unwrap_or(Errno::IO);
+            return Err(StoreError::call("read", path)(errno));
+        }
+        let written = file.metadata().and_then(|data| data.modified()).ok();
+        Ok(Some(StoredLink {
+            content,
+            written,
+            file,
+        }))
+    }
+}

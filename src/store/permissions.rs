@@ -1,0 +1,194 @@
+//! May this process write in the store as the registry's own user?
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+/// The folders that the registry makes itself, deepest first, and the root at last.
+const FOLDERS: &[&str] = &[
+    "docker/registry/v2/repositories",
+    "docker/registry/v2",
+    "docker/registry",
+    "docker",
+    "",
+];
+
+/// Why the store cannot be used, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StorePermissionError {
+    /// The root is not there.
+    #[error(
+        "store.filesystem.rootdirectory: {0} is not there: mount the registry's volume or correct the path"
+    )]
+    Missing(PathBuf),
+    /// The root is no folder.
+    #[error("store.filesystem.rootdirectory: {0} is not a folder")]
+    NotAFolder(PathBuf),
+    /// Somebody else made it.
+    #[error(
+        "the store's folder {folder} belongs to user {owner}, crossmount runs as user {user}: run it as the registry's own user"
+    )]
+    ForeignOwner {
+        /// The deepest folder of the store that exists.
+        folder: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The effective user of this process.
+        user: u32,
+    },
+    /// A folder refuses this user.
+    #[error("the store's folder {folder} is not readable and writable for user {user}: {errno}")]
+    NotWritable {
+        /// The deepest folder of the store that exists.
+        folder: PathBuf,
+        /// The effective user of this process.
+        user: u32,
+        /// The system's reason.
+        errno: Errno,
+    },
+}
+
+/// Compares the owner of the store with this process's user, without writing anything.
+///
+/// Where the registry has made nothing yet, the root's own owner decides only if this user
+/// could write there all the same: as root beside a registry that is not, or not at all. A
+/// volume that a group may write (Kubernetes' `fsGroup`) is nobody else's.
+///
+/// # Errors
+/// [`StorePermissionError`]
+pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
+    let user = rustix::process::geteuid().as_raw();
+    let folder = deepest(root)?;
+    let owner = owner(&folder).unwrap_or(user);
+    let is_registrys_own = folder != root;
+    if owner != user && (is_registrys_own || user == 0) {
+        return Err(StorePermissionError::ForeignOwner {
+            folder,
+            owner,
+            user,
+        });
+    }
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::accessat(CWD, &folder, wanted, AtFlags::EACCESS).map_err(|errno| {
+        if owner == user {
+            return StorePermissionError::NotWritable {
+                folder: folder.clone(),
+                user,
+                errno,
+            };
+        }
+        StorePermissionError::ForeignOwner {
+            folder: folder.clone(),
+            owner,
+            user,
+        }
+    })
+}
+
+/// Writes a file in the store that has no name, so that nothing can be left behind.
+///
+/// Filesystems without such files (NFS) get one with our own temporary name, removed at once.
+/// Returns the folder that was written to.
+///
+/// # Errors
+/// [`StorePermissionError`]
+pub fn prove_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
+    let folder = deepest(root)?;
+    match write_proof(&folder) {
+        Ok(()) => Ok(folder),
+        Err(errno) => Err(StorePermissionError::NotWritable {
+            folder,
+            user: rustix::process::geteuid().as_raw(),
+            errno,
+        }),
+    }
+}
+
+fn write_proof(folder: &Path) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o600);
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags | OFlags::TMPFILE, mode) {
+        Ok(file) => return write_and_sync(&file),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+        Err(errno) => return Err(errno),
+    }
+    let path = folder.join(format!("link.crossmount.{}.tmp", uuid::Uuid::new_v4()));
+    let file = rustix::fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL, mode)?;
+    let written = write_and_sync(&file);
+    rustix::fs::unlink(&path)?;
+    written
+}
+
+fn write_and_sync(file: &std::os::fd::OwnedFd) -> Result<(), Errno> {
+    rustix::io::write(file, b"crossmount")?;
+    rustix::fs::fsync(file)
+}
+
+/// The deepest folder of the store that exists.
+fn deepest(root: &Path) -> Result<PathBuf, StorePermissionError> {
+    for relative in FOLDERS {
+        let folder = if relative.is_empty() {
+            root.to_owned()
+        } else {
+            root.join(relative)
+        };
+        match std::fs::metadata(&folder) {
+            Ok(found) if found.is_dir() => return Ok(folder),
+            Ok(_) => return Err(StorePermissionError::NotAFolder(folder)),
+            Err(_) => {}
+        }
+    }
+    Err(StorePermissionError::Missing(root.to_owned()))
+}
+
+fn owner(folder: &Path) -> Option<u32> {
+    rustix::fs::stat(folder).ok().map(|stat| stat.st_uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_folder_is_taken_empty_or_not() {
+        let root = tempfile::tempdir().unwrap();
+        check_owner(root.path()).unwrap();
+        assert_eq!(prove_writable(root.path()).unwrap(), root.path());
+        let store = root.path().join("docker/registry/v2/repositories");
+        std::fs::create_dir_all(&store).unwrap();
+        check_owner(root.path()).unwrap();
+        assert_eq!(prove_writable(root.path()).unwrap(), store);
+        assert_eq!(std::fs::read_dir(&store).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_missing_root_and_a_file_in_its_place_are_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let missing = root.path().join("missing");
+        assert!(matches!(
+            check_owner(&missing),
+            Err(StorePermissionError::Missing(_))
+        ));
+        std::fs::write(&missing, "").unwrap();
+        assert!(matches!(
+            check_owner(&missing),
+            Err(StorePermissionError::NotAFolder(_))
+        ));
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let foreign = if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(root.path(), Some(12345), Some(12345)).unwrap();
+            root.path()
+        } else {
+            Path::new("/")
+        };
+        assert!(matches!(
+            check_owner(foreign),
+            Err(StorePermissionError::ForeignOwner { .. })
+        ));
+    }
+}

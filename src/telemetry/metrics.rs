@@ -1,0 +1,389 @@
+//! Every metric, declared once. No label ever holds a repository, a digest or a user.
+//! `registered` puts each kind into the registry, `figures` has them as numbers, for the page.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Registry, TextEncoder,
+};
+use tracing_appender::non_blocking::ErrorCounter;
+
+use crate::telemetry::outcome::{Outcome, Reason, Via};
+use crate::telemetry::registration::{
+    build_info, certificate_expiry, counter, gauge, histogram, log_lines_lost,
+    notifications_waiting, plain_histogram, ready, verified, verify_waiting,
+};
+
+/// What walks come by.
+const WALKED: [&str; 3] = ["link", "repository", "unreadable"];
+/// Where tokens come from.
+const TOKENS_FROM: [&str; 2] = ["upstream", "memory"];
+/// What becomes of events.
+const NOTIFIED: [&str; 3] = ["sent", "failed", "dropped"];
+/// What comes of blobs that are to be hashed.
+const VERIFIED: [&str; 5] = ["good", "damaged", "unreadable", "changed", "dropped"];
+/// Who can decide about access.
+const DECIDERS: [&str; 5] = ["upstream", "memory", "token", "htpasswd", "none"];
+
+/// The metrics of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    pub(super) mounts: IntCounterVec,
+    pub(super) mounted_bytes: IntCounterVec,
+    pub(super) dry_run_bytes: IntCounterVec,
+    pub(super) mount_duration: HistogramVec,
+    access_decisions: IntCounterVec,
+    store_duration: HistogramVec,
+    upstream_duration: Histogram,
+    token_answers: IntCounterVec,
+    index_links: IntGauge,
+    walked: IntCounterVec,
+    walk_ended: IntGauge,
+    verified: IntCounterVec,
+    verify_waiting: IntGauge,
+    notifications: IntCounterVec,
+    notifications_waiting: IntGaugeVec,
+    ready: IntGauge,
+    requests: IntCounterVec,
+    pub(super) request_duration: Histogram,
+    in_flight: IntGauge,
+    certificate_expiry: IntGaugeVec,
+    log_lines_lost: IntCounter,
+    lines_lost: Option<ErrorCounter>,
+    lines_shown_as_lost: AtomicU64,
+}
+
+impl Metrics {
+    /// Declares all metrics; mounts and access decisions show every value from the start.
+    /// `lines_lost` is what the log counts itself.
+    ///
+    /// # Errors
+    /// Only where two metrics have the same name.
+    pub fn new(lines_lost: Option<ErrorCounter>) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            mounts: counter(
+                &registry,
+                "crossmount_mounts_total",
+                "Requests to mount, by what became of them and why.",
+                &["outcome", "reason"],
+            )?,
+            mounted_bytes: counter(
+                &registry,
+                "crossmount_mounted_bytes_total",
+                "Bytes of layers mounted or relayed here that no client had to send, by how the layer was found.",
+                &["via"],
+            )?,
+            dry_run_bytes: counter(
+                &registry,
+                "crossmount_dry_run_bytes_total",
+                "Bytes of layers that a dry run would have mounted, by how the layer was found.",
+                &["via"],
+            )?,
+            mount_duration: histogram(
+                &registry,
+                "crossmount_mount_duration_seconds",
+                "Time from a mount's request to its answer, by what became of it.",
+                &["outcome"],
+            )?,
+            access_decisions: counter(
+                &registry,
+                "crossmount_access_decisions_total",
+                "Decisions about access to a mount, by who decided.",
+                &["decision", "via"],
+            )?,
+            store_duration: histogram(
+                &registry,
+                "crossmount_store_operation_duration_seconds",
+                "Time of operations on the store.",
+                &["operation"],
+            )?,
+            upstream_duration: plain_histogram(
+                &registry,
+                "crossmount_upstream_request_duration_seconds",
+                "Time of crossmount's own questions to the registry.",
+            )?,
+            token_answers: counter(
+                &registry,
+                "crossmount_token_answers_total",
+                "Answers to logins at the token endpoint that may be remembered, by where they came from.",
+                &["from"],
+            )?,
+            index_links: gauge(
+                &registry,
+                "crossmount_index_links",
+                "Links of layers that discovery knows of.",
+            )?,
+            walked: counter(
+                &registry,
+                "crossmount_walk_total",
+                "What walks through the store came by.",
+                &["what"],
+            )?,
+            walk_ended: gauge(
+                &registry,
+                "crossmount_walk_last_completed_timestamp_seconds",
+                "When a walk through the store was done last, in seconds since 1970; 0 before the first.",
+            )?,
+            verified: verified(&registry)?,
+            verify_waiting: verify_waiting(&registry)?,
+            notifications: counter(
+                &registry,
+                "crossmount_notifications_total",
+                "Attempts to send events to an endpoint, and events that were dropped.",
+                &["endpoint", "result"],
+            )?,
+            notifications_waiting: notifications_waiting(&registry)?,
+            ready: ready(&registry)?,
+            requests: counter(
+                &registry,
+                "crossmount_requests_total",
+                "Requests on the registry's port, by method and the answer's status.",
+                &["method", "code"],
+            )?,
+            request_duration: plain_histogram(
+                &registry,
+                "crossmount_request_duration_seconds",
+                "Time from a request's head to the end of its answer.",
+            )?,
+            in_flight: gauge(
+                &registry,
+                "crossmount_requests_in_flight",
+                "Requests on the registry's port that are being answered.",
+            )?,
+            certificate_expiry: certificate_expiry(&registry)?,
+            log_lines_lost: log_lines_lost(&registry)?,
+            lines_lost,
+            lines_shown_as_lost: AtomicU64::new(0),
+            registry,
+        };
+        metrics.show_every_value();
+        build_info(&metrics.registry)?;
+        Ok(metrics)
+    }
+
+    fn show_every_value(&self) {
+        for outcome in Outcome::ALL {
+            for reason in Reason::ALL {
+                let labels = [outcome.as_str(), reason.as_str()];
+                self.mounts.with_label_values(&labels);
+            }
+            self.mount_duration.with_label_values(&[outcome.as_str()]);
+        }
+        for via in Via::ALL {
+            self.mounted_bytes.with_label_values(&[via.as_str()]);
+            self.dry_run_bytes.with_label_values(&[via.as_str()]);
+        }
+        for via in DECIDERS {
+            for decision in ["allowed", "denied", "unknown"] {
+                self.access_decisions.with_label_values(&[decision, via]);
+            }
+        }
+        for what in WALKED {
+            self.walked.with_label_values(&[what]);
+        }
+        for result in VERIFIED {
+            self.verified.with_label_values(&[result]);
+        }
+        for from in TOKENS_FROM {
+            self.token_answers.with_label_values(&[from]);
+        }
+        for operation in ["locate", "link"] {
+            self.store_duration.with_label_values(&[operation]);
+        }
+    }
+
+    /// Counts a mount's end.
+    pub fn mount(&self, outcome: Outcome, reason: Reason, took: Duration) {
+        let labels = [outcome.as_str(), reason.as_str()];
+        self.mounts.with_label_values(&labels).inc();
+        self.mount_duration
+            .with_label_values(&labels[..1])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts the bytes of a layer that was linked here.
+    pub fn mounted_bytes(&self, bytes: u64, via: Via) {
+        self.mounted_bytes
+            .with_label_values(&[via.as_str()])
+            .inc_by(bytes);
+    }
+
+    /// Counts the bytes of a layer that would have been linked.
+    pub fn dry_run_bytes(&self, bytes: u64, via: Via) {
+        self.dry_run_bytes
+            .with_label_values(&[via.as_str()])
+            .inc_by(bytes);
+    }
+
+    /// Counts a decision about access.
+    pub fn access_decision(&self, decision: &str, via: &str) {
+        self.access_decisions
+            .with_label_values(&[decision, via])
+            .inc();
+    }
+
+    /// Counts an answer of the token endpoint.
+    pub fn token_answer(&self, is_remembered: bool) {
+        let from = TOKENS_FROM[usize::from(is_remembered)];
+        self.token_answers.with_label_values(&[from]).inc();
+    }
+
+    /// Shows how many links discovery knows of.
+    pub fn index_links(&self, links: u64) {
+        self.index_links
+            .set(i64::try_from(links).unwrap_or(i64::MAX));
+    }
+
+    /// A walk through the store came by a link.
+    pub fn walked_link(&self) {
+        self.walked.with_label_values(&WALKED[..1]).inc();
+    }
+
+    /// A walk through the store came by a repository.
+    pub fn walked_repository(&self) {
+        self.walked.with_label_values(&WALKED[1..2]).inc();
+    }
+
+    /// A walk through the store passed over a folder that it cannot read.
+    pub fn walked_unreadable(&self) {
+        self.walked.with_label_values(&WALKED[2..]).inc();
+    }
+
+    /// A walk through the store is done, at this time in seconds since 1970.
+    pub fn walk_ended(&self, seconds: u64) {
+        self.walk_ended
+            .set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a blob that was hashed, or dropped.
+    pub fn verified(&self, result: &str) {
+        self.verified.with_label_values(&[result]).inc();
+    }
+
+    /// Shows how many blobs wait to be hashed.
+    pub fn verify_waiting(&self, waiting: usize) {
+        self.verify_waiting
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Shows an endpoint from the start.
+    pub fn notifications_begin(&self, endpoint: &str) {
+        for result in NOTIFIED {
+            self.notifications.with_label_values(&[endpoint, result]);
+        }
+        self.notifications_waiting(endpoint, 0);
+    }
+
+    /// Counts an attempt to send an event, or one that was dropped.
+    pub fn notification(&self, endpoint: &str, result: &str) {
+        self.notifications
+            .with_label_values(&[endpoint, result])
+            .inc();
+    }
+
+    /// Shows how many events wait for an endpoint.
+    pub fn notifications_waiting(&self, endpoint: &str, waiting: usize) {
+        self.notifications_waiting
+            .with_label_values(&[endpoint])
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Shows whether requests should be sent here.
+    pub fn ready(&self, is_ready: bool) {
+        self.ready.set(i64::from(is_ready));
+    }
+
+    /// Measures an operation on the store until the timer is dropped.
+    pub fn store_timer(&self, operation: &str) -> HistogramTimer {
+        self.store_duration
+            .with_label_values(&[operation])
+            .start_timer()
+    }
+
+    /// Measures a question to the registry until the timer is dropped.
+    pub fn upstream_timer(&self) -> HistogramTimer {
+        self.upstream_duration.start_timer()
+    }
+
+    /// Counts a request; `code` is `None` where no answer was sent.
+    pub fn request(&self, method: &http::Method, code: Option<http::StatusCode>, took: Duration) {
+        let method = match method.as_str() {
+            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+            _ => "other",
+        };
+        let code = code.as_ref().map_or("none", http::StatusCode::as_str);
+        self.requests.with_label_values(&[method, code]).inc();
+        self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// The number of requests that are being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> &IntGauge {
+        &self.in_flight
+    }
+
+    /// Shows when a certificate ends, in seconds since 1970.
+    pub fn certificate_expiry(&self, place: &str, seconds: i64) {
+        self.certificate_expiry
+            .with_label_values(&[place])
+            .set(seconds);
+    }
+
+    /// All metrics in Prometheus' text form.
+    ///
+    /// # Errors
+    /// Where a metric cannot be written as text.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        if let Some(lost) = &self.lines_lost {
+            let lost = lost.dropped_lines() as u64;
+            let shown = self.lines_shown_as_lost.fetch_max(lost, Ordering::Relaxed);
+            self.log_lines_lost.inc_by(lost.saturating_sub(shown));
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_outcome_with_every_reason_is_shown_from_the_start() {
+        let text = text(&Metrics::new(None).unwrap());
+        for outcome in Outcome::ALL {
+            for reason in Reason::ALL {
+                let line = format!(
+                    "crossmount_mounts_total{{outcome=\"{}\",reason=\"{}\"}} 0",
+                    outcome.as_str(),
+                    reason.as_str()
+                );
+                assert!(text.contains(&line), "{line}");
+            }
+        }
+        assert!(
+            text.contains("crossmount_access_decisions_total{decision=\"allowed\",via=\"none\"} 0")
+        );
+        assert!(text.contains("crossmount_build_info{version="));
+    }
+
+    #[test]
+    fn an_unusual_method_is_other() {
+        let metrics = Metrics::new(None).unwrap();
+        let method = http::Method::from_bytes(b"BREW").unwrap();
+        metrics.request(&method, Some(http::StatusCode::IM_A_TEAPOT), Duration::ZERO);
+        metrics.request(&http::Method::GET, None, Duration::ZERO);
+        let text = text(&metrics);
+        assert!(text.contains("crossmount_requests_total{code=\"418\",method=\"other\"} 1"));
+        assert!(text.contains("crossmount_requests_total{code=\"none\",method=\"GET\"} 1"));
+    }
+}

@@ -1,0 +1,116 @@
+//! How metrics come into the registry: their kinds, and those whose help needs room.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+/// Seconds; from a link in a warm cache to a registry that hashes a large upload.
+const SECONDS: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+    600.0,
+];
+
+pub(crate) fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+pub(crate) fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    let histogram = HistogramVec::new(options, labels)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+pub(crate) fn plain_histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> Result<Histogram, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    let histogram = Histogram::with_opts(options)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+pub(crate) fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Blobs that were hashed, by what came of it, and those that were dropped.";
+    counter(
+        registry,
+        "crossmount_verified_blobs_total",
+        help,
+        &["result"],
+    )
+}
+
+pub(crate) fn verify_waiting(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "Blobs that wait to be hashed, or are being hashed.";
+    gauge(registry, "crossmount_verify_waiting", help)
+}
+
+pub(crate) fn notifications_waiting(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let options = Opts::new(
+        "crossmount_notifications_waiting",
+        "Events that wait for an endpoint, or are being sent.",
+    );
+    let gauge = IntGaugeVec::new(options, &["endpoint"])?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+pub(crate) fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "1 while /readyz says ready, as found out for this scrape.";
+    gauge(registry, "crossmount_ready", help)
+}
+
+pub(crate) fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let options = Opts::new(
+        "crossmount_certificate_expiry_timestamp_seconds",
+        "When a certificate ends, in seconds since 1970, by where it is used.",
+    );
+    let gauge = IntGaugeVec::new(options, &["place"])?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+pub(crate) fn log_lines_lost(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(
+        "crossmount_log_lines_lost_total",
+        "Log lines that were not written, because nobody read standard error fast enough.",
+    )?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+pub(crate) fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
+    let options = Opts::new(
+        "crossmount_build_info",
+        "Always 1; the labels say what runs.",
+    )
+    .const_label("version", env!("CARGO_PKG_VERSION"));
+    let info = IntGauge::with_opts(options)?;
+    info.set(1);
+    registry.register(Box::new(info))
+}

@@ -1,0 +1,97 @@
+//! Whether the registry still takes connections, felt when one of them broke.
+//!
+//! One connection that breaks may be the doing of one request: where a handler panics, the
+//! registry hangs up, and anybody could make it do so. Where the registry ends, new connections
+//! are refused too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::config::{Upstream, UpstreamUrl};
+use crate::upstream::state::RegistryState;
+
+/// A registry that takes longer to take a connection is taken for absent.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Feels the registry's pulse.
+#[derive(Debug)]
+pub struct ReachabilityCheck {
+    url: UpstreamUrl,
+    standing: Arc<RegistryState>,
+    is_feeling: AtomicBool,
+}
+
+impl ReachabilityCheck {
+    /// Of this registry; `standing` is told when it has none.
+    #[must_use]
+    pub fn new(upstream: &Upstream, standing: Arc<RegistryState>) -> Self {
+        Self {
+            url: upstream.url.clone(),
+            standing,
+            is_feeling: AtomicBool::new(false),
+        }
+    }
+
+    /// A connection could not be made.
+    pub fn is_absent(&self) {
+        self.standing.unreachable();
+    }
+
+    /// A connection broke before its request was answered.
+    pub fn connection_broke(self: &Arc<Self>) {
+        if !self.is_feeling.swap(true, Ordering::AcqRel) {
+            let pulse = self.clone();
+            tokio::spawn(async move { pulse.feel().await });
+        }
+    }
+
+    async fn feel(&self) {
+        let connected = tokio::time::timeout(LIMIT, self.connect()).await;
+        self.is_feeling.store(false, Ordering::Release);
+        if !matches!(connected, Ok(Ok(()))) {
+            self.standing.unreachable();
+        }
+    }
+
+    async fn connect(&self) -> std::io::Result<()> {
+        match &self.url {
+            UpstreamUrl::Tcp { host, port, .. } => {
+                TcpStream::connect((host.as_str(), *port)).await.map(drop)
+            }
+            UpstreamUrl::Unix(path) => UnixStream::connect(path).await.map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixListener;
+
+    fn pulse(url: UpstreamUrl) -> ReachabilityCheck {
+        let standing = Arc::new(RegistryState::default());
+        assert!(standing.saw_link(&standing.ticket()));
+        ReachabilityCheck {
+            url,
+            standing,
+            is_feeling: AtomicBool::new(true),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_takes_connections_keeps_its_standing() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let pulse = pulse(UpstreamUrl::Unix(socket));
+        pulse.feel().await;
+        assert!(pulse.standing.is_store_proved());
+        drop(listener);
+        pulse.feel().await;
+        assert!(!pulse.standing.is_store_proved());
+        assert!(!pulse.is_feeling.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,277 @@
+//! Files of the operator's that are read again when they change.
+//!
+//! They are looked at when they are needed, by device, inode, size and time, because Secrets of
+//! Kubernetes are swapped by a symbolic link; never on the async threads, because a file may
+//! lie on a filesystem that hangs.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::Instant as Deadline;
+
+use crate::util::blocking_pool::{BlockingPool, JobError};
+
+/// How long a look counts.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A file changed so lately may change again without another time: it is read at every look.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Larger files are a mistake.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Turns the files' bytes into what they mean, or says what is wrong with them.
+type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync>;
+
+/// What some files mean, kept up to date.
+pub(crate) struct ReloadingFile<T> {
+    files: Arc<FileSet<T>>,
+    /// One look at a time: a file on a hung filesystem costs one thread.
+    workers: BlockingPool,
+}
+
+/// What the files mean now.
+#[derive(Debug)]
+pub(crate) struct CurrentValue<T> {
+    pub value: Arc<T>,
+    /// Another number for each other meaning.
+    pub generation: u64,
+    /// Whether the files' last state is the one that is meant, and not one that is broken.
+    pub is_whole: bool,
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", .path.display())]
+pub struct WatchedFileError {
+    /// The file; where several are read together, the first.
+    path: PathBuf,
+    /// What is wrong with it.
+    reason: String,
+}
+
+struct FileSet<T> {
+    paths: Vec<PathBuf>,
+    parse: Parse<T>,
+    state: Mutex<WatchState<T>>,
+}
+
+struct WatchState<T> {
+    current: CurrentValue<T>,
+    bytes: Vec<Vec<u8>>,
+    seen: Option<Vec<FileIdentity>>,
+    looked: Instant,
+}
+
+/// What stands in the files.
+struct FileContents {
+    bytes: Vec<Vec<u8>>,
+    /// What they are known by, where they can hardly change unnoticed.
+    seen: Option<Vec<FileIdentity>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl<T> Clone for CurrentValue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: self.value.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> ReloadingFile<T> {
+    /// Reads the files for the first time. Blocks.
+    pub fn load(
+        paths: Vec<PathBuf>,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Self, WatchedFileError> {
+        let FileContents { bytes, seen } = read(&paths)?;
+        let value = parse(&bytes).map_err(|reason| fault(&paths[0], reason))?;
+        let state = WatchState {
+            current: CurrentValue {
+                value: Arc::new(value),
+                generation: 0,
+                is_whole: true,
+            },
+            bytes,
+            seen,
+            looked: Instant::now(),
+        };
+        Ok(Self {
+            files: Arc::new(FileSet {
+                paths,
+                parse: Box::new(parse),
+                state: Mutex::new(state),
+            }),
+            workers: BlockingPool::new(1, 1024),
+        })
+    }
+
+    /// What the files mean now, or a tenth of a second ago.
+    pub async fn current(&self, deadline: Deadline) -> Result<CurrentValue<T>, JobError> {
+        if let Some(current) = self.files.lately() {
+            return Ok(current);
+        }
+        let files = self.files.clone();
+        self.workers.run(deadline, move || files.look()).await
+    }
+
+    /// What the files meant at the last look, without another one.
+    pub fn known(&self) -> CurrentValue<T> {
+        self.files.state().current.clone()
+    }
+
+    /// Makes the next use look at the files, however late the last look was.
+    pub fn doubt(&self) {
+        let mut state = self.files.state();
+        if let Some(long_ago) = state.looked.checked_sub(LOOK_AGAIN) {
+            state.looked = long_ago;
+        }
+    }
+}
+
+impl<T> FileSet<T> {
+    fn lately(&self) -> Option<CurrentValue<T>> {
+        let state = self.state();
+        (state.looked.elapsed() < LOOK_AGAIN).then(|| state.current.clone())
+    }
+
+    fn look(&self) -> CurrentValue<T> {
+        if let Some(current) = self.lately() {
+            return current;
+        }
+        let began = Instant::now();
+        let is_known =
+            |seen: &Option<Vec<FileIdentity>>| seen.is_some() && *seen == stat(&self.paths);
+        if !is_known(&self.state().seen) {
+            self.read_again();
+        }
+        let mut state = self.state();
+        state.looked = began;
+        state.current.clone()
+    }
+
+    /// Takes the files' new meaning, or keeps the old one and says why.
+    fn read_again(&self) {
+        // Read and parsed outside of the lock, which others must never wait for; there is only
+        // one look at a time.
+        let read = read(&self.paths);
+        let parsed = match read {
+            Ok(FileContents { bytes, seen }) => {
+                {
+                    let mut state = self.state();
+                    state.seen = seen;
+                    if bytes == state.bytes && state.current.is_whole {
+                        return;
+                    }
+                }
+                let parsed = (self.parse)(&bytes).map_err(|reason| fault(&self.paths[0], reason));
+                parsed.map(|value| (value, bytes))
+            }
+            Err(fault) => Err(fault),
+        };
+        let mut state = self.state();
+        match parsed {
+            Ok((value, bytes)) => {
+                state.bytes = bytes;
+                state.current = CurrentValue {
+                    value: Arc::new(value),
+                    generation: state.current.generation + 1,
+                    is_whole: true,
+                };
+                tracing::info!(file = %self.paths[0].display(), "read again");
+            }
+            Err(error) => {
+                state.seen = None;
+                if std::mem::replace(&mut state.current.is_whole, false) {
+                    tracing::error!(%error, "the changed file is not taken");
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, WatchState<T>> {
+        // A parser that panics leaves the old meaning, which is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for ReloadingFile<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.files.paths).finish()
+    }
+}
+
+fn fault(path: &Path, reason: impl Into<String>) -> WatchedFileError {
+    WatchedFileError {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<FileContents, WatchedFileError> {
+    let mut all = Vec::new();
+    let mut seen = Some(Vec::new());
+    for path in paths {
+        let (bytes, about) =
+            read_one(path).map_err(|cause| fault(path, format!("cannot be read: {cause}")))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(fault(path, "is too large"));
+        }
+        all.push(bytes);
+        seen = seen.filter(|_| is_settled(&about));
+        if let Some(seen) = &mut seen {
+            seen.push(FileIdentity::of(&about));
+        }
+    }
+    Ok(FileContents { bytes: all, seen })
+}
+
+fn read_one(path: &Path) -> std::io::Result<(Vec<u8>, Metadata)> {
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, about))
+}
+
+fn stat(paths: &[PathBuf]) -> Option<Vec<FileIdentity>> {
+    let about = |path| std::fs::metadata(path).ok();
+    paths
+        .iter()
+        .map(|path| about(path).as_ref().map(FileIdentity::of))
+        .collect()
+}
+
+fn is_settled(about: &Metadata) -> bool {
+    about
+        .modified()
+        .ok()
+        .and_then(|changed| SystemTime::now().duration_since(changed).ok())
+        .is_some_and(|age| age > SETTLED)
+}
+
+impl FileIdentity {
+    fn of(about: &Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.size(),
+            changed: (about.mtime(), about.mtime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
