@@ -141,8 +141,9 @@ fn decision(criterion: &mut Criterion) {
     let prints = Fingerprints::new().expect("random bytes");
     let memory = TtlCache::new(16 * 1024);
     let header = format!("Bearer {}", "x".repeat(900));
-    let question =
-        |target: &str| prints.of(&[b"decision", header.as_bytes(), target.as_bytes(), b"c/d"]);
+    let question = |target: &str| {
+        prints.fingerprint(&[b"decision", header.as_bytes(), target.as_bytes(), b"c/d"])
+    };
     let lifetime = Duration::from_secs(3600);
     for number in 0..10_000 {
         let answer = number;
@@ -164,7 +165,7 @@ fn index(criterion: &mut Criterion) {
         shared: Patterns::default(),
     });
     for number in 0..100_000 {
-        discovery.learn(
+        discovery.record_link(
             &name(&format!("team-{}/image", number % 1000)),
             &digest(number),
         );
@@ -172,7 +173,7 @@ fn index(criterion: &mut Criterion) {
     let target = name("team-1/other");
     let rights = (&PullScope::Everything, SharedSources::IsEnough);
     let wanted = digest(4321);
-    let look_up = || discovery.candidates(&target, black_box(&wanted), rights);
+    let look_up = || discovery.find_candidates(&target, black_box(&wanted), rights);
     assert_eq!(look_up(), [name("team-321/image")]);
     criterion.bench_function("index: look up among 100,000", |bencher| {
         bencher.iter(look_up);

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             };
             let text = findings.lines().join("\n") + "\n";
             match say(&text) {
-                Ok(()) => ExitCode::from(u8::from(!findings.is_good())),
+                Ok(()) => ExitCode::from(u8::from(!findings.is_ok())),
                 Err(error) => fail(&error, 1),
             }
         }),

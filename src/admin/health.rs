@@ -43,11 +43,11 @@ impl Health {
     /// # Errors
     /// The reason.
     pub async fn ready(&self) -> Result<(), String> {
-        if self.drain.has_begun() {
+        if self.drain.is_draining() {
             return Err("draining: the process is about to end".to_owned());
         }
         let deadline = Instant::now() + LIMIT;
-        match self.ask.base(deadline).await.answer {
+        match self.ask.probe_api(deadline).await.answer {
             ApiProbeResult::Open | ApiProbeResult::Challenge => {}
             ApiProbeResult::Strange(status) => {
                 return Err(format!("the registry answers {status} at its base"));

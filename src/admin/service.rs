@@ -80,7 +80,7 @@ impl AdminService {
         }
     }
 
-    async fn answer(&self, method: &Method, path: &str) -> AdminResponse {
+    async fn route(&self, method: &Method, path: &str) -> AdminResponse {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let text = "only GET and HEAD\n";
             return AdminResponse::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
@@ -115,7 +115,7 @@ impl ServeHttp for AdminService {
         let request = session.req_header();
         let method = request.method.clone();
         let path = request.uri.path().to_owned();
-        let answer = self.answer(&method, &path).await;
+        let answer = self.route(&method, &path).await;
         let length = answer.body.len();
         let body = if method == Method::HEAD {
             Vec::new()

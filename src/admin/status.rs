@@ -93,7 +93,7 @@ impl Status {
 
     fn texts(&self, now: SystemTime, started: SystemTime) -> BTreeMap<&'static str, String> {
         let saved = self.saved_bytes;
-        let exact = |bytes| format!("{} bytes", format::whole(bytes));
+        let exact = |bytes| format!("{} bytes", format::whole_number(bytes));
         let Latencies { mounts, requests } = self.latency_seconds;
         BTreeMap::from([
             ("health", health(self.reason.as_deref())),
@@ -103,15 +103,15 @@ impl Status {
             ("total", format::bytes(saved.since_start)),
             ("total-exact", exact(saved.since_start)),
             ("mounts-sum", sum(&self.mounts)),
-            ("mounts-count", format::whole(mounts.count)),
+            ("mounts-count", format::whole_number(mounts.count)),
             ("mounts-p50", format::seconds(mounts.p50)),
             ("mounts-p95", format::seconds(mounts.p95)),
-            ("requests-count", format::whole(requests.count)),
+            ("requests-count", format::whole_number(requests.count)),
             ("requests-p50", format::seconds(requests.p50)),
             ("requests-p95", format::seconds(requests.p95)),
             (
                 "uptime",
-                format::span(Duration::from_secs(self.uptime_seconds)),
+                format::duration(Duration::from_secs(self.uptime_seconds)),
             ),
             ("since", time(started)),
             ("as-of", time(now)),
@@ -133,9 +133,9 @@ fn mounts(metrics: &Metrics) -> Vec<MountCounts> {
         count,
         outcome: outcome.as_str(),
         reason: reason.as_str(),
-        shown: format::whole(count),
-        became: descriptions::became(outcome),
-        because: descriptions::because(outcome, reason),
+        shown: format::whole_number(count),
+        became: descriptions::describe_outcome(outcome),
+        because: descriptions::describe_reason(outcome, reason),
     })
     .collect()
 }
@@ -144,7 +144,7 @@ fn sum(mounts: &[MountCounts]) -> String {
     match mounts.iter().map(|row| row.count).sum() {
         0 => "None came since the start.".to_owned(),
         1 => "One came since the start.".to_owned(),
-        count => format!("{} came since the start.", format::whole(count)),
+        count => format!("{} came since the start.", format::whole_number(count)),
     }
 }
 

@@ -8,45 +8,50 @@ use crate::upstream::{ProbeResult, ReachabilityCheck, RegistryState, UpstreamCli
 #[derive(Debug)]
 pub(crate) struct Asking {
     ask: Arc<UpstreamClient>,
-    standing: Arc<RegistryState>,
-    pulse: Arc<ReachabilityCheck>,
+    registry_state: Arc<RegistryState>,
+    reachability: Arc<ReachabilityCheck>,
 }
 
 impl Asking {
     pub fn new(
         ask: Arc<UpstreamClient>,
-        standing: Arc<RegistryState>,
-        pulse: Arc<ReachabilityCheck>,
+        registry_state: Arc<RegistryState>,
+        reachability: Arc<ReachabilityCheck>,
     ) -> Self {
         Self {
             ask,
-            standing,
-            pulse,
+            registry_state,
+            reachability,
         }
     }
 
     /// Asks with the caller's own credentials.
-    pub async fn probe(&self, wish: &AuthRequest<'_>) -> ProbeResult {
-        self.ask_and_tell(wish, true).await
+    pub async fn probe(&self, request: &AuthRequest<'_>) -> ProbeResult {
+        self.ask_and_tell(request, true).await
     }
 
     /// Asks as nobody in particular.
-    pub async fn probe_without_credentials(&self, wish: &AuthRequest<'_>) -> ProbeResult {
-        self.ask_and_tell(wish, false).await
+    pub async fn probe_without_credentials(&self, request: &AuthRequest<'_>) -> ProbeResult {
+        self.ask_and_tell(request, false).await
     }
 
-    async fn ask_and_tell(&self, wish: &AuthRequest<'_>, with_credentials: bool) -> ProbeResult {
-        let ticket = self.standing.ticket();
-        let authorization = wish.credentials.header().filter(|_| with_credentials);
+    async fn ask_and_tell(&self, request: &AuthRequest<'_>, with_credentials: bool) -> ProbeResult {
+        let observation = self.registry_state.observe();
+        let authorization = request.credentials.header().filter(|_| with_credentials);
         let answer = self
             .ask
-            .probe(wish.target, wish.source, authorization, wish.deadline)
+            .probe(
+                request.target,
+                request.source,
+                authorization,
+                request.deadline,
+            )
             .await;
         match answer {
-            ProbeResult::Writable => self.standing.answered_writable(&ticket),
-            ProbeResult::ReadOnly => self.standing.refused_write(),
-            ProbeResult::Unreachable => self.pulse.is_absent(),
-            ProbeResult::Broken => self.pulse.connection_broke(),
+            ProbeResult::Writable => self.registry_state.record_writable(&observation),
+            ProbeResult::ReadOnly => self.registry_state.record_write_refused(),
+            ProbeResult::Unreachable => self.reachability.record_unreachable(),
+            ProbeResult::Broken => self.reachability.check_after_failure(),
             ProbeResult::Refused
             | ProbeResult::Insufficient
             | ProbeResult::TimedOut
@@ -55,7 +60,7 @@ impl Asking {
         answer
     }
 
-    pub fn standing(&self) -> &RegistryState {
-        &self.standing
+    pub fn registry_state(&self) -> &RegistryState {
+        &self.registry_state
     }
 }

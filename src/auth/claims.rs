@@ -74,12 +74,12 @@ impl UnverifiedClaims {
     }
 
     /// When it was issued and when it ends, in seconds since 1970, if it says both.
-    pub fn life(&self) -> Option<(f64, f64)> {
+    pub fn validity_seconds(&self) -> Option<(f64, f64)> {
         self.issued.zip(self.expires)
     }
 
     /// Whether an action on a resource is listed.
-    pub fn lists(&self, kind: &str, name: &str, action: &str) -> bool {
+    pub fn list_scope(&self, kind: &str, name: &str, action: &str) -> bool {
         let is_its = |entry: &&UnverifiedEntry| entry.kind == kind && entry.name == name;
         let mut entries = self.access.iter().flatten().filter(is_its);
         entries.any(|entry| {
@@ -92,7 +92,7 @@ impl UnverifiedClaims {
     }
 
     /// Repositories from which pull is listed.
-    pub fn pulls(&self) -> HashSet<String> {
+    pub fn pull_repositories(&self) -> HashSet<String> {
         let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
         let is_its = |entry: &&UnverifiedEntry| {
             entry.kind == "repository" && entry.actions.iter().flatten().any(pulls)
@@ -101,7 +101,7 @@ impl UnverifiedClaims {
         entries.map(|entry| entry.name.clone()).collect()
     }
 
-    pub(crate) fn mention(&self, repository: &RepositoryName) -> ScopeMention {
+    pub(crate) fn scope_mention(&self, repository: &RepositoryName) -> ScopeMention {
         let mut entries = self
             .access
             .iter()
@@ -165,7 +165,7 @@ mod tests {
         ] {
             let claims =
                 UnverifiedClaims::read(&token(&format!(r#"{{"sub":"a","access":{access}}}"#)));
-            assert_eq!(claims.mention(&source), mention, "{access}");
+            assert_eq!(claims.scope_mention(&source), mention, "{access}");
             assert_eq!(claims.subject.as_deref(), Some("a"));
         }
     }
@@ -195,7 +195,7 @@ mod tests {
             &token("[]"),
         ] {
             let claims = UnverifiedClaims::read(text);
-            assert_eq!(claims.mention(&source), ScopeMention::Absent);
+            assert_eq!(claims.scope_mention(&source), ScopeMention::Absent);
             assert_eq!(claims.subject, None);
         }
     }

@@ -35,7 +35,7 @@ enum Confirmation {
 impl Confirmation {
     fn is_fresh(&self, yes_counts_for: Duration) -> bool {
         match self {
-            Self::Yes(validity) => validity.age() < yes_counts_for,
+            Self::Yes(lease) => lease.age() < yes_counts_for,
             Self::No(at) => at.elapsed() < REFUSAL_COUNTS_FOR,
         }
     }
@@ -51,30 +51,38 @@ impl UpstreamConfirmations {
     }
 
     /// The registry's yes, as far as one is known.
-    pub fn yes(&self, voucher: &Fingerprint, standing: &RegistryState) -> Option<Lease> {
-        let said = self.said.get(voucher)?;
+    pub fn current_confirmation(
+        &self,
+        credential_key: &Fingerprint,
+        registry_state: &RegistryState,
+    ) -> Option<Lease> {
+        let said = self.said.get(credential_key)?;
         match &*said {
-            Confirmation::Yes(validity) if said.is_fresh(self.yes_counts_for) => {
-                validity.will_hold(standing).then(|| validity.clone())
+            Confirmation::Yes(lease) if said.is_fresh(self.yes_counts_for) => {
+                lease.has_time_left(registry_state).then(|| lease.clone())
             }
             _ => None,
         }
     }
 
     /// Whether the registry refused so lately that it decides itself.
-    pub fn is_in_dispute(&self, voucher: &Fingerprint) -> bool {
-        let said = self.said.get(voucher);
+    pub fn is_in_dispute(&self, credential_key: &Fingerprint) -> bool {
+        let said = self.said.get(credential_key);
         said.is_some_and(|said| {
             matches!(*said, Confirmation::No(_)) && said.is_fresh(self.yes_counts_for)
         })
     }
 
-    /// The registry said yes to a question from after `ticket`; `None` where that does not count.
-    pub fn confirmed(&self, voucher: Fingerprint, ticket: Observation) -> Option<Lease> {
-        let validity = Lease::new(ticket, self.yes_counts_for);
+    /// The registry said yes to a question from after `observation`; `None` where that does not count.
+    pub fn record_confirmation(
+        &self,
+        credential_key: Fingerprint,
+        observation: Observation,
+    ) -> Option<Lease> {
+        let lease = Lease::new(observation, self.yes_counts_for);
         self.make_room();
         let has_room = self.said.len() < BOUND;
-        match self.said.entry(voucher) {
+        match self.said.entry(credential_key) {
             // It was refused meanwhile, or a short while ago.
             Entry::Occupied(said)
                 if matches!(said.get(), Confirmation::No(_))
@@ -83,35 +91,36 @@ impl UpstreamConfirmations {
                 return None;
             }
             Entry::Occupied(mut said) => {
-                drop(said.insert(Confirmation::Yes(validity.clone())));
+                drop(said.insert(Confirmation::Yes(lease.clone())));
             }
             Entry::Vacant(place) if has_room => {
-                drop(place.insert(Confirmation::Yes(validity.clone())));
+                drop(place.insert(Confirmation::Yes(lease.clone())));
             }
             Entry::Vacant(_) => {}
         }
-        Some(validity)
+        Some(lease)
     }
 
     /// There is doubt about a yes: neither grants that rest on it nor new ones may use it.
-    pub fn forget_yes(&self, voucher: &Fingerprint) {
+    pub fn forget_confirmation(&self, credential_key: &Fingerprint) {
         let is_yes = |said: &Confirmation| match said {
-            Confirmation::Yes(validity) => {
-                validity.withdraw();
+            Confirmation::Yes(lease) => {
+                lease.revoke();
                 true
             }
             Confirmation::No(_) => false,
         };
-        self.said.remove_if(voucher, |_, said| is_yes(said));
+        self.said.remove_if(credential_key, |_, said| is_yes(said));
     }
 
     /// The registry refused what is allowed here; returns whether that is news.
-    pub fn refused(&self, voucher: Fingerprint) -> bool {
-        self.forget_yes(&voucher);
+    pub fn record_refusal(&self, credential_key: Fingerprint) -> bool {
+        self.forget_confirmation(&credential_key);
         self.make_room();
-        let is_news = !self.is_in_dispute(&voucher);
-        if self.said.len() < BOUND || self.said.contains_key(&voucher) {
-            self.said.insert(voucher, Confirmation::No(Instant::now()));
+        let is_news = !self.is_in_dispute(&credential_key);
+        if self.said.len() < BOUND || self.said.contains_key(&credential_key) {
+            self.said
+                .insert(credential_key, Confirmation::No(Instant::now()));
         }
         is_news
     }
@@ -132,73 +141,135 @@ mod tests {
     const TTL: Duration = Duration::from_secs(10);
 
     fn fresh() -> (UpstreamConfirmations, RegistryState, Fingerprint) {
-        let voucher = Fingerprints::new().unwrap().of(&[b"voucher"]);
+        let credential_key = Fingerprints::new().unwrap().fingerprint(&[b"voucher"]);
         (
             UpstreamConfirmations::new(TTL),
             RegistryState::default(),
-            voucher,
+            credential_key,
         )
     }
 
     #[test]
     fn a_voucher_is_good_from_the_registrys_yes_on_and_only_itself() {
-        let (vouchers, standing, voucher) = fresh();
-        let other = Fingerprints::new().unwrap().of(&[b"voucher"]);
-        assert!(vouchers.yes(&voucher, &standing).is_none());
-        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
-        assert!(vouchers.yes(&voucher, &standing).is_some());
-        assert!(vouchers.yes(&other, &standing).is_none());
+        let (confirmations, registry_state, credential_key) = fresh();
+        let other = Fingerprints::new().unwrap().fingerprint(&[b"voucher"]);
+        assert!(
+            confirmations
+                .current_confirmation(&credential_key, &registry_state)
+                .is_none()
+        );
+        assert!(
+            confirmations
+                .record_confirmation(credential_key, registry_state.observe())
+                .is_some()
+        );
+        assert!(
+            confirmations
+                .current_confirmation(&credential_key, &registry_state)
+                .is_some()
+        );
+        assert!(
+            confirmations
+                .current_confirmation(&other, &registry_state)
+                .is_none()
+        );
     }
 
     #[test]
     fn a_yes_counts_for_its_time_and_while_the_registry_stays_the_same() {
-        let (mut vouchers, standing, voucher) = fresh();
-        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
-        standing.unreachable();
-        assert!(vouchers.yes(&voucher, &standing).is_none());
-        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
-        vouchers.yes_counts_for = Duration::ZERO;
-        assert!(vouchers.yes(&voucher, &standing).is_none());
+        let (mut confirmations, registry_state, credential_key) = fresh();
+        assert!(
+            confirmations
+                .record_confirmation(credential_key, registry_state.observe())
+                .is_some()
+        );
+        registry_state.record_unreachable();
+        assert!(
+            confirmations
+                .current_confirmation(&credential_key, &registry_state)
+                .is_none()
+        );
+        assert!(
+            confirmations
+                .record_confirmation(credential_key, registry_state.observe())
+                .is_some()
+        );
+        confirmations.yes_counts_for = Duration::ZERO;
+        assert!(
+            confirmations
+                .current_confirmation(&credential_key, &registry_state)
+                .is_none()
+        );
     }
 
     #[test]
     fn a_refusal_counts_for_a_minute_whatever_was_asked_meanwhile() {
-        let (vouchers, standing, voucher) = fresh();
-        let ticket = standing.ticket();
-        assert!(vouchers.refused(voucher));
-        assert!(!vouchers.refused(voucher));
-        assert!(vouchers.is_in_dispute(&voucher));
-        assert!(vouchers.confirmed(voucher, ticket).is_none());
-        assert!(vouchers.yes(&voucher, &standing).is_none());
+        let (confirmations, registry_state, credential_key) = fresh();
+        let observation = registry_state.observe();
+        assert!(confirmations.record_refusal(credential_key));
+        assert!(!confirmations.record_refusal(credential_key));
+        assert!(confirmations.is_in_dispute(&credential_key));
+        assert!(
+            confirmations
+                .record_confirmation(credential_key, observation)
+                .is_none()
+        );
+        assert!(
+            confirmations
+                .current_confirmation(&credential_key, &registry_state)
+                .is_none()
+        );
         let long_ago = Instant::now().checked_sub(REFUSAL_COUNTS_FOR).unwrap();
-        vouchers.said.insert(voucher, Confirmation::No(long_ago));
-        assert!(!vouchers.is_in_dispute(&voucher));
-        assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
-        assert!(vouchers.yes(&voucher, &standing).is_some());
+        confirmations
+            .said
+            .insert(credential_key, Confirmation::No(long_ago));
+        assert!(!confirmations.is_in_dispute(&credential_key));
+        assert!(
+            confirmations
+                .record_confirmation(credential_key, registry_state.observe())
+                .is_some()
+        );
+        assert!(
+            confirmations
+                .current_confirmation(&credential_key, &registry_state)
+                .is_some()
+        );
     }
 
     #[test]
     fn a_refusal_and_a_doubt_reach_the_grants_that_are_on_their_way() {
-        let (vouchers, standing, voucher) = fresh();
-        let first = vouchers.confirmed(voucher, standing.ticket()).unwrap();
-        vouchers.forget_yes(&voucher);
-        assert!(!first.holds(&standing));
-        let second = vouchers.confirmed(voucher, standing.ticket()).unwrap();
-        assert!(second.holds(&standing));
-        assert!(vouchers.refused(voucher));
-        assert!(!second.holds(&standing));
+        let (confirmations, registry_state, credential_key) = fresh();
+        let first = confirmations
+            .record_confirmation(credential_key, registry_state.observe())
+            .unwrap();
+        confirmations.forget_confirmation(&credential_key);
+        assert!(!first.is_valid(&registry_state));
+        let second = confirmations
+            .record_confirmation(credential_key, registry_state.observe())
+            .unwrap();
+        assert!(second.is_valid(&registry_state));
+        assert!(confirmations.record_refusal(credential_key));
+        assert!(!second.is_valid(&registry_state));
     }
 
     #[test]
     fn the_memory_is_bounded_and_what_it_does_not_hold_is_not_good() {
-        let (vouchers, standing, _) = fresh();
+        let (confirmations, registry_state, _) = fresh();
         let prints = Fingerprints::new().unwrap();
         for number in 0..=BOUND {
-            let voucher = prints.of(&[&number.to_be_bytes()]);
-            assert!(vouchers.confirmed(voucher, standing.ticket()).is_some());
+            let credential_key = prints.fingerprint(&[&number.to_be_bytes()]);
+            assert!(
+                confirmations
+                    .record_confirmation(credential_key, registry_state.observe())
+                    .is_some()
+            );
         }
-        assert_eq!(vouchers.said.len(), BOUND);
-        let last = prints.of(&[&BOUND.to_be_bytes()]);
-        assert!(vouchers.yes(&last, &standing).is_none());
+        assert_eq!(confirmations.said.len(), BOUND);
+        let last = prints.fingerprint(&[&BOUND.to_be_bytes()]);
+        assert!(
+            confirmations
+                .current_confirmation(&last, &registry_state)
+                .is_none()
+        );
     }
 }

@@ -56,7 +56,7 @@ impl Credentials {
 
     /// Takes the one header; `None` where there are several, of which readers may take another.
     #[must_use]
-    pub fn sole(headers: &HeaderMap) -> Option<Self> {
+    pub fn from_single_header(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all(header::AUTHORIZATION).iter();
         let first = all.next();
         all.next().is_none().then(|| Self::new(first))
@@ -70,7 +70,7 @@ impl Credentials {
 
     /// Whether there are none, or a login without a name.
     #[must_use]
-    pub fn is_nobody(&self) -> bool {
+    pub fn is_anonymous(&self) -> bool {
         match self.scheme() {
             CredentialScheme::None => true,
             CredentialScheme::Basic(login) => {

@@ -24,22 +24,22 @@ pub enum Denial {
 ///
 /// Only who shows a token that was verified, here or by the registry, learns what its subject
 /// asked before: a stranger could write anybody's name into one.
-pub(crate) fn word(wish: &AuthRequest<'_>, is_verified: bool) -> Denial {
-    let token = match wish.credentials.scheme() {
+pub(crate) fn denial_for(request: &AuthRequest<'_>, is_verified: bool) -> Denial {
+    let token = match request.credentials.scheme() {
         CredentialScheme::None => return Denial::AsItCame(None),
         CredentialScheme::Basic(_) | CredentialScheme::Other => return Denial::SourceDenied,
         CredentialScheme::Bearer(token) => token,
     };
     let claims = UnverifiedClaims::read(token);
-    match claims.mention(wish.source) {
+    match claims.scope_mention(request.source) {
         ScopeMention::WithoutPull => Denial::SourceDenied,
         // Pull is there, so something else is wrong: expired, or no push on the target.
         ScopeMention::WithPull => Denial::AsItCame(None),
         ScopeMention::Absent => {
             let subject = claims.subject.filter(|subject| !subject.is_empty());
             let subject = subject.as_deref().unwrap_or(token);
-            let challenge = wish.question("challenge", subject.as_bytes());
-            if is_verified && wish.challenged.contains(&challenge) {
+            let challenge = request.cache_key("challenge", subject.as_bytes());
+            if is_verified && request.recent_challenges.contains(&challenge) {
                 Denial::SourceDenied
             } else {
                 Denial::AsItCame(Some(challenge))
@@ -51,7 +51,7 @@ pub(crate) fn word(wish: &AuthRequest<'_>, is_verified: bool) -> Denial {
 /// Words refusals of a registry that decides everything itself.
 #[derive(Debug)]
 pub struct Denials {
-    challenged: RecentChallenges,
+    recent_challenges: RecentChallenges,
     fingerprints: Fingerprints,
 }
 
@@ -62,7 +62,7 @@ impl Denials {
     /// [`NoRandomness`]
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
-            challenged: RecentChallenges::default(),
+            recent_challenges: RecentChallenges::default(),
             fingerprints: Fingerprints::new()?,
         })
     }
@@ -76,19 +76,19 @@ impl Denials {
         credentials: &Credentials,
         is_verified: bool,
     ) -> Denial {
-        let wish = AuthRequest {
+        let request = AuthRequest {
             target,
             source,
             credentials,
-            challenged: &self.challenged,
+            recent_challenges: &self.recent_challenges,
             fingerprints: &self.fingerprints,
             deadline: Instant::now(),
         };
-        word(&wish, is_verified)
+        denial_for(&request, is_verified)
     }
 
     /// Remembers that a caller got the registry's own challenge for a pair of repositories.
     pub fn was_challenged(&self, challenge: Fingerprint) {
-        self.challenged.remember(challenge);
+        self.recent_challenges.record(challenge);
     }
 }

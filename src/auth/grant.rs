@@ -20,7 +20,7 @@ pub struct Grant {
     source: RepositoryName,
     user: Option<String>,
     basis: Basis,
-    validity: Lease,
+    lease: Lease,
 }
 
 /// What a grant rests on.
@@ -55,19 +55,19 @@ impl Grant {
         source: &RepositoryName,
         user: Option<String>,
         basis: Basis,
-        validity: Lease,
+        lease: Lease,
     ) -> Self {
         Self {
             target: target.clone(),
             source: source.clone(),
             user,
             basis,
-            validity,
+            lease,
         }
     }
 
     /// The same for a source that the operator declares readable by every authenticated caller.
-    pub(crate) fn for_shared(self, source: &RepositoryName) -> Self {
+    pub(crate) fn for_shared_source(self, source: &RepositoryName) -> Self {
         Self {
             source: source.clone(),
             basis: Basis {
@@ -80,8 +80,8 @@ impl Grant {
 
     /// Whether it may still be used: decisions age, and are taken back.
     #[must_use]
-    pub fn is_still_good(&self, standing: &RegistryState) -> bool {
-        self.validity.holds(standing)
+    pub fn is_valid(&self, registry_state: &RegistryState) -> bool {
+        self.lease.is_valid(registry_state)
     }
 
     /// The repository that may be linked into.
@@ -116,7 +116,7 @@ impl Grant {
             source,
             None,
             Basis::new(Proof::NoAccessControl, None),
-            Lease::new(RegistryState::default().ticket(), Duration::from_secs(60)),
+            Lease::new(RegistryState::default().observe(), Duration::from_secs(60)),
         )
     }
 }
@@ -157,8 +157,8 @@ mod tests {
         let name = RepositoryName::parse("a").unwrap();
         let shown = |user: &str| {
             let basis = Basis::new(Proof::Token, None);
-            let validity = Lease::new(RegistryState::default().ticket(), Duration::ZERO);
-            Grant::new(&name, &name, Some(user.to_owned()), basis, validity).user()
+            let lease = Lease::new(RegistryState::default().observe(), Duration::ZERO);
+            Grant::new(&name, &name, Some(user.to_owned()), basis, lease).user()
         };
         assert_eq!(shown("alice").as_deref(), Some("alice"));
         assert_eq!(

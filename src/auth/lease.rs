@@ -15,51 +15,54 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 /// the same yes: one that is withdrawn is withdrawn for all that rests on it.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
-    ticket: Observation,
+    observation: Observation,
     until: Instant,
     is_withdrawn: Arc<AtomicBool>,
 }
 
 impl Lease {
-    /// For so long after `ticket` was taken, before the registry was asked.
-    pub fn new(ticket: Observation, counts_for: Duration) -> Self {
+    /// For so long after `observation` was taken, before the registry was asked.
+    pub fn new(observation: Observation, counts_for: Duration) -> Self {
         Self {
-            until: ticket.taken() + counts_for.max(AT_LEAST),
-            ticket,
+            until: observation.observed_at() + counts_for.max(AT_LEAST),
+            observation,
             is_withdrawn: Arc::default(),
         }
     }
 
     /// The same yes, and no longer than until then.
-    pub fn no_longer_than(mut self, until: Option<Instant>) -> Self {
+    pub fn limited_to(mut self, until: Option<Instant>) -> Self {
         self.until = until.map_or(self.until, |until| self.until.min(until));
         self
     }
 
     /// Whether it counts now, beside this registry.
-    pub fn holds(&self, standing: &RegistryState) -> bool {
+    pub fn is_valid(&self, registry_state: &RegistryState) -> bool {
         Instant::now() < self.until
             && !self.is_withdrawn.load(Ordering::Acquire)
-            && standing.is_unchanged_since(&self.ticket)
+            && registry_state.is_unchanged_since(&self.observation)
     }
 
     /// Whether a grant may rest on it that is used a moment later.
     ///
     /// The last tenth of its time belongs to links that are on their way, as with the registry's
     /// word that it is writable.
-    pub fn will_hold(&self, standing: &RegistryState) -> bool {
-        let moment = self.until.saturating_duration_since(self.ticket.taken()) / 10;
-        Instant::now() + moment < self.until && self.holds(standing)
+    pub fn has_time_left(&self, registry_state: &RegistryState) -> bool {
+        let moment = self
+            .until
+            .saturating_duration_since(self.observation.observed_at())
+            / 10;
+        Instant::now() + moment < self.until && self.is_valid(registry_state)
     }
 
     /// The registry has taken it back.
-    pub fn withdraw(&self) {
+    pub fn revoke(&self) {
         self.is_withdrawn.store(true, Ordering::Release);
     }
 
     /// How old the yes is.
     pub fn age(&self) -> Duration {
-        self.ticket.taken().elapsed()
+        self.observation.observed_at().elapsed()
     }
 }
 
@@ -71,40 +74,40 @@ mod tests {
 
     #[test]
     fn it_ends_with_its_time_but_not_before_a_link_can_be_written() {
-        let standing = RegistryState::default();
-        assert!(Lease::new(standing.ticket(), Duration::ZERO).holds(&standing));
-        let validity = Lease::new(standing.ticket(), LONG);
-        let over = validity.clone().no_longer_than(Some(Instant::now()));
-        assert!(validity.holds(&standing) && !over.holds(&standing));
-        assert!(validity.no_longer_than(None).holds(&standing));
+        let registry_state = RegistryState::default();
+        assert!(Lease::new(registry_state.observe(), Duration::ZERO).is_valid(&registry_state));
+        let lease = Lease::new(registry_state.observe(), LONG);
+        let over = lease.clone().limited_to(Some(Instant::now()));
+        assert!(lease.is_valid(&registry_state) && !over.is_valid(&registry_state));
+        assert!(lease.limited_to(None).is_valid(&registry_state));
     }
 
     #[test]
     fn its_last_moment_is_for_links_that_are_on_their_way() {
-        let standing = RegistryState::default();
-        let of_age = |age| Lease::new(standing.ticket().older_by(age), LONG);
+        let registry_state = RegistryState::default();
+        let of_age = |age| Lease::new(registry_state.observe().older_by(age), LONG);
         let (half, old) = (of_age(LONG / 2), of_age(LONG * 9 / 10));
-        assert!(half.will_hold(&standing) && half.holds(&standing));
-        assert!(!old.will_hold(&standing) && old.holds(&standing));
-        half.withdraw();
-        assert!(!half.will_hold(&standing));
+        assert!(half.has_time_left(&registry_state) && half.is_valid(&registry_state));
+        assert!(!old.has_time_left(&registry_state) && old.is_valid(&registry_state));
+        half.revoke();
+        assert!(!half.has_time_left(&registry_state));
     }
 
     #[test]
     fn it_ends_for_all_that_rest_on_it_when_it_is_withdrawn() {
-        let standing = RegistryState::default();
-        let validity = Lease::new(standing.ticket(), LONG);
-        let other = Lease::new(standing.ticket(), LONG);
-        let same = validity.clone().no_longer_than(None);
-        validity.withdraw();
-        assert!(!same.holds(&standing) && other.holds(&standing));
+        let registry_state = RegistryState::default();
+        let lease = Lease::new(registry_state.observe(), LONG);
+        let other = Lease::new(registry_state.observe(), LONG);
+        let same = lease.clone().limited_to(None);
+        lease.revoke();
+        assert!(!same.is_valid(&registry_state) && other.is_valid(&registry_state));
     }
 
     #[test]
     fn it_ends_with_the_registrys_standing() {
-        let standing = RegistryState::default();
-        let validity = Lease::new(standing.ticket(), LONG);
-        standing.refused_write();
-        assert!(!validity.holds(&standing));
+        let registry_state = RegistryState::default();
+        let lease = Lease::new(registry_state.observe(), LONG);
+        registry_state.record_write_refused();
+        assert!(!lease.is_valid(&registry_state));
     }
 }

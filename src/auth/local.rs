@@ -18,7 +18,7 @@ use crate::auth::htpasswd::HtpasswdVerifier;
 use crate::auth::jwt::TokenJudge;
 use crate::auth::lease::Lease;
 use crate::auth::local_decision::{Allowed, LocalDecision};
-use crate::auth::upstream::{UpstreamAccess, no_decision};
+use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized, denial};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::ProbeResult;
@@ -38,44 +38,44 @@ pub(crate) enum LocalVerifier {
 
 #[derive(Debug)]
 pub(crate) struct LocalAccess {
-    judge: LocalVerifier,
+    verifier: LocalVerifier,
     upstream: UpstreamAccess,
     asking: Arc<Asking>,
-    vouchers: UpstreamConfirmations,
+    confirmations: UpstreamConfirmations,
     turns: Semaphore,
     metrics: Arc<Metrics>,
 }
 
 impl LocalVerifier {
-    async fn judge(&self, wish: &AuthRequest<'_>) -> LocalDecision {
+    async fn verify(&self, request: &AuthRequest<'_>) -> LocalDecision {
         match self {
-            Self::Token(judge) => judge.judge(wish).await,
-            Self::Htpasswd(judge) => judge.judge(wish).await,
+            Self::Token(verifier) => verifier.verify_request(request).await,
+            Self::Htpasswd(verifier) => verifier.verify(request).await,
         }
     }
 
     /// The voucher of credentials that were good here lately, without looking at anything.
-    async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         match self {
-            Self::Token(judge) => judge.known(refused).await,
-            Self::Htpasswd(judge) => judge.known(refused).await,
+            Self::Token(verifier) => verifier.cached_decision(refused).await,
+            Self::Htpasswd(verifier) => verifier.cached_decision(refused).await,
         }
     }
 
     /// The voucher of credentials that are good here, by the files as they are this moment,
     /// though the registry does not know them.
-    async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         match self {
-            Self::Token(judge) => judge.contradicted(refused).await,
-            Self::Htpasswd(judge) => judge.contradicted(refused).await,
+            Self::Token(verifier) => verifier.forget(refused).await,
+            Self::Htpasswd(verifier) => verifier.forget(refused).await,
         }
     }
 
     /// Looks at the operator's files before the next judgement.
-    fn doubt(&self) {
+    fn invalidate(&self) {
         match self {
-            Self::Token(judge) => judge.doubt(),
-            Self::Htpasswd(judge) => judge.doubt(),
+            Self::Token(verifier) => verifier.invalidate(),
+            Self::Htpasswd(verifier) => verifier.invalidate(),
         }
     }
 
@@ -97,17 +97,17 @@ impl LocalVerifier {
 impl LocalAccess {
     /// The registry's yes to a voucher counts for `remembered_for`.
     pub fn new(
-        judge: LocalVerifier,
+        verifier: LocalVerifier,
         asking: Arc<Asking>,
         upstream: UpstreamAccess,
         remembered_for: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            judge,
+            verifier,
             upstream,
             asking,
-            vouchers: UpstreamConfirmations::new(remembered_for),
+            confirmations: UpstreamConfirmations::new(remembered_for),
             turns: Semaphore::new(ASKING_AT_ONCE),
             metrics,
         }
@@ -115,121 +115,131 @@ impl LocalAccess {
 
     /// Whoever is in a password file may do everything.
     pub fn lets_users_pull_everything(&self) -> bool {
-        matches!(self.judge, LocalVerifier::Htpasswd(_))
+        matches!(self.verifier, LocalVerifier::Htpasswd(_))
     }
 
-    pub async fn decide(&self, wish: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
-        let via = self.judge.name();
-        if wish.credentials.header().is_none() {
+    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
+        let via = self.verifier.name();
+        if request.credentials.header().is_none() {
             return (AuthDecision::NoCredentials, via);
         }
-        let allowed = match self.judge.judge(wish).await {
+        let allowed = match self.verifier.verify(request).await {
             LocalDecision::Allowed(allowed) => allowed,
-            LocalDecision::Insufficient => return (refused(wish, true), via),
-            LocalDecision::Denied => return (refused(wish, false), via),
-            LocalDecision::Unfinished(unfinished) => return (not_in_time(unfinished), via),
+            LocalDecision::Insufficient => return (refused(request, true), via),
+            LocalDecision::Denied => return (refused(request, false), via),
+            LocalDecision::Unfinished(unfinished) => {
+                return (decision_without_verifier(unfinished), via);
+            }
             LocalDecision::Unknown => {
                 self.metrics.access_decision("unknown", via);
-                return self.upstream.decide(wish).await;
+                return self.upstream.decide(request).await;
             }
         };
-        if self.vouchers.is_in_dispute(&allowed.voucher) {
-            return self.leave_to_registry(wish, allowed.voucher).await;
+        if self.confirmations.is_in_dispute(&allowed.credential_key) {
+            return self.decide_upstream(request, allowed.credential_key).await;
         }
-        (self.confirm(wish, allowed).await, via)
+        (self.confirm_upstream(request, allowed).await, via)
     }
 
     /// The registry refused somebody; returns whether the credentials are good here.
     ///
     /// A caller whose mounts are answered here is refused in passing, with the push's other
     /// requests, if the registry does not know the credentials any more.
-    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
+    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         self.upstream.forget(refused.granted).await;
-        let Some(known) = self.judge.known(refused).await else {
+        let Some(known) = self.verifier.cached_decision(refused).await else {
             return false;
         };
-        self.vouchers.forget_yes(&known);
-        let voucher = self.judge.contradicted(refused).await;
-        if let Some(voucher) = voucher {
-            self.refused(voucher);
+        self.confirmations.forget_confirmation(&known);
+        let credential_key = self.verifier.forget(refused).await;
+        if let Some(credential_key) = credential_key {
+            self.refused(credential_key);
         }
-        voucher.is_some()
+        credential_key.is_some()
     }
 
     /// Grants what the judge allows, if the registry is writable and vouches too.
-    async fn confirm(&self, wish: &AuthRequest<'_>, allowed: Allowed) -> AuthDecision {
-        if let Some(validity) = self.confirmed(&allowed) {
-            return self.grant(wish, allowed, validity);
+    async fn confirm_upstream(&self, request: &AuthRequest<'_>, allowed: Allowed) -> AuthDecision {
+        if let Some(lease) = self.grant_if_confirmed(&allowed) {
+            return self.grant(request, allowed, lease);
         }
-        let Ok(turn) = tokio::time::timeout_at(wish.deadline, self.turns.acquire()).await else {
+        let Ok(turn) = tokio::time::timeout_at(request.deadline, self.turns.acquire()).await else {
             return AuthDecision::TimedOut;
         };
-        if let Some(validity) = self.confirmed(&allowed) {
-            return self.grant(wish, allowed, validity);
+        if let Some(lease) = self.grant_if_confirmed(&allowed) {
+            return self.grant(request, allowed, lease);
         }
-        let ticket = self.asking.standing().ticket();
-        let answer = self.asking.probe(wish).await;
+        let observation = self.asking.registry_state().observe();
+        let answer = self.asking.probe(request).await;
         drop(turn);
         match answer {
-            ProbeResult::Writable => match self.vouchers.confirmed(allowed.voucher, ticket) {
-                Some(validity) => self.grant(wish, allowed, validity),
-                // It was refused to somebody else meanwhile.
-                None => AuthDecision::Mismatch,
-            },
-            ProbeResult::Refused | ProbeResult::Insufficient => {
-                self.vouchers.forget_yes(&allowed.voucher);
-                self.refused_although_allowed(wish).await
+            ProbeResult::Writable => {
+                match self
+                    .confirmations
+                    .record_confirmation(allowed.credential_key, observation)
+                {
+                    Some(lease) => self.grant(request, allowed, lease),
+                    // It was refused to somebody else meanwhile.
+                    None => AuthDecision::Mismatch,
+                }
             }
-            answer => no_decision(answer),
+            ProbeResult::Refused | ProbeResult::Insufficient => {
+                self.confirmations
+                    .forget_confirmation(&allowed.credential_key);
+                self.refused_although_allowed(request).await
+            }
+            answer => without_decision(answer),
         }
     }
 
-    fn confirmed(&self, allowed: &Allowed) -> Option<Lease> {
-        let standing = self.asking.standing();
-        let validity = self.vouchers.yes(&allowed.voucher, standing)?;
-        standing.stays_writable().then_some(validity)
+    fn grant_if_confirmed(&self, allowed: &Allowed) -> Option<Lease> {
+        let registry_state = self.asking.registry_state();
+        let lease = self
+            .confirmations
+            .current_confirmation(&allowed.credential_key, registry_state)?;
+        registry_state.is_writable_for_new_link().then_some(lease)
     }
 
-    fn grant(&self, wish: &AuthRequest<'_>, allowed: Allowed, validity: Lease) -> AuthDecision {
-        let basis = Basis::new(self.judge.proof(), None);
-        let validity = validity.no_longer_than(allowed.until);
-        AuthDecision::Granted(wish.grant(allowed.user, basis, validity))
+    fn grant(&self, request: &AuthRequest<'_>, allowed: Allowed, lease: Lease) -> AuthDecision {
+        let basis = Basis::new(self.verifier.proof(), None);
+        let lease = lease.limited_to(allowed.until);
+        AuthDecision::Granted(request.grant(allowed.user, basis, lease))
     }
 
     /// The registry may know already what changed in its files a moment ago.
-    async fn refused_although_allowed(&self, wish: &AuthRequest<'_>) -> AuthDecision {
-        self.judge.doubt();
-        match self.judge.judge(wish).await {
+    async fn refused_although_allowed(&self, request: &AuthRequest<'_>) -> AuthDecision {
+        self.verifier.invalidate();
+        match self.verifier.verify(request).await {
             LocalDecision::Allowed(allowed) => {
-                self.refused(allowed.voucher);
+                self.refused(allowed.credential_key);
                 AuthDecision::Mismatch
             }
-            LocalDecision::Insufficient => refused(wish, true),
-            LocalDecision::Denied => refused(wish, false),
+            LocalDecision::Insufficient => refused(request, true),
+            LocalDecision::Denied => refused(request, false),
             LocalDecision::Unknown => AuthDecision::Mismatch,
-            LocalDecision::Unfinished(unfinished) => not_in_time(unfinished),
+            LocalDecision::Unfinished(unfinished) => decision_without_verifier(unfinished),
         }
     }
 
     /// While the two disagree, the registry decides.
-    async fn leave_to_registry(
+    async fn decide_upstream(
         &self,
-        wish: &AuthRequest<'_>,
-        voucher: Fingerprint,
+        request: &AuthRequest<'_>,
+        credential_key: Fingerprint,
     ) -> (AuthDecision, &'static str) {
-        let (verdict, via) = self.upstream.decide(wish).await;
-        if let AuthDecision::Refused(_) = verdict {
-            self.refused(voucher);
+        let (decision, via) = self.upstream.decide(request).await;
+        if let AuthDecision::Refused(_) = decision {
+            self.refused(credential_key);
             return (AuthDecision::Mismatch, via);
         }
-        (verdict, via)
+        (decision, via)
     }
 
     /// The registry refused what rests on a voucher: grants that are on their way are withdrawn.
-    fn refused(&self, voucher: Fingerprint) {
-        if self.vouchers.refused(voucher) {
+    fn refused(&self, credential_key: Fingerprint) {
+        if self.confirmations.record_refusal(credential_key) {
             tracing::error!(
-                mode = self.judge.name(),
+                mode = self.verifier.name(),
                 "the registry refuses what is allowed here: it is asked about every mount by such \
                  credentials now; do access.mode and its files agree with the registry's own \
                  configuration?"
@@ -238,11 +248,11 @@ impl LocalAccess {
     }
 }
 
-fn refused(wish: &AuthRequest<'_>, is_verified: bool) -> AuthDecision {
-    AuthDecision::Refused(denial::word(wish, is_verified))
+fn refused(request: &AuthRequest<'_>, is_verified: bool) -> AuthDecision {
+    AuthDecision::Refused(denial::denial_for(request, is_verified))
 }
 
-fn not_in_time(unfinished: JobError) -> AuthDecision {
+fn decision_without_verifier(unfinished: JobError) -> AuthDecision {
     match unfinished {
         JobError::Overload => AuthDecision::Overloaded,
         JobError::Deadline => AuthDecision::TimedOut,

@@ -27,5 +27,5 @@ pub(crate) struct Allowed {
     /// When the credentials end by themselves.
     pub until: Option<Instant>,
     /// By which the registry's own word for it is remembered.
-    pub voucher: Fingerprint,
+    pub credential_key: Fingerprint,
 }

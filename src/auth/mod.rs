@@ -1,13 +1,13 @@
 //! Who may: the only maker of a [`Grant`].
 //!
-//! A `wish` becomes a `verdict`. `upstream` asks the registry with the caller's own credentials
-//! and remembers for seconds; `local` decides here, by the `judgement` of the bearer `token` or
-//! the `htpasswd` file, each confirmed by the registry, as `vouchers` remembers; `open` stands for
-//! a registry without access control, for which `agreement` knows whether it contradicts that.
+//! A `request` becomes a `decision`. `upstream` asks the registry with the caller's own credentials
+//! and remembers for seconds; `local` decides here, by the `decision` of the bearer `token` or
+//! the `htpasswd` file, each confirmed by the registry, as `confirmations` remembers; `open` stands for
+//! a registry without access control, for which `guard` knows whether it contradicts that.
 //! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified`
 //! reads a token without verifying it, and `pullable` from where something is tried for a caller
 //! who names no source. Files are read again when they change. A grant carries its
-//! `validity` to the moment when a link becomes visible. Nothing here touches the store: access
+//! `lease` to the moment when a link becomes visible. Nothing here touches the store: access
 //! is decided before the disk is looked at.
 
 mod asking;
@@ -86,7 +86,7 @@ pub enum AccessError {
 #[derive(Debug)]
 pub struct Access {
     mode: Mode,
-    challenged: RecentChallenges,
+    recent_challenges: RecentChallenges,
     used: UsageHistory,
     /// What the operator declares readable by every authenticated caller.
     shared: Patterns,
@@ -103,8 +103,8 @@ enum Mode {
 
 impl Access {
     /// Decides by `settings`, and takes `shared` for readable by every authenticated caller;
-    /// questions go through `ask`, and what they show about the registry is told to `standing`
-    /// and `pulse`. Reads the operator's files, and so blocks.
+    /// questions go through `ask`, and what they show about the registry is told to `registry_state`
+    /// and `reachability`. Reads the operator's files, and so blocks.
     ///
     /// # Errors
     /// [`AccessError`]
@@ -112,17 +112,17 @@ impl Access {
         settings: &config::Access,
         shared: &Patterns,
         ask: Arc<UpstreamClient>,
-        standing: Arc<RegistryState>,
-        pulse: Arc<ReachabilityCheck>,
+        registry_state: Arc<RegistryState>,
+        reachability: Arc<ReachabilityCheck>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, AccessError> {
         let fingerprints = Arc::new(Fingerprints::new()?);
-        let asking = Arc::new(Asking::new(ask, standing, pulse));
+        let asking = Arc::new(Asking::new(ask, registry_state, reachability));
         let upstream = UpstreamAccess::new(asking.clone(), settings.decision_ttl);
-        let mode = match judge(settings, &fingerprints)? {
-            Some(judge) => {
+        let mode = match local_verifier(settings, &fingerprints)? {
+            Some(verifier) => {
                 let ttl = settings.decision_ttl;
-                let local = LocalAccess::new(judge, asking, upstream, ttl, metrics.clone());
+                let local = LocalAccess::new(verifier, asking, upstream, ttl, metrics.clone());
                 Mode::Local(Box::new(local))
             }
             None if matches!(settings.mode, AccessMode::None) => {
@@ -132,7 +132,7 @@ impl Access {
         };
         Ok(Self {
             mode,
-            challenged: RecentChallenges::default(),
+            recent_challenges: RecentChallenges::default(),
             used: UsageHistory::new(ClaimsTrust::Read)?,
             shared: shared.clone(),
             fingerprints,
@@ -148,20 +148,20 @@ impl Access {
         credentials: &Credentials,
         deadline: Instant,
     ) -> AuthDecision {
-        let wish = AuthRequest {
+        let request = AuthRequest {
             target,
             source,
             credentials,
-            challenged: &self.challenged,
+            recent_challenges: &self.recent_challenges,
             fingerprints: &self.fingerprints,
             deadline,
         };
-        let (verdict, via) = match &self.mode {
-            Mode::Upstream(access) => access.decide(&wish).await,
-            Mode::Local(access) => access.decide(&wish).await,
-            Mode::Open(access) => access.decide(&wish).await,
+        let (decision, via) = match &self.mode {
+            Mode::Upstream(access) => access.decide(&request).await,
+            Mode::Local(access) => access.decide(&request).await,
+            Mode::Open(access) => access.decide(&request).await,
         };
-        let decision = match &verdict {
+        let label = match &decision {
             AuthDecision::Granted(_) => "allowed",
             AuthDecision::NoCredentials | AuthDecision::Refused(_) => "denied",
             AuthDecision::ReadOnly
@@ -170,8 +170,8 @@ impl Access {
             | AuthDecision::TimedOut
             | AuthDecision::Overloaded => "unknown",
         };
-        self.metrics.access_decision(decision, via);
-        verdict
+        self.metrics.access_decision(label, via);
+        decision
     }
 
     /// As [`Access::decide`], for a source that the client did not name.
@@ -185,29 +185,31 @@ impl Access {
         deadline: Instant,
     ) -> AuthDecision {
         if !self.shared.matches(source) {
-            let verdict = self.decide(target, source, credentials, deadline).await;
-            if matches!(verdict, AuthDecision::Refused(_)) {
+            let decision = self.decide(target, source, credentials, deadline).await;
+            if matches!(decision, AuthDecision::Refused(_)) {
                 self.used.forget(credentials, source).await;
             }
-            return verdict;
+            return decision;
         }
         match self.decide(target, target, credentials, deadline).await {
-            AuthDecision::Granted(grant) => AuthDecision::Granted(grant.for_shared(source)),
-            verdict => verdict,
+            AuthDecision::Granted(grant) => AuthDecision::Granted(grant.for_shared_source(source)),
+            decision => decision,
         }
     }
 
     /// From where something is tried for a caller. It proves nothing.
-    pub async fn pullable(&self, credentials: &Credentials) -> PullScope {
+    pub async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
         match &self.mode {
             Mode::Local(access) if access.lets_users_pull_everything() => PullScope::Everything,
             Mode::Open(access) if access.is_undisputed() => PullScope::Everything,
-            Mode::Local(_) | Mode::Upstream(_) | Mode::Open(_) => self.used.by(credentials).await,
+            Mode::Local(_) | Mode::Upstream(_) | Mode::Open(_) => {
+                self.used.pull_scope(credentials).await
+            }
         }
     }
 
     /// The registry let these credentials pull from or push to a repository.
-    pub async fn saw_use(&self, credentials: &Credentials, repository: &RepositoryName) {
+    pub async fn record_use(&self, credentials: &Credentials, repository: &RepositoryName) {
         if matches!(self.mode, Mode::Upstream(_) | Mode::Open(_)) {
             self.used.learn(credentials, repository, Use::Pulled).await;
         }
@@ -215,23 +217,23 @@ impl Access {
 
     /// The registry answered a request with 401. Returns whether that contradicts what is
     /// decided here.
-    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
+    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         match &self.mode {
             Mode::Upstream(access) => {
                 access.forget(refused.granted).await;
                 false
             }
-            Mode::Local(access) => access.registry_refused(refused).await,
+            Mode::Local(access) => access.record_refusal(refused).await,
             Mode::Open(access) => {
-                access.registry_refused(refused).await;
+                access.record_refusal(refused).await;
                 true
             }
         }
     }
 
     /// Remembers that a caller got the registry's own challenge for a pair of repositories.
-    pub fn was_challenged(&self, challenge: Fingerprint) {
-        self.challenged.remember(challenge);
+    pub fn record_challenge(&self, challenge: Fingerprint) {
+        self.recent_challenges.record(challenge);
     }
 }
 
@@ -241,21 +243,21 @@ impl Access {
 /// [`AccessError`]
 pub fn check_files(settings: &config::Access) -> Result<(), AccessError> {
     let fingerprints = Arc::new(Fingerprints::new()?);
-    judge(settings, &fingerprints).map(drop)
+    local_verifier(settings, &fingerprints).map(drop)
 }
 
 /// Who judges here, if anybody does.
-fn judge(
+fn local_verifier(
     settings: &config::Access,
     fingerprints: &Arc<Fingerprints>,
 ) -> Result<Option<LocalVerifier>, AccessError> {
     let prints = fingerprints.clone();
     match &settings.mode {
         AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints)
-            .map(|judge| Some(LocalVerifier::Token(judge)))
+            .map(|verifier| Some(LocalVerifier::Token(verifier)))
             .map_err(AccessError::Keys),
         AccessMode::Htpasswd(path) => HtpasswdVerifier::load(path.clone(), prints)
-            .map(|judge| Some(LocalVerifier::Htpasswd(judge)))
+            .map(|verifier| Some(LocalVerifier::Htpasswd(verifier)))
             .map_err(AccessError::Passwords),
         AccessMode::Upstream | AccessMode::None => Ok(None),
     }

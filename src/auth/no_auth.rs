@@ -15,7 +15,7 @@ use crate::auth::decision::AuthDecision;
 use crate::auth::grant::{Basis, Proof};
 use crate::auth::lease::Lease;
 use crate::auth::open_mode_guard::OpenModeGuard;
-use crate::auth::upstream::{UpstreamAccess, no_decision};
+use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized};
 use crate::upstream::{Observation, PROBE_COUNTS_FOR, ProbeResult};
 
@@ -26,7 +26,7 @@ const FAILED_COUNTS_FOR: Duration = Duration::from_secs(1);
 pub(crate) struct OpenAccess {
     asking: Arc<Asking>,
     upstream: UpstreamAccess,
-    agreement: OpenModeGuard,
+    guard: OpenModeGuard,
     /// Held while asking, so that equal questions at once are one; the last useless answer.
     failed: Mutex<Option<(Instant, ProbeResult)>>,
 }
@@ -36,25 +36,25 @@ impl OpenAccess {
         Self {
             asking,
             upstream,
-            agreement: OpenModeGuard::default(),
+            guard: OpenModeGuard::default(),
             failed: Mutex::new(None),
         }
     }
 
     /// The registry refused somebody something: grants that are on their way are withdrawn.
-    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) {
+    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) {
         self.upstream.forget(refused.granted).await;
-        self.contradicted();
+        self.record_contradiction();
     }
 
     /// Whether everybody may, for all that is known.
     pub fn is_undisputed(&self) -> bool {
-        self.agreement.holds()
+        self.guard.allows_open_mode()
     }
 
-    fn contradicted(&self) {
-        self.asking.standing().refused_write();
-        if self.agreement.contradicted() {
+    fn record_contradiction(&self) {
+        self.asking.registry_state().record_write_refused();
+        if self.guard.record_contradiction() {
             tracing::error!(
                 "access.mode is none, but the registry refuses a request: it is asked about \
                  every mount now; set access.mode to upstream"
@@ -62,64 +62,66 @@ impl OpenAccess {
         }
     }
 
-    pub async fn decide(&self, wish: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
-        if self.agreement.is_in_dispute() {
-            return self.upstream.decide(wish).await;
+    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
+        if self.guard.is_in_dispute() {
+            return self.upstream.decide(request).await;
         }
-        (self.decide_for_all(wish).await, "none")
+        (self.decide_for_all(request).await, "none")
     }
 
-    async fn decide_for_all(&self, wish: &AuthRequest<'_>) -> AuthDecision {
-        let ticket = self.asking.standing().ticket();
-        if self.is_proved_open() {
-            return grant(wish, ticket);
+    async fn decide_for_all(&self, request: &AuthRequest<'_>) -> AuthDecision {
+        let observation = self.asking.registry_state().observe();
+        if self.has_confirmed_open() {
+            return grant(request, observation);
         }
-        let Ok(mut failed) = tokio::time::timeout_at(wish.deadline, self.failed.lock()).await
+        let Ok(mut failed) = tokio::time::timeout_at(request.deadline, self.failed.lock()).await
         else {
             return AuthDecision::TimedOut;
         };
-        let ticket = self.asking.standing().ticket();
-        if self.is_proved_open() {
-            return grant(wish, ticket);
+        let observation = self.asking.registry_state().observe();
+        if self.has_confirmed_open() {
+            return grant(request, observation);
         }
         let answer = match *failed {
             Some((at, answer)) if at.elapsed() < FAILED_COUNTS_FOR => answer,
             _ => {
-                let answer = self.asking.probe_without_credentials(wish).await;
-                *failed = is_useless(answer).then(|| (Instant::now(), answer));
+                let answer = self.asking.probe_without_credentials(request).await;
+                *failed = is_inconclusive(answer).then(|| (Instant::now(), answer));
                 answer
             }
         };
         match answer {
-            ProbeResult::Writable if self.agreement.confirmed() => grant(wish, ticket),
+            ProbeResult::Writable if self.guard.record_confirmation() => {
+                grant(request, observation)
+            }
             // It refused somebody while it was asked.
             ProbeResult::Writable => AuthDecision::Mismatch,
             ProbeResult::Refused | ProbeResult::Insufficient => {
-                self.contradicted();
+                self.record_contradiction();
                 AuthDecision::Mismatch
             }
-            answer => no_decision(answer),
+            answer => without_decision(answer),
         }
     }
 
     /// Whether the registry's word counts still for a moment, and it has refused nobody since the start.
-    fn is_proved_open(&self) -> bool {
-        self.agreement.holds() && self.asking.standing().stays_writable()
+    fn has_confirmed_open(&self) -> bool {
+        self.guard.allows_open_mode() && self.asking.registry_state().is_writable_for_new_link()
     }
 }
 
 /// Whether an answer says nothing, and would say no more to somebody else who asked at once. A
 /// strange one may be owed to the names in the question.
-fn is_useless(answer: ProbeResult) -> bool {
+fn is_inconclusive(answer: ProbeResult) -> bool {
     matches!(
         answer,
         ProbeResult::Unreachable | ProbeResult::Broken | ProbeResult::TimedOut
     )
 }
 
-/// It counts as long as the registry's word from before `ticket`.
-fn grant(wish: &AuthRequest<'_>, ticket: Observation) -> AuthDecision {
+/// It counts as long as the registry's word from before `observation`.
+fn grant(request: &AuthRequest<'_>, observation: Observation) -> AuthDecision {
     let basis = Basis::new(Proof::NoAccessControl, None);
-    let validity = Lease::new(ticket, PROBE_COUNTS_FOR);
-    AuthDecision::Granted(wish.grant(None, basis, validity))
+    let lease = Lease::new(observation, PROBE_COUNTS_FOR);
+    AuthDecision::Granted(request.grant(None, basis, lease))
 }

@@ -17,12 +17,12 @@ pub(crate) struct OpenModeGuard {
 
 impl OpenModeGuard {
     /// The registry refused what is allowed here; returns whether they agreed so far.
-    pub fn contradicted(&self) -> bool {
+    pub fn record_contradiction(&self) -> bool {
         self.state().replace(Instant::now()).is_none()
     }
 
     /// Whether nothing is to be said against decisions made here.
-    pub fn holds(&self) -> bool {
+    pub fn allows_open_mode(&self) -> bool {
         self.state().is_none()
     }
 
@@ -32,7 +32,7 @@ impl OpenModeGuard {
     }
 
     /// The registry has just allowed what is allowed here; returns whether that settles it.
-    pub fn confirmed(&self) -> bool {
+    pub fn record_confirmation(&self) -> bool {
         let mut contradicted = self.state();
         if contradicted.is_some_and(is_fresh) {
             return false;
@@ -67,14 +67,14 @@ mod tests {
 
     #[test]
     fn a_contradiction_counts_until_the_registry_says_yes_after_a_while() {
-        let agreement = OpenModeGuard::default();
-        assert!(agreement.holds() && agreement.confirmed());
-        assert!(agreement.contradicted());
-        assert!(!agreement.contradicted());
-        assert!(agreement.is_in_dispute() && !agreement.confirmed());
-        agreement.age();
-        assert!(!agreement.is_in_dispute() && !agreement.holds());
-        assert!(agreement.confirmed());
-        assert!(agreement.holds());
+        let guard = OpenModeGuard::default();
+        assert!(guard.allows_open_mode() && guard.record_confirmation());
+        assert!(guard.record_contradiction());
+        assert!(!guard.record_contradiction());
+        assert!(guard.is_in_dispute() && !guard.record_confirmation());
+        guard.age();
+        assert!(!guard.is_in_dispute() && !guard.allows_open_mode());
+        assert!(guard.record_confirmation());
+        assert!(guard.allows_open_mode());
     }
 }

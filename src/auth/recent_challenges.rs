@@ -15,7 +15,7 @@ const BOUND: usize = 16 * 1024;
 pub(crate) struct RecentChallenges(DashMap<Fingerprint, Instant>);
 
 impl RecentChallenges {
-    pub fn remember(&self, key: Fingerprint) {
+    pub fn record(&self, key: Fingerprint) {
         if self.0.len() >= BOUND {
             self.0.retain(|_, since| since.elapsed() < REMEMBERED);
         }
@@ -38,18 +38,20 @@ mod tests {
 
     #[test]
     fn a_challenge_is_remembered_for_its_own_question_alone() {
-        let (challenged, prints) = (RecentChallenges::default(), Fingerprints::new().unwrap());
-        challenged.remember(prints.of(&[b"alice", b"dst", b"src"]));
-        assert!(challenged.contains(&prints.of(&[b"alice", b"dst", b"src"])));
-        assert!(!challenged.contains(&prints.of(&[b"bob", b"dst", b"src"])));
+        let (recent_challenges, prints) =
+            (RecentChallenges::default(), Fingerprints::new().unwrap());
+        recent_challenges.record(prints.fingerprint(&[b"alice", b"dst", b"src"]));
+        assert!(recent_challenges.contains(&prints.fingerprint(&[b"alice", b"dst", b"src"])));
+        assert!(!recent_challenges.contains(&prints.fingerprint(&[b"bob", b"dst", b"src"])));
     }
 
     #[test]
     fn the_memory_is_bounded() {
-        let (challenged, prints) = (RecentChallenges::default(), Fingerprints::new().unwrap());
+        let (recent_challenges, prints) =
+            (RecentChallenges::default(), Fingerprints::new().unwrap());
         for number in 0..BOUND + 10 {
-            challenged.remember(prints.of(&[&number.to_be_bytes()]));
+            recent_challenges.record(prints.fingerprint(&[&number.to_be_bytes()]));
         }
-        assert_eq!(challenged.0.len(), BOUND);
+        assert_eq!(recent_challenges.0.len(), BOUND);
     }
 }

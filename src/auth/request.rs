@@ -14,23 +14,23 @@ pub(crate) struct AuthRequest<'a> {
     pub target: &'a RepositoryName,
     pub source: &'a RepositoryName,
     pub credentials: &'a Credentials,
-    pub challenged: &'a RecentChallenges,
+    pub recent_challenges: &'a RecentChallenges,
     pub fingerprints: &'a Fingerprints,
     pub deadline: Instant,
 }
 
 impl AuthRequest<'_> {
     /// By which an answer to this wish is remembered, for somebody and some purpose.
-    pub fn question(&self, purpose: &str, who: &[u8]) -> Fingerprint {
+    pub fn cache_key(&self, purpose: &str, who: &[u8]) -> Fingerprint {
         let repositories = [
             self.target.as_str().as_bytes(),
             self.source.as_str().as_bytes(),
         ];
         self.fingerprints
-            .of(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
+            .fingerprint(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
     }
 
-    pub fn grant(&self, user: Option<String>, basis: Basis, validity: Lease) -> Grant {
-        Grant::new(self.target, self.source, user, basis, validity)
+    pub fn grant(&self, user: Option<String>, basis: Basis, lease: Lease) -> Grant {
+        Grant::new(self.target, self.source, user, basis, lease)
     }
 }

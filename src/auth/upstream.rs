@@ -44,34 +44,34 @@ impl UpstreamAccess {
         }
     }
 
-    pub async fn decide(&self, wish: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
-        let Some(header) = wish.credentials.header() else {
+    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
+        let Some(header) = request.credentials.header() else {
             return (AuthDecision::NoCredentials, "upstream");
         };
-        let question = wish.question("decision", header.as_bytes());
+        let question = request.cache_key("decision", header.as_bytes());
         match self.decisions.get(&question).await {
-            Some(UpstreamDecision::Refused) => return (refused(wish, false), "memory"),
-            Some(UpstreamDecision::Insufficient) => return (refused(wish, true), "memory"),
+            Some(UpstreamDecision::Refused) => return (refused(request, false), "memory"),
+            Some(UpstreamDecision::Insufficient) => return (refused(request, true), "memory"),
             // A decision says nothing about the registry being writable.
-            Some(UpstreamDecision::Allowed(validity)) if self.is_usable(&validity) => {
+            Some(UpstreamDecision::Allowed(lease)) if self.is_usable(&lease) => {
                 let basis = Basis::new(Proof::RememberedProbe, Some(question));
-                return (grant(wish, basis, validity), "memory");
+                return (grant(request, basis, lease), "memory");
             }
             Some(UpstreamDecision::Allowed(_)) => self.decisions.forget(&question).await,
             None => {}
         }
-        let asked = self.decisions.get_or_ask(question, self.ask(wish));
-        let verdict = match tokio::time::timeout_at(wish.deadline, asked).await {
-            Ok(Ok(UpstreamDecision::Allowed(validity))) => {
+        let asked = self.decisions.get_or_fetch(question, self.ask(request));
+        let decision = match tokio::time::timeout_at(request.deadline, asked).await {
+            Ok(Ok(UpstreamDecision::Allowed(lease))) => {
                 let basis = Basis::new(Proof::UpstreamProbe, Some(question));
-                grant(wish, basis, validity)
+                grant(request, basis, lease)
             }
-            Ok(Ok(UpstreamDecision::Refused)) => refused(wish, false),
-            Ok(Ok(UpstreamDecision::Insufficient)) => refused(wish, true),
-            Ok(Err(answer)) => no_decision(*answer),
+            Ok(Ok(UpstreamDecision::Refused)) => refused(request, false),
+            Ok(Ok(UpstreamDecision::Insufficient)) => refused(request, true),
+            Ok(Err(answer)) => without_decision(*answer),
             Err(_) => AuthDecision::TimedOut,
         };
-        (verdict, "upstream")
+        (decision, "upstream")
     }
 
     /// The registry refused what it had allowed.
@@ -79,26 +79,26 @@ impl UpstreamAccess {
         let Some(question) = granted.and_then(|basis| basis.question) else {
             return;
         };
-        if let Some(UpstreamDecision::Allowed(validity)) = self.decisions.get(&question).await {
-            validity.withdraw();
+        if let Some(UpstreamDecision::Allowed(lease)) = self.decisions.get(&question).await {
+            lease.revoke();
         }
         self.decisions.forget(&question).await;
     }
 
-    fn is_usable(&self, validity: &Lease) -> bool {
-        let standing = self.asking.standing();
-        standing.stays_writable() && validity.will_hold(standing)
+    fn is_usable(&self, lease: &Lease) -> bool {
+        let registry_state = self.asking.registry_state();
+        registry_state.is_writable_for_new_link() && lease.has_time_left(registry_state)
     }
 
-    async fn ask(&self, wish: &AuthRequest<'_>) -> Result<Entry<UpstreamDecision>, ProbeResult> {
+    async fn ask(&self, request: &AuthRequest<'_>) -> Result<Entry<UpstreamDecision>, ProbeResult> {
         // It counts from the question on: the registry may have answered at once.
-        let ticket = self.asking.standing().ticket();
-        let (answer, lifetime) = match self.asking.probe(wish).await {
+        let observation = self.asking.registry_state().observe();
+        let (answer, lifetime) = match self.asking.probe(request).await {
             ProbeResult::Writable => {
-                let whole = self.lifetime(wish);
-                let validity = Lease::new(ticket, whole);
-                let lifetime = whole.saturating_sub(validity.age());
-                (UpstreamDecision::Allowed(validity), lifetime)
+                let whole = self.lifetime(request);
+                let lease = Lease::new(observation, whole);
+                let lifetime = whole.saturating_sub(lease.age());
+                (UpstreamDecision::Allowed(lease), lifetime)
             }
             ProbeResult::Refused => (UpstreamDecision::Refused, REFUSAL_COUNTS_FOR),
             ProbeResult::Insufficient => (UpstreamDecision::Insufficient, REFUSAL_COUNTS_FOR),
@@ -107,8 +107,8 @@ impl UpstreamAccess {
         Ok(Entry { answer, lifetime })
     }
 
-    fn lifetime(&self, wish: &AuthRequest<'_>) -> Duration {
-        let token = match wish.credentials.scheme() {
+    fn lifetime(&self, request: &AuthRequest<'_>) -> Duration {
+        let token = match request.credentials.scheme() {
             CredentialScheme::Bearer(token) => UnverifiedClaims::read(token).lifetime(),
             CredentialScheme::None | CredentialScheme::Basic(_) | CredentialScheme::Other => None,
         };
@@ -116,16 +116,16 @@ impl UpstreamAccess {
     }
 }
 
-fn grant(wish: &AuthRequest<'_>, basis: Basis, validity: Lease) -> AuthDecision {
-    AuthDecision::Granted(wish.grant(wish.credentials.claimed_user(), basis, validity))
+fn grant(request: &AuthRequest<'_>, basis: Basis, lease: Lease) -> AuthDecision {
+    AuthDecision::Granted(request.grant(request.credentials.claimed_user(), basis, lease))
 }
 
-fn refused(wish: &AuthRequest<'_>, is_verified: bool) -> AuthDecision {
-    AuthDecision::Refused(denial::word(wish, is_verified))
+fn refused(request: &AuthRequest<'_>, is_verified: bool) -> AuthDecision {
+    AuthDecision::Refused(denial::denial_for(request, is_verified))
 }
 
 /// What a probe's answer means that decides nothing about rights.
-pub(crate) fn no_decision(answer: ProbeResult) -> AuthDecision {
+pub(crate) fn without_decision(answer: ProbeResult) -> AuthDecision {
     match answer {
         ProbeResult::ReadOnly => AuthDecision::ReadOnly,
         ProbeResult::TimedOut => AuthDecision::TimedOut,

@@ -95,12 +95,12 @@ impl LoginHistory {
 
     /// Those of the last hour.
     fn names(&self) -> HashSet<String> {
-        let young = self.names.iter().filter(|(_, since)| is_young(*since));
+        let young = self.names.iter().filter(|(_, since)| is_recent(*since));
         young.map(|(name, _)| name.clone()).collect()
     }
 }
 
-fn is_young(since: Instant) -> bool {
+fn is_recent(since: Instant) -> bool {
     since.elapsed() < REMEMBERED_FOR
 }
 
@@ -128,7 +128,7 @@ impl UsageHistory {
             return;
         };
         let known = self.logins.get(&login).await.unwrap_or_default();
-        uses(&known).learn(repository.as_str(), what);
+        lock(&known).learn(repository.as_str(), what);
         // Its hour begins anew.
         let kept = Entry {
             answer: known,
@@ -139,18 +139,18 @@ impl UsageHistory {
 
     /// The registry does not let these credentials pull from a repository after all.
     pub async fn forget(&self, credentials: &Credentials, repository: &RepositoryName) {
-        if let Some(known) = self.known(credentials).await {
-            uses(&known).forget(repository.as_str());
+        if let Some(known) = self.history_of(credentials).await {
+            lock(&known).forget(repository.as_str());
         }
     }
 
     /// What a token names whose claims are read, and else what this very credential was seen to
     /// use within the last hour.
-    pub async fn by(&self, credentials: &Credentials) -> PullScope {
+    pub async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
         let names = match self.claims(credentials) {
-            Some(claims) => claims.pulls(),
-            None => match self.known(credentials).await {
-                Some(known) => uses(&known).names(),
+            Some(claims) => claims.pull_repositories(),
+            None => match self.history_of(credentials).await {
+                Some(known) => lock(&known).names(),
                 None => HashSet::new(),
             },
         };
@@ -158,22 +158,22 @@ impl UsageHistory {
     }
 
     /// Whether the registry let these credentials write something within the last hour.
-    pub async fn pushed(&self, credentials: &Credentials) -> bool {
-        match self.known(credentials).await {
-            Some(known) => uses(&known).pushed.is_some_and(is_young),
+    pub async fn has_pushed(&self, credentials: &Credentials) -> bool {
+        match self.history_of(credentials).await {
+            Some(known) => lock(&known).pushed.is_some_and(is_recent),
             None => false,
         }
     }
 
     /// Whether what a token says of itself counts.
     #[must_use]
-    pub fn reads_claims(&self) -> bool {
+    pub fn trusts_claims(&self) -> bool {
         self.claims == ClaimsTrust::Read
     }
 
     fn claims(&self, credentials: &Credentials) -> Option<UnverifiedClaims> {
         match credentials.scheme() {
-            CredentialScheme::Bearer(token) if self.reads_claims() => {
+            CredentialScheme::Bearer(token) if self.trusts_claims() => {
                 Some(UnverifiedClaims::read(token))
             }
             _ => None,
@@ -182,15 +182,15 @@ impl UsageHistory {
 
     fn login(&self, credentials: &Credentials) -> Option<Fingerprint> {
         let header = credentials.header()?;
-        Some(self.fingerprints.of(&[header.as_bytes()]))
+        Some(self.fingerprints.fingerprint(&[header.as_bytes()]))
     }
 
-    async fn known(&self, credentials: &Credentials) -> Option<Arc<Mutex<LoginHistory>>> {
+    async fn history_of(&self, credentials: &Credentials) -> Option<Arc<Mutex<LoginHistory>>> {
         self.logins.get(&self.login(credentials)?).await
     }
 }
 
-fn uses(known: &Mutex<LoginHistory>) -> MutexGuard<'_, LoginHistory> {
+fn lock(known: &Mutex<LoginHistory>) -> MutexGuard<'_, LoginHistory> {
     // No code panics while it holds this lock, and each change is whole in itself.
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }

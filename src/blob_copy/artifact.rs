@@ -62,7 +62,7 @@ pub struct ArtifactStoreError {
 }
 
 impl ArtifactStore {
-    /// Looks whether the folder can be read; Pulp makes `artifact` below it with its first one.
+    /// Looks whether the directory can be read; Pulp makes `artifact` below it with its first one.
     ///
     /// # Errors
     /// [`ArtifactStoreError`]
@@ -83,12 +83,12 @@ impl ArtifactStore {
     /// and the bytes are hashed. Empty ones are none.
     #[must_use]
     pub fn find(&self, digest: &Digest) -> Option<Artifact> {
-        let (folder, file) = digest.hex().split_at(2);
-        open(&self.0.join(folder).join(file)).or_else(|| {
+        let (directory, file) = digest.hex().split_at(2);
+        open(&self.0.join(directory).join(file)).or_else(|| {
             let domains = self.domains();
             domains
                 .into_iter()
-                .find_map(|domain| open(&domain.join(folder).join(file)))
+                .find_map(|domain| open(&domain.join(directory).join(file)))
         })
     }
 
@@ -121,9 +121,9 @@ mod tests {
     const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
     fn place(root: &Path, domain: &str, bytes: &[u8]) {
-        let folder = root.join("artifact").join(domain).join(&HEX[..2]);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(&HEX[2..]), bytes).unwrap();
+        let directory = root.join("artifact").join(domain).join(&HEX[..2]);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(&HEX[2..]), bytes).unwrap();
     }
 
     fn found(root: &Path) -> Option<u64> {
@@ -155,9 +155,9 @@ mod tests {
         // Of "hello" and a line's end.
         let hello = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
         let right = Digest::parse(&format!("sha256:{hello}")).unwrap();
-        let folder = root.path().join("artifact").join(&hello[..2]);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(&hello[2..]), "hello\n").unwrap();
+        let directory = root.path().join("artifact").join(&hello[..2]);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(&hello[2..]), "hello\n").unwrap();
         let mut artifact = artifacts.find(&right).unwrap().checked(&right).unwrap();
         let mut bytes = String::new();
         artifact.file.read_to_string(&mut bytes).unwrap();

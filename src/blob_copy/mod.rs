@@ -38,7 +38,7 @@ const LONGER: Duration = Duration::from_secs(60);
 /// Relays blobs, within bounds.
 #[derive(Debug)]
 pub struct BlobCopier {
-    asker: DelegatedClient,
+    client: DelegatedClient,
     artifacts: ArtifactStore,
     settings: config::Artifacts,
     places: Arc<Semaphore>,
@@ -86,16 +86,16 @@ enum CopyFailure {
 }
 
 impl BlobCopier {
-    /// Asks by `asker`.
+    /// Asks by `client`.
     ///
     /// # Errors
     /// [`ArtifactStoreError`], where the artifacts cannot be read.
     pub fn new(
-        asker: DelegatedClient,
+        client: DelegatedClient,
         settings: &config::Artifacts,
     ) -> Result<Self, ArtifactStoreError> {
         Ok(Self {
-            asker,
+            client,
             artifacts: ArtifactStore::open(&settings.root)?,
             places: Arc::new(Semaphore::new(settings.concurrency)),
             settings: settings.clone(),
@@ -105,9 +105,9 @@ impl BlobCopier {
     }
 
     /// Relays a blob; `None` where that is not to be, or did not succeed.
-    pub async fn attempt(self: &Arc<Self>, errand: CopyRequest) -> Option<CopiedBlob> {
+    pub async fn copy(self: &Arc<Self>, request: CopyRequest) -> Option<CopiedBlob> {
         // On a task of its own: a client that goes away leaves no session behind.
-        let done = tokio::spawn(self.clone().run(errand)).await;
+        let done = tokio::spawn(self.clone().run(request)).await;
         match done.unwrap_or(Err(CopyFailure::Died)) {
             Ok(relayed) => Some(relayed),
             Err(reason) => {
@@ -117,30 +117,30 @@ impl BlobCopier {
         }
     }
 
-    async fn run(self: Arc<Self>, errand: CopyRequest) -> Result<CopiedBlob, CopyFailure> {
-        if self.is_pulled_through(&errand.request.source) {
+    async fn run(self: Arc<Self>, request: CopyRequest) -> Result<CopiedBlob, CopyFailure> {
+        if self.is_pulled_through(&request.request.source) {
             return Err(CopyFailure::PullThrough);
         }
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| CopyFailure::Busy)?;
         let deadline = Instant::now() + self.settings.deadline;
-        let shown = tokio::time::timeout_at(deadline, self.is_shown(&errand));
+        let shown = tokio::time::timeout_at(deadline, self.is_shown(&request));
         shown.await.map_err(|_| CopyFailure::Late)??;
-        let artifact = self.artifact(&errand.request.digest, deadline).await?;
+        let artifact = self.artifact(&request.request.digest, deadline).await?;
         let size = artifact.size;
 
         let (began, is_given_up) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         let carrying = tokio::spawn({
             let (relay, is_given_up) = (self.clone(), is_given_up.clone());
             async move {
-                let carried = relay.carry(&errand, artifact, &is_given_up).await;
+                let carried = relay.copy_artifact(&request, artifact, &is_given_up).await;
                 drop(place);
                 carried
             }
         });
         let carried = tokio::time::timeout_at(deadline, carrying).await;
         if let Ok(Ok(Ok(_))) | Err(_) = carried {
-            self.pace.learn(size, began.elapsed());
+            self.pace.record(size, began.elapsed());
         }
         match carried {
             Ok(Ok(carried)) => Ok(carried.map(|answer| CopiedBlob { answer, size })?),
@@ -177,24 +177,24 @@ impl BlobCopier {
 
     /// Uploads an artifact. What was given up meanwhile goes on until Pulp has taken the bytes
     /// that were under way, because it would bring back a session that is deleted before that.
-    async fn carry(
+    async fn copy_artifact(
         self: &Arc<Self>,
-        errand: &CopyRequest,
+        request: &CopyRequest,
         artifact: Artifact,
         is_given_up: &AtomicBool,
     ) -> Result<PendingResponse, UploadError> {
-        let (asker, name) = (&self.asker, &errand.name);
-        let upload = BlobUpload::begin(asker, name, &errand.request.target).await?;
-        let digest = &errand.request.digest;
-        let sending = upload.send(asker, name, artifact, digest, is_given_up);
+        let (client, name) = (&self.client, &request.name);
+        let upload = BlobUpload::begin(client, name, &request.request.target).await?;
+        let digest = &request.request.digest;
+        let sending = upload.send(client, name, artifact, digest, is_given_up);
         let sent = tokio::time::timeout(self.settings.deadline + LONGER, sending).await;
         match sent.unwrap_or(Err(UploadError::Late)) {
             Ok(answer) => Ok(answer),
             Err(fault) => {
-                let (relay, errand) = (self.clone(), errand.clone());
+                let (relay, request) = (self.clone(), request.clone());
                 // Nobody waits for it.
                 tokio::spawn(async move {
-                    upload.give_up(&relay.asker, &errand.name).await;
+                    upload.cancel(&relay.client, &request.name).await;
                 });
                 Err(fault)
             }
@@ -209,11 +209,14 @@ impl BlobCopier {
 
     /// Pulp answers 302 where this caller may pull and the repository has the blob, pending ones
     /// included. Where that leads to is a signed address, which is nobody's business here.
-    async fn is_shown(&self, errand: &CopyRequest) -> Result<(), CopyFailure> {
-        let MountRequest { source, digest, .. } = &errand.request;
+    async fn is_shown(&self, request: &CopyRequest) -> Result<(), CopyFailure> {
+        let MountRequest { source, digest, .. } = &request.request;
         let path = format!("v2/{source}/blobs/{digest}");
-        let answer = self.asker.ask(Method::HEAD, &path, &errand.name).await;
-        let answer = answer.map_err(upload::no_answer)?;
+        let answer = self
+            .client
+            .request(Method::HEAD, &path, &request.name)
+            .await;
+        let answer = answer.map_err(upload::no_response)?;
         match answer.status() {
             StatusCode::FOUND => Ok(()),
             status => Err(CopyFailure::NotShown(status)),

@@ -29,7 +29,7 @@ impl ThroughputEstimate {
     }
 
     /// A blob took this time, or was not done in it.
-    pub fn learn(&self, size: u64, took: Duration) {
+    pub fn record(&self, size: u64, took: Duration) {
         if size < TELLING {
             return;
         }
@@ -59,14 +59,14 @@ mod tests {
     fn a_slow_disk_is_learned_and_never_given_up() {
         let pace = ThroughputEstimate::default();
         for _ in 0..20 {
-            pace.learn(4 * MIB, TEN);
+            pace.record(4 * MIB, TEN);
         }
         assert!(!pace.fits(11 * MIB, TEN));
         assert!(pace.fits(9 * MIB, TEN));
-        pace.learn(10, TEN);
+        pace.record(10, TEN);
         assert!(pace.fits(9 * MIB, TEN));
         for _ in 0..20 {
-            pace.learn(400 * MIB, TEN);
+            pace.record(400 * MIB, TEN);
         }
         assert!(pace.fits(300 * MIB, TEN));
     }

@@ -34,15 +34,15 @@ pub(crate) struct BlobUpload(UploadSession);
 
 impl BlobUpload {
     pub async fn begin(
-        asker: &DelegatedClient,
+        client: &DelegatedClient,
         name: &CallerIdentity,
         target: &RepositoryName,
     ) -> Result<Self, UploadError> {
-        let folder = format!("v2/{target}/blobs/uploads/");
-        let answer = asker.ask(Method::POST, &folder, name).await;
-        let answer = answer.map_err(no_answer)?;
+        let directory = format!("v2/{target}/blobs/uploads/");
+        let answer = client.request(Method::POST, &directory, name).await;
+        let answer = answer.map_err(no_response)?;
         let answer = expect("the beginning", StatusCode::ACCEPTED, answer)?;
-        let session = UploadSession::named_by(&answer, target);
+        let session = UploadSession::from_response(&answer, target);
         session.map(Self).ok_or(UploadError::NoSession)
     }
 
@@ -51,7 +51,7 @@ impl BlobUpload {
     /// In one PATCH without a range, whose bytes Pulp hashes, unlike those of a PUT.
     pub async fn send(
         &self,
-        asker: &DelegatedClient,
+        client: &DelegatedClient,
         name: &CallerIdentity,
         artifact: Artifact,
         digest: &Digest,
@@ -60,22 +60,26 @@ impl BlobUpload {
         if is_given_up.load(Ordering::Acquire) {
             return Err(UploadError::Late);
         }
-        let head = asker.head(&Method::PATCH, self.0.target(), name);
-        let mut head = head.map_err(no_answer)?;
+        let head = client.head(&Method::PATCH, self.0.target(), name);
+        let mut head = head.map_err(no_response)?;
         let kind = HeaderValue::from_static("application/octet-stream");
         head.insert_header(header::CONTENT_TYPE, kind)
-            .map_err(no_answer)?;
+            .map_err(no_response)?;
         let (size, pieces) = (artifact.size, reader::read(artifact, digest.clone()));
-        let sent = asker.exchange().send_with(head, size, pieces).await;
-        expect("the bytes", StatusCode::ACCEPTED, sent.map_err(no_answer)?)?;
+        let sent = client.exchange().send_with(head, size, pieces).await;
+        expect(
+            "the bytes",
+            StatusCode::ACCEPTED,
+            sent.map_err(no_response)?,
+        )?;
         if is_given_up.load(Ordering::Acquire) {
             return Err(UploadError::Late);
         }
 
         let digest_in_query = utf8_percent_encode(digest.as_str(), NON_ALPHANUMERIC);
         let end = self.0.target_with(&format!("digest={digest_in_query}"));
-        let answer = asker.ask(Method::PUT, &end, name).await;
-        let answer = answer.map_err(no_answer)?;
+        let answer = client.request(Method::PUT, &end, name).await;
+        let answer = answer.map_err(no_response)?;
         let answer = expect("the end", StatusCode::CREATED, answer)?;
         let named = answer.headers().get("docker-content-digest");
         if named.is_none_or(|named| named != digest.as_str()) {
@@ -85,8 +89,8 @@ impl BlobUpload {
     }
 
     /// Deletes the session.
-    pub async fn give_up(&self, asker: &DelegatedClient, name: &CallerIdentity) {
-        self.0.give_up(asker, name).await;
+    pub async fn cancel(&self, client: &DelegatedClient, name: &CallerIdentity) {
+        self.0.cancel(client, name).await;
     }
 }
 
@@ -107,7 +111,7 @@ fn expect(
     clippy::needless_pass_by_value,
     reason = "Pingora's errors come boxed"
 )]
-pub(crate) fn no_answer(error: Box<pingora::Error>) -> UploadError {
+pub(crate) fn no_response(error: Box<pingora::Error>) -> UploadError {
     UploadError::NoAnswer(match error.etype() {
         pingora::ErrorType::InternalError => "the bytes were abandoned",
         kind => kind.as_str(),

@@ -10,15 +10,15 @@ pub struct Findings {
 }
 
 impl Findings {
-    pub(crate) fn good(&mut self, text: impl AsRef<str>) {
+    pub(crate) fn ok(&mut self, text: impl AsRef<str>) {
         self.lines.push(line("ok", text.as_ref()));
     }
 
-    pub(crate) fn note(&mut self, text: impl AsRef<str>) {
+    pub(crate) fn warn(&mut self, text: impl AsRef<str>) {
         self.lines.push(line("warning", text.as_ref()));
     }
 
-    pub(crate) fn fault(&mut self, text: impl AsRef<str>) {
+    pub(crate) fn error(&mut self, text: impl AsRef<str>) {
         self.lines.push(line("fault", text.as_ref()));
         self.faults += 1;
     }
@@ -38,7 +38,7 @@ impl Findings {
 
     /// Whether `serve` would work.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub fn is_ok(&self) -> bool {
         self.faults == 0
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn each_finding_is_one_line_that_a_terminal_shows_as_it_is() {
         let mut findings = Findings::default();
-        findings.fault("http.host is a\nok: b\u{1b}[2J \u{e4}");
+        findings.error("http.host is a\nok: b\u{1b}[2J \u{e4}");
         assert_eq!(
             findings.lines(),
             ["fault: http.host is a\\nok: b\\u{1b}[2J \u{e4}"]

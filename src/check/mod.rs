@@ -1,7 +1,7 @@
 //! `crossmount check`: would `serve` work here, and what is to be done where it would not?
 //!
 //! `findings` is what was found, in words. `registry` asks the registry, `store` looks at its
-//! folder and `volume` at the filesystem below that; `registry_config` compares the registry's
+//! directory and `volume` at the filesystem below that; `registry_config` compares the registry's
 //! own configuration with ours. Nothing is left behind.
 
 pub(crate) mod findings;
@@ -15,7 +15,7 @@ use std::path::Path;
 pub use findings::Findings;
 
 use crate::check::registry::{check_access, check_upstream};
-use crate::check::store::{check_artifacts, check_store, tell_of_verify};
+use crate::check::store::{check_artifacts, check_store, check_verify};
 use crate::config::{Config, Kind, effective};
 use crate::notifications;
 use crate::server;
@@ -43,10 +43,10 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
             check_access(&settings.access, &mut findings);
             check_upstream(&config.upstream, Some(settings), &mut findings).await;
             check_store(&settings.store.root, &mut findings);
-            tell_of_verify(&settings.store, &mut findings);
+            check_verify(&settings.store, &mut findings);
             for endpoint in &settings.endpoints {
                 if let Err(error) = notifications::check(endpoint) {
-                    findings.fault(error.to_string());
+                    findings.error(error.to_string());
                 }
             }
         }
@@ -65,19 +65,19 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
 fn about(config: &Config, registry_config: Option<&Path>) -> Findings {
     let mut findings = Findings::default();
     let system = rustix::system::uname();
-    findings.good(format!(
+    findings.ok(format!(
         "crossmount {} on {} {} ({})",
         env!("CARGO_PKG_VERSION"),
         system.sysname().to_string_lossy(),
         system.release().to_string_lossy(),
         system.machine().to_string_lossy(),
     ));
-    findings.good("the configuration is valid");
+    findings.ok("the configuration is valid");
     for warning in &config.warnings {
-        findings.note(warning);
+        findings.warn(warning);
     }
     if config.is_plain_before_tls() {
-        findings.note(PLAIN_BEFORE_TLS);
+        findings.warn(PLAIN_BEFORE_TLS);
     }
     if let Some(file) = registry_config {
         registry_config::compare(config, file, &mut findings);
@@ -93,7 +93,7 @@ fn in_effect(config: &Config, findings: &mut Findings) {
 fn check_tls(config: &Config, findings: &mut Findings) {
     match config.tls.as_ref().map(server::tls::check) {
         None => {}
-        Some(Ok(())) => findings.good("certificate and key of the listener fit each other"),
-        Some(Err(fault)) => findings.fault(fault.to_string()),
+        Some(Ok(())) => findings.ok("certificate and key of the listener fit each other"),
+        Some(Err(fault)) => findings.error(fault.to_string()),
     }
 }

@@ -21,8 +21,8 @@ pub(crate) fn check_access(access: &Access, findings: &mut Findings) {
         AccessMode::Upstream | AccessMode::None => return,
     };
     match check_files(access) {
-        Ok(()) => findings.good(format!("{what} can be read")),
-        Err(error) => findings.fault(error.to_string()),
+        Ok(()) => findings.ok(format!("{what} can be read")),
+        Err(error) => findings.error(error.to_string()),
     }
 }
 
@@ -36,50 +36,50 @@ pub(crate) async fn check_upstream(
     let url = &upstream.url;
     let metrics = match Metrics::new(None) {
         Ok(metrics) => Arc::new(metrics),
-        Err(error) => return findings.fault(error.to_string()),
+        Err(error) => return findings.error(error.to_string()),
     };
     let tls = match UpstreamTls::load(upstream, &metrics) {
         Ok(tls) => Arc::new(tls),
-        Err(error) => return findings.fault(error.to_string()),
+        Err(error) => return findings.error(error.to_string()),
     };
     if upstream.client_certificate.is_some() {
-        findings.good("certificate and key for the registry fit each other");
+        findings.ok("certificate and key for the registry fit each other");
     }
     let ask = UpstreamClient::new(upstream, tls, metrics);
-    let ApiProbe { answer, version } = ask.base(Instant::now() + LIMIT).await;
+    let ApiProbe { answer, version } = ask.probe_api(Instant::now() + LIMIT).await;
     let mismatch = distribution.and_then(|it| version_mismatch(it.version, version));
     if let Some(mismatch) = mismatch {
-        findings.note(mismatch);
+        findings.warn(mismatch);
     }
     match (answer, mode) {
         (ApiProbeResult::Open, Some(AccessMode::None)) => {
-            findings.good(format!("the registry at {url} answers and has no access control"));
+            findings.ok(format!("the registry at {url} answers and has no access control"));
         }
-        (ApiProbeResult::Open, Some(AccessMode::Token(_) | AccessMode::Htpasswd(_))) => findings.fault(format!(
+        (ApiProbeResult::Open, Some(AccessMode::Token(_) | AccessMode::Htpasswd(_))) => findings.error(format!(
             "the registry at {url} answers everybody, but access.mode says that it has access control: \
              if it has none, set access.mode to none"
         )),
-        (ApiProbeResult::Open, Some(AccessMode::Upstream)) => findings.note(format!(
+        (ApiProbeResult::Open, Some(AccessMode::Upstream)) => findings.warn(format!(
             "the registry at {url} answers everybody: mounts without credentials are left to it; \
              if it has no access control at all, set access.mode to none"
         )),
         (
             ApiProbeResult::Challenge,
             None | Some(AccessMode::Upstream | AccessMode::Token(_) | AccessMode::Htpasswd(_)),
-        ) => findings.good(format!(
+        ) => findings.ok(format!(
             "the registry at {url} answers and asks for credentials"
         )),
-        (ApiProbeResult::Challenge, Some(AccessMode::None)) => findings.fault(format!(
+        (ApiProbeResult::Challenge, Some(AccessMode::None)) => findings.error(format!(
             "access.mode is none, but the registry at {url} asks for credentials: set access.mode to upstream"
         )),
         (ApiProbeResult::Open, None) => {
-            findings.good(format!("the registry at {url} answers everybody"));
+            findings.ok(format!("the registry at {url} answers everybody"));
         }
-        (ApiProbeResult::Strange(status), _) => findings.fault(format!(
+        (ApiProbeResult::Strange(status), _) => findings.error(format!(
             "the registry at {url} answers {status} at {}v2/: is this a registry, and is upstream.prefix its http.prefix?",
             upstream.prefix
         )),
-        (ApiProbeResult::Unreachable(reason), _) => findings.fault(format!(
+        (ApiProbeResult::Unreachable(reason), _) => findings.error(format!(
             "the registry at {url} cannot be reached ({reason}): {}",
             advice(&reason)
         )),

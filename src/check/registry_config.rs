@@ -25,19 +25,19 @@ const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", 
 /// Names each difference.
 pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
     let Kind::Distribution(settings) = &config.kind else {
-        return findings.note("--registry-config is of use only with upstream.kind: distribution");
+        return findings.warn("--registry-config is of use only with upstream.kind: distribution");
     };
     let file = std::fs::read_to_string(path).map_err(|error| error.to_string());
     let theirs = match file.and_then(|text| RegistryConfig::parse(&text)) {
         Ok(theirs) => theirs,
-        Err(error) => return findings.fault(format!("{}: {error}", path.display())),
+        Err(error) => return findings.error(format!("{}: {error}", path.display())),
     };
     let before = findings.lines().len();
     differences(&theirs, config, settings, findings);
     if findings.lines().len() == before {
-        findings.good(format!("{} and the configuration agree", path.display()));
+        findings.ok(format!("{} and the configuration agree", path.display()));
     }
-    findings.good("variables REGISTRY_* of the registry's environment win over its file, and are not seen here");
+    findings.ok("variables REGISTRY_* of the registry's environment win over its file, and are not seen here");
 }
 
 pub(crate) fn differences(
@@ -53,9 +53,9 @@ pub(crate) fn differences(
     access(theirs, &settings.access, findings);
     let is_one_told = theirs
         .parts(&["notifications", "endpoints"])
-        .any(|it| is_told_of_mounts(&it, settings));
+        .any(|it| notifies_of_mounts(&it, settings));
     if is_one_told && settings.endpoints.is_empty() {
-        findings.note("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
+        findings.warn("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
     }
 }
 
@@ -63,24 +63,24 @@ fn store(theirs: &RegistryConfig, settings: &Distribution, findings: &mut Findin
     let names = theirs.names(&["storage"]);
     let is_driver = |name: &&String| !BESIDE_DRIVERS.contains(&&***name) && *name != "filesystem";
     if let Some(driver) = names.iter().find(is_driver) {
-        return findings.fault(format!(
+        return findings.error(format!(
             "the registry stores in {driver}, where no link can be written: use upstream.kind: generic"
         ));
     }
     let root = theirs.text(&["storage", "filesystem", "rootdirectory"]);
     let root = root.unwrap_or_else(|| DEFAULT_ROOT.to_owned());
     if Path::new(&root) != settings.store.root {
-        findings.note(differs(
+        findings.warn(differs(
             "storage.filesystem.rootdirectory",
             &root,
             &settings.store.root.to_string_lossy(),
         ));
     }
     if theirs.is_true(&["storage", "maintenance", "readonly", "enabled"]) {
-        findings.note("the registry is read-only (storage.maintenance.readonly): nothing is mounted before it takes writes again");
+        findings.warn("the registry is read-only (storage.maintenance.readonly): nothing is mounted before it takes writes again");
     }
     if theirs.text(&["proxy", "remoteurl"]).is_some() {
-        findings.fault("the registry is a pull-through cache (proxy.remoteurl): it takes no pushes, and nothing is ever mounted");
+        findings.error("the registry is a pull-through cache (proxy.remoteurl): it takes no pushes, and nothing is ever mounted");
     }
 }
 
@@ -90,12 +90,12 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     let host = theirs.text(&["http", "host"]).unwrap_or_default();
     let external = upstream.external_url.clone().unwrap_or_default();
     if host != external {
-        findings.fault(ours("http.host", &host, "upstream.external_url", &external));
+        findings.error(ours("http.host", &host, "upstream.external_url", &external));
     }
     let relative = theirs.is_true(&["http", "relativeurls"]);
     if relative != upstream.relative_urls {
         let (theirs, own) = (relative.to_string(), upstream.relative_urls.to_string());
-        findings.fault(ours(
+        findings.error(ours(
             "http.relativeurls",
             &theirs,
             "upstream.relative_urls",
@@ -104,7 +104,7 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     }
     let prefix = theirs.text(&["http", "prefix"]).unwrap_or_default();
     if prefix.trim_matches('/') != upstream.prefix.trim_matches('/') {
-        findings.fault(ours(
+        findings.error(ours(
             "http.prefix",
             &prefix,
             "upstream.prefix",
@@ -120,7 +120,7 @@ fn tls(theirs: &RegistryConfig, config: &Config, settings: &Distribution, findin
     // An address for Let's Encrypt alone turns nothing on.
     let is_tls = is_set(&["certificate"]) || is_set(&["letsencrypt", "cachefile"]);
     if is_tls != upstream.url.is_tls() {
-        findings.fault(format!(
+        findings.error(format!(
             "the registry {} TLS (http.tls), but upstream.url is {}",
             if is_tls { "speaks" } else { "does not speak" },
             upstream.url
@@ -134,7 +134,7 @@ fn tls(theirs: &RegistryConfig, config: &Config, settings: &Distribution, findin
         );
     let is_demanded = is_tls && !is_optional && !tls.list(&["clientcas"]).is_empty();
     if is_demanded && upstream.client_certificate.is_none() {
-        findings.note(
+        findings.warn(
             "the registry demands a client certificate (http.tls.clientcas): set \
              upstream.client_certificate and upstream.client_key to a pair that it takes",
         );
@@ -142,7 +142,7 @@ fn tls(theirs: &RegistryConfig, config: &Config, settings: &Distribution, findin
 }
 
 /// Whether the registry tells this endpoint of its own mounts.
-fn is_told_of_mounts(endpoint: &RegistryConfig, settings: &Distribution) -> bool {
+fn notifies_of_mounts(endpoint: &RegistryConfig, settings: &Distribution) -> bool {
     let mut media_types = endpoint.list(&["ignore", "mediatypes"]);
     media_types.extend(endpoint.list(&["ignoredmediatypes"]));
     let actions = endpoint.list(&["ignore", "actions"]);
@@ -157,14 +157,14 @@ fn headers(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     for (name, values) in &named {
         let known = own.iter().find(|(known, _)| same(known, name));
         if known.is_none_or(|(_, known)| known != values) {
-            findings.note(format!(
+            findings.warn(format!(
                 "the registry sends {name} with each answer (http.headers): say the same in upstream.response_headers"
             ));
         }
     }
     for (name, _) in own {
         if !named.iter().any(|(known, _)| same(known, name)) {
-            findings.note(format!(
+            findings.warn(format!(
                 "upstream.response_headers has {name}, which is not in the registry's http.headers"
             ));
         }
@@ -175,7 +175,7 @@ fn access(theirs: &RegistryConfig, access: &Access, findings: &mut Findings) {
     let kinds = theirs.names(&["auth"]);
     let kind = kinds.first().map_or("none", String::as_str);
     match (&access.mode, kind) {
-        (AccessMode::Upstream, "none") => findings.note(
+        (AccessMode::Upstream, "none") => findings.warn(
             "the registry has no auth: with access.mode: upstream mounts without credentials are left to it",
         ),
         (AccessMode::Upstream, _) | (AccessMode::None, "none") => {}
@@ -183,13 +183,13 @@ fn access(theirs: &RegistryConfig, access: &Access, findings: &mut Findings) {
         (AccessMode::Htpasswd(own), "htpasswd") => {
             let path = theirs.text(&["auth", "htpasswd", "path"]).unwrap_or_default();
             if Path::new(&path) != own {
-                findings.note(differs("auth.htpasswd.path", &path, &own.to_string_lossy()));
+                findings.warn(differs("auth.htpasswd.path", &path, &own.to_string_lossy()));
             }
         }
-        (AccessMode::None, kind) => findings.fault(format!(
+        (AccessMode::None, kind) => findings.error(format!(
             "the registry has auth.{kind}, but access.mode is none"
         )),
-        (AccessMode::Token(_) | AccessMode::Htpasswd(_), kind) => findings.fault(format!(
+        (AccessMode::Token(_) | AccessMode::Htpasswd(_), kind) => findings.error(format!(
             "access.mode is {}, but the registry's auth is {kind}",
             mode(access)
         )),
@@ -201,7 +201,7 @@ fn token(theirs: &RegistryConfig, rules: &TokenRules, findings: &mut Findings) {
     for (key, own) in [("issuer", &rules.issuer), ("service", &rules.service)] {
         if text(key) != *own {
             let (registrys, setting) = (format!("auth.token.{key}"), format!("access.token.{key}"));
-            findings.fault(ours(&registrys, &text(key), &setting, own));
+            findings.error(ours(&registrys, &text(key), &setting, own));
         }
     }
     let paths = [
@@ -212,7 +212,7 @@ fn token(theirs: &RegistryConfig, rules: &TokenRules, findings: &mut Findings) {
         let own = own.map(|path| path.to_string_lossy().into_owned());
         if text(key) != own.clone().unwrap_or_default() {
             let setting = format!("auth.token.{key}");
-            findings.note(differs(&setting, &text(key), &own.unwrap_or_default()));
+            findings.warn(differs(&setting, &text(key), &own.unwrap_or_default()));
         }
     }
     let mut algorithms: Vec<_> = theirs.list(&["auth", "token", "signingalgorithms"]);
@@ -221,7 +221,7 @@ fn token(theirs: &RegistryConfig, rules: &TokenRules, findings: &mut Findings) {
     own.sort();
     if algorithms != own {
         let (registrys, own) = (algorithms.join(", "), own.join(", "));
-        findings.fault(ours(
+        findings.error(ours(
             "auth.token.signingalgorithms",
             &registrys,
             "access.token.signingalgorithms",
@@ -239,17 +239,23 @@ fn mode(access: &Access) -> &'static str {
     }
 }
 
-fn shown(text: &str) -> &str {
+fn shown_or_unset(text: &str) -> &str {
     if text.is_empty() { "not set" } else { text }
 }
 
 fn ours(theirs: &str, value: &str, setting: &str, own: &str) -> String {
-    let (value, own) = (without_login(shown(value)), without_login(shown(own)));
+    let (value, own) = (
+        without_login(shown_or_unset(value)),
+        without_login(shown_or_unset(own)),
+    );
     format!("{theirs} is {value} in the registry's file, but {setting} is {own} here")
 }
 
 fn differs(theirs: &str, value: &str, own: &str) -> String {
-    let (value, own) = (without_login(shown(value)), without_login(shown(own)));
+    let (value, own) = (
+        without_login(shown_or_unset(value)),
+        without_login(shown_or_unset(own)),
+    );
     format!(
         "{theirs} is {value} in the registry's file and {own} here: are they the same, mounted elsewhere?"
     )

@@ -1,4 +1,4 @@
-//! The registry's folder, as this user sees it.
+//! The registry's directory, as this user sees it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -7,31 +7,31 @@ use crate::blob_copy::ArtifactStore;
 use crate::check::findings::Findings;
 use crate::check::volume;
 use crate::config::Store;
-use crate::store::{check_owner, prove_writable};
+use crate::store::{check_owner, check_writable};
 
 pub(crate) fn check_store(root: &Path, findings: &mut Findings) {
     identity(root, findings);
     volume::check(root, findings);
     if let Err(fault) = check_owner(root) {
-        return findings.fault(fault.to_string());
+        return findings.error(fault.to_string());
     }
-    match prove_writable(root) {
-        Err(fault) => findings.fault(fault.to_string()),
-        Ok(folder) if folder == root => findings.note(format!(
+    match check_writable(root) {
+        Err(fault) => findings.error(fault.to_string()),
+        Ok(directory) if directory == root => findings.warn(format!(
             "{} is readable and writable, and holds no registry yet: it must be the registry's rootdirectory",
             root.display()
         )),
-        Ok(folder) => findings.good(format!(
+        Ok(directory) => findings.ok(format!(
             "the store's folder {} is readable and writable as this user",
-            folder.display()
+            directory.display()
         )),
     }
 }
 
 /// What is vouched for, where that is not everything.
-pub(crate) fn tell_of_verify(store: &Store, findings: &mut Findings) {
+pub(crate) fn check_verify(store: &Store, findings: &mut Findings) {
     if let Some(verify) = store.verify {
-        findings.good(format!(
+        findings.ok(format!(
             "store.verify is sha256: a mount is answered once the blob's bytes were hashed, at most {} bytes a second",
             verify.rate
         ));
@@ -40,15 +40,15 @@ pub(crate) fn tell_of_verify(store: &Store, findings: &mut Findings) {
 
 pub(crate) fn check_artifacts(root: &Path, findings: &mut Findings) {
     match ArtifactStore::open(root) {
-        Ok(_) => findings.good(format!(
+        Ok(_) => findings.ok(format!(
             "Pulp's artifacts below {} are readable",
             root.display()
         )),
-        Err(fault) => findings.fault(fault.to_string()),
+        Err(fault) => findings.error(fault.to_string()),
     }
 }
 
-/// Whose the folder is, and who this process is.
+/// Whose the directory is, and who this process is.
 fn identity(root: &Path, findings: &mut Findings) {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let (user, group) = (user.as_raw(), group.as_raw());
@@ -61,7 +61,7 @@ fn identity(root: &Path, findings: &mut Findings) {
         // Whether it is there is the next question.
         return;
     };
-    findings.good(format!(
+    findings.ok(format!(
         "this process is user {user}, group {group} (and {}); {} belongs to user {}, group {}, with mode {:04o}",
         if groups.is_empty() { "no other".to_owned() } else { groups.join(", ") },
         root.display(),

@@ -1,4 +1,4 @@
-//! The filesystem on which the registry's folder is.
+//! The filesystem on which the registry's directory is.
 
 use std::path::{Path, PathBuf};
 
@@ -31,11 +31,11 @@ pub(crate) fn check(root: &Path, findings: &mut Findings) {
         volume.options
     );
     if volume.is_late() {
-        findings.note(format!(
+        findings.warn(format!(
             "{text}: without lookupcache=positive a link that another node writes is not seen at once, by default for 30 seconds"
         ));
     } else {
-        findings.good(text);
+        findings.ok(text);
     }
 }
 

@@ -20,7 +20,7 @@ pub enum SharedSources {
 
 /// Those that the operator and the caller's own rights leave: the target's namespace first, then
 /// what is declared shared, then the rest.
-pub(crate) fn pick(
+pub(crate) fn select_candidates(
     settings: &Discovery,
     target: &RepositoryName,
     holders: &[SharedName],
@@ -74,7 +74,7 @@ mod tests {
         let name = |text: &&str| Arc::new(RepositoryName::parse(text).unwrap());
         let holders: Vec<_> = holders.iter().map(name).collect();
         let target = RepositoryName::parse("team/app").unwrap();
-        pick(&settings, &target, &holders, rights)
+        select_candidates(&settings, &target, &holders, rights)
             .iter()
             .map(|name| name.as_str().to_owned())
             .collect()

@@ -2,7 +2,7 @@
 //!
 //! `index` remembers which repositories hold a digest, and `active` which were used lately;
 //! `candidates` picks those that a caller may use and the operator allows. `deletions` knows what
-//! was deleted on purpose, and `survey` walks through the store. Nothing here is a proof of
+//! was deleted on purpose, and `scanner` walks through the store. Nothing here is a proof of
 //! anything: rights are proved by [`crate::auth`], and the disk, or the registry, is asked again
 //! before a suggestion is used.
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use candidates::SharedSources;
 pub use index::Index;
-pub use scanner::{StoreScanner, survey};
+pub use scanner::{StoreScanner, start_scan};
 pub use tombstones::PendingDelete;
 
 use crate::auth::PullScope;
@@ -53,22 +53,26 @@ impl Discovery {
     }
 
     /// A repository was seen to hold a layer.
-    pub fn learn(&self, repository: &RepositoryName, digest: &Digest) {
+    pub fn record_link(&self, repository: &RepositoryName, digest: &Digest) {
         if repository.is_mountable() {
             self.index.learn(repository, digest);
         }
     }
 
     /// Something was pushed to, or mounted from, a repository.
-    pub fn was_used(&self, repository: &RepositoryName) {
-        self.active.note(repository);
+    pub fn record_use(&self, repository: &RepositoryName) {
+        self.active.record_use(repository);
     }
 
     /// Repositories from which a push to `target` is likely to need layers, likeliest first: of
     /// those that are declared shared, or that the caller was seen to pull and the operator
     /// allows. Nobody hears the name of another.
     #[must_use]
-    pub fn likely(&self, target: &RepositoryName, pullable: &PullScope) -> Vec<RepositoryName> {
+    pub fn likely_sources(
+        &self,
+        target: &RepositoryName,
+        pullable: &PullScope,
+    ) -> Vec<RepositoryName> {
         let is_allowed = |name: &RepositoryName| {
             let is_shared = self.settings.shared.matches(name);
             let is_known = pullable.includes(name) && self.settings.allows(target, name);
@@ -78,7 +82,7 @@ impl Discovery {
     }
 
     /// A repository does not hold a layer after all.
-    pub fn forget(&self, repository: &RepositoryName, digest: &Digest) {
+    pub fn forget_link(&self, repository: &RepositoryName, digest: &Digest) {
         self.index.forget(repository, digest);
     }
 
@@ -86,14 +90,14 @@ impl Discovery {
     ///
     /// From then on no HEAD brings the layer back, and for a while longer if it was deleted.
     #[must_use]
-    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> PendingDelete {
+    pub fn begin_delete(&self, repository: &RepositoryName, digest: &Digest) -> PendingDelete {
         self.deletions.begin(repository, digest)
     }
 
     /// Whether a layer was deleted from a repository lately, or is being deleted.
     #[must_use]
-    pub fn is_barred(&self, repository: &RepositoryName, digest: &Digest) -> bool {
-        self.deletions.is_barred(repository, digest)
+    pub fn is_tombstoned(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        self.deletions.is_tombstoned(repository, digest)
     }
 
     /// How many links are remembered.
@@ -104,12 +108,12 @@ impl Discovery {
 
     /// Repositories that may hold the layer, and that this caller may try for this target.
     #[must_use]
-    pub fn candidates(
+    pub fn find_candidates(
         &self,
         target: &RepositoryName,
         digest: &Digest,
         rights: (&PullScope, SharedSources),
     ) -> Vec<RepositoryName> {
-        candidates::pick(&self.settings, target, &self.index.holders(digest), rights)
+        candidates::select_candidates(&self.settings, target, &self.index.holders(digest), rights)
     }
 }

@@ -19,7 +19,7 @@ struct RepositoryUse {
 }
 
 impl RecentRepositories {
-    pub fn note(&self, repository: &RepositoryName) {
+    pub fn record_use(&self, repository: &RepositoryName) {
         // No code panics while it holds this lock, and each change is whole in itself.
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         uses.count += 1;
@@ -68,7 +68,7 @@ mod tests {
     fn the_last_used_come_first() {
         let active = RecentRepositories::default();
         for number in [1, 2, 3, 1] {
-            active.note(&name(number));
+            active.record_use(&name(number));
         }
         assert_eq!(active.latest(2, |_| true), [name(1), name(3)]);
         assert_eq!(
@@ -81,7 +81,7 @@ mod tests {
     fn the_memory_is_bounded_and_keeps_the_last() {
         let active = RecentRepositories::default();
         for number in 0..3 * MOST {
-            active.note(&name(number));
+            active.record_use(&name(number));
         }
         assert!(active.0.lock().unwrap().last.len() <= MOST);
         assert_eq!(active.latest(1, |_| true), [name(3 * MOST - 1)]);

@@ -10,9 +10,9 @@ use crate::oci::RepositoryName;
 use crate::store::{Filesystem, ScanEvent, StaleTempFiles, StoreError};
 use crate::telemetry::metrics::Metrics;
 
-/// Folders of layers that are looked into before the others get a turn.
+/// Directories of layers that are looked into before the others get a turn.
 const AT_A_TIME: u32 = 50;
-/// How long such a turn takes at least: 2000 folders a second.
+/// How long such a turn takes at least: 2000 directories a second.
 const TURN: Duration = Duration::from_millis(25);
 /// Between two walks: what others have written meanwhile is found by the next.
 const REST: Duration = Duration::from_secs(60 * 60);
@@ -38,7 +38,7 @@ impl Drop for StoreScanner {
 ///
 /// # Errors
 /// Where the system gives no thread.
-pub fn survey(
+pub fn start_scan(
     store: Filesystem,
     abandoned: StaleTempFiles,
     discovery: Arc<Discovery>,
@@ -81,7 +81,7 @@ struct Seen {
 impl Walker {
     fn run(&mut self) {
         while !self.is_over() {
-            match self.walk() {
+            match self.scan() {
                 Ok(true) => {
                     self.end();
                     self.wait(REST);
@@ -97,7 +97,7 @@ impl Walker {
     }
 
     /// One walk, or the rest of one; `false` where it did not come to the end.
-    fn walk(&mut self) -> Result<bool, StoreError> {
+    fn scan(&mut self) -> Result<bool, StoreError> {
         let (after, abandoned) = (self.after.clone(), self.abandoned);
         let mut pace = ScanThrottle::new();
         let (discovery, metrics, seen) = (&self.discovery, &self.metrics, &mut self.seen);
@@ -111,15 +111,15 @@ impl Walker {
                 } => {
                     if is_there {
                         seen.links += 1;
-                        metrics.walked_link();
-                        discovery.learn(repository, digest);
+                        metrics.scanned_link();
+                        discovery.record_link(repository, digest);
                     }
                     pace.step(seen);
                 }
                 ScanEvent::Folder => pace.step(seen),
                 ScanEvent::Unreadable(error) => {
                     seen.unreadable += 1;
-                    metrics.walked_unreadable();
+                    metrics.scan_unreadable();
                     if seen.unreadable == 1 {
                         tracing::warn!(%error, "the walk passes over what it cannot read");
                     }
@@ -127,7 +127,7 @@ impl Walker {
                 }
                 ScanEvent::Repository(repository) => {
                     seen.repositories += 1;
-                    metrics.walked_repository();
+                    metrics.scanned_repository();
                     metrics.index_links(discovery.links());
                     *last = Some(repository.clone());
                 }
@@ -140,7 +140,7 @@ impl Walker {
         };
         let walked = self
             .store
-            .on_open(|store| store.walk(after.as_ref(), abandoned, &mut visit))?;
+            .on_open(|store| store.scan(after.as_ref(), abandoned, &mut visit))?;
         Ok(walked == Some(true))
     }
 
@@ -155,7 +155,7 @@ impl Walker {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        self.metrics.walk_ended(now.as_secs());
+        self.metrics.scan_succeeded(now.as_secs());
         tracing::info!(
             repositories,
             links,

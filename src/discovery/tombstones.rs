@@ -59,7 +59,7 @@ impl PendingDeletes {
         self.order.push_back((layer.clone(), now));
         self.last.insert(layer, now);
         while let Some((oldest, since)) = self.order.front()
-            && (self.order.len() > UNANSWERED || !is_young(*since))
+            && (self.order.len() > UNANSWERED || !is_recent(*since))
         {
             if self.last.get(oldest) == Some(since) {
                 self.last.remove(oldest);
@@ -69,7 +69,7 @@ impl PendingDeletes {
     }
 }
 
-fn is_young(since: Instant) -> bool {
+fn is_recent(since: Instant) -> bool {
     since.elapsed() < BARRED_FOR
 }
 
@@ -85,22 +85,22 @@ impl Tombstones {
     }
 
     /// Whether no HEAD may bring a layer back.
-    pub fn is_barred(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+    pub fn is_tombstoned(&self, repository: &RepositoryName, digest: &Digest) -> bool {
         if lock(&self.full_until).is_some_and(|until| Instant::now() < until) {
             return true;
         }
         let layer = (repository.clone(), digest.bytes());
         self.pending.contains_key(&layer)
-            || self.done.get(&layer).is_some_and(|since| is_young(*since))
+            || self.done.get(&layer).is_some_and(|since| is_recent(*since))
             || {
                 let unanswered = lock(&self.unanswered);
-                unanswered.last.get(&layer).copied().is_some_and(is_young)
+                unanswered.last.get(&layer).copied().is_some_and(is_recent)
             }
     }
 
     fn remember(&self, layer: &LayerKey) {
         if self.done.len() >= BOUND {
-            self.done.retain(|_, since| is_young(*since));
+            self.done.retain(|_, since| is_recent(*since));
         }
         if self.done.len() < BOUND {
             self.done.insert(layer.clone(), Instant::now());
@@ -117,12 +117,12 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl PendingDelete {
     /// The registry has deleted the layer.
-    pub fn was_done(&mut self) {
+    pub fn record_deleted(&mut self) {
         self.end = End::Done;
     }
 
     /// The registry has not deleted it.
-    pub fn was_refused(&mut self) {
+    pub fn record_refused(&mut self) {
         self.end = End::Refused;
     }
 }

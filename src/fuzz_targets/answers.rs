@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::fuzz_targets::input::Input;
 use crate::oci::{error_body, has_error_code};
 use crate::token_cache::TokenRequest;
-use crate::token_cache::freshness::{Freshness, judge};
+use crate::token_cache::freshness::{Freshness, freshness_of};
 use crate::token_cache::scope::Scope;
 use crate::util::Fingerprints;
 
@@ -37,7 +37,7 @@ pub(crate) fn answers(input: &[u8]) -> bool {
     let claims = claims.replace("@N", &now.to_string());
     let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&claims));
     let body = String::from_utf8_lossy(body).replace("@T", &token);
-    let Freshness::Keep(kept) = judge(&head, body.as_bytes(), &question.scopes, ttl) else {
+    let Freshness::Keep(kept) = freshness_of(&head, body.as_bytes(), &question.scopes, ttl) else {
         return false;
     };
     assert!(kept <= ttl);

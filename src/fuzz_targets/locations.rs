@@ -38,7 +38,7 @@ pub(crate) fn locations(input: &[u8]) -> bool {
     let (Ok(name), Ok(digest)) = (RepositoryName::parse("a/b"), Digest::parse(&digest)) else {
         return false;
     };
-    let Some(found) = locations.of((&name, &digest), &headers) else {
+    let Some(found) = locations.for_blob((&name, &digest), &headers) else {
         return false;
     };
     let path = format!("v2/a/b/blobs/{digest}");

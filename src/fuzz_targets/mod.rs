@@ -30,7 +30,7 @@ pub(crate) mod tokens;
 /// Looks at an input, panics if something is wrong, and says whether it was taken.
 pub type Target = fn(&[u8]) -> bool;
 
-/// Every target, by the name of its folder in `fuzz/corpus`.
+/// Every target, by the name of its directory in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("answers", crate::fuzz_targets::answers::answers),
     (

@@ -98,8 +98,8 @@ fn matches(name: &RepositoryName, pattern: &str) {
     };
     assert_eq!(patterns.texts(), [pattern]);
     let wanted = match pattern.strip_suffix("/**") {
-        Some(folder) if !folder.contains('*') => {
-            let rest = name.as_str().strip_prefix(folder);
+        Some(directory) if !directory.contains('*') => {
+            let rest = name.as_str().strip_prefix(directory);
             rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
         }
         _ if pattern.contains("**") => return,

@@ -86,19 +86,19 @@ fn login(header: &[u8]) -> Option<Login> {
     let encoded = match credentials.scheme() {
         CredentialScheme::Basic(encoded) => encoded,
         CredentialScheme::None => {
-            assert!(credentials.is_nobody() && header.is_empty());
+            assert!(credentials.is_anonymous() && header.is_empty());
             return None;
         }
         CredentialScheme::Bearer(_) | CredentialScheme::Other => {
-            assert!(!credentials.is_nobody());
+            assert!(!credentials.is_anonymous());
             return None;
         }
     };
     let Some(login) = Login::read(encoded) else {
-        assert!(credentials.is_nobody());
+        assert!(credentials.is_anonymous());
         return None;
     };
-    assert_eq!(credentials.is_nobody(), login.user.is_empty());
+    assert_eq!(credentials.is_anonymous(), login.user.is_empty());
     assert!(!login.user.contains(&b':'));
     let whole = [&login.user[..], b":", &login.password[..]].concat();
     let again = STANDARD.encode(whole);

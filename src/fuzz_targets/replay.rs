@@ -10,8 +10,8 @@ use crate::fuzz_targets::TARGETS;
 const MOST: u64 = 1024 * 1024;
 
 fn corpus(name: &str) -> Vec<PathBuf> {
-    let folder = fuzz().join("corpus").join(name);
-    let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let directory = fuzz().join("corpus").join(name);
+    let files = fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
     files

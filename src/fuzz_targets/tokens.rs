@@ -65,9 +65,9 @@ pub(crate) fn tokens(input: &[u8]) -> bool {
             agrees(&verified, &unverified);
             true
         }
-        Err(judgement) => {
+        Err(decision) => {
             assert!(matches!(
-                judgement,
+                decision,
                 LocalDecision::Denied | LocalDecision::Unknown
             ));
             false
@@ -92,7 +92,7 @@ fn says_so(verified: &VerifiedToken, rules: &TokenRules, claims: &[u8]) {
         read["nbf"].is_null() || read["nbf"].as_i64().is_some_and(|start| start <= NOW),
         "{read}"
     );
-    assert!(verified.is_good_at(NOW).is_ok());
+    assert!(verified.is_valid_at(NOW).is_ok());
     let may = |name: &str, action: &str| {
         let entries = read["access"].as_array().cloned().unwrap_or_default();
         entries.iter().any(|entry| {
@@ -109,7 +109,7 @@ fn says_so(verified: &VerifiedToken, rules: &TokenRules, claims: &[u8]) {
     };
     let wanted = may("t", "pull") && may("t", "push") && may("s/a", "pull");
     assert_eq!(
-        permissions::cover(&verified.claims, &target, &source),
+        permissions::covers_request(&verified.claims, &target, &source),
         wanted,
         "{read}"
     );
@@ -123,9 +123,9 @@ fn agrees(verified: &VerifiedToken, unverified: &UnverifiedClaims) {
         let Ok(name) = RepositoryName::parse(name) else {
             continue;
         };
-        if permissions::cover(&verified.claims, &name, &name) {
-            assert_eq!(unverified.mention(&name), ScopeMention::WithPull);
-            assert!(unverified.pulls().contains(name.as_str()));
+        if permissions::covers_request(&verified.claims, &name, &name) {
+            assert_eq!(unverified.scope_mention(&name), ScopeMention::WithPull);
+            assert!(unverified.pull_repositories().contains(name.as_str()));
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Forward {
 
 impl Decision {
     /// Where a dry run found what it would have mounted, the request goes on as without it.
-    pub(crate) fn in_place_of(self, forward: Forward) -> Self {
+    pub(crate) fn in_form_of(self, forward: Forward) -> Self {
         match self {
             Self::Forward(found) => Self::Forward(Forward {
                 form: forward.form,
@@ -97,7 +97,7 @@ impl Forward {
     }
 
     /// Unchanged, because it is not known yet whether the store is the registry's.
-    pub(crate) fn unproved() -> Self {
+    pub(crate) fn store_unverified() -> Self {
         Self {
             outcome: Outcome::Native,
             ..Self::as_it_came(Reason::None)
@@ -106,7 +106,7 @@ impl Forward {
 
     /// The registry may mount what was not hashed yet, as it would without us; not what is
     /// damaged, or looks so.
-    pub(crate) fn doubted(doubt: VerifyFailure) -> Self {
+    pub(crate) fn verify_failed(doubt: VerifyFailure) -> Self {
         match doubt {
             VerifyFailure::Unverified => Self {
                 outcome: Outcome::Native,

@@ -28,20 +28,23 @@ impl Mounts {
 
     /// Whether a layer that a HEAD asks for in vain may be mounted.
     #[must_use]
-    pub fn fills_heads(&self) -> bool {
+    pub fn mounts_on_head(&self) -> bool {
         let settings = self.discovery.as_deref().map(Discovery::settings);
         settings.is_some_and(|settings| settings.on_head)
     }
 
     /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
-    pub async fn fill(
+    pub async fn mount_for_head(
         &self,
         target: &RepositoryName,
         digest: &Digest,
         caller: &Caller<'_>,
     ) -> Option<Decision> {
-        let discovery = self.discovery.as_deref().filter(|_| self.fills_heads())?;
-        if discovery.is_barred(target, digest) {
+        let discovery = self
+            .discovery
+            .as_deref()
+            .filter(|_| self.mounts_on_head())?;
+        if discovery.is_tombstoned(target, digest) {
             return None;
         }
         let deadline = self.deadline();
@@ -75,7 +78,7 @@ impl Mounts {
         let Some(discovery) = self
             .discovery
             .as_deref()
-            .filter(|_| self.standing.is_store_proved())
+            .filter(|_| self.registry_state.is_store_verified())
         else {
             return Err(Reason::SourceMissing);
         };
@@ -88,8 +91,10 @@ impl Mounts {
             AuthDecision::Granted(_) => {}
             verdict => return Err(verdict.reason()),
         }
-        let pullable = self.access.pullable(credentials).await;
-        for source in discovery.candidates(target, digest, (&pullable, SharedSources::IsEnough)) {
+        let pullable = self.access.pull_scope(credentials).await;
+        for source in
+            discovery.find_candidates(target, digest, (&pullable, SharedSources::IsEnough))
+        {
             let verdict = self
                 .access
                 .decide_suggested(target, &source, credentials, deadline)
@@ -105,21 +110,21 @@ impl Mounts {
                 digest: digest.clone(),
             };
             let proof = grant.basis().proof();
-            let linked = self.locate_and_link(grant, &request, caller.id, via, deadline);
+            let linked = self.look_up_and_link(grant, &request, caller.id, via, deadline);
             match linked.await {
                 Decision::Forward(Forward {
                     reason: Reason::SourceMissing | Reason::BlobMissing,
                     ..
-                }) => discovery.forget(&request.source, digest),
+                }) => discovery.forget_link(&request.source, digest),
                 Decision::Forward(forward) if forward.outcome != Outcome::WouldMount => {
                     return Err(forward.reason);
                 }
                 decision @ Decision::Forward(_) => {
-                    discovery.was_used(&request.source);
+                    discovery.record_use(&request.source);
                     return Ok(decision);
                 }
                 done @ Decision::Done(_) => {
-                    self.saw_mount(&request, proof, credentials).await;
+                    self.record_mount(&request, proof, credentials).await;
                     return Ok(done);
                 }
             }
@@ -130,7 +135,7 @@ impl Mounts {
     /// A layer was mounted here, as `proof` allowed these credentials: both repositories hold it.
     ///
     /// The caller has used those for which the proof stands.
-    pub(crate) async fn saw_mount(
+    pub(crate) async fn record_mount(
         &self,
         request: &MountRequest,
         proof: Proof,
@@ -150,25 +155,25 @@ impl Mounts {
             source,
             digest,
         } = request;
-        self.saw_push(source, digest, used(uses_source)).await;
-        self.saw_push(target, digest, used(uses_target)).await;
+        self.record_push(source, digest, used(uses_source)).await;
+        self.record_push(target, digest, used(uses_target)).await;
     }
 
     /// A layer was pushed to or mounted from a repository, with these credentials.
-    pub async fn saw_push(
+    pub async fn record_push(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         credentials: Option<&Credentials>,
     ) {
         if let Some(discovery) = &self.discovery {
-            discovery.was_used(repository);
+            discovery.record_use(repository);
         }
-        self.saw(repository, digest, credentials).await;
+        self.record_link(repository, digest, credentials).await;
     }
 
     /// A repository was seen to hold a layer, by an answer of the registry's to these credentials.
-    pub async fn saw(
+    pub async fn record_link(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -177,17 +182,21 @@ impl Mounts {
         let Some(discovery) = &self.discovery else {
             return;
         };
-        discovery.learn(repository, digest);
+        discovery.record_link(repository, digest);
         self.metrics.index_links(discovery.links());
         if let Some(credentials) = credentials {
-            self.access.saw_use(credentials, repository).await;
+            self.access.record_use(credentials, repository).await;
         }
     }
 
     /// Somebody is about to delete a layer from a repository: no HEAD brings it back.
     #[must_use]
-    pub fn deletion(&self, repository: &RepositoryName, digest: &Digest) -> Option<PendingDelete> {
+    pub fn begin_delete(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Option<PendingDelete> {
         let discovery = self.discovery.as_ref()?;
-        Some(discovery.deletion(repository, digest))
+        Some(discovery.begin_delete(repository, digest))
     }
 }

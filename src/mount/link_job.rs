@@ -49,7 +49,7 @@ pub(crate) struct LinkJob {
     pub store: Arc<Filesystem>,
     /// Knows which blobs may be vouched for; `None`: all that are there.
     pub verifier: Option<Arc<BlobVerifier>>,
-    pub standing: Arc<RegistryState>,
+    pub registry_state: Arc<RegistryState>,
     pub metrics: Arc<Metrics>,
     pub grant: Grant,
     pub digest: Digest,
@@ -71,14 +71,14 @@ impl LinkJob {
         if self.needs_repository() && !store.has_repository(self.grant.target())? {
             return Ok(LinkOutcome::NoRepository);
         }
-        let located = store.locate(self.grant.source(), &self.digest)?;
+        let located = store.look_up(self.grant.source(), &self.digest)?;
         drop(timer);
         let data = match located {
             Lookup::SourceMissing => return Ok(LinkOutcome::SourceMissing),
             Lookup::BlobMissing => return Ok(LinkOutcome::BlobMissing),
             Lookup::Here(data) => data,
         };
-        if let Some(doubt) = self.doubt(&data) {
+        if let Some(doubt) = self.verify_failure(&data) {
             return Ok(LinkOutcome::Doubted(doubt));
         }
         let size = data.size;
@@ -88,15 +88,15 @@ impl LinkJob {
         let _timer = self.metrics.store_timer("link");
         let still_allowed = || {
             Instant::now() < self.deadline
-                && self.standing.is_writable()
-                && !self.is_barred()
-                && self.grant.is_still_good(&self.standing)
+                && self.registry_state.is_writable()
+                && !self.is_tombstoned()
+                && self.grant.is_valid(&self.registry_state)
         };
         let linked = store.link(&self.grant, &self.digest, &still_allowed)?;
         if linked == LinkResult::Written {
             self.audit(size);
         }
-        if let Some(done) = self.look_again(store, linked, &data)? {
+        if let Some(done) = self.recheck_blob(store, linked, &data)? {
             return Ok(done);
         }
         Ok(LinkOutcome::Linked(linked, size))
@@ -109,7 +109,7 @@ impl LinkJob {
     }
 
     /// Why a blob whose data is `data` is not vouched for, if it is not.
-    fn doubt(&self, data: &BlobData) -> Option<VerifyFailure> {
+    fn verify_failure(&self, data: &BlobData) -> Option<VerifyFailure> {
         match self.verifier.as_ref()?.verdict(&self.digest, data) {
             BlobVerdict::Good => None,
             BlobVerdict::Damaged => Some(VerifyFailure::Damaged),
@@ -119,7 +119,7 @@ impl LinkJob {
     }
 
     /// What was hashed must still lie there when the link is in place.
-    fn look_again(
+    fn recheck_blob(
         &self,
         store: &OpenStore<'_>,
         linked: LinkResult,
@@ -132,14 +132,14 @@ impl LinkJob {
         Ok(match store.data(&self.digest)? {
             None => Some(LinkOutcome::BlobMissing),
             Some(now) if now == *before => None,
-            Some(now) => self.doubt(&now).map(LinkOutcome::Doubted),
+            Some(now) => self.verify_failure(&now).map(LinkOutcome::Doubted),
         })
     }
 
     /// Whether somebody has deleted meanwhile what a HEAD would bring back.
-    fn is_barred(&self) -> bool {
+    fn is_tombstoned(&self) -> bool {
         let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
-        discovery.is_some_and(|it| it.is_barred(self.grant.target(), &self.digest))
+        discovery.is_some_and(|it| it.is_tombstoned(self.grant.target(), &self.digest))
     }
 
     /// The registry's own log does not see these links.

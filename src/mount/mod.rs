@@ -50,7 +50,7 @@ pub struct Mounts {
     store: Arc<Filesystem>,
     verifier: Option<Arc<BlobVerifier>>,
     workers: Arc<BlockingPool>,
-    standing: Arc<RegistryState>,
+    registry_state: Arc<RegistryState>,
     settings: config::Mount,
     discovery: Option<Arc<Discovery>>,
     metrics: Arc<Metrics>,
@@ -72,7 +72,7 @@ impl Mounts {
         access: Access,
         store: Arc<Filesystem>,
         workers: Arc<BlockingPool>,
-        standing: Arc<RegistryState>,
+        registry_state: Arc<RegistryState>,
         settings: config::Mount,
         discovery: Option<Arc<Discovery>>,
         metrics: Arc<Metrics>,
@@ -82,7 +82,7 @@ impl Mounts {
             store,
             verifier: None,
             workers,
-            standing,
+            registry_state,
             settings,
             discovery,
             metrics,
@@ -91,7 +91,7 @@ impl Mounts {
 
     /// Vouches only for blobs that the verifier has found good, if there is one.
     #[must_use]
-    pub fn vouching_by(mut self, verifier: Option<BlobVerifier>) -> Self {
+    pub fn with_verifier(mut self, verifier: Option<BlobVerifier>) -> Self {
         self.verifier = verifier.map(Arc::new);
         self
     }
@@ -99,10 +99,16 @@ impl Mounts {
     /// Mounts, or says how the request goes on and why.
     pub async fn attempt(&self, request: &MountRequest, caller: &Caller<'_>) -> Decision {
         let deadline = self.deadline();
-        if !self.standing.is_store_proved() {
-            return Decision::Forward(self.unproved(request, caller, deadline).await);
+        if !self.registry_state.is_store_verified() {
+            return Decision::Forward(
+                self.forward_unverified_store(request, caller, deadline)
+                    .await,
+            );
         }
-        let forward = match self.named(request, caller, deadline).await {
+        let forward = match self
+            .mount_from_named_source(request, caller, deadline)
+            .await
+        {
             Decision::Forward(forward) => forward,
             done @ Decision::Done(_) => return done,
         };
@@ -116,30 +122,30 @@ impl Mounts {
         let MountRequest { target, digest, .. } = request;
         let found = self.discover(target, digest, caller, Via::Discovery, deadline);
         match found.await {
-            Ok(decision) => decision.in_place_of(forward),
+            Ok(decision) => decision.in_form_of(forward),
             Err(_) => Decision::Forward(forward),
         }
     }
 
     /// Before it is known that the store is the registry's, the registry mounts; but not what is
     /// known to be damaged, for a caller who may mount it.
-    async fn unproved(
+    async fn forward_unverified_store(
         &self,
         request: &MountRequest,
         caller: &Caller<'_>,
         deadline: Instant,
     ) -> Forward {
         let Some(verifier) = &self.verifier else {
-            return Forward::unproved();
+            return Forward::store_unverified();
         };
         // Asked whatever is known of the blob, so that nobody else learns that it is.
-        let Ok(grant) = self.authorise(request, caller.credentials, deadline).await else {
-            return Forward::unproved();
+        let Ok(grant) = self.authorize(request, caller.credentials, deadline).await else {
+            return Forward::store_unverified();
         };
         let forward = if verifier.was_damaged(&request.digest) {
             Forward::plain(Reason::BlobDamaged)
         } else {
-            Forward::unproved()
+            Forward::store_unverified()
         };
         let granted = Some(grant.basis());
         Forward { granted, ..forward }
@@ -150,24 +156,24 @@ impl Mounts {
     }
 
     /// From the source that the client names.
-    async fn named(
+    async fn mount_from_named_source(
         &self,
         request: &MountRequest,
         caller: &Caller<'_>,
         deadline: Instant,
     ) -> Decision {
-        match self.authorise(request, caller.credentials, deadline).await {
+        match self.authorize(request, caller.credentials, deadline).await {
             Err(forward) => Decision::Forward(forward),
             Ok(grant) => {
                 let basis = grant.basis();
-                let linked = self.locate_and_link(grant, request, caller.id, Via::From, deadline);
+                let linked = self.look_up_and_link(grant, request, caller.id, Via::From, deadline);
                 match linked.await {
                     Decision::Forward(forward) => Decision::Forward(Forward {
                         granted: Some(basis),
                         ..forward
                     }),
                     done @ Decision::Done(_) => {
-                        self.saw_mount(request, basis.proof(), caller.credentials)
+                        self.record_mount(request, basis.proof(), caller.credentials)
                             .await;
                         done
                     }
@@ -178,18 +184,18 @@ impl Mounts {
 
     /// The registry answered a request with 401. Returns whether that contradicts what is
     /// decided here.
-    pub async fn registry_refused(&self, refused: &Unauthorized<'_>) -> bool {
-        self.access.registry_refused(refused).await
+    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
+        self.access.record_refusal(refused).await
     }
 
     /// The caller of a forwarded mount got the registry's challenge.
-    pub fn was_challenged(&self, forward: &Forward) {
+    pub fn record_challenge(&self, forward: &Forward) {
         if let Some(key) = forward.challenge {
-            self.access.was_challenged(key);
+            self.access.record_challenge(key);
         }
     }
 
-    async fn authorise(
+    async fn authorize(
         &self,
         request: &MountRequest,
         credentials: &Credentials,
@@ -221,7 +227,7 @@ impl Mounts {
         )
     }
 
-    async fn locate_and_link(
+    async fn look_up_and_link(
         &self,
         grant: Grant,
         request: &MountRequest,
@@ -238,7 +244,7 @@ impl Mounts {
             discovery: self.discovery.clone(),
             store: self.store.clone(),
             verifier: self.verifier.clone(),
-            standing: self.standing.clone(),
+            registry_state: self.registry_state.clone(),
             metrics: self.metrics.clone(),
             digest: request.digest.clone(),
             dry_run: self.settings.dry_run,
@@ -246,7 +252,7 @@ impl Mounts {
             deadline,
         };
         let reason = match self.workers.run(deadline, move || job.run()).await {
-            Ok(Ok(done)) => return self.decide(done, by, via, deadline),
+            Ok(Ok(done)) => return self.decision_for(done, by, via, deadline),
             Ok(Err(error)) => {
                 let trace_id = trace.as_ref().map(Trace::id);
                 tracing::warn!(trace_id, %error, "the store gave no answer; the mount goes upstream");
@@ -263,7 +269,7 @@ impl Mounts {
         Decision::Forward(Forward::as_it_came(reason))
     }
 
-    fn decide(
+    fn decision_for(
         &self,
         done: LinkOutcome,
         (source, user): (RepositoryName, Option<String>),
@@ -292,21 +298,21 @@ impl Mounts {
             LinkOutcome::BlobMissing | LinkOutcome::Linked(LinkResult::BlobGone, _) => {
                 Forward::plain(Reason::BlobMissing)
             }
-            LinkOutcome::Doubted(doubt) => Forward::doubted(doubt),
+            LinkOutcome::Doubted(doubt) => Forward::verify_failed(doubt),
             // Who only asks has wanted no mount.
             LinkOutcome::NoRepository => Forward::as_it_came(Reason::None),
             LinkOutcome::NoStore => Forward::as_it_came(Reason::StoreError),
             LinkOutcome::Linked(LinkResult::Revoked, _) => {
-                Forward::as_it_came(self.why_withdrawn(deadline))
+                Forward::as_it_came(self.why_revoked(deadline))
             }
             LinkOutcome::WouldMount(size) => Forward::would_mount(size, via),
         })
     }
 
-    fn why_withdrawn(&self, deadline: Instant) -> Reason {
-        if !self.standing.is_store_proved() {
+    fn why_revoked(&self, deadline: Instant) -> Reason {
+        if !self.registry_state.is_store_verified() {
             Reason::UpstreamUnavailable
-        } else if self.standing.is_word_withdrawn() && Instant::now() < deadline {
+        } else if self.registry_state.is_write_revoked() && Instant::now() < deadline {
             Reason::ReadOnly
         } else {
             // The budget was used up, or the registry's word grew too old while the disk worked.

@@ -18,45 +18,45 @@ const LIMIT: Duration = Duration::from_millis(250);
 pub struct StoreVerification {
     store: Arc<Filesystem>,
     workers: Arc<BlockingPool>,
-    standing: Arc<RegistryState>,
+    registry_state: Arc<RegistryState>,
 }
 
 /// The beginning of a request that may end with a link in the registry's store.
 #[derive(Debug)]
 pub struct PendingVerification {
-    ticket: Observation,
+    observation: Observation,
     time: SystemTime,
 }
 
 impl StoreVerification {
-    /// Looks in `store`, and tells `standing`.
+    /// Looks in `store`, and tells `registry_state`.
     #[must_use]
     pub fn new(
         store: Arc<Filesystem>,
         workers: Arc<BlockingPool>,
-        standing: Arc<RegistryState>,
+        registry_state: Arc<RegistryState>,
     ) -> Self {
         Self {
             store,
             workers,
-            standing,
+            registry_state,
         }
     }
 
     /// Notes the beginning of an upload, where a link is still to be seen.
     #[must_use]
     pub fn begin(&self) -> Option<PendingVerification> {
-        if self.standing.is_store_proved() {
+        if self.registry_state.is_store_verified() {
             return None;
         }
         Some(PendingVerification {
-            ticket: self.standing.ticket(),
+            observation: self.registry_state.observe(),
             time: SystemTime::now() - COARSE,
         })
     }
 
     /// The registry says that it has linked `digest` into `repository`: is the link here?
-    pub async fn linked(
+    pub async fn check_link(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -71,7 +71,7 @@ impl StoreVerification {
         };
         match self.workers.run_if_idle(LIMIT, look).await {
             Ok(Ok(true)) => {
-                if self.standing.saw_link(&since.ticket) {
+                if self.registry_state.record_own_link(&since.observation) {
                     tracing::info!("a link of the registry's own was seen in the store");
                 }
             }

@@ -30,7 +30,7 @@ impl GenericRules {
         })
     }
 
-    pub(crate) fn next(&self, answered: &MountResponse<'_>) -> Action {
+    pub(crate) fn action(&self, answered: &MountResponse<'_>) -> Action {
         if answered.status == StatusCode::UNAUTHORIZED {
             return self.refused(answered);
         }
@@ -115,7 +115,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let challenge = HeaderValue::from_str(challenge).unwrap();
         headers.insert(header::WWW_AUTHENTICATE, challenge);
-        rules.next(&MountResponse {
+        rules.action(&MountResponse {
             request: Some(&request),
             credentials: &credentials,
             status: StatusCode::from_u16(status).unwrap(),

@@ -12,8 +12,8 @@ mod pulp;
 use http::{HeaderMap, StatusCode};
 
 pub use generic::GenericRules;
-pub use outcome::counted;
-pub use pulp::{PulpMiss, miss};
+pub use outcome::outcome_of;
+pub use pulp::{PulpMiss, read_miss};
 
 use crate::auth::Credentials;
 use crate::mount::MountRequest;
@@ -61,7 +61,7 @@ impl NativeMountRules {
     /// Whether the registry mounts only where the query holds nothing but the mount
     /// (`pulp_container/app/registry_api.py`, `tries_to_mount_blob`).
     #[must_use]
-    pub fn wants_bare_queries(&self) -> bool {
+    pub fn needs_bare_query(&self) -> bool {
         matches!(self, Self::Pulp)
     }
 
@@ -73,16 +73,16 @@ impl NativeMountRules {
 
     /// Judges an answer.
     #[must_use]
-    pub fn next(&self, answered: &MountResponse<'_>) -> Action {
+    pub fn action(&self, answered: &MountResponse<'_>) -> Action {
         match self {
-            Self::Pulp => match miss(answered.status, answered.body) {
+            Self::Pulp => match read_miss(answered.status, answered.body) {
                 Some(miss) => Action::Upload {
                     reason: Reason::Mended,
                     is_blob_missing: miss == PulpMiss::Blob,
                 },
                 None => Action::PassOn,
             },
-            Self::Generic(rules) => rules.next(answered),
+            Self::Generic(rules) => rules.action(answered),
         }
     }
 }

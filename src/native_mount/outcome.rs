@@ -6,14 +6,14 @@ use crate::telemetry::outcome::{Outcome, Reason};
 
 /// What an answer says that the client gets, by its status.
 #[must_use]
-pub fn counted(status: StatusCode) -> (Outcome, Reason) {
+pub fn outcome_of(status: StatusCode) -> (Outcome, Reason) {
     match status {
         StatusCode::CREATED => (Outcome::Native, Reason::None),
-        status => (Outcome::Forwarded, reason(status)),
+        status => (Outcome::Forwarded, reason_of(status)),
     }
 }
 
-fn reason(status: StatusCode) -> Reason {
+fn reason_of(status: StatusCode) -> Reason {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::Denied,
         StatusCode::NOT_FOUND => Reason::SourceMissing,
@@ -40,7 +40,7 @@ mod tests {
             (500, (Outcome::Forwarded, Reason::UpstreamUnavailable)),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(counted(status), expected, "{status}");
+            assert_eq!(outcome_of(status), expected, "{status}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub enum PulpMiss {
 
 /// What an answer to a mount says that Pulp does not have; a 404 of somebody else's says nothing.
 #[must_use]
-pub fn miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
+pub fn read_miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
     let body = body.filter(|_| status == StatusCode::NOT_FOUND)?;
     if has_error_code(body, "BLOB_UNKNOWN") {
         Some(PulpMiss::Blob)
@@ -45,7 +45,7 @@ mod tests {
             (503, Some(body("BLOB_UNKNOWN")), None),
         ] {
             let code = StatusCode::from_u16(status).unwrap();
-            let found = miss(code, body.as_deref().map(str::as_bytes));
+            let found = read_miss(code, body.as_deref().map(str::as_bytes));
             assert_eq!(found, expected, "{status} {body:?}");
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::config;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{USER_AGENT, innermost};
+use crate::upstream::{USER_AGENT, root_cause};
 
 /// Events that wait for one endpoint: some megabytes.
 const WAITING: usize = 8 * 1024;
@@ -75,25 +75,25 @@ impl WebhookEndpoint {
             empty: Notify::new(),
             metrics,
         });
-        let postman = EventSender {
+        let sender = EventSender {
             settings: settings.clone(),
             media_type,
             client,
             state: state.clone(),
             failures: 0,
         };
-        tokio::spawn(postman.run(events));
+        tokio::spawn(sender.run(events));
         Ok(Self { queue, state })
     }
 
     /// Never waits.
-    pub fn put(&self, event: Bytes) {
+    pub fn enqueue(&self, event: Bytes) {
         self.state.count(1);
         if self.queue.try_send(event).is_ok() {
             self.state.is_full.store(false, Ordering::Relaxed);
             return;
         }
-        self.state.done();
+        self.state.complete();
         self.state.metrics.notification(&self.state.name, "dropped");
         if !self.state.is_full.swap(true, Ordering::Relaxed) {
             let endpoint = &*self.state.name;
@@ -141,7 +141,7 @@ fn client(settings: &config::Endpoint, by_system: bool) -> Result<reqwest::Clien
         name: settings.name.clone(),
         reason: format!(
             "{} (SSL_CERT_FILE can name certificates)",
-            innermost(&error)
+            root_cause(&error)
         ),
     })
 }
@@ -150,12 +150,12 @@ impl EndpointState {
     fn count(&self, more: usize) {
         let before = self.waiting.fetch_add(more, Ordering::AcqRel);
         self.metrics
-            .notifications_waiting(&self.name, before + more);
+            .notifications_queue_length(&self.name, before + more);
     }
 
-    fn done(&self) {
+    fn complete(&self) {
         let left = self.waiting.fetch_sub(1, Ordering::AcqRel) - 1;
-        self.metrics.notifications_waiting(&self.name, left);
+        self.metrics.notifications_queue_length(&self.name, left);
         if left == 0 {
             self.empty.notify_waiters();
         }
@@ -168,7 +168,7 @@ impl EventSender {
             while !self.send(event.clone()).await {
                 self.pause().await;
             }
-            self.state.done();
+            self.state.complete();
         }
     }
 
@@ -191,7 +191,7 @@ impl EventSender {
             }
             Ok(answer) => format!("it answers {}", answer.status().as_u16()),
             // The address itself may hold a secret.
-            Err(error) => innermost(&error.without_url()),
+            Err(error) => root_cause(&error.without_url()),
         };
         self.failures = self.failures.saturating_add(1);
         self.state.metrics.notification(&self.state.name, "failed");

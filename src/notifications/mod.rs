@@ -72,7 +72,7 @@ impl Notifier {
     }
 
     /// Puts an event into every queue; one that is full loses it, and counts that.
-    pub fn tell(&self, event: &Event) {
+    pub fn notify(&self, event: &Event) {
         if self.endpoints.is_empty() {
             return;
         }
@@ -80,7 +80,7 @@ impl Notifier {
             Ok(envelope) => {
                 let envelope = Bytes::from(envelope);
                 for endpoint in &self.endpoints {
-                    endpoint.put(envelope.clone());
+                    endpoint.enqueue(envelope.clone());
                 }
             }
             Err(error) => tracing::warn!(%error, "an event cannot be written"),

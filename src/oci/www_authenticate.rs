@@ -5,16 +5,16 @@ use http::{HeaderMap, header};
 /// Whether the token itself was refused, and not only found too narrow.
 #[must_use]
 pub fn refuses_token(headers: &HeaderMap) -> bool {
-    says(headers, "Bearer ") && !finds_scope_insufficient(headers)
+    has_error(headers, "Bearer ") && !finds_scope_insufficient(headers)
 }
 
 /// Whether the token was verified, and does not go far enough.
 #[must_use]
 pub fn finds_scope_insufficient(headers: &HeaderMap) -> bool {
-    says(headers, "error=\"insufficient_scope\"")
+    has_error(headers, "error=\"insufficient_scope\"")
 }
 
-fn says(headers: &HeaderMap, what: &str) -> bool {
+fn has_error(headers: &HeaderMap, what: &str) -> bool {
     let mut challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
     challenges.any(|value| value.to_str().is_ok_and(|text| text.contains(what)))
 }

@@ -16,8 +16,8 @@ use crate::telemetry::trace::Trace;
 const LONGEST_PATH: usize = 512;
 
 /// Counts a mount whose end is known. Whoever has the answer finds it in the metrics.
-pub(crate) fn mount(metrics: &Metrics, context: &mut RequestContext) {
-    let Some((outcome, reason)) = end_of_mount(context) else {
+pub(crate) fn count_mount(metrics: &Metrics, context: &mut RequestContext) {
+    let Some((outcome, reason)) = mount_outcome(context) else {
         return;
     };
     if std::mem::replace(&mut context.is_counted, true) {
@@ -38,13 +38,13 @@ pub(crate) fn mount(metrics: &Metrics, context: &mut RequestContext) {
 }
 
 /// Counts a request, and writes its line.
-pub(crate) fn request(
+pub(crate) fn log_request(
     metrics: &Metrics,
     session: &Session,
     error: Option<&Error>,
     context: &mut RequestContext,
 ) {
-    mount(metrics, context);
+    count_mount(metrics, context);
     let status = session.response_written().map(|head| head.status);
     metrics.request(
         &session.req_header().method,
@@ -64,8 +64,8 @@ fn log(
     let head = session.req_header();
     // Without the query, which may hold an upload's state.
     let path: String = head.uri.path().chars().take(LONGEST_PATH).collect();
-    let end = end_of_mount(context);
-    let named = named(&context.route).filter(|_| end.is_some());
+    let end = mount_outcome(context);
+    let named = display_method(&context.route).filter(|_| end.is_some());
     let (target, source, digest) = named.map_or((None, None, None), |(target, source, digest)| {
         (
             Some(target.as_str()),
@@ -90,7 +90,7 @@ fn log(
                 sent = session.as_downstream().body_bytes_sent(),
                 upstream_seconds = context.answered_after.map(|after| after.as_secs_f64()),
                 seconds = context.started.elapsed().as_secs_f64(),
-                error = error.map(error_response::words),
+                error = error.map(error_response::description),
                 "request"
             )
         };
@@ -102,7 +102,7 @@ fn log(
 }
 
 /// What a mount's request names: the target, the source where it names one, and the layer.
-fn named(route: &Route) -> Option<(&RepositoryName, Option<&RepositoryName>, &Digest)> {
+fn display_method(route: &Route) -> Option<(&RepositoryName, Option<&RepositoryName>, &Digest)> {
     match route {
         Route::Mount(mount) => Some((&mount.target, Some(&mount.source), &mount.digest)),
         Route::SourcelessMount { target, digest } => Some((target, None, digest)),
@@ -111,7 +111,7 @@ fn named(route: &Route) -> Option<(&RepositoryName, Option<&RepositoryName>, &Di
     }
 }
 
-fn end_of_mount(context: &RequestContext) -> Option<(Outcome, Reason)> {
+fn mount_outcome(context: &RequestContext) -> Option<(Outcome, Reason)> {
     match &context.mount {
         MountState::None => None,
         MountState::Done { outcome, .. } => Some((*outcome, Reason::None)),

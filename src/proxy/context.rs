@@ -96,18 +96,18 @@ impl RequestContext {
     }
 
     /// The registry has answered this request, if it is a deletion.
-    pub(crate) fn deletion_answered(&mut self, status: StatusCode) {
+    pub(crate) fn settle_delete(&mut self, status: StatusCode) {
         if let Some(mut deletion) = self.deletion.take() {
             if status.is_success() {
-                deletion.was_done();
+                deletion.record_deleted();
             } else if !status.is_server_error() {
-                deletion.was_refused();
+                deletion.record_refused();
             }
         }
     }
 
     /// A mount that is the registry's from the beginning.
-    pub(crate) fn forward_at_once(&mut self, reason: Reason) {
+    pub(crate) fn forward_as_it_came(&mut self, reason: Reason) {
         self.mount = MountState::Forwarded(Forward::as_it_came(reason));
     }
 }

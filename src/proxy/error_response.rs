@@ -36,7 +36,7 @@ pub(crate) fn is_unconnected(kind: &ErrorType) -> bool {
 
 /// Whether the registry may be another one when it answers again: its connection was
 /// refused, or broke. A slow registry is the same one.
-pub(crate) fn is_lost(error: &Error) -> bool {
+pub(crate) fn is_connection_lost(error: &Error) -> bool {
     let is_broken = matches!(
         error.etype(),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
@@ -45,7 +45,7 @@ pub(crate) fn is_lost(error: &Error) -> bool {
 }
 
 /// What the log says of an error.
-pub(crate) fn words(error: &Error) -> String {
+pub(crate) fn description(error: &Error) -> String {
     // Pingora's own words quote a whole head there, which may hold an upload's state.
     if *error.root_etype() != ErrorType::InvalidHTTPHeader {
         return error.to_string();

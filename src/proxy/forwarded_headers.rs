@@ -65,7 +65,7 @@ impl ForwardedHeaders {
 
     /// Changes a request's head to what the registry shall see.
     pub(crate) fn apply(&self, peer: Option<IpAddr>, head: &mut RequestHeader) {
-        if !self.believes(peer) {
+        if !self.is_trusted(peer) {
             for name in UNTRUSTED {
                 head.remove_header(*name);
             }
@@ -78,7 +78,7 @@ impl ForwardedHeaders {
         }
     }
 
-    fn believes(&self, peer: Option<IpAddr>) -> bool {
+    fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
         let is_trusted = |peer: IpAddr| self.trusted.iter().any(|net| net.contains(&peer));
         self.trusted.is_empty() || peer.is_some_and(is_trusted)
     }

@@ -7,7 +7,7 @@ use pingora::proxy::Session;
 ///
 /// Pingora takes lists of equal lengths, and sends any coding that ends with `chunked` on as if it
 /// were nothing else: what follows would then mean something else than the client said.
-pub(crate) fn is_odd(headers: &HeaderMap) -> bool {
+pub(crate) fn has_ambiguous_framing(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
@@ -21,17 +21,17 @@ pub(crate) fn is_odd(headers: &HeaderMap) -> bool {
 ///
 /// Pingora drops each length beside chunks when it reads the head, while the registry itself refuses
 /// such a request (`net/http`, `fixLength`).
-pub(crate) fn has_odd_length_beside_chunks(session: &Session) -> bool {
+pub(crate) fn has_length_beside_chunks(session: &Session) -> bool {
     let headers = &session.req_header().headers;
     let http1 = session.as_downstream().as_http1();
     match http1.filter(|_| headers.contains_key(header::TRANSFER_ENCODING)) {
-        Some(http1) => has_odd_length(&http1.get_headers_raw_bytes()),
+        Some(http1) => has_ambiguous_length(&http1.get_headers_raw_bytes()),
         None => false,
     }
 }
 
 /// By a head as it came.
-fn has_odd_length(head: &[u8]) -> bool {
+fn has_ambiguous_length(head: &[u8]) -> bool {
     let mut lengths = head
         .split(|byte| *byte == b'\n')
         .skip(1)
@@ -80,7 +80,7 @@ mod tests {
             for (name, value) in &headers {
                 all.append(*name, value.parse().unwrap());
             }
-            assert_eq!(is_odd(&all), wanted, "{headers:?}");
+            assert_eq!(has_ambiguous_framing(&all), wanted, "{headers:?}");
         }
     }
 
@@ -98,7 +98,7 @@ mod tests {
             ("Content-Length: 1, 1\r\n", true),
         ] {
             let head = format!("PUT /content-length:x HTTP/1.1\r\n{lengths}A: b\r\n\r\n");
-            assert_eq!(has_odd_length(head.as_bytes()), wanted, "{lengths:?}");
+            assert_eq!(has_ambiguous_length(head.as_bytes()), wanted, "{lengths:?}");
         }
     }
 

@@ -38,7 +38,7 @@ impl Locations {
     ///
     /// `None` where they name a scheme or host that has no one spelling in a URL: then the
     /// registry shall answer itself.
-    pub(crate) fn of(
+    pub(crate) fn for_blob(
         &self,
         (target, digest): (&RepositoryName, &Digest),
         headers: &HeaderMap,
@@ -131,7 +131,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        locations.of((&target, &digest), &map).map(|found| {
+        locations.for_blob((&target, &digest), &map).map(|found| {
             let tail = format!("v2/a/b/blobs/sha256:{HEX}");
             found.strip_suffix(&tail).unwrap().to_owned()
         })

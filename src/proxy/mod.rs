@@ -5,9 +5,9 @@
 //! name, `forwarding` says who stands behind whom, `classify` tells a mount from everything else,
 //! `target` has the request line's target as it came, `framing` what the head says of the body.
 //!
-//! In front of distribution `linking` answers mounts; `location` and `respond` make the 201, and
-//! `passing` learns from the registry's own answers (`refused_write` from a 405). In front of
-//! other registries `mending` asks their own mount, and `suggesting` from where else.
+//! In front of distribution `handler` answers mounts; `location` and `respond` make the 201, and
+//! `observer` learns from the registry's own answers (`refused_write` from a 405). In front of
+//! other registries `handler` asks their own mount, and `suggestions` from where else.
 //! `token_endpoint` answers from memory where the registry hands out tokens itself. `waiting` is
 //! how they ask the registry first, and end with the client.
 //!

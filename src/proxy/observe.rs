@@ -22,9 +22,9 @@ use crate::upstream::{ReachabilityCheck, RegistryState};
 pub struct ResponseObserver {
     prefix: String,
     mounts: Arc<Mounts>,
-    sightings: StoreVerification,
-    standing: Arc<RegistryState>,
-    pulse: Arc<ReachabilityCheck>,
+    verification: StoreVerification,
+    registry_state: Arc<RegistryState>,
+    reachability: Arc<ReachabilityCheck>,
 }
 
 impl ResponseObserver {
@@ -33,55 +33,55 @@ impl ResponseObserver {
     pub fn new(
         prefix: &str,
         mounts: Arc<Mounts>,
-        sightings: StoreVerification,
-        standing: Arc<RegistryState>,
-        pulse: Arc<ReachabilityCheck>,
+        verification: StoreVerification,
+        registry_state: Arc<RegistryState>,
+        reachability: Arc<ReachabilityCheck>,
     ) -> Self {
         Self {
             prefix: prefix.to_owned(),
             mounts,
-            sightings,
-            standing,
-            pulse,
+            verification,
+            registry_state,
+            reachability,
         }
     }
 
     /// A request begins that may end with a link of the registry's own.
-    pub(crate) fn begin(&self) -> Option<PendingVerification> {
-        self.sightings.begin()
+    pub(crate) fn begin_verification(&self) -> Option<PendingVerification> {
+        self.verification.begin()
     }
 
     /// A connection to the registry could not be made.
-    pub(crate) fn registry_is_absent(&self) {
-        self.pulse.is_absent();
+    pub(crate) fn record_unreachable(&self) {
+        self.reachability.record_unreachable();
     }
 
     /// A question of a client's that was sent on by us has no answer.
-    pub(crate) fn gave_no_answer(&self, error: &pingora::Error) {
+    pub(crate) fn record_failure(&self, error: &pingora::Error) {
         if error_response::is_unconnected(error.etype()) {
-            self.pulse.is_absent();
-        } else if error_response::is_lost(error) {
-            self.pulse.connection_broke();
+            self.reachability.record_unreachable();
+        } else if error_response::is_connection_lost(error) {
+            self.reachability.check_after_failure();
         }
     }
 
     /// A connection to the registry broke.
-    pub(crate) fn connection_broke(&self) {
-        self.pulse.connection_broke();
+    pub(crate) fn record_broken_connection(&self) {
+        self.reachability.check_after_failure();
     }
 
     /// Looks at an answer's head before the client gets it.
-    pub(crate) async fn look(
+    pub(crate) async fn observe(
         &self,
         request: &RequestHeader,
         head: &ResponseHeader,
         context: &mut RequestContext,
     ) {
         match head.status {
-            StatusCode::CREATED => self.look_for_link(head, context).await,
-            status if shows_layer(status) => self.note_layer(context).await,
-            StatusCode::METHOD_NOT_ALLOWED => self.note_refused_write(request, head),
-            StatusCode::UNAUTHORIZED => self.note_challenge(head, context).await,
+            StatusCode::CREATED => self.verify_store(head, context).await,
+            status if shows_layer(status) => self.record_layer(context).await,
+            StatusCode::METHOD_NOT_ALLOWED => self.record_write_refusal(request, head),
+            StatusCode::UNAUTHORIZED => self.record_challenge(head, context).await,
             _ => {}
         }
         if let MountState::Forwarded(forward) = &mut context.mount {
@@ -90,46 +90,52 @@ impl ResponseObserver {
     }
 
     /// The registry says that it has just linked a blob: the link must appear in our store.
-    async fn look_for_link(&self, head: &ResponseHeader, context: &RequestContext) {
+    async fn verify_store(&self, head: &ResponseHeader, context: &RequestContext) {
         let digest = head
             .headers
             .get("docker-content-digest")
             .and_then(|value| value.to_str().ok())
             .and_then(|text| Digest::parse(text).ok());
-        let (Some(repository), Some(digest)) = (linked_into(&context.route), digest) else {
+        let (Some(repository), Some(digest)) = (target_of(&context.route), digest) else {
             return;
         };
         if let Some(since) = &context.since {
-            self.sightings.linked(repository, &digest, since).await;
-        }
-        let credentials = context.shown.as_ref();
-        if let Some(mount) = native_mount(context).filter(|mount| mount.digest == digest) {
-            self.mounts
-                .saw_push(&mount.source, &digest, credentials)
+            self.verification
+                .check_link(repository, &digest, since)
                 .await;
         }
-        self.mounts.saw_push(repository, &digest, credentials).await;
+        let credentials = context.shown.as_ref();
+        if let Some(mount) = is_native_mount(context).filter(|mount| mount.digest == digest) {
+            self.mounts
+                .record_push(&mount.source, &digest, credentials)
+                .await;
+        }
+        self.mounts
+            .record_push(repository, &digest, credentials)
+            .await;
     }
 
     /// The registry gave somebody a layer.
-    async fn note_layer(&self, context: &RequestContext) {
+    async fn record_layer(&self, context: &RequestContext) {
         if let Route::Blob(BlobRequest { repository, digest }) = &context.route {
             let credentials = context.shown.as_ref();
-            self.mounts.saw(repository, digest, credentials).await;
+            self.mounts
+                .record_link(repository, digest, credentials)
+                .await;
         }
     }
 
     /// A 405 to a write ends everything that rests on the registry being writable.
-    fn note_refused_write(&self, request: &RequestHeader, head: &ResponseHeader) {
+    fn record_write_refusal(&self, request: &RequestHeader, head: &ResponseHeader) {
         let (target, method) = (request.raw_path(), &request.method);
-        match write_refusal::what(&self.prefix, target, method, &head.headers) {
+        match write_refusal::classify(&self.prefix, target, method, &head.headers) {
             WriteRefusal::Nothing => {}
-            WriteRefusal::NoWrites => self.standing.refused_write(),
-            WriteRefusal::NoUploads => self.standing.refused_upload(),
+            WriteRefusal::NoWrites => self.registry_state.record_write_refused(),
+            WriteRefusal::NoUploads => self.registry_state.record_upload_refused(),
         }
     }
 
-    async fn note_challenge(&self, head: &ResponseHeader, context: &mut RequestContext) {
+    async fn record_challenge(&self, head: &ResponseHeader, context: &mut RequestContext) {
         let Some(credentials) = &context.shown else {
             return;
         };
@@ -142,21 +148,21 @@ impl ResponseObserver {
             granted,
             is_token_refused: refuses_token(&head.headers),
         };
-        let is_mismatch = self.mounts.registry_refused(&refused).await;
+        let is_mismatch = self.mounts.record_refusal(&refused).await;
         if let MountState::Forwarded(forward) = &mut context.mount {
             if is_mismatch {
                 forward.reason = Reason::AccessMismatch;
             }
             // Only to a token that it has verified does the registry say that a scope is missing.
             if finds_scope_insufficient(&head.headers) {
-                self.mounts.was_challenged(forward);
+                self.mounts.record_challenge(forward);
             }
         }
     }
 }
 
 /// The mount that the registry was asked for as the client asked for it.
-fn native_mount(context: &RequestContext) -> Option<&MountRequest> {
+fn is_native_mount(context: &RequestContext) -> Option<&MountRequest> {
     match (&context.route, &context.mount) {
         (Route::Mount(mount), MountState::Forwarded(forward))
             if forward.form == ForwardForm::AsItCame =>
@@ -168,7 +174,7 @@ fn native_mount(context: &RequestContext) -> Option<&MountRequest> {
 }
 
 /// The repository into which a request may make the registry write a link.
-pub(crate) fn linked_into(route: &Route) -> Option<&RepositoryName> {
+pub(crate) fn target_of(route: &Route) -> Option<&RepositoryName> {
     match route {
         Route::Upload(repository) => Some(repository),
         Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount { target, .. } => {

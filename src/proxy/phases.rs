@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! early_request_filter     timeouts of the client's connection
-//! request_filter           classify; then `linking`, `mending` or `token_endpoint` answer, or forward
+//! request_filter           classify; then `handler`, `handler` or `token_endpoint` answer, or forward
 //! upstream_peer            a connection to the registry
 //! upstream_request_filter  the form in which it goes there
 //! upstream_response_filter what the registry's answer shows
@@ -98,29 +98,29 @@ impl RegistryProxy {
     }
 
     /// What a registry's own answers show, where links are written beside it.
-    fn passing(&self) -> Option<&ResponseObserver> {
+    fn observer(&self) -> Option<&ResponseObserver> {
         match &*self.way {
-            MountStrategy::Linking(linking) => Some(&linking.passing),
+            MountStrategy::Linking(handler) => Some(&handler.observer),
             MountStrategy::Mending(_) => None,
         }
     }
 
-    fn registry_is_absent(&self) {
-        if let Some(passing) = self.passing() {
-            passing.registry_is_absent();
+    fn record_unreachable(&self) {
+        if let Some(observer) = self.observer() {
+            observer.record_unreachable();
         }
     }
 
     /// An answer of our own, where there is one.
-    async fn answer(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
+    async fn handle(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         // Boxed, because most requests need no room for a connection of their own.
         let is_answered = match &*self.way {
-            MountStrategy::Linking(linking) => linking.answer(session, context).await?,
-            MountStrategy::Mending(mending) => Box::pin(mending.answer(session, context)).await?,
+            MountStrategy::Linking(handler) => handler.handle(session, context).await?,
+            MountStrategy::Mending(handler) => Box::pin(handler.handle(session, context)).await?,
         };
         match &self.tokens {
             Some(tokens) if !is_answered && context.route == Route::Other => {
-                Box::pin(tokens.answer(session, context)).await
+                Box::pin(tokens.handle(session, context)).await
             }
             _ => Ok(is_answered),
         }
@@ -148,7 +148,7 @@ impl ProxyHttp for RegistryProxy {
         // What a client sends too early must not end the request that is being answered.
         session.as_downstream_mut().set_pipelining_enabled(true);
         lingering_close::prepare(session);
-        if self.drain.has_begun() {
+        if self.drain.is_draining() {
             // The next request finds a process that goes on.
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
@@ -164,20 +164,20 @@ impl ProxyHttp for RegistryProxy {
     ) -> Result<bool> {
         http2::as_http1(session.req_header_mut())?;
         let is_odd = request_target::has_fragment(session)
-            || framing::is_odd(&session.req_header().headers)
-            || framing::has_odd_length_beside_chunks(session);
+            || framing::has_ambiguous_framing(&session.req_header().headers)
+            || framing::has_length_beside_chunks(session);
         if is_odd {
             return Err(Error::new_down(ErrorType::InvalidHTTPHeader));
         }
-        context.id = request_id::name(session.req_header_mut(), context.id.clone());
+        context.id = request_id::assign(session.req_header_mut(), context.id.clone());
         let peer = session.client_addr().and_then(|peer| peer.as_inet());
         let peer = peer.map(std::net::SocketAddr::ip);
         self.forwarding.apply(peer, session.req_header_mut());
 
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
-        context.trace = Trace::of(&head.headers);
-        Trace::during(context.trace.clone(), self.answer(session, context)).await
+        context.trace = Trace::from_headers(&head.headers);
+        Trace::scope(context.trace.clone(), self.handle(session, context)).await
     }
 
     async fn upstream_peer(
@@ -187,7 +187,7 @@ impl ProxyHttp for RegistryProxy {
     ) -> Result<Box<HttpPeer>> {
         let peer = self.peers.peer(&session.req_header().method).await;
         peer.map_err(|error| {
-            self.registry_is_absent();
+            self.record_unreachable();
             error.into_up()
         })
     }
@@ -201,7 +201,7 @@ impl ProxyHttp for RegistryProxy {
         digest: Option<&Digest>,
         _: &mut RequestContext,
     ) -> Result<()> {
-        self.peers.verify(peer, digest)
+        self.peers.check_certificate(peer, digest)
     }
 
     async fn upstream_request_filter(
@@ -213,7 +213,7 @@ impl ProxyHttp for RegistryProxy {
         context.asked = Some(Instant::now());
         if request_target::within_the_api(&self.prefix, head.raw_path()).is_some() {
             // What the client calls a matter of this hop alone is no longer in this head.
-            context.shown = Credentials::sole(&head.headers);
+            context.shown = Credentials::from_single_header(&head.headers);
         }
         if !is_repeatable(&head.method) && session.is_body_empty() {
             head.insert_header(header::CONNECTION, "close")?;
@@ -245,15 +245,15 @@ impl ProxyHttp for RegistryProxy {
         if !head.status.is_informational() {
             context.answered_after = context.asked.map(|asked| asked.elapsed());
             context.is_answered_early = lingering_close::limit_silence(session);
-            context.deletion_answered(head.status);
+            context.settle_delete(head.status);
             let request = session.req_header();
             match &*self.way {
-                MountStrategy::Linking(linking) => {
-                    linking.passing.look(request, head, context).await;
+                MountStrategy::Linking(handler) => {
+                    handler.observer.observe(request, head, context).await;
                 }
-                MountStrategy::Mending(mending) => mending.look(head, context).await,
+                MountStrategy::Mending(handler) => handler.observe(head, context).await,
             }
-            access_log::mount(&self.metrics, context);
+            access_log::count_mount(&self.metrics, context);
         }
         Ok(())
     }
@@ -275,7 +275,7 @@ impl ProxyHttp for RegistryProxy {
         context: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.registry_is_absent();
+        self.record_unreachable();
         context.unconnected += 1;
         // Nothing was sent, so any request may try the host's next address.
         let attempts = self.peers.failed(peer, &error);
@@ -295,8 +295,11 @@ impl ProxyHttp for RegistryProxy {
             // Nothing was sent yet, and the error itself says whether it is tried again.
             return error;
         }
-        if let Some(passing) = self.passing().filter(|_| error_response::is_lost(&error)) {
-            passing.connection_broke();
+        if let Some(observer) = self
+            .observer()
+            .filter(|_| error_response::is_connection_lost(&error))
+        {
+            observer.record_broken_connection();
         }
         let session = session.as_ref();
         let is_repeatable = self::is_repeatable(&session.req_header().method);
@@ -326,7 +329,7 @@ impl ProxyHttp for RegistryProxy {
             && session
                 .response_written()
                 .is_none_or(|head| head.status.is_informational())
-            && let Err(error) = answer_failure(session, status).await
+            && let Err(error) = respond_with_error(session, status).await
         {
             tracing::debug!(%error, "the client went away before it could be told");
         }
@@ -342,7 +345,7 @@ impl ProxyHttp for RegistryProxy {
         error: Option<&Error>,
         context: &mut RequestContext,
     ) {
-        access_log::request(&self.metrics, session, error, context);
+        access_log::log_request(&self.metrics, session, error, context);
         lingering_close::discard_body(session).await;
         // It is read as no request either: no client of a registry asks before it is answered, so
         // whoever stands in between may have taken these bytes for something else. A client that
@@ -379,7 +382,7 @@ impl ProxyHttp for RegistryProxy {
     }
 }
 
-async fn answer_failure(session: &mut Session, status: StatusCode) -> Result<()> {
+async fn respond_with_error(session: &mut Session, status: StatusCode) -> Result<()> {
     let body = error_body("UNAVAILABLE", error_response::message(status));
     session.set_keepalive(None);
     let head = response::unavailable(status, body.len())?;

@@ -11,8 +11,8 @@ const LONGEST: usize = 256;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Takes the name that stands in the head, or else puts the new one there.
-pub(crate) fn name(head: &mut RequestHeader, new: RequestId) -> RequestId {
-    if let Some(given) = given(head) {
+pub(crate) fn assign(head: &mut RequestHeader, new: RequestId) -> RequestId {
+    if let Some(given) = from_header(head) {
         return given;
     }
     // Only a value with control characters is refused, and a new name has none.
@@ -25,7 +25,7 @@ pub(crate) fn name(head: &mut RequestHeader, new: RequestId) -> RequestId {
 /// What an event says of a request, as distribution says it (`notifications/bridge.go`,
 /// `NewRequestRecord`): the first address that proxies name is the client's, and the last proxy
 /// is crossmount.
-pub(crate) fn described(head: &RequestHeader, id: &RequestId) -> EventRequest {
+pub(crate) fn event_request(head: &RequestHeader, id: &RequestId) -> EventRequest {
     let text = |name: &str| {
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
         // Only letters of one byte are in it.
@@ -44,7 +44,7 @@ pub(crate) fn described(head: &RequestHeader, id: &RequestId) -> EventRequest {
 }
 
 /// The one name that is given and can be written down.
-fn given(head: &RequestHeader) -> Option<RequestId> {
+fn from_header(head: &RequestHeader) -> Option<RequestId> {
     let mut all = head.headers.get_all(REQUEST_ID).iter();
     let first = all.next()?;
     if all.next().is_some() {
@@ -62,7 +62,7 @@ mod tests {
         for value in given {
             head.append_header("X-Request-Id", *value).unwrap();
         }
-        let name = name(&mut head, RequestId::parse("new").unwrap());
+        let name = assign(&mut head, RequestId::parse("new").unwrap());
         let passed = head.headers.get_all(REQUEST_ID).iter();
         let passed = passed.map(|value| value.to_str().unwrap().to_owned());
         (name, passed.collect())

@@ -16,7 +16,7 @@ use percent_encoding::percent_decode;
 
 use crate::mount::MountRequest;
 use crate::oci::{Digest, RepositoryName};
-use crate::util::query::{QueryPair, is_of, pairs};
+use crate::util::query::{QueryPair, has_key, pairs};
 
 /// What follows a repository's name in the path of a new upload.
 pub(crate) const UPLOADS: &str = "/blobs/uploads/";
@@ -86,7 +86,7 @@ fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
     let is_key = |name: &'static str| {
         move |pair: &Result<QueryPair<'_>, &str>| match pair {
             Ok(pair) => pair.key == name,
-            Err(raw) => raw.contains(name) || is_of(raw, name),
+            Err(raw) => raw.contains(name) || has_key(raw, name),
         }
     };
     if !pairs(query).any(|pair| is_key("mount")(&pair)) {
@@ -180,17 +180,17 @@ fn nominates_nothing(head: &Parts) -> bool {
 
 /// `PUT …/blobs/uploads/<identifier>` ends an upload.
 fn completed_upload(prefix: &str, path: &str) -> Route {
-    let folder = path.rfind('/').map(|slash| &path[..=slash]);
-    let name = folder.and_then(|folder| folder.strip_suffix(UPLOADS));
+    let directory = path.rfind('/').map(|slash| &path[..=slash]);
+    let name = directory.and_then(|directory| directory.strip_suffix(UPLOADS));
     repository(prefix, name).map_or(Route::Other, Route::Upload)
 }
 
 /// `…/blobs/<digest>` is a layer of a repository.
 fn blob(prefix: &str, path: &str) -> Option<BlobRequest> {
-    let (folder, digest) = path.rsplit_once('/')?;
+    let (directory, digest) = path.rsplit_once('/')?;
     Some(BlobRequest {
         digest: Digest::parse(digest).ok()?,
-        repository: repository(prefix, folder.strip_suffix("/blobs"))?,
+        repository: repository(prefix, directory.strip_suffix("/blobs"))?,
     })
 }
 

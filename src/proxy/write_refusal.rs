@@ -21,13 +21,13 @@ pub(crate) enum WriteRefusal {
 /// A registry that is read-only allows reading on the paths of blobs, uploads and manifests; one
 /// that is not names methods that write, and none at all where deleting is switched off
 /// (`registry/handlers/app.go`, `registry/handlers/blob.go`). A pull-through cache names none.
-pub(crate) fn what(
+pub(crate) fn classify(
     prefix: &str,
     target: &[u8],
     method: &Method,
     headers: &HeaderMap,
 ) -> WriteRefusal {
-    let Some(place) = ApiPath::of(prefix, target) else {
+    let Some(place) = ApiPath::parse(prefix, target) else {
         return WriteRefusal::Nothing;
     };
     let (allows_something, allows_writes) = allowed(headers);
@@ -51,16 +51,16 @@ enum ApiPath {
 
 impl ApiPath {
     /// `None` for paths to which no content is written.
-    fn of(prefix: &str, target: &[u8]) -> Option<Self> {
+    fn parse(prefix: &str, target: &[u8]) -> Option<Self> {
         let rest = request_target::within_the_api(prefix, target)?;
-        let (folder, last) = rest.rsplit_once('/')?;
-        let (name, place) = if let Some(name) = folder.strip_suffix("/blobs/uploads") {
+        let (directory, last) = rest.rsplit_once('/')?;
+        let (name, place) = if let Some(name) = directory.strip_suffix("/blobs/uploads") {
             let begins = last.is_empty();
             (name, if begins { Self::Uploads } else { Self::Content })
         } else {
-            let name = folder
+            let name = directory
                 .strip_suffix("/manifests")
-                .or_else(|| folder.strip_suffix("/blobs"))?;
+                .or_else(|| directory.strip_suffix("/blobs"))?;
             (name, Self::Content)
         };
         RepositoryName::parse(name).ok().map(|_| place)
@@ -87,7 +87,7 @@ mod tests {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        what("/", target.as_bytes(), &method, &headers)
+        classify("/", target.as_bytes(), &method, &headers)
     }
 
     const READING: Option<&str> = Some("GET, HEAD");

@@ -39,7 +39,7 @@ pub enum ReportError {
 /// Looks through the store below `root`, as any user who may read it.
 ///
 /// # Errors
-/// [`ReportError`]; single folders that cannot be read are counted in the report.
+/// [`ReportError`]; single directories that cannot be read are counted in the report.
 pub fn report(root: &Path) -> Result<Report, ReportError> {
     let store = Filesystem::new(root, Durability::None);
     let found = store.on_open_to_read(|store| {
@@ -68,7 +68,7 @@ fn walk(
                 is_there: true,
             } => {
                 report.links += 1;
-                match store.locate(repository, digest) {
+                match store.look_up(repository, digest) {
                     // It is whole, and spares nobody a byte.
                     Ok(Lookup::Here(_)) if digest.names_nothing() => {}
                     Ok(Lookup::Here(_)) => links.add(digest),
@@ -84,7 +84,7 @@ fn walk(
         }
         ControlFlow::Continue(())
     };
-    store.walk(None, StaleTempFiles::Leave, &mut visit)?;
+    store.scan(None, StaleTempFiles::Leave, &mut visit)?;
     Ok(links)
 }
 

@@ -8,7 +8,7 @@
 use http::header;
 
 /// Whether the bytes with which a request begins have an absolute target.
-pub(crate) fn begins(bytes: &[u8]) -> bool {
+pub(crate) fn starts_absolute(bytes: &[u8]) -> bool {
     let target = bytes.iter().position(|byte| *byte == b' ');
     target.is_some_and(|space| scheme(&bytes[space + 1..]).is_some())
 }
@@ -100,7 +100,10 @@ mod tests {
             ("https://reg.example:443", "REG.example", "reg.example:443"),
             ("http://[::1]:80/", "[::1]", "[::1]:80"),
         ] {
-            assert!(begins(head(target, &[host]).as_bytes()), "{target}");
+            assert!(
+                starts_absolute(head(target, &[host]).as_bytes()),
+                "{target}"
+            );
             let rewritten = reconciled(head(target, &[host]).as_bytes()).unwrap();
             assert_eq!(
                 String::from_utf8(rewritten).unwrap(),

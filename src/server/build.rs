@@ -8,7 +8,7 @@ use pingora::server::configuration::ServerConf;
 use crate::auth::{Access, ClaimsTrust, UsageHistory};
 use crate::blob_copy::BlobCopier;
 use crate::config::{self, Config, Distribution, Kind, Upstream};
-use crate::discovery::{Discovery, scanner::survey};
+use crate::discovery::{Discovery, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
 use crate::notifications::Notifier;
@@ -72,10 +72,15 @@ pub(crate) fn proxy(
                 discovery: discovery.clone(),
                 notifier: notifier.clone(),
             };
-            MountStrategy::Linking(linking(settings, upstream, parts, metrics.clone())?)
+            MountStrategy::Linking(link_mount_handler(
+                settings,
+                upstream,
+                parts,
+                metrics.clone(),
+            )?)
         }
         Kind::Pulp(settings) => {
-            let asker = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
+            let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let pull_through = settings
                 .artifacts
@@ -83,24 +88,32 @@ pub(crate) fn proxy(
                 .map(|it| it.pull_through.clone());
             let pull_through = pull_through.unwrap_or_default();
             let parts = (ClaimsTrust::Read, pull_through);
-            let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
+            let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
             let relay = settings.artifacts.as_ref();
-            let relay = relay.map(|artifacts| BlobCopier::new(asker, artifacts).map(Arc::new));
+            let relay = relay.map(|artifacts| BlobCopier::new(client, artifacts).map(Arc::new));
             let (native, relay) = (NativeMountRules::Pulp, relay.transpose()?);
             let (exchange, metrics) = (exchange.clone(), metrics.clone());
             MountStrategy::Mending(NativeMountHandler::new(
-                native, exchange, relay, suggesting, metrics,
+                native,
+                exchange,
+                relay,
+                suggestions,
+                metrics,
             ))
         }
         Kind::Generic(settings) => {
-            let asker = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
+            let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let parts = (ClaimsTrust::Ignored, Vec::new());
-            let suggesting = suggesting(discovery, parts, &asker, budget, metrics)?;
+            let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
             let native = NativeMountRules::Generic(Box::new(GenericRules::new(settings)?));
             let (exchange, metrics) = (exchange.clone(), metrics.clone());
             MountStrategy::Mending(NativeMountHandler::new(
-                native, exchange, None, suggesting, metrics,
+                native,
+                exchange,
+                None,
+                suggestions,
+                metrics,
             ))
         }
     };
@@ -151,21 +164,21 @@ fn token_endpoint(
 }
 
 /// Suggestions in front of a registry that mounts itself.
-fn suggesting(
+fn suggested_mounts(
     discovery: Option<Arc<Discovery>>,
     (claims, pull_through): (ClaimsTrust, Vec<RepositoryName>),
-    asker: &DelegatedClient,
+    client: &DelegatedClient,
     time_budget: Duration,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<SuggestedMounts>, StartError> {
     let Some(discovery) = discovery else {
         return Ok(None);
     };
-    let (used, asker) = (UsageHistory::new(claims)?, asker.clone());
+    let (used, client) = (UsageHistory::new(claims)?, client.clone());
     Ok(Some(SuggestedMounts::new(
         discovery,
         used,
-        asker,
+        client,
         time_budget,
         pull_through,
         metrics.clone(),
@@ -173,7 +186,7 @@ fn suggesting(
 }
 
 /// Links in distribution's store.
-fn linking(
+fn link_mount_handler(
     settings: &Distribution,
     upstream: &Upstream,
     parts: ProxyParts,
@@ -185,8 +198,8 @@ fn linking(
         discovery,
         notifier,
     } = parts;
-    let standing = Arc::new(RegistryState::default());
-    let pulse = Arc::new(ReachabilityCheck::new(upstream, standing.clone()));
+    let registry_state = Arc::new(RegistryState::default());
+    let reachability = Arc::new(ReachabilityCheck::new(upstream, registry_state.clone()));
     let workers = Arc::new(BlockingPool::new(DISK_JOBS, DISK_QUEUE));
     let store = &settings.store;
     let store = Arc::new(Filesystem::new(&store.root, store.durability));
@@ -198,25 +211,31 @@ fn linking(
         &settings.access,
         shared.unwrap_or(&Patterns::default()),
         ask,
-        standing.clone(),
-        pulse.clone(),
+        registry_state.clone(),
+        reachability.clone(),
         metrics.clone(),
     )?;
-    let sightings = StoreVerification::new(store.clone(), workers.clone(), standing.clone());
+    let verification =
+        StoreVerification::new(store.clone(), workers.clone(), registry_state.clone());
     let mounts = Mounts::new(
         access,
         store,
         workers,
-        standing.clone(),
+        registry_state.clone(),
         settings.mount,
         discovery.clone(),
         metrics.clone(),
     );
     let verifier = verifier(&settings.store, &metrics).map_err(StartError::Verify)?;
-    let mounts = Arc::new(mounts.vouching_by(verifier));
-    let passing =
-        ResponseObserver::new(&upstream.prefix, mounts.clone(), sightings, standing, pulse);
-    let survey = match &discovery {
+    let mounts = Arc::new(mounts.with_verifier(verifier));
+    let observer = ResponseObserver::new(
+        &upstream.prefix,
+        mounts.clone(),
+        verification,
+        registry_state,
+        reachability,
+    );
+    let scanner = match &discovery {
         Some(discovery) => {
             let store = Filesystem::new(&settings.store.root, settings.store.durability);
             let abandoned = if settings.mount.dry_run {
@@ -224,13 +243,13 @@ fn linking(
             } else {
                 StaleTempFiles::Remove
             };
-            let survey = survey(store, abandoned, discovery.clone(), metrics.clone());
-            Some(survey.map_err(StartError::Survey)?)
+            let scanner = start_scan(store, abandoned, discovery.clone(), metrics.clone());
+            Some(scanner.map_err(StartError::Survey)?)
         }
         None => None,
     };
     Ok(LinkMountHandler::new(
-        upstream, mounts, passing, exchange, notifier, survey, metrics,
+        upstream, mounts, observer, exchange, notifier, scanner, metrics,
     ))
 }
 

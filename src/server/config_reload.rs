@@ -67,7 +67,7 @@ impl ConfigReloader {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
-                _ = self.hangup.recv() => watched.doubt(),
+                _ = self.hangup.recv() => watched.invalidate(),
             }
             let Ok(now) = watched.current(Instant::now() + LIMIT).await else {
                 continue;
@@ -88,7 +88,7 @@ fn apply(before: &Config, now: &Config, level: &LogLevel) -> tracing::Level {
     }
     let mut rest = before.clone();
     rest.log.level = now.log.level;
-    if is_another(&rest, now) {
+    if has_changed(&rest, now) {
         tracing::warn!(
             "the configuration has changed: all but log.level takes effect at the next start"
         );
@@ -97,7 +97,7 @@ fn apply(before: &Config, now: &Config, level: &LogLevel) -> tracing::Level {
 }
 
 /// Values that may be secret look alike when they are printed, so they are compared as they are.
-fn is_another(one: &Config, other: &Config) -> bool {
+fn has_changed(one: &Config, other: &Config) -> bool {
     let endpoints = |config: &Config| match &config.kind {
         Kind::Distribution(settings) => settings.endpoints.clone(),
         Kind::Pulp(_) | Kind::Generic(_) => Vec::new(),

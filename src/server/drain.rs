@@ -38,7 +38,7 @@ impl Drain {
 
     /// Whether the process is about to end.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 

@@ -109,7 +109,7 @@ impl<S: IO> HeaderTimeoutStream<S> {
         ConnectionScope(self.has_come.clone())
     }
 
-    fn time_no_more(&mut self) {
+    fn disarm(&mut self) {
         self.until = None;
         self.alarm = None;
     }
@@ -149,7 +149,7 @@ impl<S: IO> HeaderTimeoutStream<S> {
     }
 
     /// Ready once the head is late.
-    fn late(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+    fn timeout_error(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let Some(until) = self.until else {
             return Poll::Pending;
         };
@@ -172,10 +172,10 @@ impl<S: IO> AsyncRead for HeaderTimeoutStream<S> {
             return Poll::Ready(Ok(()));
         }
         if self.is_http2 || self.has_come.load(Ordering::Relaxed) {
-            self.time_no_more();
+            self.disarm();
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
-        if let Poll::Ready(late) = self.late(context) {
+        if let Poll::Ready(late) = self.timeout_error(context) {
             return Poll::Ready(Err(late));
         }
         if !self.held.is_empty() {
@@ -188,7 +188,7 @@ impl<S: IO> AsyncRead for HeaderTimeoutStream<S> {
             return Poll::Ready(Ok(()));
         }
         self.until = Some(Instant::now() + self.within);
-        if !absolute_target::begins(came) {
+        if !absolute_target::starts_absolute(came) {
             return Poll::Ready(Ok(()));
         }
         self.held = came.to_vec();
@@ -204,7 +204,7 @@ impl<S: IO> AsyncWrite for HeaderTimeoutStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         // There is an answer, so there was a head.
-        self.time_no_more();
+        self.disarm();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -221,7 +221,7 @@ impl<S: IO> AsyncWrite for HeaderTimeoutStream<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.time_no_more();
+        self.disarm();
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 

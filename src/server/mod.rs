@@ -1,6 +1,6 @@
 //! `crossmount serve`: everything that can fail is tried before the first request is taken.
 //!
-//! `assemble` joins the parts of the request's way, `lanes` are the threads that serve it, `ending`
+//! `assemble` joins the parts of the request's way, `workers` are the threads that serve it, `ending`
 //! waits for signals and drains, and
 //! `reload` looks whether the configuration changes.
 
@@ -134,9 +134,9 @@ pub async fn run(
     let started = start(&config, dropped).await?;
     tokio::spawn(ConfigReloader::begin(reload, &config)?.run());
     if let Some(tls) = &started.tls {
-        tokio::spawn(tls.clone().keep_up());
+        tokio::spawn(tls.clone().reload_periodically());
     }
-    tokio::spawn(started.upstream_tls.keep_up());
+    tokio::spawn(started.upstream_tls.reload_periodically());
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -147,7 +147,7 @@ pub async fn run(
                 || !settings.endpoints.is_empty();
             if is_open || is_by_version {
                 let ask = started.ask.clone();
-                tokio::spawn(warn_of_the_registry(ask, is_open, settings.version));
+                tokio::spawn(check_registry(ask, is_open, settings.version));
             }
             Some(settings.store.root.clone())
         }
@@ -155,8 +155,8 @@ pub async fn run(
     };
     let drain = started.drain;
     let settings = build::pingora_settings(&config.upstream);
-    let lanes = WorkerRuntimes::start().map_err(StartError::Lanes)?;
-    let proxies = lanes.each(|| {
+    let workers = WorkerRuntimes::start().map_err(StartError::Lanes)?;
+    let proxies = workers.each(|| {
         let mut proxy = http_proxy(&settings, started.proxy.clone());
         http2::allow_http2(&mut proxy, config.http2);
         Arc::new(proxy)
@@ -166,11 +166,11 @@ pub async fn run(
     let page = Arc::new(page);
     tokio::spawn({
         let page = page.clone();
-        async move { page.keep_day().await }
+        async move { page.roll_over_daily().await }
     });
     let admin = Arc::new(AdminService::new(started.metrics, health, page));
-    announce("registry", &started.registry_port);
-    announce("admin", &started.admin_port);
+    log_listening("registry", &started.registry_port);
+    log_listening("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);
     let within = config.header_timeout;
     let registry = listener::serve(started.registry_port, started.tls, within, proxies, stopped);
@@ -181,11 +181,11 @@ pub async fn run(
     let admin = listener::serve(started.admin_port, None, within, admin, never);
     let admin = tokio::spawn(admin);
     tokio::select! {
-        () = signals::end(started.signals, &drain, &started.notifier, config.shutdown, stop) => {
-            signals::connections_closed(&mut registry).await;
+        () = signals::drain_and_stop(started.signals, &drain, &started.notifier, config.shutdown, stop) => {
+            signals::wait_for_connections(&mut registry).await;
             Ok(())
         }
-        () = signals::ended_early(&mut registry, &drain) => Err(StartError::ListenerEnded),
+        () = signals::listener_failed(&mut registry, &drain) => Err(StartError::ListenerEnded),
         _ = admin => Err(StartError::ListenerEnded),
     }
 }
@@ -193,7 +193,7 @@ pub async fn run(
 /// Tries all that can fail; ports come last, so that nobody is accepted in vain.
 async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
     let signals = Signals::catch().map_err(StartError::Signals)?;
-    rlimit::allow_all();
+    rlimit::raise_open_files();
     if let Kind::Distribution(settings) = &config.kind {
         check_store(settings.store.root.clone()).await?;
     }
@@ -239,21 +239,17 @@ async fn check_store(root: PathBuf) -> Result<(), StorePermissionError> {
     })
 }
 
-fn announce(port: &str, bound: &BoundListener) {
+fn log_listening(port: &str, bound: &BoundListener) {
     tracing::info!(r#for = port, address = %bound.address, "listening");
 }
 
 /// Says loudly what the configuration says wrongly of the registry, once the registry answers.
-async fn warn_of_the_registry(
-    ask: Arc<UpstreamClient>,
-    is_open: bool,
-    version: DistributionVersion,
-) {
+async fn check_registry(ask: Arc<UpstreamClient>, is_open: bool, version: DistributionVersion) {
     loop {
         let ApiProbe {
             answer,
             version: shown,
-        } = ask.base(Instant::now() + ASK_AGAIN).await;
+        } = ask.probe_api(Instant::now() + ASK_AGAIN).await;
         if let ApiProbeResult::Unreachable(_) = answer {
             tokio::time::sleep(ASK_AGAIN).await;
             continue;

@@ -5,7 +5,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// Takes all that the system allows, as the registry itself does: Go raises the soft limit too.
 ///
 /// Many systems start a service with 1024, of which each request on its way takes two.
-pub fn allow_all() {
+pub fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
         return;

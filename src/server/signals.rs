@@ -12,9 +12,9 @@ use crate::notifications::Notifier;
 use crate::server::drain::Drain;
 
 /// The registry's port is no longer served, though nobody told the process to end.
-pub(crate) async fn ended_early(listener: &mut JoinHandle<()>, drain: &Drain) {
+pub(crate) async fn listener_failed(listener: &mut JoinHandle<()>, drain: &Drain) {
     let _ = listener.await;
-    if drain.has_begun() {
+    if drain.is_draining() {
         std::future::pending::<()>().await;
     }
 }
@@ -24,7 +24,7 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Waits for the connections of the registry's port to close. The answers of an HTTP/2 connection
 /// are written by a task of its own, after their requests are done.
-pub(crate) async fn connections_closed(listener: &mut JoinHandle<()>) {
+pub(crate) async fn wait_for_connections(listener: &mut JoinHandle<()>) {
     let _ = tokio::time::timeout(LAST_BYTES, listener).await;
 }
 
@@ -51,7 +51,7 @@ impl Signals {
 }
 
 /// Waits for a signal and drains; a second signal ends it at once.
-pub(crate) async fn end(
+pub(crate) async fn drain_and_stop(
     mut signals: Signals,
     drain: &Drain,
     notifier: &Notifier,

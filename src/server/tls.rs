@@ -70,7 +70,7 @@ impl ListenerTls {
     }
 
     /// Looks at the files again and again, for as long as the process lives.
-    pub async fn keep_up(self: Arc<Self>) {
+    pub async fn reload_periodically(self: Arc<Self>) {
         loop {
             tokio::time::sleep(EVERY).await;
             // A look that hangs holds up only the next.
@@ -108,7 +108,7 @@ impl std::fmt::Debug for ServedCertificate {
 /// [`TlsError`] names the file and what is wrong with it.
 pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
     let read = |path: &Path, setting| {
-        std::fs::read(path).map_err(|error| fault(setting, path, error.to_string()))
+        std::fs::read(path).map_err(|error| tls_error(setting, path, error.to_string()))
     };
     let certificate = read(&files.certificate, "certificate")?;
     let key = read(&files.key, "key")?;
@@ -121,8 +121,8 @@ fn parse(
     certificate: &[u8],
     key: &[u8],
 ) -> Result<ServedCertificate, TlsError> {
-    let of_certificate = |reason: String| fault("certificate", &files.certificate, reason);
-    let of_key = |reason: String| fault("key", &files.key, reason);
+    let of_certificate = |reason: String| tls_error("certificate", &files.certificate, reason);
+    let of_key = |reason: String| tls_error("key", &files.key, reason);
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
     let leaf = chain
@@ -146,7 +146,7 @@ fn parse(
     })
 }
 
-fn fault(setting: &'static str, path: &Path, reason: String) -> TlsError {
+fn tls_error(setting: &'static str, path: &Path, reason: String) -> TlsError {
     TlsError {
         setting,
         path: path.to_owned(),

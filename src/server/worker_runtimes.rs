@@ -32,7 +32,7 @@ impl WorkerRuntimes {
     pub fn start() -> io::Result<Self> {
         set_fast_timeout_to_tokio_threshold(Some(LONGEST_KEPT));
         (0..serving_threads())
-            .map(lane)
+            .map(spawn_worker)
             .collect::<io::Result<_>>()
             .map(Self)
     }
@@ -43,7 +43,7 @@ impl WorkerRuntimes {
     }
 }
 
-fn lane(number: usize) -> io::Result<Handle> {
+fn spawn_worker(number: usize) -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new()

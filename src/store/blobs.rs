@@ -6,7 +6,7 @@ use crate::oci::Digest;
 use crate::store::layout;
 use crate::store::open::{OpenStore, StoreError};
 
-/// What lies in a blob's folder.
+/// What lies in a blob's directory.
 #[derive(Debug)]
 pub enum ScannedBlob<'a> {
     /// Data.
@@ -60,7 +60,7 @@ mod tests {
     fn blobs_come_in_order_with_their_size() {
         let fixture = Fixture::new();
         fixture.write_blob(b"layer");
-        let folder = |rest: char| {
+        let directory = |rest: char| {
             let path = fixture.path(&format!(
                 "blobs/sha256/ab/ab{}",
                 rest.to_string().repeat(62)
@@ -68,8 +68,8 @@ mod tests {
             fs::create_dir_all(&path).unwrap();
             path
         };
-        folder('0');
-        fs::write(folder('f').join("data"), "").unwrap();
+        directory('0');
+        fs::write(directory('f').join("data"), "").unwrap();
         fs::create_dir_all(fixture.path("blobs/sha256/ab/odd")).unwrap();
         let mut seen = Vec::new();
         let mut visit = |blob: ScannedBlob<'_>| {

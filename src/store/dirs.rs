@@ -1,4 +1,4 @@
-//! The folders above a link: made where they are missing, synced before a link is vouched for.
+//! The directories above a link: made where they are missing, synced before a link is vouched for.
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -6,18 +6,18 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::config::Durability;
 use crate::store::open::{OpenStore, StoreError};
 
-/// The folder above all repositories. It is the registry's own: never made here.
+/// The directory above all repositories. It is the registry's own: never made here.
 const REPOSITORIES: &str = "repositories";
 
 impl OpenStore<'_> {
-    /// Makes a folder and those above it that are missing.
+    /// Makes a directory and those above it that are missing.
     ///
     /// The deepest is tried first: in an existing repository that is the only call. The mode
     /// is the registry's own, 0777 less the process's umask (`driver/filesystem/driver.go`).
-    pub(crate) fn make_folders(&self, path: &str) -> Result<(), StoreError> {
+    pub(crate) fn create_directories(&self, path: &str) -> Result<(), StoreError> {
         let made = match self.mkdir(path) {
             Err(Errno::NOENT) if parent(path) != REPOSITORIES => {
-                self.make_folders(parent(path))?;
+                self.create_directories(parent(path))?;
                 self.mkdir(path)
             }
             done => done,
@@ -35,20 +35,20 @@ impl OpenStore<'_> {
             unsynced.begin(path);
         }
         let mode = Mode::from_raw_mode(0o777);
-        let done = retry_on_intr(|| rustix::fs::mkdirat(&self.folder, path, mode));
+        let done = retry_on_intr(|| rustix::fs::mkdirat(&self.directory, path, mode));
         if is_promised {
             unsynced.end(path, done.is_ok());
         }
         done
     }
 
-    /// Syncs the entries of those folders above a link that are not synced yet, whoever made them.
+    /// Syncs the entries of those directories above a link that are not synced yet, whoever made them.
     pub(crate) fn sync_made(&self, leaf: &str) -> Result<(), StoreError> {
         let unsynced = &self.filesystem.unsynced;
-        for folder in ancestry(leaf) {
-            if let Some(mark) = unsynced.get(folder) {
-                self.sync_folder(parent(folder))?;
-                unsynced.synced(folder, mark);
+        for directory in ancestry(leaf) {
+            if let Some(mark) = unsynced.get(directory) {
+                self.sync_directory(parent(directory))?;
+                unsynced.synced(directory, mark);
             }
         }
         if unsynced.has_forgotten() {
@@ -57,22 +57,23 @@ impl OpenStore<'_> {
         Ok(())
     }
 
-    /// Syncs the entries of every folder from a link's own up to the repositories.
+    /// Syncs the entries of every directory from a link's own up to the repositories.
     pub(crate) fn sync_ancestry(&self, leaf: &str) -> Result<(), StoreError> {
-        self.sync_folder(leaf)?;
-        ancestry(leaf).try_for_each(|folder| self.sync_folder(parent(folder)))
+        self.sync_directory(leaf)?;
+        ancestry(leaf).try_for_each(|directory| self.sync_directory(parent(directory)))
     }
 
-    /// Syncs the entries of one folder.
-    pub(crate) fn sync_folder(&self, path: &str) -> Result<(), StoreError> {
+    /// Syncs the entries of one directory.
+    pub(crate) fn sync_directory(&self, path: &str) -> Result<(), StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = retry_on_intr(|| rustix::fs::openat(&self.folder, path, flags, Mode::empty()))
-            .map_err(StoreError::call("open", path))?;
-        retry_on_intr(|| rustix::fs::fsync(&folder)).map_err(StoreError::call("fsync", path))
+        let directory =
+            retry_on_intr(|| rustix::fs::openat(&self.directory, path, flags, Mode::empty()))
+                .map_err(StoreError::call("open", path))?;
+        retry_on_intr(|| rustix::fs::fsync(&directory)).map_err(StoreError::call("fsync", path))
     }
 }
 
-/// The folder itself and those above it, below the repositories, deepest first.
+/// The directory itself and those above it, below the repositories, deepest first.
 fn ancestry(leaf: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(leaf), |path| Some(parent(path)))
         .take_while(|path| *path != REPOSITORIES && !path.is_empty())
@@ -110,15 +111,15 @@ mod tests {
         );
         let unsynced = &fixture.store.unsynced;
         let done = fixture.store.on_open(|store| {
-            store.make_folders(one)?;
+            store.create_directories(one)?;
             assert!(unsynced.get("repositories/new").is_some());
-            store.make_folders(other)?;
+            store.create_directories(other)?;
             store.sync_made(other)?;
             assert!(unsynced.get("repositories/new").is_none());
             assert!(unsynced.get(one).is_some());
             store.sync_made(one)?;
             assert!(unsynced.is_empty());
-            store.make_folders(one)
+            store.create_directories(one)
         });
         assert!(done.is_ok());
         assert!(unsynced.is_empty());
@@ -134,7 +135,7 @@ mod tests {
         assert!(sync().is_ok());
         let made = fixture
             .store
-            .on_open(|store| store.make_folders("repositories/new/_layers/one"));
+            .on_open(|store| store.create_directories("repositories/new/_layers/one"));
         assert!(made.is_ok());
         fixture.store.unsynced.keep_within(0, SETTLED);
         assert!(fixture.store.unsynced.is_empty());
@@ -147,7 +148,7 @@ mod tests {
         std::fs::remove_dir_all(fixture.path("repositories")).unwrap();
         let failed = fixture
             .store
-            .on_open(|store| store.make_folders("repositories/new/_layers"));
+            .on_open(|store| store.create_directories("repositories/new/_layers"));
         assert!(failed.is_err());
         assert!(!fixture.path("repositories").exists());
     }

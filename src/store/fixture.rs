@@ -1,4 +1,4 @@
-//! A store for the unit tests of this folder.
+//! A store for the unit tests of this directory.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::store::layout;
 use crate::store::open::Filesystem;
 
 pub(crate) struct Fixture {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     pub store: Filesystem,
 }
 
@@ -32,22 +32,22 @@ impl Fixture {
 
     pub fn with(durability: Durability) -> Self {
         let mut fixture = Self::empty();
-        fixture.store = Filesystem::new(fixture.folder.path(), durability);
+        fixture.store = Filesystem::new(fixture.directory.path(), durability);
         std::fs::create_dir_all(fixture.path("repositories")).unwrap();
         fixture
     }
 
     /// A volume on which the registry has not yet run.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Filesystem::new(folder.path(), Durability::Full);
-        Self { folder, store }
+        let directory = tempfile::tempdir().unwrap();
+        let store = Filesystem::new(directory.path(), Durability::Full);
+        Self { directory, store }
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
-        self.folder
+        self.directory
             .path()
-            .join(layout::VERSION_FOLDER)
+            .join(layout::VERSION_DIRECTORY)
             .join(relative)
     }
 

@@ -1,27 +1,27 @@
-//! Paths within the store, relative to [`VERSION_FOLDER`] (`registry/storage/paths.go`).
+//! Paths within the store, relative to [`VERSION_DIRECTORY`] (`registry/storage/paths.go`).
 
 use crate::oci::{Digest, RepositoryName};
 
-/// The store's folder below the registry's `rootdirectory`.
-pub(crate) const VERSION_FOLDER: &str = "docker/registry/v2";
+/// The store's directory below the registry's `rootdirectory`.
+pub(crate) const VERSION_DIRECTORY: &str = "docker/registry/v2";
 
-/// The folder that holds one layer link.
-pub(crate) fn link_folder(repository: &RepositoryName, digest: &Digest) -> String {
+/// The directory that holds one layer link.
+pub(crate) fn link_directory(repository: &RepositoryName, digest: &Digest) -> String {
     format!("repositories/{repository}/_layers/sha256/{}", digest.hex())
 }
 
-/// The folders of which the registry makes at least one with a repository's first push.
-pub(crate) fn repository_folders(repository: &RepositoryName) -> [String; 3] {
+/// The directories of which the registry makes at least one with a repository's first push.
+pub(crate) fn repository_directories(repository: &RepositoryName) -> [String; 3] {
     ["_layers", "_manifests", "_uploads"]
-        .map(|folder| format!("repositories/{repository}/{folder}"))
+        .map(|directory| format!("repositories/{repository}/{directory}"))
 }
 
 /// The layer link: its 71 bytes say that the repository holds the digest.
 pub(crate) fn layer_link(repository: &RepositoryName, digest: &Digest) -> String {
-    format!("{}/link", link_folder(repository, digest))
+    format!("{}/link", link_directory(repository, digest))
 }
 
-/// The folder of all blobs whose digest begins with this byte.
+/// The directory of all blobs whose digest begins with this byte.
 pub(crate) fn blobs_beginning_with(first: u8) -> String {
     format!("blobs/sha256/{first:02x}")
 }

@@ -50,19 +50,19 @@ impl OpenStore<'_> {
     /// never removed again.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing is left behind but folders.
+    /// [`StoreError`]; nothing is left behind but directories.
     pub fn link(
         &self,
         grant: &Grant,
         digest: &Digest,
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<LinkResult, StoreError> {
-        let folder = layout::link_folder(grant.target(), digest);
+        let directory = layout::link_directory(grant.target(), digest);
         let path = layout::layer_link(grant.target(), digest);
-        let linked = match self.whole_link(&path, digest)? {
-            Some(link) => self.vouch(&folder, &link, still_allowed)?,
+        let linked = match self.existing_link(&path, digest)? {
+            Some(link) => self.confirm_durable(&directory, &link, still_allowed)?,
             // An empty or torn link of a crashed writer is replaced like a missing one.
-            None => self.write(&folder, &path, digest, still_allowed)?,
+            None => self.write(&directory, &path, digest, still_allowed)?,
         };
         match linked {
             LinkResult::Written | LinkResult::AlreadyLinked
@@ -76,19 +76,19 @@ impl OpenStore<'_> {
 
     fn write(
         &self,
-        folder: &str,
+        directory: &str,
         path: &str,
         digest: &Digest,
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<LinkResult, StoreError> {
         let durability = self.filesystem.durability;
-        self.make_folders(folder)?;
-        let temporary = format!("{folder}/{OURS}{}{TEMPORARY}", Uuid::new_v4());
+        self.create_directories(directory)?;
+        let temporary = format!("{directory}/{OURS}{}{TEMPORARY}", Uuid::new_v4());
         let written = self.write_temporary(&temporary, digest).and_then(|()| {
             // Replacing a link that another host has written meanwhile would be seen there: its
             // registry meets a stale handle and answers 500.
-            if let Some(link) = self.whole_link(path, digest)? {
-                return self.vouch(folder, &link, still_allowed);
+            if let Some(link) = self.existing_link(path, digest)? {
+                return self.confirm_durable(directory, &link, still_allowed);
             }
             if !still_allowed() {
                 return Ok(LinkResult::Revoked);
@@ -100,8 +100,8 @@ impl OpenStore<'_> {
             self.remove(&temporary);
         }
         if durability == Durability::Full && matches!(written, Ok(LinkResult::Written)) {
-            self.sync_folder(folder)?;
-            self.sync_made(folder)?;
+            self.sync_directory(directory)?;
+            self.sync_made(directory)?;
         }
         written
     }
@@ -110,7 +110,7 @@ impl OpenStore<'_> {
     fn write_temporary(&self, path: &str, digest: &Digest) -> Result<(), StoreError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
-        let open = || rustix::fs::openat(&self.folder, path, flags, mode);
+        let open = || rustix::fs::openat(&self.directory, path, flags, mode);
         let mut file = File::from(retry_on_intr(open).map_err(StoreError::call("open", path))?);
         file.write_all(digest.as_str().as_bytes())
             .map_err(|cause| Errno::from_io_error(&cause).unwrap_or(Errno::IO))
@@ -122,29 +122,29 @@ impl OpenStore<'_> {
     }
 
     fn rename(&self, from: &str, to: &str, digest: &Digest) -> Result<(), StoreError> {
-        let rename = || rustix::fs::renameat(&self.folder, from, &self.folder, to);
+        let rename = || rustix::fs::renameat(&self.directory, from, &self.directory, to);
         match retry_on_intr(rename) {
             Ok(()) => Ok(()),
             // A rename that NFS sent twice was done by the first: look before failing.
-            Err(Errno::NOENT) if self.whole_link(to, digest)?.is_some() => Ok(()),
+            Err(Errno::NOENT) if self.existing_link(to, digest)?.is_some() => Ok(()),
             Err(errno) => Err(StoreError::call("rename", to)(errno)),
         }
     }
 
     /// The link at a path, if there is one that holds the digest.
-    fn whole_link(&self, path: &str, digest: &Digest) -> Result<Option<StoredLink>, StoreError> {
+    fn existing_link(&self, path: &str, digest: &Digest) -> Result<Option<StoredLink>, StoreError> {
         let link = self.read_link(path)?;
         Ok(link.filter(|link| link.content == digest.as_str().as_bytes()))
     }
 
     /// What is said of a link that is there already.
-    fn vouch(
+    fn confirm_durable(
         &self,
-        folder: &str,
+        directory: &str,
         link: &StoredLink,
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<LinkResult, StoreError> {
-        self.settle(folder, link)?;
+        self.settle(directory, link)?;
         // The disk may have taken its time.
         Ok(if still_allowed() {
             LinkResult::AlreadyLinked
@@ -156,7 +156,7 @@ impl OpenStore<'_> {
     /// Makes an existing link as durable as one of our own before it is vouched for.
     ///
     /// Its writer may be another mount that has not synced yet, or one that died.
-    fn settle(&self, folder: &str, link: &StoredLink) -> Result<(), StoreError> {
+    fn settle(&self, directory: &str, link: &StoredLink) -> Result<(), StoreError> {
         let age = link
             .written
             .and_then(|written| SystemTime::now().duration_since(written).ok());
@@ -165,16 +165,16 @@ impl OpenStore<'_> {
             return Ok(());
         }
         retry_on_intr(|| rustix::fs::fsync(&link.file))
-            .map_err(StoreError::call("fsync", folder))?;
+            .map_err(StoreError::call("fsync", directory))?;
         match durability {
-            Durability::Full => self.sync_ancestry(folder),
+            Durability::Full => self.sync_ancestry(directory),
             Durability::File | Durability::None => Ok(()),
         }
     }
 
     /// Removes our own temporary file; one that stays behind is ignored by the registry.
     fn remove(&self, path: &str) {
-        let unlink = || rustix::fs::unlinkat(&self.folder, path, AtFlags::empty());
+        let unlink = || rustix::fs::unlinkat(&self.directory, path, AtFlags::empty());
         if let Err(errno) = retry_on_intr(unlink) {
             tracing::debug!(path, %errno, "a temporary file was left behind");
         }

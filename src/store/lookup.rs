@@ -76,7 +76,7 @@ impl OpenStore<'_> {
     ///
     /// # Errors
     /// [`StoreError`] where the disk gave no answer; absence is none.
-    pub fn locate(&self, source: &RepositoryName, digest: &Digest) -> Result<Lookup, StoreError> {
+    pub fn look_up(&self, source: &RepositoryName, digest: &Digest) -> Result<Lookup, StoreError> {
         let link = self.read_link(&layout::layer_link(source, digest))?;
         if link.is_none_or(|link| link.content != digest.as_str().as_bytes()) {
             return Ok(Lookup::SourceMissing);
@@ -92,8 +92,8 @@ impl OpenStore<'_> {
     /// # Errors
     /// [`StoreError`] where the disk gave no answer.
     pub fn has_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
-        for path in layout::repository_folders(repository) {
-            let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
+        for path in layout::repository_directories(repository) {
+            let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
             match retry_on_intr(stat) {
                 Ok(_) => return Ok(true),
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
@@ -126,7 +126,7 @@ impl OpenStore<'_> {
     /// [`StoreError`] where the disk gave no answer.
     pub fn data(&self, digest: &Digest) -> Result<Option<BlobData>, StoreError> {
         let path = layout::blob_data(digest);
-        let stat = || rustix::fs::statat(&self.folder, &path, AtFlags::empty());
+        let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
         match retry_on_intr(stat) {
             Ok(stat) => Ok(BlobData::of(&stat, digest)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -147,7 +147,7 @@ impl OpenStore<'_> {
         let path = layout::blob_data(digest);
         // NONBLOCK: whatever lies there, opening it must not wait.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let open = || rustix::fs::openat(&self.folder, &path, flags, Mode::empty());
+        let open = || rustix::fs::openat(&self.directory, &path, flags, Mode::empty());
         match retry_on_intr(open) {
             Ok(file) => Ok(Some(File::from(file))),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -164,7 +164,7 @@ mod tests {
     fn locate(fixture: &Fixture) -> Option<Lookup> {
         fixture
             .store
-            .on_open(|store| store.locate(&name("src"), &digest()))
+            .on_open(|store| store.look_up(&name("src"), &digest()))
             .unwrap()
     }
 
@@ -188,12 +188,12 @@ mod tests {
                 .on_open(|store| store.has_repository(&name(text)));
             found.unwrap().unwrap()
         };
-        for folder in ["_layers", "_manifests", "_uploads"] {
-            let text = format!("team/{}", &folder[1..]);
+        for directory in ["_layers", "_manifests", "_uploads"] {
+            let text = format!("team/{}", &directory[1..]);
             assert!(!is_there(&text));
-            let path = format!("repositories/{text}/{folder}");
+            let path = format!("repositories/{text}/{directory}");
             std::fs::create_dir_all(fixture.path(&path)).unwrap();
-            assert!(is_there(&text), "{folder}");
+            assert!(is_there(&text), "{directory}");
         }
         assert!(!is_there("team"), "another one is below it");
     }
@@ -264,7 +264,7 @@ mod tests {
         let located = || {
             let located = fixture
                 .store
-                .on_open(|store| store.locate(&name("src"), &nothing));
+                .on_open(|store| store.look_up(&name("src"), &nothing));
             located.unwrap().unwrap()
         };
         for (path, content) in [

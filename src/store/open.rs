@@ -1,4 +1,4 @@
-//! The store's folder and the few ways in which calls on it fail.
+//! The store's directory and the few ways in which calls on it fail.
 
 use std::fs::File;
 use std::io::Read;
@@ -26,10 +26,10 @@ pub struct Filesystem {
     pub(crate) unsynced: UnsyncedDirectories,
 }
 
-/// The store's folder, open for one job.
+/// The store's directory, open for one job.
 #[derive(Debug)]
 pub struct OpenStore<'a> {
-    pub(crate) folder: OwnedFd,
+    pub(crate) directory: OwnedFd,
     pub(crate) filesystem: &'a Filesystem,
 }
 
@@ -41,7 +41,7 @@ pub enum StoreError {
     Call {
         /// Which call.
         call: &'static str,
-        /// The path relative to the store's folder.
+        /// The path relative to the store's directory.
         path: String,
         /// The system's reason.
         errno: Errno,
@@ -49,7 +49,7 @@ pub enum StoreError {
     /// The store belongs to another user than this process.
     #[error("the store belongs to user {owner}, this process runs as user {user}")]
     ForeignOwner {
-        /// Owner of the store's folder.
+        /// Owner of the store's directory.
         owner: u32,
         /// The effective user of this process.
         user: u32,
@@ -70,7 +70,7 @@ impl StoreError {
     }
 
     /// Whether this user may not.
-    pub(crate) fn is_refusal(&self) -> bool {
+    pub(crate) fn is_permission_error(&self) -> bool {
         matches!(self, Self::Call { errno, .. } if matches!(*errno, Errno::ACCESS | Errno::PERM))
     }
 }
@@ -98,8 +98,8 @@ impl Filesystem {
 
     /// Runs a job on the opened store; `None` where the registry has not made one yet.
     ///
-    /// The folder is opened anew for every job: a descriptor that outlives a job would go
-    /// on naming the old folder after the volume was unmounted and mounted again. Where a
+    /// The directory is opened anew for every job: a descriptor that outlives a job would go
+    /// on naming the old directory after the volume was unmounted and mounted again. Where a
     /// shared filesystem calls a handle stale, the job runs once more from the root's path.
     ///
     /// # Errors
@@ -136,15 +136,15 @@ impl Filesystem {
     }
 
     fn open(&self) -> Result<Option<OpenStore<'_>>, StoreError> {
-        let path = self.root.join(layout::VERSION_FOLDER);
+        let path = self.root.join(layout::VERSION_DIRECTORY);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
-            Ok(folder) => folder,
+        let directory = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
+            Ok(directory) => directory,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(errno) => return Err(StoreError::call("open", layout::VERSION_FOLDER)(errno)),
+            Err(errno) => return Err(StoreError::call("open", layout::VERSION_DIRECTORY)(errno)),
         };
         Ok(Some(OpenStore {
-            folder,
+            directory,
             filesystem: self,
         }))
     }
@@ -152,8 +152,8 @@ impl Filesystem {
 
 impl OpenStore<'_> {
     fn check_owner(&self) -> Result<(), StoreError> {
-        let owner = rustix::fs::fstat(&self.folder)
-            .map_err(StoreError::call("stat", layout::VERSION_FOLDER))?
+        let owner = rustix::fs::fstat(&self.directory)
+            .map_err(StoreError::call("stat", layout::VERSION_DIRECTORY))?
             .st_uid;
         let user = rustix::process::geteuid().as_raw();
         if owner != user {
@@ -166,7 +166,7 @@ impl OpenStore<'_> {
     pub(crate) fn read_link(&self, path: &str) -> Result<Option<StoredLink>, StoreError> {
         // NONBLOCK: whatever lies there, opening it must not wait.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let open = || rustix::fs::openat(&self.folder, path, flags, Mode::empty());
+        let open = || rustix::fs::openat(&self.directory, path, flags, Mode::empty());
         let file = match retry_on_intr(open) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),

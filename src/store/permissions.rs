@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// The folders that the registry makes itself, deepest first, and the root at last.
-const FOLDERS: &[&str] = &[
+/// The directories that the registry makes itself, deepest first, and the root at last.
+const DIRECTORIES: &[&str] = &[
     "docker/registry/v2/repositories",
     "docker/registry/v2",
     "docker/registry",
@@ -22,26 +22,26 @@ pub enum StorePermissionError {
         "store.filesystem.rootdirectory: {0} is not there: mount the registry's volume or correct the path"
     )]
     Missing(PathBuf),
-    /// The root is no folder.
+    /// The root is no directory.
     #[error("store.filesystem.rootdirectory: {0} is not a folder")]
     NotAFolder(PathBuf),
     /// Somebody else made it.
     #[error(
-        "the store's folder {folder} belongs to user {owner}, crossmount runs as user {user}: run it as the registry's own user"
+        "the store's folder {directory} belongs to user {owner}, crossmount runs as user {user}: run it as the registry's own user"
     )]
     ForeignOwner {
-        /// The deepest folder of the store that exists.
-        folder: PathBuf,
+        /// The deepest directory of the store that exists.
+        directory: PathBuf,
         /// Its owner.
         owner: u32,
         /// The effective user of this process.
         user: u32,
     },
-    /// A folder refuses this user.
-    #[error("the store's folder {folder} is not readable and writable for user {user}: {errno}")]
+    /// A directory refuses this user.
+    #[error("the store's folder {directory} is not readable and writable for user {user}: {errno}")]
     NotWritable {
-        /// The deepest folder of the store that exists.
-        folder: PathBuf,
+        /// The deepest directory of the store that exists.
+        directory: PathBuf,
         /// The effective user of this process.
         user: u32,
         /// The system's reason.
@@ -59,27 +59,27 @@ pub enum StorePermissionError {
 /// [`StorePermissionError`]
 pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
     let user = rustix::process::geteuid().as_raw();
-    let folder = deepest(root)?;
-    let owner = owner(&folder).unwrap_or(user);
-    let is_registrys_own = folder != root;
+    let directory = deepest(root)?;
+    let owner = owner(&directory).unwrap_or(user);
+    let is_registrys_own = directory != root;
     if owner != user && (is_registrys_own || user == 0) {
         return Err(StorePermissionError::ForeignOwner {
-            folder,
+            directory,
             owner,
             user,
         });
     }
     let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::accessat(CWD, &folder, wanted, AtFlags::EACCESS).map_err(|errno| {
+    rustix::fs::accessat(CWD, &directory, wanted, AtFlags::EACCESS).map_err(|errno| {
         if owner == user {
             return StorePermissionError::NotWritable {
-                folder: folder.clone(),
+                directory: directory.clone(),
                 user,
                 errno,
             };
         }
         StorePermissionError::ForeignOwner {
-            folder: folder.clone(),
+            directory: directory.clone(),
             owner,
             user,
         }
@@ -89,31 +89,31 @@ pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
 /// Writes a file in the store that has no name, so that nothing can be left behind.
 ///
 /// Filesystems without such files (NFS) get one with our own temporary name, removed at once.
-/// Returns the folder that was written to.
+/// Returns the directory that was written to.
 ///
 /// # Errors
 /// [`StorePermissionError`]
-pub fn prove_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
-    let folder = deepest(root)?;
-    match write_proof(&folder) {
-        Ok(()) => Ok(folder),
+pub fn check_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
+    let directory = deepest(root)?;
+    match write_test_file(&directory) {
+        Ok(()) => Ok(directory),
         Err(errno) => Err(StorePermissionError::NotWritable {
-            folder,
+            directory,
             user: rustix::process::geteuid().as_raw(),
             errno,
         }),
     }
 }
 
-fn write_proof(folder: &Path) -> Result<(), Errno> {
+fn write_test_file(directory: &Path) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(0o600);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    match rustix::fs::open(folder, flags | OFlags::TMPFILE, mode) {
+    match rustix::fs::open(directory, flags | OFlags::TMPFILE, mode) {
         Ok(file) => return write_and_sync(&file),
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
         Err(errno) => return Err(errno),
     }
-    let path = folder.join(format!("link.crossmount.{}.tmp", uuid::Uuid::new_v4()));
+    let path = directory.join(format!("link.crossmount.{}.tmp", uuid::Uuid::new_v4()));
     let file = rustix::fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL, mode)?;
     let written = write_and_sync(&file);
     rustix::fs::unlink(&path)?;
@@ -125,25 +125,25 @@ fn write_and_sync(file: &std::os::fd::OwnedFd) -> Result<(), Errno> {
     rustix::fs::fsync(file)
 }
 
-/// The deepest folder of the store that exists.
+/// The deepest directory of the store that exists.
 fn deepest(root: &Path) -> Result<PathBuf, StorePermissionError> {
-    for relative in FOLDERS {
-        let folder = if relative.is_empty() {
+    for relative in DIRECTORIES {
+        let directory = if relative.is_empty() {
             root.to_owned()
         } else {
             root.join(relative)
         };
-        match std::fs::metadata(&folder) {
-            Ok(found) if found.is_dir() => return Ok(folder),
-            Ok(_) => return Err(StorePermissionError::NotAFolder(folder)),
+        match std::fs::metadata(&directory) {
+            Ok(found) if found.is_dir() => return Ok(directory),
+            Ok(_) => return Err(StorePermissionError::NotAFolder(directory)),
             Err(_) => {}
         }
     }
     Err(StorePermissionError::Missing(root.to_owned()))
 }
 
-fn owner(folder: &Path) -> Option<u32> {
-    rustix::fs::stat(folder).ok().map(|stat| stat.st_uid)
+fn owner(directory: &Path) -> Option<u32> {
+    rustix::fs::stat(directory).ok().map(|stat| stat.st_uid)
 }
 
 #[cfg(test)]
@@ -154,11 +154,11 @@ mod tests {
     fn our_own_folder_is_taken_empty_or_not() {
         let root = tempfile::tempdir().unwrap();
         check_owner(root.path()).unwrap();
-        assert_eq!(prove_writable(root.path()).unwrap(), root.path());
+        assert_eq!(check_writable(root.path()).unwrap(), root.path());
         let store = root.path().join("docker/registry/v2/repositories");
         std::fs::create_dir_all(&store).unwrap();
         check_owner(root.path()).unwrap();
-        assert_eq!(prove_writable(root.path()).unwrap(), store);
+        assert_eq!(check_writable(root.path()).unwrap(), store);
         assert_eq!(std::fs::read_dir(&store).unwrap().count(), 0);
     }
 

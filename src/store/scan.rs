@@ -1,6 +1,6 @@
-//! Every repository's links, one folder after another.
+//! Every repository's links, one directory after another.
 //!
-//! Repositories come in a fixed order, so that a walk can go on where it stopped. A folder that
+//! Repositories come in a fixed order, so that a walk can go on where it stopped. A directory that
 //! cannot be read is passed over. Old temporary files of our own are removed on the way.
 
 use std::ops::ControlFlow;
@@ -19,13 +19,13 @@ const REPOSITORIES: &str = "repositories";
 const LINKS: &str = "_layers/sha256";
 /// A temporary file of ours that is older was left behind by a process that was killed.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
-/// After so many folders without an answer it is the disk that gives none.
+/// After so many directories without an answer it is the disk that gives none.
 const MOST_SILENT: usize = 16;
 
 /// What a walk comes by.
 #[derive(Debug)]
 pub enum ScanEvent<'a> {
-    /// A layer's folder, with a link or without.
+    /// A layer's directory, with a link or without.
     Link {
         /// Whose.
         repository: &'a RepositoryName,
@@ -36,9 +36,9 @@ pub enum ScanEvent<'a> {
     },
     /// All links of a repository were seen.
     Repository(&'a RepositoryName),
-    /// A folder was looked into, in which repositories may be.
+    /// A directory was looked into, in which repositories may be.
     Folder,
-    /// A folder cannot be read, for another reason than absence; the walk goes on behind it.
+    /// A directory cannot be read, for another reason than absence; the walk goes on behind it.
     Unreadable(&'a StoreError),
 }
 
@@ -57,7 +57,7 @@ struct Scan<'a, 'v> {
     after: Option<&'a str>,
     abandoned: StaleTempFiles,
     visit: &'a mut Visitor<'v>,
-    /// Folders that gave no answer since the last that did.
+    /// Directories that gave no answer since the last that did.
     silent: usize,
     /// Why it goes no further.
     fault: Option<StoreError>,
@@ -72,9 +72,9 @@ impl OpenStore<'_> {
     /// Returns whether it came to the end.
     ///
     /// # Errors
-    /// [`StoreError`] where the disk gave no answer about the folder of all repositories, or about
-    /// many folders one after another.
-    pub fn walk(
+    /// [`StoreError`] where the disk gave no answer about the directory of all repositories, or about
+    /// many directories one after another.
+    pub fn scan(
         &self,
         after: Option<&RepositoryName>,
         abandoned: StaleTempFiles,
@@ -97,8 +97,8 @@ impl OpenStore<'_> {
     }
 
     /// The next walk comes by again where this one could not.
-    fn remove_if_abandoned(&self, path: &str) {
-        let Ok(about) = rustix::fs::statat(&self.folder, path, AtFlags::SYMLINK_NOFOLLOW) else {
+    fn remove_if_stale(&self, path: &str) {
+        let Ok(about) = rustix::fs::statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW) else {
             return;
         };
         let written = u64::try_from(about.st_mtime).unwrap_or_default();
@@ -108,26 +108,26 @@ impl OpenStore<'_> {
             .unwrap_or_default();
         let is_file = FileType::from_raw_mode(about.st_mode) == FileType::RegularFile;
         if is_file && age > ABANDONED_AFTER {
-            match rustix::fs::unlinkat(&self.folder, path, AtFlags::empty()) {
+            match rustix::fs::unlinkat(&self.directory, path, AtFlags::empty()) {
                 Ok(()) => tracing::info!(path, "a temporary file that was left behind is removed"),
                 Err(errno) => tracing::debug!(path, %errno, "a temporary file stays"),
             }
         }
     }
 
-    /// The names in a folder, in order; none where it is gone.
-    pub(crate) fn entries(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+    /// The names in a directory, in order; none where it is gone.
+    pub(crate) fn entries(&self, directory: &str) -> Result<Vec<String>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = || rustix::fs::openat(&self.folder, folder, flags, Mode::empty());
+        let open = || rustix::fs::openat(&self.directory, directory, flags, Mode::empty());
         let opened = match retry_on_intr(open) {
             Ok(opened) => opened,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-            Err(errno) => return Err(StoreError::call("open", folder)(errno)),
+            Err(errno) => return Err(StoreError::call("open", directory)(errno)),
         };
-        let listed = Dir::new(opened).map_err(StoreError::call("list", folder))?;
+        let listed = Dir::new(opened).map_err(StoreError::call("list", directory))?;
         let mut names = Vec::new();
         for entry in listed {
-            let entry = entry.map_err(StoreError::call("list", folder))?;
+            let entry = entry.map_err(StoreError::call("list", directory))?;
             match entry.file_name().to_str() {
                 Ok("." | "..") | Err(_) => {}
                 Ok(name) => names.push(name.to_owned()),
@@ -140,7 +140,7 @@ impl OpenStore<'_> {
 
 impl Scan<'_, '_> {
     /// The repositories whose names begin with `name`, which is one itself or only a part; `parts`
-    /// are in its folder.
+    /// are in its directory.
     fn through(&mut self, name: &str, parts: Vec<String>) -> ControlFlow<()> {
         (self.visit)(ScanEvent::Folder)?;
         let is_repository = parts.iter().any(|part| part == "_layers");
@@ -156,7 +156,7 @@ impl Scan<'_, '_> {
             } else {
                 format!("{name}/{part}")
             };
-            // Names with an underscore in front are the registry's own folders.
+            // Names with an underscore in front are the registry's own directories.
             if RepositoryName::parse(&below).is_ok() && !self.is_behind(&below) {
                 let parts = self.entries(&join(REPOSITORIES, &below))?;
                 self.through(&below, parts)?;
@@ -180,7 +180,7 @@ impl Scan<'_, '_> {
             let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) else {
                 continue;
             };
-            let is_there = self.look_into(&join(&links, &hex))?;
+            let is_there = self.scan_directory(&join(&links, &hex))?;
             (self.visit)(ScanEvent::Link {
                 repository,
                 digest: &digest,
@@ -190,27 +190,27 @@ impl Scan<'_, '_> {
         (self.visit)(ScanEvent::Repository(repository))
     }
 
-    /// Whether a layer's folder has a link. Removes what was left behind there.
-    fn look_into(&mut self, folder: &str) -> ControlFlow<(), bool> {
-        let entries = self.entries(folder)?;
+    /// Whether a layer's directory has a link. Removes what was left behind there.
+    fn scan_directory(&mut self, directory: &str) -> ControlFlow<(), bool> {
+        let entries = self.entries(directory)?;
         if self.abandoned == StaleTempFiles::Remove {
             for name in entries.iter().filter(|name| link::is_temporary(name)) {
-                self.store.remove_if_abandoned(&join(folder, name));
+                self.store.remove_if_stale(&join(directory, name));
             }
         }
         ControlFlow::Continue(entries.iter().any(|name| name == link::NAME))
     }
 
-    /// The names in a folder; none, and a word about it, where it cannot be read.
-    fn entries(&mut self, folder: &str) -> ControlFlow<(), Vec<String>> {
-        match self.store.entries(folder) {
+    /// The names in a directory; none, and a word about it, where it cannot be read.
+    fn entries(&mut self, directory: &str) -> ControlFlow<(), Vec<String>> {
+        match self.store.entries(directory) {
             Ok(names) => {
                 self.silent = 0;
                 ControlFlow::Continue(names)
             }
             Err(error) => {
                 // One that is not this user's is nobody's fault, however many there are.
-                self.silent += usize::from(!error.is_refusal());
+                self.silent += usize::from(!error.is_permission_error());
                 if error.is_stale() || self.silent >= MOST_SILENT {
                     self.fault = Some(error);
                     return ControlFlow::Break(());
@@ -222,16 +222,16 @@ impl Scan<'_, '_> {
     }
 }
 
-/// Compares names part by part, as the folders are walked through.
+/// Compares names part by part, as the directories are walked through.
 fn order(name: &str) -> impl Ord + '_ {
     name.split('/').collect::<Vec<_>>()
 }
 
-fn join(folder: &str, name: &str) -> String {
+fn join(directory: &str, name: &str) -> String {
     if name.is_empty() {
-        return folder.to_owned();
+        return directory.to_owned();
     }
-    format!("{folder}/{name}")
+    format!("{directory}/{name}")
 }
 
 #[cfg(test)]

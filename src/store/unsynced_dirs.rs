@@ -1,4 +1,4 @@
-//! Which folders are not synced yet.
+//! Which directories are not synced yet.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,25 +9,25 @@ use dashmap::DashMap;
 /// What is older than this has reached the disk by the kernel's own writeback.
 pub(crate) const SETTLED: Duration = Duration::from_secs(60);
 
-/// Folders that are remembered.
+/// Directories that are remembered.
 const MOST: usize = 10_000;
-/// After the making of so many folders it is looked whether there are more.
+/// After the making of so many directories it is looked whether there are more.
 const LOOK_EVERY: u64 = 256;
 
-/// Folders that this process has made and that nobody has synced into their parents yet.
+/// Directories that this process has made and that nobody has synced into their parents yet.
 ///
-/// A mount that finds a folder there did not make it, but its link is durable only once
-/// that folder's own entry is. Making is announced before the call and ends after it, so
-/// whoever finds the folder finds it here too, even where several try to make it at once and
-/// only one succeeds. Only a sync takes a folder away, whoever does it: a mount that fails or
-/// gives up leaves its folders to the next one.
+/// A mount that finds a directory there did not make it, but its link is durable only once
+/// that directory's own entry is. Making is announced before the call and ends after it, so
+/// whoever finds the directory finds it here too, even where several try to make it at once and
+/// only one succeeds. Only a sync takes a directory away, whoever does it: a mount that fails or
+/// gives up leaves its directories to the next one.
 ///
 /// Where mounts go on failing, as on a full disk, nobody comes to sync: beyond a bound those are
 /// forgotten that the kernel has written by now, and where that is not enough all of them, after
-/// which every folder counts as not synced until the kernel has written them.
+/// which every directory counts as not synced until the kernel has written them.
 #[derive(Debug, Default)]
 pub(crate) struct UnsyncedDirectories {
-    folders: DashMap<Box<str>, DirectoryId>,
+    directories: DashMap<Box<str>, DirectoryId>,
     made: AtomicU64,
     /// Until when there are some that are not remembered.
     forgotten_until: Mutex<Option<Instant>>,
@@ -41,14 +41,14 @@ struct DirectoryId {
     made: Option<PendingCreation>,
 }
 
-/// One making of a folder.
+/// One making of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PendingCreation {
     number: u64,
     at: Instant,
 }
 
-/// What has to be synced of one folder, as it was before the sync.
+/// What has to be synced of one directory, as it was before the sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyncMark(Option<PendingCreation>);
 
@@ -64,19 +64,19 @@ impl DirectoryId {
 }
 
 impl UnsyncedDirectories {
-    /// A call that may make the folder begins.
+    /// A call that may make the directory begins.
     pub fn begin(&self, path: &str) {
-        self.folders.entry(path.into()).or_default().attempts += 1;
+        self.directories.entry(path.into()).or_default().attempts += 1;
     }
 
     /// The call has ended.
     pub fn end(&self, path: &str, was_made: bool) {
         let number = was_made.then(|| self.made.fetch_add(1, Ordering::Relaxed));
-        if let Some(mut folder) = self.folders.get_mut(path) {
-            folder.attempts -= 1;
+        if let Some(mut directory) = self.directories.get_mut(path) {
+            directory.attempts -= 1;
             if let Some(number) = number {
                 let at = Instant::now();
-                folder.made = Some(PendingCreation { number, at });
+                directory.made = Some(PendingCreation { number, at });
             }
         }
         self.forget_settled(path);
@@ -85,52 +85,55 @@ impl UnsyncedDirectories {
         }
     }
 
-    /// What is to be synced of a folder; `None` where there is nothing.
+    /// What is to be synced of a directory; `None` where there is nothing.
     pub fn get(&self, path: &str) -> Option<SyncMark> {
-        self.folders.get(path).map(|folder| SyncMark(folder.made))
+        self.directories
+            .get(path)
+            .map(|directory| SyncMark(directory.made))
     }
 
-    /// Whether a folder may be unsynced though [`get`](Self::get) knew nothing of it before.
+    /// Whether a directory may be unsynced though [`get`](Self::get) knew nothing of it before.
     pub fn has_forgotten(&self) -> bool {
         let until = *self.forgotten_until();
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// The folder was synced after `mark` was taken; what was made since then stays.
+    /// The directory was synced after `mark` was taken; what was made since then stays.
     pub fn synced(&self, path: &str, mark: SyncMark) {
-        if let Some(mut folder) = self.folders.get_mut(path)
-            && folder.made == mark.0
+        if let Some(mut directory) = self.directories.get_mut(path)
+            && directory.made == mark.0
         {
-            folder.made = None;
+            directory.made = None;
         }
         self.forget_settled(path);
     }
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.folders.is_empty()
+        self.directories.is_empty()
     }
 
     fn forget_settled(&self, path: &str) {
-        self.folders
-            .remove_if(path, |_, folder| folder.is_settled());
+        self.directories
+            .remove_if(path, |_, directory| directory.is_settled());
     }
 
-    /// Forgets folders where there are more than `most`, those first that were made longer ago
+    /// Forgets directories where there are more than `most`, those first that were made longer ago
     /// than `settled`.
     pub(crate) fn keep_within(&self, most: usize, settled: Duration) {
-        if self.folders.len() <= most {
+        if self.directories.len() <= most {
             return;
         }
         let now = Instant::now();
         if let Some(since) = now.checked_sub(settled) {
-            self.folders
-                .retain(|_, folder| folder.is_younger_than(since));
+            self.directories
+                .retain(|_, directory| directory.is_younger_than(since));
         }
-        if self.folders.len() > most {
-            // Said before it is done: whoever misses a folder sees that it may be forgotten.
+        if self.directories.len() > most {
+            // Said before it is done: whoever misses a directory sees that it may be forgotten.
             *self.forgotten_until() = Some(now + settled);
-            self.folders.retain(|_, folder| folder.is_younger_than(now));
+            self.directories
+                .retain(|_, directory| directory.is_younger_than(now));
         }
     }
 
@@ -181,7 +184,7 @@ mod tests {
         assert!(unsynced.is_empty());
     }
 
-    /// As many folders as numbers, made and not synced.
+    /// As many directories as numbers, made and not synced.
     fn made(numbers: std::ops::Range<u32>) -> UnsyncedDirectories {
         let unsynced = UnsyncedDirectories::default();
         for number in numbers {
@@ -221,6 +224,6 @@ mod tests {
     fn mounts_that_go_on_failing_do_not_fill_the_memory() {
         let unsynced = made(0..50_000);
         let most = MOST + usize::try_from(LOOK_EVERY).unwrap();
-        assert!(unsynced.folders.len() <= most);
+        assert!(unsynced.directories.len() <= most);
     }
 }

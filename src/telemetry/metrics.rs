@@ -12,8 +12,8 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
-    build_info, certificate_expiry, counter, gauge, histogram, log_lines_lost,
-    notifications_waiting, plain_histogram, ready, verified, verify_waiting,
+    build_info, certificate_expiry, counter, gauge, histogram, log_lines_dropped,
+    notifications_queue_length, plain_histogram, ready, verified, verify_queue_length,
 };
 
 /// What walks come by.
@@ -129,14 +129,14 @@ impl Metrics {
                 "When a walk through the store was done last, in seconds since 1970; 0 before the first.",
             )?,
             verified: verified(&registry)?,
-            verify_waiting: verify_waiting(&registry)?,
+            verify_waiting: verify_queue_length(&registry)?,
             notifications: counter(
                 &registry,
                 "crossmount_notifications_total",
                 "Attempts to send events to an endpoint, and events that were dropped.",
                 &["endpoint", "result"],
             )?,
-            notifications_waiting: notifications_waiting(&registry)?,
+            notifications_waiting: notifications_queue_length(&registry)?,
             ready: ready(&registry)?,
             requests: counter(
                 &registry,
@@ -155,7 +155,7 @@ impl Metrics {
                 "Requests on the registry's port that are being answered.",
             )?,
             certificate_expiry: certificate_expiry(&registry)?,
-            log_lines_lost: log_lines_lost(&registry)?,
+            log_lines_lost: log_lines_dropped(&registry)?,
             lines_lost,
             lines_shown_as_lost: AtomicU64::new(0),
             registry,
@@ -227,7 +227,7 @@ impl Metrics {
     }
 
     /// Counts an answer of the token endpoint.
-    pub fn token_answer(&self, is_remembered: bool) {
+    pub fn token_cache_request(&self, is_remembered: bool) {
         let from = TOKENS_FROM[usize::from(is_remembered)];
         self.token_answers.with_label_values(&[from]).inc();
     }
@@ -239,22 +239,22 @@ impl Metrics {
     }
 
     /// A walk through the store came by a link.
-    pub fn walked_link(&self) {
+    pub fn scanned_link(&self) {
         self.walked.with_label_values(&WALKED[..1]).inc();
     }
 
     /// A walk through the store came by a repository.
-    pub fn walked_repository(&self) {
+    pub fn scanned_repository(&self) {
         self.walked.with_label_values(&WALKED[1..2]).inc();
     }
 
-    /// A walk through the store passed over a folder that it cannot read.
-    pub fn walked_unreadable(&self) {
+    /// A walk through the store passed over a directory that it cannot read.
+    pub fn scan_unreadable(&self) {
         self.walked.with_label_values(&WALKED[2..]).inc();
     }
 
     /// A walk through the store is done, at this time in seconds since 1970.
-    pub fn walk_ended(&self, seconds: u64) {
+    pub fn scan_succeeded(&self, seconds: u64) {
         self.walk_ended
             .set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
@@ -265,7 +265,7 @@ impl Metrics {
     }
 
     /// Shows how many blobs wait to be hashed.
-    pub fn verify_waiting(&self, waiting: usize) {
+    pub fn verify_queue_length(&self, waiting: usize) {
         self.verify_waiting
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
@@ -275,7 +275,7 @@ impl Metrics {
         for result in NOTIFIED {
             self.notifications.with_label_values(&[endpoint, result]);
         }
-        self.notifications_waiting(endpoint, 0);
+        self.notifications_queue_length(endpoint, 0);
     }
 
     /// Counts an attempt to send an event, or one that was dropped.
@@ -286,7 +286,7 @@ impl Metrics {
     }
 
     /// Shows how many events wait for an endpoint.
-    pub fn notifications_waiting(&self, endpoint: &str, waiting: usize) {
+    pub fn notifications_queue_length(&self, endpoint: &str, waiting: usize) {
         self.notifications_waiting
             .with_label_values(&[endpoint])
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));

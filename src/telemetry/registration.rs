@@ -65,12 +65,14 @@ pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus:
     )
 }
 
-pub(crate) fn verify_waiting(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+pub(crate) fn verify_queue_length(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     let help = "Blobs that wait to be hashed, or are being hashed.";
     gauge(registry, "crossmount_verify_waiting", help)
 }
 
-pub(crate) fn notifications_waiting(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+pub(crate) fn notifications_queue_length(
+    registry: &Registry,
+) -> Result<IntGaugeVec, prometheus::Error> {
     let options = Opts::new(
         "crossmount_notifications_waiting",
         "Events that wait for an endpoint, or are being sent.",
@@ -95,7 +97,7 @@ pub(crate) fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, pro
     Ok(gauge)
 }
 
-pub(crate) fn log_lines_lost(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
+pub(crate) fn log_lines_dropped(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
     let counter = IntCounter::new(
         "crossmount_log_lines_lost_total",
         "Log lines that were not written, because nobody read standard error fast enough.",

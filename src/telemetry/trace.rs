@@ -41,7 +41,7 @@ struct VisibleHeaders {
 impl Trace {
     /// What a request's headers say, if it is one well-formed trace.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next().filter(|_| parents.next().is_none())?;
         Some(Self(Arc::new(VisibleHeaders {
@@ -58,7 +58,7 @@ impl Trace {
     }
 
     /// Handles a request of this trace.
-    pub fn during<F: Future>(trace: Option<Self>, handling: F) -> impl Future<Output = F::Output> {
+    pub fn scope<F: Future>(trace: Option<Self>, handling: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(trace, handling)
     }
 
@@ -116,7 +116,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        Trace::of(&headers)
+        Trace::from_headers(&headers)
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         let given = trace(&[("traceparent", &format!("00-{ID}-{SPAN}-01"))]);
         let id = || Trace::current().map(|trace| trace.id().to_owned());
         assert_eq!(id(), None);
-        let inside = Trace::during(given, async {
+        let inside = Trace::scope(given, async {
             tokio::task::yield_now().await;
             id()
         });

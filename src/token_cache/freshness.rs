@@ -48,12 +48,12 @@ impl TokenBody {
 }
 
 /// The token that an answer hands out.
-pub(crate) fn handed_out(body: &[u8]) -> Option<UnverifiedClaims> {
+pub(crate) fn token_lifetime(body: &[u8]) -> Option<UnverifiedClaims> {
     serde_json::from_slice::<TokenBody>(body).ok()?.token()
 }
 
 /// Judges an answer to a question for these scopes, of which at most `ttl` may pass.
-pub(crate) fn judge(
+pub(crate) fn freshness_of(
     head: &ResponseHeader,
     body: &[u8],
     scopes: &[Scope],
@@ -122,7 +122,7 @@ fn directives(headers: &HeaderMap) -> impl Iterator<Item = String> {
 
 /// Nothing is handed out of which less than half is left.
 fn until_half_of_its_life(token: &UnverifiedClaims, expires_in: Option<u64>) -> Option<Duration> {
-    let (issued, expires) = token.life()?;
+    let (issued, expires) = token.validity_seconds()?;
     let life = Duration::try_from_secs_f64(expires - issued).ok()?;
     let said = Duration::from_secs(expires_in.unwrap_or(60));
     let half = life.min(said) / 2;

@@ -71,7 +71,7 @@ impl TokenCache {
 
     /// The question that a request puts, if its answer may come from memory.
     #[must_use]
-    pub fn question(&self, target: &[u8], head: &Parts) -> Option<TokenRequest> {
+    pub fn cache_key(&self, target: &[u8], head: &Parts) -> Option<TokenRequest> {
         TokenRequest::read(&self.path, target, head, &self.fingerprints)
     }
 
@@ -79,17 +79,17 @@ impl TokenCache {
     ///
     /// # Errors
     /// [`NotCached`]: then whoever did not ask must ask for itself.
-    pub async fn answer(
+    pub async fn get_or_fetch(
         &self,
         question: &TokenRequest,
         head: &Parts,
         ask: impl Future<Output = Option<(ResponseHeader, Bytes)>>,
     ) -> Result<Arc<CachedToken>, NotCached> {
-        let asked = self.memory.get_or_ask(question.fingerprint, async {
+        let asked = self.memory.get_or_fetch(question.fingerprint, async {
             let taken = Instant::now();
             let (answer, body) = ask.await.ok_or(NotCached)?;
             let ttl = self.remembered_for;
-            let lifetime = match freshness::judge(&answer, &body, &question.scopes, ttl) {
+            let lifetime = match freshness::freshness_of(&answer, &body, &question.scopes, ttl) {
                 Freshness::Keep(lifetime) => lifetime.saturating_sub(taken.elapsed()),
                 Freshness::Share => Duration::ZERO,
                 Freshness::Leave => return Err(NotCached),

@@ -43,7 +43,7 @@ impl TokenRequest {
     ) -> Option<Self> {
         let text = std::str::from_utf8(target).ok()?;
         let (asked, query) = text.split_once('?').unwrap_or((text, ""));
-        if head.method != Method::GET || asked != path || !may_be_remembered(head) {
+        if head.method != Method::GET || asked != path || !is_cacheable(head) {
             return None;
         }
         let mut scopes = Vec::new();
@@ -67,9 +67,9 @@ impl TokenRequest {
 }
 
 /// Whether a request shows a login, keeps no state, and does not ask for a fresh answer.
-fn may_be_remembered(head: &Parts) -> bool {
-    let credentials = Credentials::sole(&head.headers);
-    let has_login = credentials.is_some_and(|credentials| !credentials.is_nobody());
+fn is_cacheable(head: &Parts) -> bool {
+    let credentials = Credentials::from_single_header(&head.headers);
+    let has_login = credentials.is_some_and(|credentials| !credentials.is_anonymous());
     let wants_fresh = head
         .headers
         .get_all(header::CACHE_CONTROL)
@@ -97,7 +97,7 @@ fn fingerprint(target: &[u8], head: &Parts, fingerprints: &Fingerprints) -> Fing
     for (name, value) in others {
         parts.extend([name.as_bytes(), value]);
     }
-    fingerprints.of(&parts)
+    fingerprints.fingerprint(&parts)
 }
 
 #[cfg(test)]

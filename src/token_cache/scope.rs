@@ -37,7 +37,7 @@ impl Scope {
 
     /// Whether a token lists every action, as it was asked for.
     pub fn is_granted_by(&self, token: &UnverifiedClaims) -> bool {
-        let is_listed = |action: &String| token.lists(&self.kind, &self.name, action);
+        let is_listed = |action: &String| token.list_scope(&self.kind, &self.name, action);
         self.actions.iter().all(is_listed)
     }
 }

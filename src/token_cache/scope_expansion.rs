@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::auth::{ClaimsTrust, Credentials, UsageHistory, Use};
 use crate::discovery::Discovery;
 use crate::oci::RepositoryName;
-use crate::token_cache::freshness::handed_out;
+use crate::token_cache::freshness::token_lifetime;
 use crate::token_cache::scope::Scope;
 use crate::util::NoRandomness;
 use crate::util::query::pairs;
@@ -58,15 +58,16 @@ impl ScopeExpansion {
 
     /// Whether a request asks for a login's token, from whose answer something is learned.
     #[must_use]
-    pub fn concerns(&self, target: &[u8], head: &Parts) -> bool {
+    pub fn is_token_request(&self, target: &[u8], head: &Parts) -> bool {
         let path = target.split(|b| *b == b'?').next();
-        let is_login = Credentials::sole(&head.headers).is_some_and(|shown| !shown.is_nobody());
+        let is_login = Credentials::from_single_header(&head.headers)
+            .is_some_and(|shown| !shown.is_anonymous());
         head.method == Method::GET && path == Some(self.path.as_bytes()) && is_login
     }
 
     /// The request line's target with more scopes; `None` where it stays as it is.
-    pub async fn widened(&self, target: &[u8], head: &Parts) -> Option<Vec<u8>> {
-        if !self.concerns(target, head) || self.is_paused() {
+    pub async fn expand(&self, target: &[u8], head: &Parts) -> Option<Vec<u8>> {
+        if !self.is_token_request(target, head) || self.is_paused() {
             return None;
         }
         let text = std::str::from_utf8(target).ok()?;
@@ -74,9 +75,12 @@ impl ScopeExpansion {
         let scopes = scopes(query)?;
         let pushed = scopes.iter().find_map(Scope::pushes_to)?;
         let asked: HashSet<_> = scopes.iter().map(Scope::name).collect();
-        let granted = self.granted.by(&Credentials::sole(&head.headers)?).await;
+        let granted = self
+            .granted
+            .pull_scope(&Credentials::from_single_header(&head.headers)?)
+            .await;
         let mut widened = text.to_owned();
-        for source in self.discovery.likely(&pushed, &granted) {
+        for source in self.discovery.likely_sources(&pushed, &granted) {
             if asked.contains(source.as_str()) {
                 continue;
             }
@@ -90,7 +94,7 @@ impl ScopeExpansion {
     }
 
     /// A widened request was refused, and the client's own was not: nothing is widened for a while.
-    pub fn was_refused(&self) {
+    pub fn record_refusal(&self) {
         let until = Instant::now() + PAUSE;
         let was_paused = self.paused_until().replace(until);
         if was_paused.is_none() {
@@ -101,17 +105,19 @@ impl ScopeExpansion {
     }
 
     /// Learns what a login was granted of what it asked for, from the answer to it.
-    pub async fn learn(&self, target: &[u8], head: &Parts, body: &[u8]) {
+    pub async fn record_grant(&self, target: &[u8], head: &Parts, body: &[u8]) {
         let asked = std::str::from_utf8(target).ok().and_then(|text| {
             let (_, query) = text.split_once('?')?;
             scopes(query)
         });
-        let (Some(credentials), Some(token), Some(asked)) =
-            (Credentials::sole(&head.headers), handed_out(body), asked)
-        else {
+        let (Some(credentials), Some(token), Some(asked)) = (
+            Credentials::from_single_header(&head.headers),
+            token_lifetime(body),
+            asked,
+        ) else {
             return;
         };
-        let granted = token.pulls();
+        let granted = token.pull_repositories();
         for scope in asked.iter().filter(|scope| scope.asks_for("pull")) {
             let Ok(name) = RepositoryName::parse(scope.name()) else {
                 continue;

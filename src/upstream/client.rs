@@ -85,8 +85,8 @@ impl UpstreamClient {
 
     /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
     /// measured with the others.
-    pub async fn base(&self, deadline: Instant) -> ApiProbe {
-        let reply = self.exchange(Method::GET, "v2/", None, deadline).await;
+    pub async fn probe_api(&self, deadline: Instant) -> ApiProbe {
+        let reply = self.send(Method::GET, "v2/", None, deadline).await;
         let version = reply.as_ref().ok().and_then(|answer| answer.version);
         let answer = match reply {
             Ok(answer) if answer.status == StatusCode::OK => ApiProbeResult::Open,
@@ -103,7 +103,7 @@ impl UpstreamClient {
     }
 
     /// Asks one question; `path` is made from parsed names and relative to the prefix.
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
@@ -111,10 +111,10 @@ impl UpstreamClient {
         deadline: Instant,
     ) -> Result<UpstreamResponse, UpstreamError> {
         let _timer = self.metrics.upstream_timer();
-        self.exchange(method, path, authorization, deadline).await
+        self.send(method, path, authorization, deadline).await
     }
 
-    async fn exchange(
+    async fn send(
         &self,
         method: Method,
         path: &str,
@@ -135,7 +135,7 @@ impl UpstreamClient {
             let response = request.send().await?;
             let status = response.status();
             let is_scope_insufficient = finds_scope_insufficient(response.headers());
-            let version = version::shown_by(response.headers());
+            let version = version::from_headers(response.headers());
             let body = read_start(response).await?;
             Ok(UpstreamResponse {
                 status,
@@ -146,7 +146,7 @@ impl UpstreamClient {
         };
         match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(broken(&error)),
+            Ok(Err(error)) => Err(upstream_error(&error)),
             Err(_) => Err(UpstreamError::TimedOut),
         }
     }
@@ -158,7 +158,7 @@ pub(crate) fn client(
     trust: &Trust,
     shown: Option<&ClientCertificate>,
 ) -> Result<reqwest::Client, UpstreamTlsError> {
-    let wrong = |error: reqwest::Error| UpstreamTlsError::Client(innermost(&error));
+    let wrong = |error: reqwest::Error| UpstreamTlsError::Client(root_cause(&error));
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
@@ -214,11 +214,11 @@ async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest:
     Ok(body)
 }
 
-fn broken(error: &reqwest::Error) -> UpstreamError {
+fn upstream_error(error: &reqwest::Error) -> UpstreamError {
     if error.is_timeout() {
         return UpstreamError::TimedOut;
     }
-    let reason = innermost(error);
+    let reason = root_cause(error);
     if error.is_connect() {
         UpstreamError::Unconnected(reason)
     } else {
@@ -227,7 +227,7 @@ fn broken(error: &reqwest::Error) -> UpstreamError {
 }
 
 /// What was wrong in the end, in the words of whoever found it.
-pub(crate) fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;

@@ -46,14 +46,14 @@ const FORWARDED: &[&str] = &["forwarded", "x-real-ip", "x-request-id"];
 impl CallerIdentity {
     /// Of a client's request with these headers, in the name of its one login; `None` where it names no host.
     #[must_use]
-    pub fn of(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> Option<Self> {
+    pub fn for_request(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> Option<Self> {
         let is_forwarded = |name: &HeaderName| {
             let name = name.as_str();
             name.starts_with("x-forwarded-") || FORWARDED.contains(&name)
         };
         let forwarded = headers.iter().filter(|(name, _)| is_forwarded(name));
         let forwarded = forwarded.map(|(name, value)| (name.clone(), value.clone()));
-        let trace = Trace::of(headers);
+        let trace = Trace::from_headers(headers);
         Some(Self {
             host: headers.get(header::HOST)?.clone(),
             authorization: authorization.cloned(),
@@ -91,7 +91,7 @@ impl DelegatedClient {
     ///
     /// # Errors
     /// Where the registry gave no answer.
-    pub async fn ask(
+    pub async fn request(
         &self,
         method: Method,
         path: &str,

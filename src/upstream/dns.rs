@@ -45,7 +45,7 @@ impl HostAddresses {
         if let Ok(ip) = self.host.parse() {
             return Ok(SocketAddr::new(ip, self.port));
         }
-        if let Some(address) = self.remembered(limit) {
+        if let Some(address) = self.cached(limit) {
             return Ok(address);
         }
         self.look_up(limit).await?;
@@ -65,7 +65,7 @@ impl HostAddresses {
         known.all.len().max(1)
     }
 
-    fn remembered(self: &Arc<Self>, limit: Duration) -> Option<SocketAddr> {
+    fn cached(self: &Arc<Self>, limit: Duration) -> Option<SocketAddr> {
         let mut known = self.known();
         let address = known.all.get(known.preferred).copied()?;
         if known.since.is_none_or(|since| since.elapsed() >= COUNT_FOR) {
@@ -84,13 +84,13 @@ impl HostAddresses {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port));
         let all: Vec<_> = tokio::time::timeout(limit, found).await??.collect();
         if !all.is_empty() {
-            self.learn(all);
+            self.store(all);
         }
         Ok(())
     }
 
     /// Takes new addresses; the preferred one stays so while it is among them.
-    fn learn(&self, all: Vec<SocketAddr>) {
+    fn store(&self, all: Vec<SocketAddr>) {
         let mut known = self.known();
         let preferred = known.all.get(known.preferred).copied();
         let place = all.iter().position(|address| Some(*address) == preferred);
@@ -131,16 +131,16 @@ mod tests {
     async fn every_address_gets_its_turn_and_the_one_that_answers_stays() {
         let addresses = Arc::new(HostAddresses::new("registry", 5000));
         let both = vec![address("[::1]:5000"), address("127.0.0.1:5000")];
-        addresses.learn(both.clone());
+        addresses.store(both.clone());
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[0]);
         assert_eq!(addresses.failed(both[0]), 2);
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
         // Somebody else found the same address dead a moment later.
         addresses.failed(both[0]);
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
-        addresses.learn(vec![address("127.0.0.2:5000"), both[1], both[0]]);
+        addresses.store(vec![address("127.0.0.2:5000"), both[1], both[0]]);
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
-        addresses.learn(vec![both[0]]);
+        addresses.store(vec![both[0]]);
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[0]);
     }
 }

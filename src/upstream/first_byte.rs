@@ -11,7 +11,7 @@ use pingora::protocols::http::client::HttpSession;
 
 use crate::oci::{Digest, RepositoryName};
 use crate::upstream::delegated::{CallerIdentity, DelegatedClient};
-use crate::upstream::redirect::{RedirectTarget, is_redirect, place};
+use crate::upstream::redirect::{RedirectTarget, is_redirect, target_of};
 use crate::upstream::subrequest::{
     Connected, RESENT_AT_MOST, SubrequestClient, is_broken, of_upstream, receive_head,
     without_hop_by_hop,
@@ -69,7 +69,7 @@ impl DelegatedClient {
     ///
     /// # Errors
     /// Where the registry gave no answer.
-    pub async fn shows_repository(
+    pub async fn has_repository(
         &self,
         repository: &RepositoryName,
         name: &CallerIdentity,
@@ -88,7 +88,7 @@ impl DelegatedClient {
         asked: &[u8],
         name: &CallerIdentity,
     ) -> Result<FirstByte> {
-        let is_read = match place(head, asked, name) {
+        let is_read = match target_of(head, asked, name) {
             Some(RedirectTarget::Registry(target)) => {
                 let head = RequestHeader::build(Method::GET, target.as_bytes(), Some(3))?;
                 let mut head = name.anonymous(head)?;
@@ -97,7 +97,7 @@ impl DelegatedClient {
                 let status = start.head.status;
                 start.has_byte && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
             }
-            Some(RedirectTarget::Storage(url)) => self.storage.gives_byte(url).await,
+            Some(RedirectTarget::Storage(url)) => self.storage.can_read_byte(url).await,
             None => false,
         };
         Ok(if is_read {

@@ -2,10 +2,10 @@
 //!
 //! `addresses` knows where it is and `peer` how it is reached; `tls` has the certificates of both
 //! sides, and `connectors` the kept connections. `ask` is the one client for questions without a
-//! body, `probe` the question about a mount's rights, `standing` holds what allows us to write
-//! beside it at all, and `pulse` feels whether it is still there when a connection broke.
+//! body, `probe` the question about a mount's rights, `registry_state` holds what allows us to write
+//! beside it at all, and `reachability` feels whether it is still there when a connection broke.
 //! `exchange` sends a client's request whose answer must be looked at before it is passed on,
-//! `asker` asks by it in a caller's name, and `session` is an upload that was begun so.
+//! `client` asks by it in a caller's name, and `session` is an upload that was begun so.
 //! `first_byte` reads a byte of a blob before the registry is asked to mount it, and follows a
 //! `redirect` once to a `storage` service. `version` sees of which version the registry is. All
 //! other requests of clients are not here: they stream through `http`.
@@ -26,7 +26,7 @@ mod upload_session;
 mod version;
 mod worker_connectors;
 
-pub(crate) use client::innermost;
+pub(crate) use client::root_cause;
 pub use client::{ApiProbe, ApiProbeResult, USER_AGENT, UpstreamClient};
 pub use delegated::{CallerIdentity, DelegatedClient};
 pub use dns::HostAddresses;

@@ -107,7 +107,7 @@ impl Peers {
     /// # Errors
     /// Where the registry shows a certificate that is not trusted; a request whose error says so
     /// may be tried again.
-    pub fn verify(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
+    pub fn check_certificate(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
         if peer.is_tls() {
             self.tls.verify(peer, digest)?;
         }

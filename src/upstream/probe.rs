@@ -45,7 +45,7 @@ impl UpstreamClient {
         let source = utf8_percent_encode(source.as_str(), NON_ALPHANUMERIC);
         let path = format!("v2/{target}/blobs/uploads/?from={source}");
         match self
-            .ask(Method::PATCH, &path, authorization, deadline)
+            .request(Method::PATCH, &path, authorization, deadline)
             .await
         {
             Ok(answer) => read(&answer),

@@ -20,39 +20,39 @@ const LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct ReachabilityCheck {
     url: UpstreamUrl,
-    standing: Arc<RegistryState>,
+    registry_state: Arc<RegistryState>,
     is_feeling: AtomicBool,
 }
 
 impl ReachabilityCheck {
-    /// Of this registry; `standing` is told when it has none.
+    /// Of this registry; `registry_state` is told when it has none.
     #[must_use]
-    pub fn new(upstream: &Upstream, standing: Arc<RegistryState>) -> Self {
+    pub fn new(upstream: &Upstream, registry_state: Arc<RegistryState>) -> Self {
         Self {
             url: upstream.url.clone(),
-            standing,
+            registry_state,
             is_feeling: AtomicBool::new(false),
         }
     }
 
     /// A connection could not be made.
-    pub fn is_absent(&self) {
-        self.standing.unreachable();
+    pub fn record_unreachable(&self) {
+        self.registry_state.record_unreachable();
     }
 
     /// A connection broke before its request was answered.
-    pub fn connection_broke(self: &Arc<Self>) {
+    pub fn check_after_failure(self: &Arc<Self>) {
         if !self.is_feeling.swap(true, Ordering::AcqRel) {
-            let pulse = self.clone();
-            tokio::spawn(async move { pulse.feel().await });
+            let reachability = self.clone();
+            tokio::spawn(async move { reachability.check().await });
         }
     }
 
-    async fn feel(&self) {
+    async fn check(&self) {
         let connected = tokio::time::timeout(LIMIT, self.connect()).await;
         self.is_feeling.store(false, Ordering::Release);
         if !matches!(connected, Ok(Ok(()))) {
-            self.standing.unreachable();
+            self.registry_state.record_unreachable();
         }
     }
 
@@ -71,12 +71,12 @@ mod tests {
     use super::*;
     use tokio::net::UnixListener;
 
-    fn pulse(url: UpstreamUrl) -> ReachabilityCheck {
-        let standing = Arc::new(RegistryState::default());
-        assert!(standing.saw_link(&standing.ticket()));
+    fn reachability(url: UpstreamUrl) -> ReachabilityCheck {
+        let registry_state = Arc::new(RegistryState::default());
+        assert!(registry_state.record_own_link(&registry_state.observe()));
         ReachabilityCheck {
             url,
-            standing,
+            registry_state,
             is_feeling: AtomicBool::new(true),
         }
     }
@@ -86,12 +86,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let socket = home.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
-        let pulse = pulse(UpstreamUrl::Unix(socket));
-        pulse.feel().await;
-        assert!(pulse.standing.is_store_proved());
+        let reachability = reachability(UpstreamUrl::Unix(socket));
+        reachability.check().await;
+        assert!(reachability.registry_state.is_store_verified());
         drop(listener);
-        pulse.feel().await;
-        assert!(!pulse.standing.is_store_proved());
-        assert!(!pulse.is_feeling.load(Ordering::Relaxed));
+        reachability.check().await;
+        assert!(!reachability.registry_state.is_store_verified());
+        assert!(!reachability.is_feeling.load(Ordering::Relaxed));
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn is_redirect(status: StatusCode) -> bool {
 /// A registry may build its URLs from the host that the client named. crossmount connects to no
 /// such host, or clients could choose whom it asks: the registry itself is asked instead, because
 /// the host stands for it.
-pub(crate) fn place(
+pub(crate) fn target_of(
     head: &ResponseHeader,
     asked: &[u8],
     name: &CallerIdentity,
@@ -98,10 +98,10 @@ mod tests {
         for (name, value) in headers {
             client.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let name = CallerIdentity::of(&client, None).unwrap();
+        let name = CallerIdentity::for_request(&client, None).unwrap();
         let mut head = ResponseHeader::build(StatusCode::TEMPORARY_REDIRECT, None).unwrap();
         head.append_header(header::LOCATION, location).unwrap();
-        match place(&head, b"/pfx/v2/a/blobs/d", &name)? {
+        match target_of(&head, b"/pfx/v2/a/blobs/d", &name)? {
             RedirectTarget::Registry(target) => Some(format!("registry {target}")),
             RedirectTarget::Storage(url) => Some(format!("storage {url}")),
         }
@@ -172,12 +172,12 @@ mod tests {
     fn of_two_places_none_is_the_right_one() {
         let mut client = HeaderMap::new();
         client.append("host", HeaderValue::from_static("reg.example"));
-        let name = CallerIdentity::of(&client, None).unwrap();
+        let name = CallerIdentity::for_request(&client, None).unwrap();
         let mut head = ResponseHeader::build(StatusCode::FOUND, None).unwrap();
-        assert_eq!(place(&head, b"/v2/", &name), None);
+        assert_eq!(target_of(&head, b"/v2/", &name), None);
         for location in ["http://one.example/", "http://two.example/"] {
             head.append_header(header::LOCATION, location).unwrap();
         }
-        assert_eq!(place(&head, b"/v2/", &name), None);
+        assert_eq!(target_of(&head, b"/v2/", &name), None);
     }
 }

@@ -3,7 +3,7 @@
 //! Two things must be known. That this store is the registry's own: a link that the registry
 //! had just written was seen in it, since the start and since the registry was last
 //! unreachable. And that the registry is writable: it answered the traceless probe so within
-//! the last seconds. Together they keep crossmount from writing into a foreign folder, beside
+//! the last seconds. Together they keep crossmount from writing into a foreign directory, beside
 //! a pull-through cache, or under the registry's garbage collector.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ pub struct Observation {
 impl Observation {
     /// When it was taken.
     #[must_use]
-    pub fn taken(&self) -> Instant {
+    pub fn observed_at(&self) -> Instant {
         self.taken
     }
 
@@ -49,29 +49,29 @@ impl Observation {
 impl RegistryState {
     /// Taken before a question is asked or a request is passed on.
     #[must_use]
-    pub fn ticket(&self) -> Observation {
+    pub fn observe(&self) -> Observation {
         Observation {
-            generation: self.state().generation,
+            generation: self.lock().generation,
             taken: Instant::now(),
         }
     }
 
     /// Whether nothing spoke against the registry since then.
     #[must_use]
-    pub fn is_unchanged_since(&self, ticket: &Observation) -> bool {
-        self.state().generation == ticket.generation
+    pub fn is_unchanged_since(&self, observation: &Observation) -> bool {
+        self.lock().generation == observation.generation
     }
 
     /// Whether the store was seen to be this registry's.
     #[must_use]
-    pub fn is_store_proved(&self) -> bool {
-        self.state().store_is_its
+    pub fn is_store_verified(&self) -> bool {
+        self.lock().store_is_its
     }
 
     /// Whether a link may be written now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.asked_within(PROBE_COUNTS_FOR)
+        self.probed_within(PROBE_COUNTS_FOR)
     }
 
     /// Whether a link that takes its moment to be written may be begun now.
@@ -79,28 +79,28 @@ impl RegistryState {
     /// The last tenth of the time for which the registry's word counts belongs to links that are
     /// on their way: without it those that meet its end would go to the registry.
     #[must_use]
-    pub fn stays_writable(&self) -> bool {
-        self.asked_within(PROBE_COUNTS_FOR * 9 / 10)
+    pub fn is_writable_for_new_link(&self) -> bool {
+        self.probed_within(PROBE_COUNTS_FOR * 9 / 10)
     }
 
-    fn asked_within(&self, time: Duration) -> bool {
-        let state = self.state();
+    fn probed_within(&self, time: Duration) -> bool {
+        let state = self.lock();
         let fresh = |asked: Instant| asked.elapsed() < time;
         state.store_is_its && state.asked_writable.is_some_and(fresh)
     }
 
     /// Whether the registry has taken its word back, or never given it; an old word is no such.
     #[must_use]
-    pub fn is_word_withdrawn(&self) -> bool {
-        self.state().asked_writable.is_none()
+    pub fn is_write_revoked(&self) -> bool {
+        self.lock().asked_writable.is_none()
     }
 
     /// A link that the registry has just written was seen in the store.
     ///
     /// Returns whether this was news.
-    pub fn saw_link(&self, ticket: &Observation) -> bool {
-        let mut state = self.state();
-        let is_news = state.generation == ticket.generation && !state.store_is_its;
+    pub fn record_own_link(&self, observation: &Observation) -> bool {
+        let mut state = self.lock();
+        let is_news = state.generation == observation.generation && !state.store_is_its;
         if is_news {
             state.store_is_its = true;
         }
@@ -108,23 +108,25 @@ impl RegistryState {
     }
 
     /// The registry answered the traceless probe as writable.
-    pub fn answered_writable(&self, ticket: &Observation) {
-        let mut state = self.state();
-        if state.generation == ticket.generation && state.asked_writable < Some(ticket.taken) {
-            state.asked_writable = Some(ticket.taken);
+    pub fn record_writable(&self, observation: &Observation) {
+        let mut state = self.lock();
+        if state.generation == observation.generation
+            && state.asked_writable < Some(observation.taken)
+        {
+            state.asked_writable = Some(observation.taken);
         }
     }
 
     /// The registry answered a write with 405.
-    pub fn refused_write(&self) {
-        let mut state = self.state();
+    pub fn record_write_refused(&self) {
+        let mut state = self.lock();
         state.asked_writable = None;
         state.generation += 1;
     }
 
     /// The registry answered the start of an upload with 405: read-only, or a pull-through cache.
-    pub fn refused_upload(&self) {
-        let mut state = self.state();
+    pub fn record_upload_refused(&self) {
+        let mut state = self.lock();
         *state = KnownState {
             generation: state.generation + 1,
             ..KnownState::default()
@@ -132,11 +134,11 @@ impl RegistryState {
     }
 
     /// A connection to the registry was refused or broke: it may be another one when it is back.
-    pub fn unreachable(&self) {
-        self.refused_upload();
+    pub fn record_unreachable(&self) {
+        self.record_upload_refused();
     }
 
-    fn state(&self) -> MutexGuard<'_, KnownState> {
+    fn lock(&self) -> MutexGuard<'_, KnownState> {
         // No code panics while it holds this lock, and each change is whole in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,73 +149,73 @@ mod tests {
     use super::*;
 
     fn proved() -> RegistryState {
-        let standing = RegistryState::default();
-        assert!(standing.saw_link(&standing.ticket()));
-        standing.answered_writable(&standing.ticket());
-        assert!(standing.is_writable());
-        standing
+        let registry_state = RegistryState::default();
+        assert!(registry_state.record_own_link(&registry_state.observe()));
+        registry_state.record_writable(&registry_state.observe());
+        assert!(registry_state.is_writable());
+        registry_state
     }
 
     #[test]
     fn both_proofs_are_needed() {
-        let standing = RegistryState::default();
-        standing.answered_writable(&standing.ticket());
-        assert!(!standing.is_writable());
-        let standing = RegistryState::default();
-        standing.saw_link(&standing.ticket());
-        assert!(standing.is_store_proved() && !standing.is_writable());
+        let registry_state = RegistryState::default();
+        registry_state.record_writable(&registry_state.observe());
+        assert!(!registry_state.is_writable());
+        let registry_state = RegistryState::default();
+        registry_state.record_own_link(&registry_state.observe());
+        assert!(registry_state.is_store_verified() && !registry_state.is_writable());
     }
 
     fn asked_before(age: Duration) -> RegistryState {
-        let standing = proved();
+        let registry_state = proved();
         let asked = Instant::now().checked_sub(age);
-        standing.state().asked_writable = asked;
-        standing
+        registry_state.lock().asked_writable = asked;
+        registry_state
     }
 
     #[test]
     fn the_end_of_the_registrys_word_is_for_links_that_are_on_their_way() {
-        let standing = asked_before(PROBE_COUNTS_FOR / 2);
-        assert!(standing.stays_writable() && standing.is_writable());
-        let standing = asked_before(PROBE_COUNTS_FOR * 9 / 10);
-        assert!(!standing.stays_writable() && standing.is_writable());
+        let registry_state = asked_before(PROBE_COUNTS_FOR / 2);
+        assert!(registry_state.is_writable_for_new_link() && registry_state.is_writable());
+        let registry_state = asked_before(PROBE_COUNTS_FOR * 9 / 10);
+        assert!(!registry_state.is_writable_for_new_link() && registry_state.is_writable());
     }
 
     #[test]
     fn the_registrys_word_counts_for_five_seconds_from_the_question() {
-        let standing = asked_before(PROBE_COUNTS_FOR);
-        assert!(!standing.is_writable());
-        assert!(!standing.is_word_withdrawn());
-        standing.refused_write();
-        assert!(standing.is_word_withdrawn());
+        let registry_state = asked_before(PROBE_COUNTS_FOR);
+        assert!(!registry_state.is_writable());
+        assert!(!registry_state.is_write_revoked());
+        registry_state.record_write_refused();
+        assert!(registry_state.is_write_revoked());
     }
 
     #[test]
     fn a_refused_write_ends_it_at_once_and_keeps_the_store() {
-        let standing = proved();
-        standing.refused_write();
-        assert!(!standing.is_writable() && standing.is_store_proved());
-        standing.answered_writable(&standing.ticket());
-        assert!(standing.is_writable());
+        let registry_state = proved();
+        registry_state.record_write_refused();
+        assert!(!registry_state.is_writable() && registry_state.is_store_verified());
+        registry_state.record_writable(&registry_state.observe());
+        assert!(registry_state.is_writable());
     }
 
     #[test]
     fn an_unreachable_registry_must_prove_everything_again() {
-        let standing = proved();
-        standing.unreachable();
-        assert!(!standing.is_store_proved());
-        standing.answered_writable(&standing.ticket());
-        assert!(!standing.is_writable());
+        let registry_state = proved();
+        registry_state.record_unreachable();
+        assert!(!registry_state.is_store_verified());
+        registry_state.record_writable(&registry_state.observe());
+        assert!(!registry_state.is_writable());
     }
 
     #[test]
     fn what_was_asked_before_a_refusal_counts_for_nothing() {
-        let standing = proved();
-        let ticket = standing.ticket();
-        standing.unreachable();
-        assert!(!standing.saw_link(&ticket));
-        standing.saw_link(&standing.ticket());
-        standing.answered_writable(&ticket);
-        assert!(!standing.is_writable());
+        let registry_state = proved();
+        let observation = registry_state.observe();
+        registry_state.record_unreachable();
+        assert!(!registry_state.record_own_link(&observation));
+        registry_state.record_own_link(&registry_state.observe());
+        registry_state.record_writable(&observation);
+        assert!(!registry_state.is_writable());
     }
 }

@@ -39,7 +39,7 @@ impl StorageClient {
     }
 
     /// Whether a byte comes from this URL. The connection is dropped after the first one.
-    pub(crate) async fn gives_byte(&self, url: Url) -> bool {
+    pub(crate) async fn can_read_byte(&self, url: Url) -> bool {
         let Some(client) = self.client().await else {
             return false;
         };
@@ -49,7 +49,7 @@ impl StorageClient {
             Ok(answer) => answer,
             // Only the kind: the URL may be signed.
             Err(error) => {
-                let reason = crate::upstream::client::innermost(&error);
+                let reason = crate::upstream::client::root_cause(&error);
                 tracing::warn!(reason, "the storage service gave no answer");
                 return false;
             }
@@ -109,7 +109,7 @@ fn build(roots: Option<PathBuf>, connect_timeout: Duration) -> Option<Client> {
     let client = client.or_else(|_| builder().tls_certs_only(roots).build());
     client
         .inspect_err(|error| {
-            let reason = crate::upstream::client::innermost(error);
+            let reason = crate::upstream::client::root_cause(error);
             tracing::warn!(reason, "no client for the storage service");
         })
         .ok()

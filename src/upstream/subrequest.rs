@@ -170,7 +170,7 @@ impl SubrequestClient {
             tried += 1;
             match self.connectors.own().get_http_session(&*peer).await {
                 Ok((mut session, is_reused)) => {
-                    if let Err(error) = self.peers.verify(&peer, session.digest()) {
+                    if let Err(error) = self.peers.check_certificate(&peer, session.digest()) {
                         if !std::mem::take(&mut may_be_distrusted) {
                             return Err(error);
                         }

@@ -22,19 +22,19 @@ impl UploadSession {
     /// The session of `repository` that an answer names; `None` where it names none, or one
     /// elsewhere.
     #[must_use]
-    pub fn named_by(answer: &PendingResponse, repository: &RepositoryName) -> Option<Self> {
+    pub fn from_response(answer: &PendingResponse, repository: &RepositoryName) -> Option<Self> {
         let location = answer.headers().get(header::LOCATION)?;
         Self::parse(location.to_str().ok()?, repository)
     }
 
     fn parse(location: &str, repository: &RepositoryName) -> Option<Self> {
-        let folder = format!("v2/{repository}/blobs/uploads/");
+        let directory = format!("v2/{repository}/blobs/uploads/");
         let (path, query) = location.split_once('?').unwrap_or((location, ""));
-        let (before, identifier) = path.rsplit_once(&folder)?;
+        let (before, identifier) = path.rsplit_once(&directory)?;
         let is_its = before.ends_with('/') && is_identifier(identifier);
         let is_clean = query.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
         (is_its && is_clean).then(|| Self {
-            target: format!("{folder}{identifier}{}", &location[path.len()..]),
+            target: format!("{directory}{identifier}{}", &location[path.len()..]),
         })
     }
 
@@ -52,8 +52,8 @@ impl UploadSession {
     }
 
     /// Deletes the session.
-    pub async fn give_up(&self, asker: &DelegatedClient, name: &CallerIdentity) {
-        let deleted = asker.ask(Method::DELETE, &self.target, name);
+    pub async fn cancel(&self, client: &DelegatedClient, name: &CallerIdentity) {
+        let deleted = client.request(Method::DELETE, &self.target, name);
         match tokio::time::timeout(GIVING_UP, deleted).await {
             Ok(Ok(answer)) if answer.status() == StatusCode::NO_CONTENT => {}
             Ok(Ok(answer)) => {

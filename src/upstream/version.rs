@@ -8,7 +8,7 @@ use crate::config::DistributionVersion;
 ///
 /// 2.8 names a charset with all of its JSON, and 3 does not (`registry/handlers/app.go` and
 /// `registry/api/errcode/handler.go`).
-pub(crate) fn shown_by(headers: &HeaderMap) -> Option<DistributionVersion> {
+pub(crate) fn from_headers(headers: &HeaderMap) -> Option<DistributionVersion> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if text("docker-distribution-api-version") != Some("registry/2.0") {
         return None;
@@ -54,7 +54,7 @@ mod tests {
             for (name, value) in headers {
                 map.insert(*name, value.parse().unwrap());
             }
-            let shown = shown_by(&map).map(DistributionVersion::number);
+            let shown = from_headers(&map).map(DistributionVersion::number);
             assert_eq!(shown, version, "{headers:?}");
         }
     }

@@ -97,7 +97,7 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
         parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Self, WatchedFileError> {
         let FileContents { bytes, seen } = read(&paths)?;
-        let value = parse(&bytes).map_err(|reason| fault(&paths[0], reason))?;
+        let value = parse(&bytes).map_err(|reason| file_error(&paths[0], reason))?;
         let state = WatchState {
             current: CurrentValue {
                 value: Arc::new(value),
@@ -120,11 +120,11 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
 
     /// What the files mean now, or a tenth of a second ago.
     pub async fn current(&self, deadline: Deadline) -> Result<CurrentValue<T>, JobError> {
-        if let Some(current) = self.files.lately() {
+        if let Some(current) = self.files.checked_recently() {
             return Ok(current);
         }
         let files = self.files.clone();
-        self.workers.run(deadline, move || files.look()).await
+        self.workers.run(deadline, move || files.check()).await
     }
 
     /// What the files meant at the last look, without another one.
@@ -133,7 +133,7 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
     }
 
     /// Makes the next use look at the files, however late the last look was.
-    pub fn doubt(&self) {
+    pub fn invalidate(&self) {
         let mut state = self.files.state();
         if let Some(long_ago) = state.looked.checked_sub(LOOK_AGAIN) {
             state.looked = long_ago;
@@ -142,13 +142,13 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
 }
 
 impl<T> FileSet<T> {
-    fn lately(&self) -> Option<CurrentValue<T>> {
+    fn checked_recently(&self) -> Option<CurrentValue<T>> {
         let state = self.state();
         (state.looked.elapsed() < LOOK_AGAIN).then(|| state.current.clone())
     }
 
-    fn look(&self) -> CurrentValue<T> {
-        if let Some(current) = self.lately() {
+    fn check(&self) -> CurrentValue<T> {
+        if let Some(current) = self.checked_recently() {
             return current;
         }
         let began = Instant::now();
@@ -176,7 +176,8 @@ impl<T> FileSet<T> {
                         return;
                     }
                 }
-                let parsed = (self.parse)(&bytes).map_err(|reason| fault(&self.paths[0], reason));
+                let parsed =
+                    (self.parse)(&bytes).map_err(|reason| file_error(&self.paths[0], reason));
                 parsed.map(|value| (value, bytes))
             }
             Err(fault) => Err(fault),
@@ -213,7 +214,7 @@ impl<T: fmt::Debug> fmt::Debug for ReloadingFile<T> {
     }
 }
 
-fn fault(path: &Path, reason: impl Into<String>) -> WatchedFileError {
+fn file_error(path: &Path, reason: impl Into<String>) -> WatchedFileError {
     WatchedFileError {
         path: path.to_owned(),
         reason: reason.into(),
@@ -225,9 +226,9 @@ fn read(paths: &[PathBuf]) -> Result<FileContents, WatchedFileError> {
     let mut seen = Some(Vec::new());
     for path in paths {
         let (bytes, about) =
-            read_one(path).map_err(|cause| fault(path, format!("cannot be read: {cause}")))?;
+            read_one(path).map_err(|cause| file_error(path, format!("cannot be read: {cause}")))?;
         if bytes.len() as u64 > LARGEST {
-            return Err(fault(path, "is too large"));
+            return Err(file_error(path, "is too large"));
         }
         all.push(bytes);
         seen = seen.filter(|_| is_settled(&about));

@@ -29,7 +29,7 @@ impl Fingerprints {
 
     /// Of parts in their order; where one ends and the next begins counts too.
     #[must_use]
-    pub fn of(&self, parts: &[&[u8]]) -> Fingerprint {
+    pub fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());
@@ -54,21 +54,27 @@ mod tests {
     #[test]
     fn equal_parts_have_one_fingerprint_in_one_process_only() {
         let (one, other) = (Fingerprints::new().unwrap(), Fingerprints::new().unwrap());
-        assert_eq!(one.of(&[b"a", b"b"]), one.of(&[b"a", b"b"]));
-        assert_ne!(one.of(&[b"a", b"b"]), other.of(&[b"a", b"b"]));
+        assert_eq!(
+            one.fingerprint(&[b"a", b"b"]),
+            one.fingerprint(&[b"a", b"b"])
+        );
+        assert_ne!(
+            one.fingerprint(&[b"a", b"b"]),
+            other.fingerprint(&[b"a", b"b"])
+        );
     }
 
     #[test]
     fn parts_do_not_run_into_each_other() {
         let prints = Fingerprints::new().unwrap();
-        let whole = prints.of(&[b"ab", b"c"]);
+        let whole = prints.fingerprint(&[b"ab", b"c"]);
         for parts in [
             &[&b"a"[..], b"bc"][..],
             &[b"abc"],
             &[b"ab", b"c", b""],
             &[b"c", b"ab"],
         ] {
-            assert_ne!(prints.of(parts), whole);
+            assert_ne!(prints.fingerprint(parts), whole);
         }
     }
 }

@@ -25,14 +25,14 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Result<QueryPair<'_>, &
 
 /// The query without `mount` and `from`, every other pair as it came.
 pub(crate) fn without_mount(query: &str) -> String {
-    let is_kept = |raw: &&str| !raw.is_empty() && !is_of(raw, "mount") && !is_of(raw, "from");
+    let is_kept = |raw: &&str| !raw.is_empty() && !has_key(raw, "mount") && !has_key(raw, "from");
     let kept: Vec<_> = query.split('&').filter(is_kept).collect();
     kept.join("&")
 }
 
 /// Whether a pair's decoded key is this one. Its value may be one that cannot be read here: the
 /// registry may read it all the same.
-pub(crate) fn is_of(raw: &str, key: &str) -> bool {
+pub(crate) fn has_key(raw: &str, key: &str) -> bool {
     let (found, _) = raw.split_once('=').unwrap_or((raw, ""));
     decode(found).is_some_and(|found| found == key)
 }

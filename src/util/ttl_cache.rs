@@ -71,7 +71,7 @@ impl<V: Clone + Send + Sync + 'static> TtlCache<V> {
     ///
     /// # Errors
     /// An error is no answer: it is shared by those who wait for it, and not kept.
-    pub async fn get_or_ask<E: Send + Sync + 'static>(
+    pub async fn get_or_fetch<E: Send + Sync + 'static>(
         &self,
         question: Fingerprint,
         ask: impl Future<Output = Result<Entry<V>, E>>,
@@ -107,11 +107,11 @@ mod tests {
     #[tokio::test]
     async fn equal_questions_at_once_ask_once() {
         let memory = TtlCache::new(16);
-        let question = Fingerprints::new().unwrap().of(&[b"question"]);
+        let question = Fingerprints::new().unwrap().fingerprint(&[b"question"]);
         let asked = AtomicUsize::new(0);
         let ask = || async {
             memory
-                .get_or_ask(question, async {
+                .get_or_fetch(question, async {
                     asked.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     Ok::<_, ()>(kept(7, LONG))
@@ -126,10 +126,10 @@ mod tests {
     #[tokio::test]
     async fn one_who_goes_away_does_not_take_the_answer_from_the_others() {
         let memory = TtlCache::new(16);
-        let question = Fingerprints::new().unwrap().of(&[b"question"]);
-        let never = memory.get_or_ask(question, std::future::pending::<Result<_, ()>>());
+        let question = Fingerprints::new().unwrap().fingerprint(&[b"question"]);
+        let never = memory.get_or_fetch(question, std::future::pending::<Result<_, ()>>());
         let given_up = tokio::time::timeout(Duration::from_millis(50), never);
-        let patient = memory.get_or_ask(question, async { Ok::<_, ()>(kept(7, LONG)) });
+        let patient = memory.get_or_fetch(question, async { Ok::<_, ()>(kept(7, LONG)) });
         let (given_up, patient) = tokio::join!(given_up, patient);
         assert!(given_up.is_err());
         assert_eq!(patient, Ok(7));
@@ -138,8 +138,8 @@ mod tests {
     #[tokio::test]
     async fn an_error_is_not_kept_and_an_answer_only_for_its_time() {
         let memory = TtlCache::new(16);
-        let question = Fingerprints::new().unwrap().of(&[b"question"]);
-        let failed = memory.get_or_ask(question, async { Err("no") }).await;
+        let question = Fingerprints::new().unwrap().fingerprint(&[b"question"]);
+        let failed = memory.get_or_fetch(question, async { Err("no") }).await;
         assert_eq!(failed, Err(Arc::new("no")));
         assert_eq!(memory.get(&question).await, None);
         memory
@@ -156,7 +156,7 @@ mod tests {
     async fn the_memory_is_bounded() {
         let (memory, prints) = (TtlCache::new(BOUND), Fingerprints::new().unwrap());
         for number in 0..2 * BOUND {
-            let question = prints.of(&[&number.to_be_bytes()]);
+            let question = prints.fingerprint(&[&number.to_be_bytes()]);
             memory.insert(question, kept(0, LONG)).await;
         }
         memory.0.run_pending_tasks().await;

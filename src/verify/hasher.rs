@@ -44,7 +44,7 @@ impl Hasher {
     }
 
     /// Hashes an open file; `rest` waits, and returns whether to go on.
-    pub fn examine(
+    pub fn hash(
         &mut self,
         mut file: &File,
         digest: &Digest,
@@ -107,12 +107,12 @@ mod tests {
         rate: u64,
         mut meanwhile: impl FnMut(&File, usize) -> bool,
     ) -> HashResult {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
         fs::write(&path, bytes).unwrap();
         let writer = File::options().write(true).open(&path).unwrap();
         let begin = Instant::now();
-        let mut examiner = Hasher::new(RateLimiter::new(rate, begin));
+        let mut hasher = Hasher::new(RateLimiter::new(rate, begin));
         let mut rests = 0;
         let mut rest = |time: Duration| {
             rests += 1;
@@ -123,7 +123,7 @@ mod tests {
             meanwhile(&writer, rests)
         };
         let file = File::open(&path).unwrap();
-        examiner.examine(&file, digest, &mut rest).unwrap()
+        hasher.hash(&file, digest, &mut rest).unwrap()
     }
 
     #[test]
@@ -205,10 +205,10 @@ mod tests {
     fn bytes_are_read_at_the_pace() {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &[7; 1000]).unwrap();
-        let mut examiner = Hasher::new(RateLimiter::new(100, Instant::now()));
+        let mut hasher = Hasher::new(RateLimiter::new(100, Instant::now()));
         let (mut waited, mut rests) = (Duration::ZERO, 0);
         std::io::Seek::rewind(&mut file).unwrap();
-        let found = examiner.examine(&file, &Digest::of(&[7; 1000]), &mut |time| {
+        let found = hasher.hash(&file, &Digest::of(&[7; 1000]), &mut |time| {
             waited = waited.max(time);
             rests += 1;
             true

@@ -62,7 +62,7 @@ impl BlobVerifier {
         });
         let hashing = Hashing {
             store,
-            examiner: Hasher::new(RateLimiter::new(rate, Instant::now())),
+            hasher: Hasher::new(RateLimiter::new(rate, Instant::now())),
             shared: shared.clone(),
         };
         let thread = std::thread::Builder::new().name("verify".to_owned());
@@ -75,7 +75,7 @@ impl BlobVerifier {
     pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
         let verdict = self.0.known.verdict(digest, data);
         if matches!(verdict, BlobVerdict::Unknown | BlobVerdict::Changed) {
-            self.0.wait_for(digest);
+            self.0.enqueue(digest);
         }
         verdict
     }
@@ -94,9 +94,9 @@ impl Drop for BlobVerifier {
 }
 
 impl SharedState {
-    fn wait_for(&self, digest: &Digest) {
+    fn enqueue(&self, digest: &Digest) {
         match self.queue.push(digest) {
-            Pushed::Waits(waiting) => self.metrics.verify_waiting(waiting),
+            Pushed::Waits(waiting) => self.metrics.verify_queue_length(waiting),
             Pushed::Already => {}
             Pushed::Full => self.metrics.verified("dropped"),
         }
@@ -106,7 +106,7 @@ impl SharedState {
 /// The thread.
 struct Hashing {
     store: Filesystem,
-    examiner: Hasher,
+    hasher: Hasher,
     shared: Arc<SharedState>,
 }
 
@@ -117,8 +117,8 @@ impl Hashing {
                 self.shared.metrics.verified("unreadable");
                 tracing::warn!(%digest, %error, "a blob could not be read to be hashed");
             }
-            let waiting = self.shared.queue.done(&digest);
-            self.shared.metrics.verify_waiting(waiting);
+            let waiting = self.shared.queue.complete(&digest);
+            self.shared.metrics.verify_queue_length(waiting);
         }
     }
 
@@ -136,18 +136,18 @@ impl Hashing {
             return Ok(());
         };
         let examined = self
-            .examiner
-            .examine(&file, digest, &mut |time| queue.rest(time))?;
+            .hasher
+            .hash(&file, digest, &mut |time| queue.rest(time))?;
         match examined {
             HashResult::Good(data) => {
                 metrics.verified("good");
-                if known.found_good(digest, data) {
+                if known.record_good(digest, data) {
                     tracing::info!(%digest, "a blob that was damaged is whole again");
                 }
             }
             HashResult::Damaged(data) => {
                 metrics.verified("damaged");
-                known.found_damaged(digest, data);
+                known.record_damaged(digest, data);
                 tracing::error!(
                     %digest,
                     bytes = data.size,

@@ -69,7 +69,7 @@ impl VerifyQueue {
     }
 
     /// The one that was taken is done; returns how many are left.
-    pub fn done(&self, digest: &Digest) -> usize {
+    pub fn complete(&self, digest: &Digest) -> usize {
         let mut state = self.state();
         state.all.remove(digest);
         state.all.len()
@@ -114,10 +114,10 @@ mod tests {
         assert_eq!(queue.push(&digest(1)), Pushed::Already);
         assert_eq!(queue.next(), Some(digest(1)));
         assert_eq!(queue.push(&digest(1)), Pushed::Already);
-        assert_eq!(queue.done(&digest(1)), 1);
+        assert_eq!(queue.complete(&digest(1)), 1);
         assert_eq!(queue.push(&digest(1)), Pushed::Waits(2));
         assert_eq!(queue.next(), Some(digest(2)));
-        assert_eq!(queue.done(&digest(2)), 1);
+        assert_eq!(queue.complete(&digest(2)), 1);
         assert_eq!(queue.next(), Some(digest(1)));
     }
 
@@ -131,7 +131,7 @@ mod tests {
         // The one that is looked at takes room too.
         assert_eq!(queue.next(), Some(digest(0)));
         assert_eq!(queue.push(&digest(3)), Pushed::Full);
-        assert_eq!(queue.done(&digest(0)), 2);
+        assert_eq!(queue.complete(&digest(0)), 2);
         assert_eq!(queue.push(&digest(3)), Pushed::Waits(3));
     }
 

@@ -69,13 +69,13 @@ impl VerifyCache {
     }
 
     /// Returns whether it was damaged before.
-    pub fn found_good(&self, digest: &Digest, data: BlobData) -> bool {
+    pub fn record_good(&self, digest: &Digest, data: BlobData) -> bool {
         let key = digest.bytes();
         self.good.insert(key, data);
         self.damaged.remove(&key).is_some()
     }
 
-    pub fn found_damaged(&self, digest: &Digest, data: BlobData) {
+    pub fn record_damaged(&self, digest: &Digest, data: BlobData) {
         let key = digest.bytes();
         self.damaged.insert(key, data);
         self.good.remove(&key);
@@ -104,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_verdict_holds_for_the_data_that_was_hashed_and_no_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, new) = (folder.path().join("data"), folder.path().join("new"));
+        let directory = tempfile::tempdir().unwrap();
+        let (path, new) = (directory.path().join("data"), directory.path().join("new"));
         let known = VerifyCache::default();
         let it = digest(1);
         fs::write(&path, "layer").unwrap();
         let first = data(&path);
         assert_eq!(known.verdict(&it, &first), BlobVerdict::Unknown);
-        assert!(!known.found_good(&it, first));
+        assert!(!known.record_good(&it, first));
         assert_eq!(known.verdict(&it, &first), BlobVerdict::Good);
         assert_eq!(known.verdict(&digest(2), &first), BlobVerdict::Unknown);
 
@@ -120,7 +120,7 @@ mod tests {
             .unwrap();
         let touched = data(&path);
         assert_eq!(known.verdict(&it, &touched), BlobVerdict::Changed);
-        known.found_damaged(&it, touched);
+        known.record_damaged(&it, touched);
         assert_eq!(known.verdict(&it, &touched), BlobVerdict::Damaged);
         assert_eq!(known.verdict(&it, &first), BlobVerdict::Changed);
         assert!(known.is_damaged(&it) && !known.is_damaged(&digest(2)));
@@ -128,25 +128,25 @@ mod tests {
         fs::write(&new, "layer").unwrap();
         let replaced = data(&new);
         assert_eq!(known.verdict(&it, &replaced), BlobVerdict::Unknown);
-        assert!(known.found_good(&it, replaced));
+        assert!(known.record_good(&it, replaced));
         assert_eq!(known.verdict(&it, &replaced), BlobVerdict::Good);
         assert!(!known.is_damaged(&it));
     }
 
     #[test]
     fn another_file_of_another_size_cannot_be_a_good_blobs() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, longer] = ["data", "longer"].map(|name| folder.path().join(name));
+        let directory = tempfile::tempdir().unwrap();
+        let [path, longer] = ["data", "longer"].map(|name| directory.path().join(name));
         fs::write(&path, "layer").unwrap();
         fs::write(&longer, "layers").unwrap();
         let known = VerifyCache::default();
-        known.found_good(&digest(1), data(&path));
+        known.record_good(&digest(1), data(&path));
         assert_eq!(
             known.verdict(&digest(1), &data(&longer)),
             BlobVerdict::Changed
         );
         // Of a damaged one nobody knows the right size.
-        known.found_damaged(&digest(2), data(&path));
+        known.record_damaged(&digest(2), data(&path));
         assert_eq!(
             known.verdict(&digest(2), &data(&longer)),
             BlobVerdict::Unknown
@@ -159,15 +159,15 @@ mod tests {
         file.write_all(b"layer").unwrap();
         let data = BlobData::of_open(&file, &digest(1)).unwrap().unwrap();
         let known = VerifyCache::new(1000, 1000);
-        known.found_damaged(&digest(0), data);
+        known.record_damaged(&digest(0), data);
         for number in 1..5000 {
-            known.found_good(&digest(number), data);
+            known.record_good(&digest(number), data);
         }
         let kept = known.good.len();
         assert!((500..=1000).contains(&kept), "{kept}");
         assert_eq!(known.verdict(&digest(0), &data), BlobVerdict::Damaged);
         for number in 5000..10_000 {
-            known.found_damaged(&digest(number), data);
+            known.record_damaged(&digest(number), data);
         }
         assert!(known.damaged.len() <= 1000, "{}", known.damaged.len());
     }

@@ -3,7 +3,7 @@
 use crate::telemetry::outcome::{Outcome, Reason};
 
 /// What became of a request to mount.
-pub(crate) fn became(outcome: Outcome) -> &'static str {
+pub(crate) fn describe_outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Mounted => "crossmount wrote the link, and the layer was not sent.",
         Outcome::AlreadyLinked => {
@@ -19,7 +19,7 @@ pub(crate) fn became(outcome: Outcome) -> &'static str {
 }
 
 /// Why it ended so.
-pub(crate) fn because(outcome: Outcome, reason: Reason) -> &'static str {
+pub(crate) fn describe_reason(outcome: Outcome, reason: Reason) -> &'static str {
     match reason {
         // Then it was not crossmount's to answer.
         Reason::None if matches!(outcome, Outcome::Native | Outcome::Forwarded) => {
@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn every_outcome_and_every_reason_has_a_sentence_of_its_own() {
-        let mut sentences: Vec<_> = Outcome::ALL.into_iter().map(became).collect();
-        sentences.extend(Reason::ALL.map(|reason| because(Outcome::Forwarded, reason)));
-        sentences.push(because(Outcome::Mounted, Reason::None));
+        let mut sentences: Vec<_> = Outcome::ALL.into_iter().map(describe_outcome).collect();
+        sentences.extend(Reason::ALL.map(|reason| describe_reason(Outcome::Forwarded, reason)));
+        sentences.push(describe_reason(Outcome::Mounted, Reason::None));
         for sentence in &sentences {
             assert!(sentence.ends_with('.'), "{sentence}");
             assert!(sentence.split(' ').count() > 3, "{sentence}");

@@ -32,7 +32,7 @@ fn with_unit(value: f64, unit: &str) -> String {
 }
 
 /// A whole number, its thousands apart.
-pub(crate) fn whole(number: u64) -> String {
+pub(crate) fn whole_number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.char_indices() {
@@ -57,7 +57,7 @@ pub(crate) fn seconds(seconds: Option<f64>) -> String {
 }
 
 /// A time in its two largest units.
-pub(crate) fn span(span: Duration) -> String {
+pub(crate) fn duration(span: Duration) -> String {
     let seconds = span.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     if days > 0 {
@@ -101,7 +101,7 @@ mod tests {
             (1000, "1,000"),
             (1_234_567, "1,234,567"),
         ] {
-            assert_eq!(whole(number), text);
+            assert_eq!(whole_number(number), text);
         }
     }
 
@@ -113,9 +113,9 @@ mod tests {
         assert_eq!(seconds(Some(0.25)), "250 ms");
         assert_eq!(seconds(Some(2.0)), "2.0 s");
         assert_eq!(seconds(Some(600.0)), "more than 10 min");
-        assert_eq!(span(Duration::from_secs(59)), "59 s");
-        assert_eq!(span(Duration::from_secs(61)), "1 min 1 s");
-        assert_eq!(span(Duration::from_secs(7260)), "2 h 1 min");
-        assert_eq!(span(Duration::from_secs(90_000)), "1 d 1 h");
+        assert_eq!(duration(Duration::from_secs(59)), "59 s");
+        assert_eq!(duration(Duration::from_secs(61)), "1 min 1 s");
+        assert_eq!(duration(Duration::from_secs(7260)), "2 h 1 min");
+        assert_eq!(duration(Duration::from_secs(90_000)), "1 d 1 h");
     }
 }

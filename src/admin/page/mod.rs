@@ -66,8 +66,8 @@ impl Page {
     }
 
     /// Notices each turn of the day, for as long as it is polled.
-    pub async fn keep_day(&self) {
-        self.today.keep(&self.metrics).await;
+    pub async fn roll_over_daily(&self) {
+        self.today.roll_over_daily(&self.metrics).await;
     }
 
     /// The page as it is before its script runs.
@@ -85,7 +85,7 @@ impl Page {
         let (started, since) = self.started;
         let now = SystemTime::now();
         let total = self.metrics.saved();
-        let today = self.today.of(total, now);
+        let today = self.today.since_midnight(total, now);
         let (today, since_start) = if self.is_dry_run {
             (today.dry_run, total.dry_run)
         } else {

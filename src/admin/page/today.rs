@@ -33,7 +33,7 @@ impl Today {
     }
 
     /// What was saved on the day of `now`, of what was saved until `now`.
-    pub(crate) fn of(&self, total: SavedByVia, now: SystemTime) -> SavedByVia {
+    pub(crate) fn since_midnight(&self, total: SavedByVia, now: SystemTime) -> SavedByVia {
         let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let day = day(now);
         // Not only later ones: a clock that was set back must not hold the day for ever.
@@ -47,10 +47,10 @@ impl Today {
     }
 
     /// Notices each turn of the day while nobody looks.
-    pub(crate) async fn keep(&self, metrics: &Metrics) {
+    pub(crate) async fn roll_over_daily(&self, metrics: &Metrics) {
         loop {
-            tokio::time::sleep(until_the_turn(SystemTime::now()).min(LOOK)).await;
-            self.of(metrics.saved(), SystemTime::now());
+            tokio::time::sleep(until_midnight(SystemTime::now()).min(LOOK)).await;
+            self.since_midnight(metrics.saved(), SystemTime::now());
         }
     }
 }
@@ -65,7 +65,7 @@ fn day(now: SystemTime) -> u64 {
 }
 
 /// Rounded up to the timer's milliseconds, so that it does not wake up before.
-fn until_the_turn(now: SystemTime) -> Duration {
+fn until_midnight(now: SystemTime) -> Duration {
     let next = Duration::from_secs((day(now) + 1) * DAY.as_secs());
     next.saturating_sub(since_1970(now)) + Duration::from_millis(1)
 }
@@ -86,29 +86,32 @@ mod tests {
     #[test]
     fn on_the_first_day_it_is_all_since_the_start() {
         let today = Today::new(at(20_000, 5));
-        assert_eq!(today.of(mounted(7), at(20_000, 86_399)), mounted(7));
+        assert_eq!(
+            today.since_midnight(mounted(7), at(20_000, 86_399)),
+            mounted(7)
+        );
     }
 
     #[test]
     fn what_was_saved_before_the_turn_is_not_todays() {
         let today = Today::new(at(20_000, 5));
-        assert_eq!(today.of(mounted(7), at(20_001, 0)), mounted(0));
-        assert_eq!(today.of(mounted(10), at(20_001, 9)), mounted(3));
+        assert_eq!(today.since_midnight(mounted(7), at(20_001, 0)), mounted(0));
+        assert_eq!(today.since_midnight(mounted(10), at(20_001, 9)), mounted(3));
         // Nobody looked for a while.
-        assert_eq!(today.of(mounted(50), at(20_005, 9)), mounted(0));
+        assert_eq!(today.since_midnight(mounted(50), at(20_005, 9)), mounted(0));
     }
 
     #[test]
     fn a_clock_that_is_set_back_begins_its_day_anew() {
         let today = Today::new(at(40_000, 0));
-        today.of(mounted(7), at(20_000, 0));
-        assert_eq!(today.of(mounted(9), at(20_000, 1)), mounted(2));
-        assert_eq!(today.of(mounted(9), at(20_001, 0)), mounted(0));
+        today.since_midnight(mounted(7), at(20_000, 0));
+        assert_eq!(today.since_midnight(mounted(9), at(20_000, 1)), mounted(2));
+        assert_eq!(today.since_midnight(mounted(9), at(20_001, 0)), mounted(0));
     }
 
     #[test]
     fn the_timer_wakes_up_just_after_midnight() {
-        let left = until_the_turn(at(20_000, 86_390));
+        let left = until_midnight(at(20_000, 86_390));
         assert_eq!(left, Duration::from_millis(10_001));
         assert_eq!(day(at(20_000, 86_390) + left), 20_001);
     }

@@ -36,7 +36,10 @@ impl Users {
             }
             let colon = line.iter().position(|byte| *byte == b':');
             let colon = colon.ok_or_else(|| format!("line {number} is no user:password entry"))?;
-            users.insert(line[..colon].to_vec(), UserEntry::of(&line[colon + 1..]));
+            users.insert(
+                line[..colon].to_vec(),
+                UserEntry::parse_hash(&line[colon + 1..]),
+            );
         }
         Ok(Self(users))
     }
@@ -55,9 +58,9 @@ impl Users {
 }
 
 impl UserEntry {
-    fn of(hash: &[u8]) -> Self {
+    fn parse_hash(hash: &[u8]) -> Self {
         let text = std::str::from_utf8(hash).unwrap_or_default();
-        if is_usual(text) && text.parse::<bcrypt::HashParts>().is_ok() {
+        if is_supported_bcrypt(text) && text.parse::<bcrypt::HashParts>().is_ok() {
             Self::Bcrypt(text.to_owned())
         } else if hash.starts_with(b"$") {
             Self::Unjudged
@@ -69,7 +72,7 @@ impl UserEntry {
 
 /// Whether a hash is written as everybody writes it: a version that is still in use, two digits of
 /// a cost that there is, salt and hash.
-fn is_usual(text: &str) -> bool {
+fn is_supported_bcrypt(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
     let mut parts = text.split('$');
     let (nothing, version, cost) = (parts.next(), parts.next(), parts.next());
@@ -117,14 +120,14 @@ mod tests {
             "$apr1$abc$def".to_owned(),
         ] {
             assert_eq!(
-                UserEntry::of(hash.as_bytes()),
+                UserEntry::parse_hash(hash.as_bytes()),
                 UserEntry::Unjudged,
                 "{hash}"
             );
         }
         for hash in ["", "plain", "{SHA}abc"] {
             assert_eq!(
-                UserEntry::of(hash.as_bytes()),
+                UserEntry::parse_hash(hash.as_bytes()),
                 UserEntry::Unusable,
                 "{hash}"
             );

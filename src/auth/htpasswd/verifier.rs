@@ -57,12 +57,12 @@ impl HtpasswdVerifier {
     }
 
     /// Looks at the file before the next judgement.
-    pub fn doubt(&self) {
-        self.users.doubt();
+    pub fn invalidate(&self) {
+        self.users.invalidate();
     }
 
-    pub async fn judge(&self, wish: &AuthRequest<'_>) -> LocalDecision {
-        let encoded = match wish.credentials.scheme() {
+    pub async fn verify(&self, request: &AuthRequest<'_>) -> LocalDecision {
+        let encoded = match request.credentials.scheme() {
             CredentialScheme::Basic(encoded) => encoded,
             CredentialScheme::None | CredentialScheme::Bearer(_) | CredentialScheme::Other => {
                 return LocalDecision::Denied;
@@ -71,22 +71,22 @@ impl HtpasswdVerifier {
         let Some(login) = Login::read(encoded) else {
             return LocalDecision::Denied;
         };
-        let users = match self.users.current(wish.deadline).await {
+        let users = match self.users.current(request.deadline).await {
             // The registry answers nobody while its file is broken.
             Ok(users) if !users.is_whole => return LocalDecision::Unknown,
             Ok(users) => users,
             Err(unfinished) => return LocalDecision::Unfinished(unfinished),
         };
         let name = String::from_utf8_lossy(&login.user).into_owned();
-        let question = self.question(users.generation, encoded);
+        let question = self.cache_key(users.generation, encoded);
         let Some(check) = PasswordCheck::new(&users.value, login) else {
             return LocalDecision::Unknown;
         };
-        match self.is_right(question, check, wish).await {
+        match self.is_password_correct(question, check, request).await {
             Ok(true) => LocalDecision::Allowed(Allowed {
                 user: Some(name),
                 until: None,
-                voucher: question,
+                credential_key: question,
             }),
             Ok(false) => LocalDecision::Denied,
             Err(unfinished) => LocalDecision::Unfinished(unfinished),
@@ -94,37 +94,38 @@ impl HtpasswdVerifier {
     }
 
     /// The voucher of a login that was right lately.
-    pub async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
-        self.right(self.users.known().generation, refused).await
+    pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        self.allow(self.users.known().generation, refused).await
     }
 
     /// The voucher of a known login, if the file says this moment that it is right.
-    pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
-        self.doubt();
+    pub async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+        self.invalidate();
         let users = self.users.current(Deadline::now() + ON_THE_WAY).await;
         let users = users.ok().filter(|users| users.is_whole)?;
-        self.right(users.generation, refused).await
+        self.allow(users.generation, refused).await
     }
 
-    async fn right(&self, generation: u64, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    async fn allow(&self, generation: u64, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let CredentialScheme::Basic(encoded) = refused.credentials.scheme() else {
             return None;
         };
-        let question = self.question(generation, encoded);
+        let question = self.cache_key(generation, encoded);
         (self.logins.get(&question).await == Some(true)).then_some(question)
     }
 
-    fn question(&self, generation: u64, encoded: &str) -> Fingerprint {
+    fn cache_key(&self, generation: u64, encoded: &str) -> Fingerprint {
         let generation = generation.to_be_bytes();
-        self.fingerprints.of(&[&generation, encoded.as_bytes()])
+        self.fingerprints
+            .fingerprint(&[&generation, encoded.as_bytes()])
     }
 
     /// Whether the login is right, as is known or checked now.
-    async fn is_right(
+    async fn is_password_correct(
         &self,
         question: Fingerprint,
         check: PasswordCheck,
-        wish: &AuthRequest<'_>,
+        request: &AuthRequest<'_>,
     ) -> Result<bool, JobError> {
         if self.logins.get(&question).await == Some(true) {
             // It is right while the file is the same: whoever comes often never waits for a place
@@ -132,8 +133,10 @@ impl HtpasswdVerifier {
             self.logins.insert(question, RIGHT).await;
             return Ok(true);
         }
-        let asked = self.logins.get_or_ask(question, self.check(check, wish));
-        match tokio::time::timeout_at(wish.deadline, asked).await {
+        let asked = self
+            .logins
+            .get_or_fetch(question, self.check(check, request));
+        match tokio::time::timeout_at(request.deadline, asked).await {
             Ok(answer) => answer.map_err(|unfinished| *unfinished),
             Err(_) => Err(JobError::Deadline),
         }
@@ -142,9 +145,12 @@ impl HtpasswdVerifier {
     async fn check(
         &self,
         check: PasswordCheck,
-        wish: &AuthRequest<'_>,
+        request: &AuthRequest<'_>,
     ) -> Result<Entry<bool>, JobError> {
-        let is_right = self.checks.run(wish.deadline, move || check.run()).await?;
+        let is_right = self
+            .checks
+            .run(request.deadline, move || check.run())
+            .await?;
         Ok(if is_right { RIGHT } else { WRONG })
     }
 }

@@ -6,7 +6,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::de::IgnoredAny;
 
-use crate::auth::jwt::key_lookup::{Signer, signer};
+use crate::auth::jwt::key_lookup::{Signer, find_signer};
 use crate::auth::jwt::parse::{Audience, CompactToken, KeyName, KeyReference, TokenClaims};
 use crate::auth::jwt::public_key::PublicKey;
 use crate::auth::jwt::trust_store::TrustedKeys;
@@ -40,9 +40,11 @@ impl UnverifiedToken {
     /// What is to be said of a token that does not say the right things.
     pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, LocalDecision> {
         let compact = CompactToken::read(token).ok_or(LocalDecision::Unknown)?;
-        let algorithm = taken(compact.header.algorithm, rules)?;
+        let algorithm = parse_claims(compact.header.algorithm, rules)?;
         let claims = &compact.claims;
-        if claims.issuer.as_deref() != Some(&rules.issuer) || !is_meant(&claims.audience, rules) {
+        if claims.issuer.as_deref() != Some(&rules.issuer)
+            || !is_for_service(&claims.audience, rules)
+        {
             return Err(LocalDecision::Denied);
         }
         claims.are_timely(now)?;
@@ -70,7 +72,7 @@ impl UnverifiedToken {
         now: i64,
     ) -> Result<VerifiedToken, LocalDecision> {
         let CompactToken { header, claims } = self.compact;
-        match signer(&header.key, keys, version, now) {
+        match find_signer(&header.key, keys, version, now) {
             Signer::Believed(key, window) => {
                 check(token, &key, self.algorithm)?;
                 Ok(VerifiedToken { claims, window })
@@ -82,7 +84,7 @@ impl UnverifiedToken {
 }
 
 /// The algorithm, if the registry takes it and the library can judge it.
-fn taken(named: KeyName, rules: &TokenRules) -> Result<Algorithm, LocalDecision> {
+fn parse_claims(named: KeyName, rules: &TokenRules) -> Result<Algorithm, LocalDecision> {
     let narrowed = &rules.algorithms;
     let is_listed =
         |name: &str| narrowed.is_empty() || narrowed.iter().any(|listed| listed == name);
@@ -109,7 +111,7 @@ fn taken(named: KeyName, rules: &TokenRules) -> Result<Algorithm, LocalDecision>
     }
 }
 
-fn is_meant(audience: &Audience, rules: &TokenRules) -> bool {
+fn is_for_service(audience: &Audience, rules: &TokenRules) -> bool {
     let service = &rules.service;
     match (audience, rules.version) {
         (Audience::One(one), _) => one == service,
@@ -136,7 +138,7 @@ impl TokenClaims {
 
 impl VerifiedToken {
     /// Whether it is still good.
-    pub fn is_good_at(&self, now: i64) -> Result<(), LocalDecision> {
+    pub fn is_valid_at(&self, now: i64) -> Result<(), LocalDecision> {
         self.claims.are_timely(now)?;
         if self.window.contains(&now) {
             Ok(())
@@ -152,7 +154,7 @@ impl VerifiedToken {
     }
 
     /// When it ends; `None` where that is beyond any clock.
-    pub fn end(&self, now: i64) -> Option<Instant> {
+    pub fn expires_at(&self, now: i64) -> Option<Instant> {
         Instant::now().checked_add(self.lifetime(now))
     }
 }
@@ -195,7 +197,7 @@ mod tests {
             (2_000, Ok(())),
             (2_001, Err(LocalDecision::Unknown)),
         ] {
-            assert_eq!(verified.is_good_at(now), wanted, "{now}");
+            assert_eq!(verified.is_valid_at(now), wanted, "{now}");
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) enum Signer {
 
 /// Looks the signer up as distribution does (`registry/auth/token/token.go`,
 /// `VerifySigningKey`); `now` is in seconds since 1970.
-pub(crate) fn signer(
+pub(crate) fn find_signer(
     reference: &KeyReference,
     keys: &TrustedKeys,
     version: DistributionVersion,
@@ -34,17 +34,17 @@ pub(crate) fn signer(
 ) -> Signer {
     match (reference, version) {
         (KeyReference::None, _) => Signer::Nobody,
-        (KeyReference::Id(id), _) => found(keys.by_id(id)),
-        (KeyReference::Chain(x5c), _) => match x5c::leaf(x5c, &keys.roots, now) {
+        (KeyReference::Id(id), _) => require_key(keys.by_id(id)),
+        (KeyReference::Chain(x5c), _) => match x5c::verify_chain(x5c, &keys.roots, now) {
             Some(leaf) => Signer::Believed(leaf.key, leaf.window),
             None => Signer::Unclear,
         },
-        (KeyReference::Jwk(jwk), DistributionVersion::Two) => embedded(jwk, keys, now),
-        (KeyReference::Jwk(jwk), DistributionVersion::Three) => named(jwk, keys, now),
+        (KeyReference::Jwk(jwk), DistributionVersion::Two) => embedded_key(jwk, keys, now),
+        (KeyReference::Jwk(jwk), DistributionVersion::Three) => named_key(jwk, keys, now),
     }
 }
 
-fn found(found: KeyMatch<'_>) -> Signer {
+fn require_key(found: KeyMatch<'_>) -> Signer {
     match found {
         KeyMatch::Key(key) => Signer::Believed(key.clone(), ALWAYS),
         KeyMatch::Nothing => Signer::Nobody,
@@ -53,7 +53,7 @@ fn found(found: KeyMatch<'_>) -> Signer {
 }
 
 /// In version 2 an embedded key counts by what it is: it must be believed itself.
-fn embedded(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
+fn embedded_key(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
     let Some(key) = PublicKey::from_jwk(jwk) else {
         return Signer::Unclear;
     };
@@ -71,7 +71,7 @@ fn embedded(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
 }
 
 /// In version 3 an embedded key without a chain counts by its name alone.
-fn named(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
+fn named_key(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
     let Some(key) = PublicKey::from_jwk(jwk) else {
         return Signer::Unclear;
     };
@@ -79,7 +79,7 @@ fn named(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
         return by_chain(jwk, &key, keys, now);
     }
     match jwk.get("kid") {
-        Some(Value::String(id)) if !id.is_empty() => found(keys.by_id(id)),
+        Some(Value::String(id)) if !id.is_empty() => require_key(keys.by_id(id)),
         _ => Signer::Unclear,
     }
 }
@@ -91,7 +91,7 @@ fn by_chain(jwk: &Map<String, Value>, key: &PublicKey, keys: &TrustedKeys, now: 
     }
     let x5c = jwk.get("x5c").cloned().unwrap_or_default();
     let x5c: Vec<String> = serde_json::from_value(x5c).unwrap_or_default();
-    match x5c::leaf(&x5c, &keys.roots, now) {
+    match x5c::verify_chain(&x5c, &keys.roots, now) {
         Some(leaf) if leaf.key == *key => Signer::Believed(leaf.key, leaf.window),
         _ => Signer::Unclear,
     }

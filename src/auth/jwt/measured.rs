@@ -45,6 +45,6 @@ impl Verifier {
     ) -> bool {
         UnverifiedToken::read(token, &self.rules, now)
             .and_then(|claimed| claimed.verify(token, self.rules.version, &self.keys, now))
-            .is_ok_and(|verified| permissions::cover(&verified.claims, target, source))
+            .is_ok_and(|verified| permissions::covers_request(&verified.claims, target, source))
     }
 }

@@ -1,6 +1,6 @@
 //! The bearer token decides, by distribution's own rules (`registry/auth/token/token.go`).
 //!
-//! `judge` decides; `verify` looks at a token: `compact` reads it strictly, `signer` finds the key that it names among `keys`, by a
+//! `verifier` decides; `verify` looks at a token: `compact` reads it strictly, `signer` finds the key that it names among `keys`, by a
 //! certificate `chain` if need be, and the library checks the signature with the algorithms of
 //! `signature`. `public_key` has the kinds of keys, `strict` JSON with one reading, `rights`
 //! what a token allows. What has two readings, or is beyond the libraries, is not "no" but

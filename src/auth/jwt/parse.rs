@@ -121,19 +121,19 @@ impl CompactToken {
             return None;
         }
         Some(Self {
-            header: TokenHeader::read(object(header)?)?,
-            claims: TokenClaims::read(object(claims)?)?,
+            header: TokenHeader::read(parse_object(header)?)?,
+            claims: TokenClaims::read(parse_object(claims)?)?,
         })
     }
 }
 
-fn object(part: &str) -> Option<Map<String, Value>> {
-    strict_json::object(&URL_SAFE_NO_PAD.decode(part).ok()?)
+fn parse_object(part: &str) -> Option<Map<String, Value>> {
+    strict_json::parse_object(&URL_SAFE_NO_PAD.decode(part).ok()?)
 }
 
 impl TokenHeader {
     fn read(object: Map<String, Value>) -> Option<Self> {
-        let is_odd = |key: &String| strict_json::is_alike(key, HEADER);
+        let is_odd = |key: &String| strict_json::folds_to_same_name(key, HEADER);
         if object.keys().any(is_odd) || object.contains_key("crit") || object.contains_key("b64") {
             return None;
         }
@@ -142,7 +142,7 @@ impl TokenHeader {
         let id = members.id.unwrap_or_default();
         let algorithm = members.algorithm.unwrap_or_default();
         Some(Self {
-            algorithm: named(&algorithm),
+            algorithm: parse_key_name(&algorithm),
             key: match (chain.is_empty(), members.jwk, id.is_empty()) {
                 (false, _, _) => KeyReference::Chain(chain),
                 (true, Some(jwk), _) => KeyReference::Jwk(jwk),
@@ -153,7 +153,7 @@ impl TokenHeader {
     }
 }
 
-fn named(algorithm: &str) -> KeyName {
+fn parse_key_name(algorithm: &str) -> KeyName {
     match algorithm.parse() {
         Ok(known) => KeyName::Known(known),
         Err(_) if algorithm == "ES512" => KeyName::Unjudged,
@@ -163,7 +163,7 @@ fn named(algorithm: &str) -> KeyName {
 
 impl TokenClaims {
     fn read(object: Map<String, Value>) -> Option<Self> {
-        let is_odd = |key: &String| strict_json::is_alike(key, CLAIMS);
+        let is_odd = |key: &String| strict_json::folds_to_same_name(key, CLAIMS);
         if object.keys().any(is_odd) || has_odd_entry(object.get("access")) {
             return None;
         }
@@ -178,7 +178,9 @@ fn has_odd_entry(access: Option<&Value>) -> bool {
         return false;
     };
     entries.iter().any(|entry| match entry {
-        Value::Object(entry) => entry.keys().any(|key| strict_json::is_alike(key, ENTRY)),
+        Value::Object(entry) => entry
+            .keys()
+            .any(|key| strict_json::folds_to_same_name(key, ENTRY)),
         _ => true,
     })
 }

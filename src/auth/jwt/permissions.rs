@@ -7,15 +7,17 @@ use crate::oci::RepositoryName;
 ///
 /// Entries of one name are united, names are exact, and `*` is every action
 /// (`registry/auth/token/token.go`, `accessSet`).
-pub(crate) fn cover(
+pub(crate) fn covers_request(
     claims: &TokenClaims,
     target: &RepositoryName,
     source: &RepositoryName,
 ) -> bool {
-    may(claims, target, "pull") && may(claims, target, "push") && may(claims, source, "pull")
+    allows_action(claims, target, "pull")
+        && allows_action(claims, target, "push")
+        && allows_action(claims, source, "pull")
 }
 
-fn may(claims: &TokenClaims, repository: &RepositoryName, action: &str) -> bool {
+fn allows_action(claims: &TokenClaims, repository: &RepositoryName, action: &str) -> bool {
     let entries = claims.access.iter().flatten();
     let is_it = |entry: &&AccessEntry| {
         entry.kind.as_deref() == Some("repository")

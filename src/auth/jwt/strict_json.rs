@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 /// Reads an object in which no key stands twice, at any depth.
-pub(crate) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+pub(crate) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(bytes) {
         Ok(StrictValue(Value::Object(object))) => Some(object),
         _ => None,
@@ -18,7 +18,7 @@ pub(crate) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
 }
 
 /// Whether a key could be taken for one of `names` by a reader that ignores case.
-pub(crate) fn is_alike(key: &str, names: &[&str]) -> bool {
+pub(crate) fn folds_to_same_name(key: &str, names: &[&str]) -> bool {
     let is_one = |name: &&str| key != *name && key.eq_ignore_ascii_case(name);
     // Letters such as the long s and the Kelvin sign are equal to ASCII ones for Go.
     !key.is_ascii() || names.iter().any(is_one)
@@ -94,7 +94,10 @@ mod tests {
     fn an_object_without_duplicates_is_read_whole() {
         let text = r#" {"a":[1,-2,1.5,true,null,{"b":"\u0063"}],"c":{}} "#;
         let plain: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(object(text.as_bytes()).map(Value::Object), Some(plain));
+        assert_eq!(
+            parse_object(text.as_bytes()).map(Value::Object),
+            Some(plain)
+        );
     }
 
     #[test]
@@ -109,18 +112,18 @@ mod tests {
             "null",
             "",
         ] {
-            assert_eq!(object(text.as_bytes()), None, "{text}");
+            assert_eq!(parse_object(text.as_bytes()), None, "{text}");
         }
-        assert_eq!(object(b"{\"a\":\"\xff\"}"), None);
+        assert_eq!(parse_object(b"{\"a\":\"\xff\"}"), None);
     }
 
     #[test]
     fn keys_that_differ_only_in_case_are_alike() {
         for key in ["ISS", "Iss", "i\u{17f}s"] {
-            assert!(is_alike(key, &["iss", "sub"]), "{key}");
+            assert!(folds_to_same_name(key, &["iss", "sub"]), "{key}");
         }
         for key in ["iss", "issuer", "x5t#S256", ""] {
-            assert!(!is_alike(key, &["iss", "sub"]), "{key}");
+            assert!(!folds_to_same_name(key, &["iss", "sub"]), "{key}");
         }
     }
 }

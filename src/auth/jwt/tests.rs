@@ -102,7 +102,7 @@ fn verified(
     UnverifiedToken::read(token, rules, NOW)?.verify(token, rules.version, keys, NOW)
 }
 
-fn judge(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Option<LocalDecision> {
+fn verifier(token: &str, keys: &TrustedKeys, rules: &TokenRules) -> Option<LocalDecision> {
     verified(token, keys, rules).err()
 }
 
@@ -118,15 +118,15 @@ fn version_3_takes_a_key_set_a_list_of_audiences_and_eddsa() {
     for key in [ed25519(), p256()] {
         let keys = trusted(&[key.jwk("one")]);
         let good = key.good("one", |_, _| ());
-        assert_eq!(judge(&good, &keys, &rules(&[])), None);
+        assert_eq!(verifier(&good, &keys, &rules(&[])), None);
         let foreign = key.good("one", |_, claims| claims["aud"] = json!(["other"]));
         assert_eq!(
-            judge(&foreign, &keys, &rules(&[])),
+            verifier(&foreign, &keys, &rules(&[])),
             Some(LocalDecision::Denied)
         );
         let unknown = key.good("two", |_, _| ());
         assert_eq!(
-            judge(&unknown, &keys, &rules(&[])),
+            verifier(&unknown, &keys, &rules(&[])),
             Some(LocalDecision::Denied)
         );
     }
@@ -139,13 +139,13 @@ fn version_2_takes_neither_lists_of_audiences_nor_eddsa() {
     let key = p256();
     let keys = trusted(&[key.jwk("one")]);
     let one = key.good("one", |_, claims| claims["aud"] = json!("service"));
-    assert_eq!(judge(&one, &keys, &old), None);
+    assert_eq!(verifier(&one, &keys, &old), None);
     let list = key.good("one", |_, _| ());
-    assert_eq!(judge(&list, &keys, &old), Some(LocalDecision::Denied));
+    assert_eq!(verifier(&list, &keys, &old), Some(LocalDecision::Denied));
     let key = ed25519();
     let keys = trusted(&[key.jwk("one")]);
     let one = key.good("one", |_, claims| claims["aud"] = json!("service"));
-    assert_eq!(judge(&one, &keys, &old), Some(LocalDecision::Denied));
+    assert_eq!(verifier(&one, &keys, &old), Some(LocalDecision::Denied));
 }
 
 #[test]
@@ -153,24 +153,24 @@ fn algorithms_are_narrowed_by_the_configuration() {
     let key = p256();
     let keys = trusted(&[key.jwk("one")]);
     let good = key.good("one", |_, _| ());
-    assert_eq!(judge(&good, &keys, &rules(&["ES256", "RS256"])), None);
+    assert_eq!(verifier(&good, &keys, &rules(&["ES256", "RS256"])), None);
     assert_eq!(
-        judge(&good, &keys, &rules(&["RS256"])),
+        verifier(&good, &keys, &rules(&["RS256"])),
         Some(LocalDecision::Denied)
     );
     // A shared secret is never believed, whatever the configuration lists.
     let shared = key.good("one", |header, _| header["alg"] = "HS256".into());
     assert_eq!(
-        judge(&shared, &keys, &rules(&["HS256"])),
+        verifier(&shared, &keys, &rules(&["HS256"])),
         Some(LocalDecision::Denied)
     );
     let beyond = key.good("one", |header, _| header["alg"] = "ES512".into());
     assert_eq!(
-        judge(&beyond, &keys, &rules(&[])),
+        verifier(&beyond, &keys, &rules(&[])),
         Some(LocalDecision::Unknown)
     );
     assert_eq!(
-        judge(&beyond, &keys, &rules(&["ES256"])),
+        verifier(&beyond, &keys, &rules(&["ES256"])),
         Some(LocalDecision::Denied)
     );
 }
@@ -185,15 +185,15 @@ fn an_embedded_key_counts_in_version_3_by_its_name_alone() {
         })
     };
     let own = embed(&key, key.jwk("one"));
-    assert_eq!(judge(&own, &keys, &rules(&[])), None);
+    assert_eq!(verifier(&own, &keys, &rules(&[])), None);
     let named = embed(&attacker, attacker.jwk("one"));
     assert_eq!(
-        judge(&named, &keys, &rules(&[])),
+        verifier(&named, &keys, &rules(&[])),
         Some(LocalDecision::Denied)
     );
     let unknown = embed(&attacker, attacker.jwk("two"));
     assert_eq!(
-        judge(&unknown, &keys, &rules(&[])),
+        verifier(&unknown, &keys, &rules(&[])),
         Some(LocalDecision::Denied)
     );
 }
@@ -207,7 +207,7 @@ fn a_key_that_cannot_be_judged_leaves_its_tokens_to_the_registry() {
     for kid in ["large", "shared"] {
         let token = key.good(kid, |_, _| ());
         assert_eq!(
-            judge(&token, &keys, &rules(&[])),
+            verifier(&token, &keys, &rules(&[])),
             Some(LocalDecision::Unknown)
         );
     }
@@ -227,7 +227,7 @@ fn a_remembered_signature_is_no_longer_good_when_its_token_is() {
         (60 + 60, Err(LocalDecision::Unknown)),
         (60 + 61, Err(LocalDecision::Denied)),
     ] {
-        assert_eq!(verified.is_good_at(NOW + later), wanted, "{later}");
+        assert_eq!(verified.is_valid_at(NOW + later), wanted, "{later}");
     }
 }
 

@@ -64,7 +64,7 @@ impl TrustedKeys {
 
     /// Adds the keys of a JSON Web Key Set (distribution 3's `jwks`), by their own identifiers.
     pub fn add_key_set(&mut self, json: &[u8]) -> Result<(), String> {
-        let set = strict_json::object(json).ok_or("is not a JSON Web Key Set")?;
+        let set = strict_json::parse_object(json).ok_or("is not a JSON Web Key Set")?;
         let Some(Value::Array(keys)) = set.get("keys") else {
             return Err("has no list called keys".to_owned());
         };

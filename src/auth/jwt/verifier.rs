@@ -48,7 +48,7 @@ impl TokenJudge {
     ) -> Result<Self, WatchedFileError> {
         signature::install();
         Ok(Self {
-            keys: watch(&rules)?,
+            keys: watch_keys(&rules)?,
             rules,
             fingerprints,
             verified: TtlCache::new(REMEMBERED),
@@ -57,23 +57,23 @@ impl TokenJudge {
     }
 
     /// Looks at the key files before the next judgement.
-    pub fn doubt(&self) {
-        self.keys.doubt();
+    pub fn invalidate(&self) {
+        self.keys.invalidate();
     }
 
-    pub async fn judge(&self, wish: &AuthRequest<'_>) -> LocalDecision {
-        let CredentialScheme::Bearer(token) = wish.credentials.scheme() else {
+    pub async fn verify_request(&self, request: &AuthRequest<'_>) -> LocalDecision {
+        let CredentialScheme::Bearer(token) = request.credentials.scheme() else {
             return LocalDecision::Denied;
         };
-        let (verified, voucher) = match self.look_at(token, wish.deadline).await {
+        let (verified, credential_key) = match self.decide(token, request.deadline).await {
             Ok(good) => good,
-            Err(judgement) => return judgement,
+            Err(decision) => return decision,
         };
-        if permissions::cover(&verified.claims, wish.target, wish.source) {
+        if permissions::covers_request(&verified.claims, request.target, request.source) {
             LocalDecision::Allowed(Allowed {
                 user: verified.claims.subject.clone(),
-                until: seconds_since_1970().and_then(|now| verified.end(now)),
-                voucher,
+                until: seconds_since_1970().and_then(|now| verified.expires_at(now)),
+                credential_key,
             })
         } else {
             LocalDecision::Insufficient
@@ -83,33 +83,33 @@ impl TokenJudge {
     /// The voucher of a token that was verified lately.
     ///
     /// A token that is only too narrow contradicts nothing, unless a mount was granted for it.
-    pub async fn known(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };
         let generation = self.keys.known().generation;
         let is_granted = |basis: &Basis| basis.proof() == Proof::Token;
         if !refused.granted.is_some_and(is_granted) {
-            let question = self.question(generation, token);
+            let question = self.cache_key(generation, token);
             let known = self.verified.get(&question).await;
             known.filter(|_| refused.is_token_refused)?;
         }
-        Some(self.voucher(generation, token))
+        Some(self.credential_key(generation, token))
     }
 
     /// The voucher of a known token that is good by the files as they are this moment.
-    pub async fn contradicted(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    pub async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };
-        self.doubt();
+        self.invalidate();
         let deadline = Instant::now() + ON_THE_WAY;
-        let good = self.look_at(token, deadline).await.ok();
-        good.map(|(_, voucher)| voucher)
+        let good = self.decide(token, deadline).await.ok();
+        good.map(|(_, credential_key)| credential_key)
     }
 
     /// Everything but what the token allows.
-    async fn look_at(
+    async fn decide(
         &self,
         token: &str,
         deadline: Instant,
@@ -118,8 +118,8 @@ impl TokenJudge {
         let keys = keys.map_err(LocalDecision::Unfinished)?;
         let now = seconds_since_1970().ok_or(LocalDecision::Unknown)?;
         let verified = self.verified(token, &keys, now, deadline).await?;
-        verified.is_good_at(now)?;
-        Ok((verified, self.voucher(keys.generation, token)))
+        verified.is_valid_at(now)?;
+        Ok((verified, self.credential_key(keys.generation, token)))
     }
 
     async fn verified(
@@ -129,7 +129,7 @@ impl TokenJudge {
         now: i64,
         deadline: Instant,
     ) -> Result<Arc<VerifiedToken>, LocalDecision> {
-        let question = self.question(keys.generation, token);
+        let question = self.cache_key(keys.generation, token);
         if let Some(verified) = self.verified.get(&question).await {
             return Ok(verified);
         }
@@ -163,21 +163,22 @@ impl TokenJudge {
         verified.map_err(LocalDecision::Unfinished)?
     }
 
-    fn question(&self, generation: u64, token: &str) -> Fingerprint {
+    fn cache_key(&self, generation: u64, token: &str) -> Fingerprint {
         let generation = generation.to_be_bytes();
-        self.fingerprints.of(&[&generation, token.as_bytes()])
+        self.fingerprints
+            .fingerprint(&[&generation, token.as_bytes()])
     }
 
     /// The header as it stands: it names the key and how that is found.
-    fn voucher(&self, generation: u64, token: &str) -> Fingerprint {
+    fn credential_key(&self, generation: u64, token: &str) -> Fingerprint {
         let generation = generation.to_be_bytes();
         let header = token.split('.').next().unwrap_or_default();
         self.fingerprints
-            .of(&[b"voucher", &generation, header.as_bytes()])
+            .fingerprint(&[b"voucher", &generation, header.as_bytes()])
     }
 }
 
-fn watch(rules: &TokenRules) -> Result<ReloadingFile<TrustedKeys>, WatchedFileError> {
+fn watch_keys(rules: &TokenRules) -> Result<ReloadingFile<TrustedKeys>, WatchedFileError> {
     let certificates = rules.root_certificates.clone();
     let version = rules.version;
     let has_certificates = certificates.is_some();

@@ -59,7 +59,7 @@ impl TrustedRoot {
     pub fn new(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> Option<Self> {
         let anchor = anchor_from_trusted_cert(der).ok()?.to_owned();
         let basics = parsed.basic_constraints().ok()??.value;
-        (basics.ca && may_sign(parsed) && is_understood(parsed)).then(|| Self {
+        (basics.ca && may_sign(parsed) && has_supported_constraints(parsed)).then(|| Self {
             anchor,
             window: window(parsed),
             path_length: basics.path_len_constraint,
@@ -68,7 +68,11 @@ impl TrustedRoot {
 }
 
 /// The leaf of `x5c`, if its chain is found good at `now`, in seconds since 1970.
-pub(crate) fn leaf(x5c: &[String], roots: &[TrustedRoot], now: i64) -> Option<LeafCertificate> {
+pub(crate) fn verify_chain(
+    x5c: &[String],
+    roots: &[TrustedRoot],
+    now: i64,
+) -> Option<LeafCertificate> {
     if x5c.len() > LONGEST {
         return None;
     }
@@ -79,7 +83,7 @@ pub(crate) fn leaf(x5c: &[String], roots: &[TrustedRoot], now: i64) -> Option<Le
     let parsed: Vec<X509Certificate<'_>> =
         ders.iter().map(|der| parse(der)).collect::<Option<_>>()?;
     let (leaf, intermediates) = ders.split_first()?;
-    if !parsed.iter().all(is_understood) {
+    if !parsed.iter().all(has_supported_constraints) {
         return None;
     }
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).ok()?));
@@ -151,7 +155,7 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// Whether every extension that must be understood is one that Go understands.
-fn is_understood(certificate: &X509Certificate<'_>) -> bool {
+fn has_supported_constraints(certificate: &X509Certificate<'_>) -> bool {
     let mut critical = certificate.extensions().iter().filter(|one| one.critical);
     critical.all(|extension| {
         matches!(

@@ -16,11 +16,11 @@ async fn a_login_is_tried_where_it_was_used_and_nobody_elses() {
     let (alice, bob) = (login("Basic YTpi"), login("Basic Yjpi"));
     used.learn(&alice, &name("a"), Use::Pulled).await;
     used.learn(&alice, &name("b"), Use::Pulled).await;
-    assert_eq!(used.by(&alice).await, PullScope::these(["a", "b"]));
-    assert_eq!(used.by(&bob).await, PullScope::these([]));
+    assert_eq!(used.pull_scope(&alice).await, PullScope::these(["a", "b"]));
+    assert_eq!(used.pull_scope(&bob).await, PullScope::these([]));
     let nobody = Credentials::new(None);
     used.learn(&nobody, &name("a"), Use::Pulled).await;
-    assert_eq!(used.by(&nobody).await, PullScope::these([]));
+    assert_eq!(used.pull_scope(&nobody).await, PullScope::these([]));
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn of_many_repositories_the_last_are_remembered() {
         used.learn(&alice, &name(&format!("r{number}")), Use::Pulled)
             .await;
     }
-    let pullable = used.by(&alice).await;
+    let pullable = used.pull_scope(&alice).await;
     assert!(!pullable.includes(&name("r0")));
     assert!(pullable.includes(&name("r1")));
     assert!(pullable.includes(&name(&format!("r{REPOSITORIES}"))));
@@ -46,11 +46,17 @@ async fn a_token_is_tried_where_it_names_pull_itself() {
     let token = "Bearer e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6ImEiLCJhY3Rpb25zIjpbInB1bGwiXX0seyJ0eXBlIjoicmVwb3NpdG9yeSIsIm5hbWUiOiJiIiwiYWN0aW9ucyI6WyJwdXNoIl19XX0.c2ln";
     let used = UsageHistory::new(ClaimsTrust::Read).unwrap();
     used.learn(&login(token), &name("c"), Use::Pulled).await;
-    assert_eq!(used.by(&login(token)).await, PullScope::these(["a"]));
+    assert_eq!(
+        used.pull_scope(&login(token)).await,
+        PullScope::these(["a"])
+    );
     let used = UsageHistory::new(ClaimsTrust::Ignored).unwrap();
-    assert_eq!(used.by(&login(token)).await, PullScope::these([]));
+    assert_eq!(used.pull_scope(&login(token)).await, PullScope::these([]));
     used.learn(&login(token), &name("c"), Use::Pulled).await;
-    assert_eq!(used.by(&login(token)).await, PullScope::these(["c"]));
+    assert_eq!(
+        used.pull_scope(&login(token)).await,
+        PullScope::these(["c"])
+    );
 }
 
 #[tokio::test]
@@ -62,14 +68,14 @@ async fn an_hour_is_each_repositorys_own() {
     for repository in ["a", "b"] {
         used.learn(&alice, &name(repository), Use::Pulled).await;
     }
-    let known = used.known(&alice).await.unwrap();
+    let known = used.history_of(&alice).await.unwrap();
     let an_hour_ago = Instant::now().checked_sub(REMEMBERED_FOR).unwrap();
-    uses(&known).names[0].1 = an_hour_ago;
-    assert_eq!(used.by(&alice).await, PullScope::these(["b"]));
+    lock(&known).names[0].1 = an_hour_ago;
+    assert_eq!(used.pull_scope(&alice).await, PullScope::these(["b"]));
     used.learn(&alice, &name("a"), Use::Pulled).await;
-    assert_eq!(used.by(&alice).await, PullScope::these(["a", "b"]));
+    assert_eq!(used.pull_scope(&alice).await, PullScope::these(["a", "b"]));
     used.forget(&alice, &name("b")).await;
-    assert_eq!(used.by(&alice).await, PullScope::these(["a"]));
+    assert_eq!(used.pull_scope(&alice).await, PullScope::these(["a"]));
 }
 
 #[tokio::test]
@@ -79,8 +85,8 @@ async fn who_has_pushed_is_known() {
         login("Basic YTpi"),
     );
     used.learn(&alice, &name("a"), Use::Pulled).await;
-    assert!(!used.pushed(&alice).await);
+    assert!(!used.has_pushed(&alice).await);
     used.learn(&alice, &name("a"), Use::Pushed).await;
-    assert!(used.pushed(&alice).await);
-    assert!(!used.pushed(&login("Basic Yjpi")).await);
+    assert!(used.has_pushed(&alice).await);
+    assert!(!used.has_pushed(&login("Basic Yjpi")).await);
 }

@@ -20,9 +20,9 @@ access: {mode: htpasswd, htpasswd: {path: /etc/docker/registry}}
 ";
 
 fn found(theirs: &str, ours: &str) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     };

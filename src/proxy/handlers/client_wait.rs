@@ -15,7 +15,7 @@ use crate::upstream::{PendingResponse, SubrequestClient};
 
 /// Waits until the client closes its connection, or sends what nobody asked for; then its request
 /// is over, as for one that passes through. For requests without a body.
-pub(crate) async fn client_left(session: &mut Session) -> Box<Error> {
+pub(crate) async fn client_disconnected(session: &mut Session) -> Box<Error> {
     loop {
         if let Err(error) = session.as_downstream_mut().read_body_or_idle(true).await {
             return error.into_down();
@@ -27,7 +27,7 @@ pub(crate) async fn client_left(session: &mut Session) -> Box<Error> {
 ///
 /// # Errors
 /// Those of `ask`, and of the client's connection.
-pub(crate) fn for_client<T>(
+pub(crate) fn while_client_waits<T>(
     session: &mut Session,
     context: &mut RequestContext,
     ask: impl Future<Output = Result<T>>,
@@ -39,7 +39,7 @@ pub(crate) fn for_client<T>(
         context.asked = Some(begun);
         let given = tokio::select! {
             given = ask => given?,
-            gone = client_left(session) => return Err(gone),
+            gone = client_disconnected(session) => return Err(gone),
         };
         context.answered_after = Some(begun.elapsed());
         Ok(given)
@@ -50,7 +50,7 @@ pub(crate) fn for_client<T>(
 ///
 /// # Errors
 /// Where the registry gave none, or the client left.
-pub(crate) async fn head_answered(
+pub(crate) async fn head_response(
     session: &mut Session,
     context: &mut RequestContext,
     exchange: &SubrequestClient,
@@ -59,7 +59,7 @@ pub(crate) async fn head_answered(
     if head.method != Method::HEAD || !is_plain(&head) {
         return Ok(None);
     }
-    context.shown = Credentials::sole(&head.headers);
-    let answer = for_client(session, context, exchange.send(head.clone())).await?;
+    context.shown = Credentials::from_single_header(&head.headers);
+    let answer = while_client_waits(session, context, exchange.send(head.clone())).await?;
     Ok(Some((head, answer)))
 }

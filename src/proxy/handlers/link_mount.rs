@@ -14,10 +14,10 @@ use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::context::{MountState, RequestContext};
-use crate::proxy::handlers::client_wait::head_answered;
+use crate::proxy::handlers::client_wait::head_response;
 use crate::proxy::location::Locations;
-use crate::proxy::observe::{ResponseObserver, linked_into};
-use crate::proxy::request_id::described;
+use crate::proxy::observe::{ResponseObserver, target_of};
+use crate::proxy::request_id::event_request;
 use crate::proxy::route::{BlobRequest, Route};
 use crate::proxy::{access_log, response};
 use crate::telemetry::metrics::Metrics;
@@ -33,7 +33,7 @@ pub struct LinkMountHandler {
     locations: Locations,
     response_headers: Vec<(String, Vec<String>)>,
     mounts: Arc<Mounts>,
-    pub(crate) passing: ResponseObserver,
+    pub(crate) observer: ResponseObserver,
     exchange: Arc<SubrequestClient>,
     notifier: Arc<Notifier>,
     /// Ends with this.
@@ -47,45 +47,47 @@ impl LinkMountHandler {
     pub fn new(
         upstream: &Upstream,
         mounts: Arc<Mounts>,
-        passing: ResponseObserver,
+        observer: ResponseObserver,
         exchange: Arc<SubrequestClient>,
         notifier: Arc<Notifier>,
-        survey: Option<StoreScanner>,
+        scanner: Option<StoreScanner>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             locations: Locations::new(upstream),
             response_headers: upstream.response_headers.clone(),
             mounts,
-            passing,
+            observer,
             exchange,
             notifier,
-            _survey: survey,
+            _survey: scanner,
             metrics,
         }
     }
 
     /// `Ok(false)` leaves the request to the registry.
-    pub(crate) async fn answer(
+    pub(crate) async fn handle(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
     ) -> Result<bool> {
-        if linked_into(&context.route).is_some() {
-            context.since = self.passing.begin();
+        if target_of(&context.route).is_some() {
+            context.since = self.observer.begin_verification();
         }
         match context.route.clone() {
             Route::Mount(request) => return self.mount(session, &request, context).await,
             Route::SourcelessMount { target, digest } => {
-                return self.sourceless(session, &target, &digest, context).await;
+                return self
+                    .mount_without_source(session, &target, &digest, context)
+                    .await;
             }
             Route::Deletion(blob) => {
-                context.deletion = self.mounts.deletion(&blob.repository, &blob.digest);
+                context.deletion = self.mounts.begin_delete(&blob.repository, &blob.digest);
             }
-            Route::Blob(blob) if self.mounts.fills_heads() => {
+            Route::Blob(blob) if self.mounts.mounts_on_head() => {
                 return Box::pin(self.head(session, &blob, context)).await;
             }
-            Route::AmbiguousMount(_) => context.forward_at_once(Reason::OddRequest),
+            Route::AmbiguousMount(_) => context.forward_as_it_came(Reason::OddRequest),
             Route::Upload(_) | Route::Blob(_) | Route::Other => {}
         }
         Ok(false)
@@ -100,8 +102,8 @@ impl LinkMountHandler {
     ) -> Result<bool> {
         let head = session.req_header();
         let place = (&request.target, &request.digest);
-        let Some(location) = self.locations.of(place, &head.headers) else {
-            context.forward_at_once(Reason::OddRequest);
+        let Some(location) = self.locations.for_blob(place, &head.headers) else {
+            context.forward_as_it_came(Reason::OddRequest);
             return Ok(false);
         };
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
@@ -110,12 +112,12 @@ impl LinkMountHandler {
             id: &context.id,
         };
         let decision = self.mounts.attempt(request, &caller).await;
-        self.created(session, decision, place, &location, context)
+        self.respond_created(session, decision, place, &location, context)
             .await
     }
 
     /// A mount whose source the client does not know.
-    async fn sourceless(
+    async fn mount_without_source(
         &self,
         session: &mut Session,
         target: &RepositoryName,
@@ -123,8 +125,8 @@ impl LinkMountHandler {
         context: &mut RequestContext,
     ) -> Result<bool> {
         let head = session.req_header();
-        let Some(location) = self.locations.of((target, digest), &head.headers) else {
-            context.forward_at_once(Reason::SourceMissing);
+        let Some(location) = self.locations.for_blob((target, digest), &head.headers) else {
+            context.forward_as_it_came(Reason::SourceMissing);
             return Ok(false);
         };
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
@@ -135,12 +137,12 @@ impl LinkMountHandler {
         let decision = self.mounts.attempt_without_source(target, digest, &caller);
         let decision = decision.await;
         let layer = (target, digest);
-        self.created(session, decision, layer, &location, context)
+        self.respond_created(session, decision, layer, &location, context)
             .await
     }
 
     /// The 201 where it is done.
-    async fn created(
+    async fn respond_created(
         &self,
         session: &mut Session,
         decision: Decision,
@@ -154,9 +156,9 @@ impl LinkMountHandler {
                 Ok(false)
             }
             Decision::Done(mounted) => {
-                self.tell(session.req_header(), &mounted, layer, location, context);
+                self.notify(session.req_header(), &mounted, layer, location, context);
                 context.mount = MountState::done(&mounted);
-                access_log::mount(&self.metrics, context);
+                access_log::count_mount(&self.metrics, context);
                 let head = response::created(layer.1, location, &self.response_headers)?;
                 session.write_response_header(Box::new(head), true).await?;
                 Ok(true)
@@ -174,22 +176,24 @@ impl LinkMountHandler {
         blob: &BlobRequest,
         context: &mut RequestContext,
     ) -> Result<bool> {
-        let answered = head_answered(session, context, &self.exchange).await;
-        let answered = answered.inspect_err(|error| self.passing.gave_no_answer(error))?;
+        let answered = head_response(session, context, &self.exchange).await;
+        let answered = answered.inspect_err(|error| self.observer.record_failure(error))?;
         let Some((head, answer)) = answered else {
             return Ok(false);
         };
-        if answer.status() == StatusCode::NOT_FOUND && self.fill(blob, &head, context).await {
+        if answer.status() == StatusCode::NOT_FOUND
+            && self.mount_for_head(blob, &head, context).await
+        {
             return Ok(false);
         }
-        self.passing.look(&head, answer.head(), context).await;
-        access_log::mount(&self.metrics, context);
+        self.observer.observe(&head, answer.head(), context).await;
+        access_log::count_mount(&self.metrics, context);
         answer.pass_on(session).await?;
         Ok(true)
     }
 
     /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.
-    async fn fill(
+    async fn mount_for_head(
         &self,
         blob: &BlobRequest,
         head: &RequestHeader,
@@ -203,11 +207,15 @@ impl LinkMountHandler {
             id: &context.id,
         };
         let (repository, digest) = (&blob.repository, &blob.digest);
-        match self.mounts.fill(repository, digest, &caller).await {
+        match self
+            .mounts
+            .mount_for_head(repository, digest, &caller)
+            .await
+        {
             Some(Decision::Done(mounted)) => {
                 let layer = (repository, digest);
-                if let Some(location) = self.locations.of(layer, &head.headers) {
-                    self.tell(head, &mounted, layer, &location, context);
+                if let Some(location) = self.locations.for_blob(layer, &head.headers) {
+                    self.notify(head, &mounted, layer, &location, context);
                 }
                 context.mount = MountState::done(&mounted);
                 true
@@ -221,7 +229,7 @@ impl LinkMountHandler {
     }
 
     /// Tells those who want to know of a mount.
-    fn tell(
+    fn notify(
         &self,
         head: &RequestHeader,
         mounted: &Mounted,
@@ -229,14 +237,14 @@ impl LinkMountHandler {
         location: &str,
         context: &RequestContext,
     ) {
-        self.notifier.tell(&Event {
+        self.notifier.notify(&Event {
             target: target.clone(),
             source: mounted.source.clone(),
             digest: digest.clone(),
             size: mounted.size,
             url: location.chars().take(LONGEST_URL).collect(),
             user: mounted.user.clone(),
-            request: described(head, &context.id),
+            request: event_request(head, &context.id),
         });
     }
 }

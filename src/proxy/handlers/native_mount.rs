@@ -12,10 +12,10 @@ use pingora::proxy::Session;
 use crate::auth::Credentials;
 use crate::blob_copy::{BlobCopier, CopiedBlob, CopyRequest};
 use crate::mount::{Forward, MountRequest};
-use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome::counted};
+use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome::outcome_of};
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::context::{MountState, RequestContext};
-use crate::proxy::handlers::client_wait::{for_client, head_answered};
+use crate::proxy::handlers::client_wait::{head_response, while_client_waits};
 use crate::proxy::handlers::suggested_mount::SuggestedMounts;
 use crate::proxy::route::{Ambiguity, BlobRequest, Route};
 use crate::proxy::{access_log, request_target};
@@ -37,7 +37,7 @@ pub struct NativeMountHandler {
     /// For layers that Pulp does not mount yet.
     relay: Option<Arc<BlobCopier>>,
     /// For layers that the client does not know of.
-    suggesting: Option<SuggestedMounts>,
+    suggestions: Option<SuggestedMounts>,
     metrics: Arc<Metrics>,
 }
 
@@ -64,20 +64,20 @@ impl NativeMountHandler {
         native: NativeMountRules,
         exchange: Arc<SubrequestClient>,
         relay: Option<Arc<BlobCopier>>,
-        suggesting: Option<SuggestedMounts>,
+        suggestions: Option<SuggestedMounts>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             native,
             exchange,
             relay,
-            suggesting,
+            suggestions,
             metrics,
         }
     }
 
     /// `Ok(false)` leaves the request to the registry.
-    pub(crate) async fn answer(
+    pub(crate) async fn handle(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
@@ -90,33 +90,33 @@ impl NativeMountHandler {
             ),
             Route::AmbiguousMount(Ambiguity::Words) => (WantedMount::Odd, Reason::OddRequest),
             Route::AmbiguousMount(Ambiguity::Form) => {
-                context.forward_at_once(Reason::OddRequest);
+                context.forward_as_it_came(Reason::OddRequest);
                 return Ok(false);
             }
             Route::Blob(blob) => return self.head(session, &blob, context).await,
             Route::Deletion(blob) => {
-                let suggesting = self.suggesting.as_ref();
-                context.deletion = suggesting.map(|it| it.deletion(&blob));
+                let suggestions = self.suggestions.as_ref();
+                context.deletion = suggestions.map(|it| it.begin_delete(&blob));
                 return Ok(false);
             }
             Route::Upload(_) | Route::Other => return Ok(false),
         };
         // Until the registry has answered: if it does not, this is what is counted.
-        context.forward_at_once(Reason::UpstreamUnavailable);
+        context.forward_as_it_came(Reason::UpstreamUnavailable);
         let head = session.req_header().clone();
-        context.shown = Credentials::sole(&head.headers);
-        let given = for_client(session, context, self.mount(&head, &request)).await?;
-        context.mount = or_reason(given.state, reason);
-        self.look(given.answer.head(), context).await;
-        access_log::mount(&self.metrics, context);
+        context.shown = Credentials::from_single_header(&head.headers);
+        let given = while_client_waits(session, context, self.mount(&head, &request)).await?;
+        context.mount = with_reason(given.state, reason);
+        self.observe(given.answer.head(), context).await;
+        access_log::count_mount(&self.metrics, context);
         given.answer.pass_on(session).await?;
         Ok(true)
     }
 
     /// Looks at an answer's head before the client gets it.
-    pub(crate) async fn look(&self, head: &ResponseHeader, context: &RequestContext) {
-        if let Some(suggesting) = &self.suggesting {
-            suggesting.look(head, context).await;
+    pub(crate) async fn observe(&self, head: &ResponseHeader, context: &RequestContext) {
+        if let Some(suggestions) = &self.suggestions {
+            suggestions.observe(head, context).await;
         }
     }
 
@@ -128,37 +128,37 @@ impl NativeMountHandler {
         blob: &BlobRequest,
         context: &mut RequestContext,
     ) -> Result<bool> {
-        let Some(suggesting) = self.suggesting.as_ref().filter(|it| it.fills_heads()) else {
+        let Some(suggestions) = self.suggestions.as_ref().filter(|it| it.mounts_on_head()) else {
             return Ok(false);
         };
-        let Some((head, answer)) = head_answered(session, context, &self.exchange).await? else {
+        let Some((head, answer)) = head_response(session, context, &self.exchange).await? else {
             return Ok(false);
         };
         if answer.status() == StatusCode::NOT_FOUND
-            && let Some(mounted) = suggesting.fill(blob, &head, &answer).await
+            && let Some(mounted) = suggestions.mount_for_head(blob, &head, &answer).await
         {
-            context.mount = passed_on(mounted).state;
+            context.mount = forwarded_response(mounted).state;
             return Ok(false);
         }
-        self.look(answer.head(), context).await;
+        self.observe(answer.head(), context).await;
         answer.pass_on(session).await?;
         Ok(true)
     }
 
     /// Asks for the mount, and for what the rules put in its place.
-    async fn mount(&self, head: &RequestHeader, wish: &WantedMount) -> Result<ClientResponse> {
-        if let Some(suggesting) = &self.suggesting
-            && let WantedMount::Sourceless(target, digest) = wish
-            && let Some(mounted) = suggesting.mount_sourceless(target, digest, head).await
+    async fn mount(&self, head: &RequestHeader, request: &WantedMount) -> Result<ClientResponse> {
+        if let Some(suggestions) = &self.suggestions
+            && let WantedMount::Sourceless(target, digest) = request
+            && let Some(mounted) = suggestions.mount_sourceless(target, digest, head).await
         {
-            return Ok(passed_on(mounted));
+            return Ok(forwarded_response(mounted));
         }
-        let request = match wish {
+        let request = match request {
             WantedMount::Named(request) => Some(request),
             WantedMount::Sourceless(..) | WantedMount::Odd => None,
         };
         let mut mount = head.clone();
-        if let Some(request) = request.filter(|_| self.native.wants_bare_queries()) {
+        if let Some(request) = request.filter(|_| self.native.needs_bare_query()) {
             mount.set_raw_path(&request_target::bare_mount(head.raw_path(), request))?;
         }
         let mut answer = self.exchange.send(mount).await?;
@@ -171,7 +171,7 @@ impl NativeMountHandler {
         } else {
             None
         };
-        let next = self.native.next(&MountResponse {
+        let next = self.native.action(&MountResponse {
             request,
             credentials: &credentials,
             status,
@@ -184,20 +184,21 @@ impl NativeMountHandler {
         } = next
         else {
             if let Some(request) = request.filter(|_| status == StatusCode::CREATED) {
-                self.mounted_from(request);
+                self.record_source(request);
             }
-            return Ok(passed_on(answer));
+            return Ok(forwarded_response(answer));
         };
         if let Some(request) = request {
             let (target, digest) = (&request.target, &request.digest);
-            if let Some(suggesting) = &self.suggesting
-                && let Some(mounted) = suggesting.mount(target, digest, head).await
+            if let Some(suggestions) = &self.suggestions
+                && let Some(mounted) = suggestions.mount(target, digest, head).await
             {
-                return Ok(passed_on(mounted));
+                return Ok(forwarded_response(mounted));
             }
-            if is_blob_missing && let Some(relayed) = self.relay(head, request, &credentials).await
+            if is_blob_missing
+                && let Some(relayed) = self.copy_blob(head, request, &credentials).await
             {
-                self.mounted_from(request);
+                self.record_source(request);
                 return Ok(done(relayed));
             }
         }
@@ -205,24 +206,24 @@ impl NativeMountHandler {
     }
 
     /// The source that the client named has given it the layer.
-    fn mounted_from(&self, request: &MountRequest) {
-        if let Some(suggesting) = &self.suggesting {
-            suggesting.mounted_from(&request.source, &request.digest);
+    fn record_source(&self, request: &MountRequest) {
+        if let Some(suggestions) = &self.suggestions {
+            suggestions.record_source(&request.source, &request.digest);
         }
     }
 
-    async fn relay(
+    async fn copy_blob(
         &self,
         head: &RequestHeader,
         request: &MountRequest,
         credentials: &Credentials,
     ) -> Option<CopiedBlob> {
         let relay = self.relay.as_ref()?;
-        let errand = CopyRequest {
+        let request = CopyRequest {
             request: request.clone(),
-            name: CallerIdentity::of(&head.headers, credentials.header())?,
+            name: CallerIdentity::for_request(&head.headers, credentials.header())?,
         };
-        relay.attempt(errand).await
+        relay.copy(request).await
     }
 
     /// Starts a plain upload in the place of a refused mount.
@@ -245,12 +246,12 @@ impl NativeMountHandler {
                     kind,
                     "no plain upload in the place of a refused mount"
                 );
-                return Ok(passed_on(refused));
+                return Ok(forwarded_response(refused));
             }
         };
         if refused.status() == StatusCode::UNAUTHORIZED && !answer.status().is_success() {
             // It is not only the source: the first answer names all that the caller lacks.
-            return Ok(passed_on(refused));
+            return Ok(forwarded_response(refused));
         }
         Ok(ClientResponse {
             answer,
@@ -260,8 +261,8 @@ impl NativeMountHandler {
 }
 
 /// The registry's own answer to the mount.
-fn passed_on(answer: PendingResponse) -> ClientResponse {
-    let (outcome, reason) = counted(answer.status());
+fn forwarded_response(answer: PendingResponse) -> ClientResponse {
+    let (outcome, reason) = outcome_of(answer.status());
     let forward = Forward {
         outcome,
         ..Forward::as_it_came(reason)
@@ -284,7 +285,7 @@ fn done(relayed: CopiedBlob) -> ClientResponse {
 }
 
 /// What was known of the request before is said where the registry's answer says nothing.
-fn or_reason(state: MountState, known: Reason) -> MountState {
+fn with_reason(state: MountState, known: Reason) -> MountState {
     match state {
         MountState::Forwarded(forward)
             if forward.reason == Reason::None && forward.outcome == Outcome::Forwarded =>

@@ -12,7 +12,7 @@ use pingora::proxy::Session;
 use pingora::{Error, Result};
 
 use crate::proxy::context::RequestContext;
-use crate::proxy::handlers::client_wait::{client_left, for_client};
+use crate::proxy::handlers::client_wait::{client_disconnected, while_client_waits};
 use crate::proxy::route::is_plain;
 use crate::telemetry::metrics::Metrics;
 use crate::token_cache::{
@@ -60,7 +60,7 @@ impl TokenEndpointHandler {
     }
 
     /// `Ok(false)` leaves the request to the registry.
-    pub(crate) async fn answer(
+    pub(crate) async fn handle(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
@@ -70,25 +70,26 @@ impl TokenEndpointHandler {
             return Ok(false);
         }
         let question = self.answers.as_ref().and_then(|answers| {
-            let question = answers.question(head.raw_path(), &head)?;
+            let question = answers.cache_key(head.raw_path(), &head)?;
             Some((answers, question))
         });
         let widening = self.widening.as_ref();
-        let is_learned_from = widening.is_some_and(|it| it.concerns(head.raw_path(), &head));
+        let is_learned_from =
+            widening.is_some_and(|it| it.is_token_request(head.raw_path(), &head));
         if let Some((answers, question)) = question {
-            let answered = self.remembered(session, context, (answers, &question), &head);
+            let answered = self.cached_or_fetch(session, context, (answers, &question), &head);
             if answered.await? {
                 return Ok(true);
             }
         }
         if is_learned_from {
-            self.fetched(session, context, &head).await?;
+            self.fetch(session, context, &head).await?;
         }
         Ok(is_learned_from)
     }
 
     /// The registry's own answer, from which something is learned.
-    async fn fetched(
+    async fn fetch(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
@@ -99,12 +100,12 @@ impl TokenEndpointHandler {
             self.ask(head, &asked).await;
             asked.end().unwrap_or(Err(Error::new_up(ConnectionClosed)))
         };
-        let answer = for_client(session, context, ask).await?;
+        let answer = while_client_waits(session, context, ask).await?;
         answer.pass_on(session).await
     }
 
     /// From memory, or what will be remembered; `Ok(false)` where it is to be asked for alone.
-    async fn remembered(
+    async fn cached_or_fetch(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
@@ -114,21 +115,21 @@ impl TokenEndpointHandler {
         let (asked, begun) = (TokenExchange::default(), Instant::now());
         let ask = self.ask(head, &asked);
         let answer = tokio::select! {
-            answer = Box::pin(answers.answer(question, head, ask)) => answer,
+            answer = Box::pin(answers.get_or_fetch(question, head, ask)) => answer,
             () = asked.patience() => Err(NotCached),
-            gone = client_left(session) => return Err(gone),
+            gone = client_disconnected(session) => return Err(gone),
         };
         let is_own = asked.is_begun();
         if is_own {
             context.asked = Some(begun);
             context.answered_after = Some(begun.elapsed());
         }
-        self.metrics.token_answer(!is_own && answer.is_ok());
+        self.metrics.token_cache_request(!is_own && answer.is_ok());
         match (answer, asked.end()) {
             (_, Some(Err(error))) => Err(error),
             (_, Some(Ok(alone))) => alone.pass_on(session).await.map(|()| true),
             (Ok(answer), None) => {
-                let given = give(session, &answer, !is_own).await;
+                let given = respond(session, &answer, !is_own).await;
                 given.map_err(Error::into_down)?;
                 Ok(true)
             }
@@ -138,11 +139,14 @@ impl TokenEndpointHandler {
 
     /// The answer to a request with more scopes, if it may have them, and its target; where that
     /// is refused, the answer to the client's own.
-    async fn widely(&self, head: &RequestHeader) -> Result<(PendingResponse, Vec<u8>)> {
+    async fn fetch_with_expanded_scope(
+        &self,
+        head: &RequestHeader,
+    ) -> Result<(PendingResponse, Vec<u8>)> {
         let own_target = head.raw_path().to_vec();
         let widened = match &self.widening {
             Some(widening) => widening
-                .widened(head.raw_path(), head)
+                .expand(head.raw_path(), head)
                 .await
                 .zip(Some(widening)),
             None => None,
@@ -158,7 +162,7 @@ impl TokenEndpointHandler {
         }
         let own = self.exchange.send(head.clone()).await?;
         if own.status() == StatusCode::OK {
-            widening.was_refused();
+            widening.record_refusal();
         }
         Ok((own, own_target))
     }
@@ -171,12 +175,12 @@ impl TokenEndpointHandler {
     ) -> Option<(pingora::http::ResponseHeader, Bytes)> {
         asked.begin();
         let fetched = async {
-            let (mut answer, asked) = self.widely(head).await?;
+            let (mut answer, asked) = self.fetch_with_expanded_scope(head).await?;
             let body = answer.body(LONGEST).await?.map(Bytes::copy_from_slice);
             if let (Some(widening), Some(body)) = (&self.widening, &body)
                 && answer.status() == StatusCode::OK
             {
-                widening.learn(&asked, head, body).await;
+                widening.record_grant(&asked, head, body).await;
             }
             Ok((answer, body))
         };
@@ -228,7 +232,7 @@ impl TokenExchange {
 }
 
 /// Gives a remembered answer as it came, with its age (RFC 9111, 5.1).
-async fn give(session: &mut Session, answer: &CachedToken, is_remembered: bool) -> Result<()> {
+async fn respond(session: &mut Session, answer: &CachedToken, is_remembered: bool) -> Result<()> {
     let mut head = answer.head.clone();
     head.remove_header(&header::TRANSFER_ENCODING);
     head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;

@@ -26,7 +26,7 @@ fn walked(fixture: &Fixture, after: Option<&str>, most: usize) -> (Vec<String>, 
     };
     let ended = fixture
         .store
-        .on_open(|store| store.walk(after.as_ref(), StaleTempFiles::Remove, &mut visit));
+        .on_open(|store| store.scan(after.as_ref(), StaleTempFiles::Remove, &mut visit));
     (seen, ended.unwrap().unwrap())
 }
 
@@ -35,13 +35,13 @@ fn filled() -> Fixture {
     for repository in ["b", "a/b", "a", "a-b", "a/b/c", "a0/x"] {
         fixture.write_link(repository, digest().as_str());
     }
-    for folder in [
+    for directory in [
         "a/_manifests/tags",
         "a/_uploads",
         "empty/repository",
         "BAD/_layers",
     ] {
-        fs::create_dir_all(fixture.path(&format!("repositories/{folder}"))).unwrap();
+        fs::create_dir_all(fixture.path(&format!("repositories/{directory}"))).unwrap();
     }
     fixture
 }
@@ -78,22 +78,22 @@ fn a_folder_without_a_link_is_said_to_have_none() {
 fn only_old_temporary_files_of_our_own_are_removed() {
     let fixture = Fixture::new();
     fixture.write_link("a", digest().as_str());
-    let folder = fixture.link_path("a").parent().unwrap().to_owned();
+    let directory = fixture.link_path("a").parent().unwrap().to_owned();
     let uuid = "0190b3a2-8a4e-4c31-9d3c-0d6f3d2f8e11";
     let old = SystemTime::now() - ABANDONED_AFTER - Duration::from_secs(5);
     let ours = format!("link.crossmount.{uuid}.tmp");
     let registrys = format!("link.{uuid}.tmp");
     let odd = "link.crossmount.x.tmp".to_owned();
     for name in [&ours, &registrys, &odd] {
-        let file = fs::File::create(folder.join(name)).unwrap();
+        let file = fs::File::create(directory.join(name)).unwrap();
         file.set_modified(old).unwrap();
     }
     let young = format!("link.crossmount.{}.tmp", uuid.replace('0', "1"));
-    fs::write(folder.join(&young), "").unwrap();
+    fs::write(directory.join(&young), "").unwrap();
     walked(&fixture, None, 100);
-    assert!(!folder.join(&ours).exists());
+    assert!(!directory.join(&ours).exists());
     for name in [&registrys, &odd, &young] {
-        assert!(folder.join(name).exists(), "{name}");
+        assert!(directory.join(name).exists(), "{name}");
     }
     assert!(fixture.link_path("a").exists());
 }

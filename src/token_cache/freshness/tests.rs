@@ -29,7 +29,7 @@ fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Freshnes
         head.append_header(*name, *value).unwrap();
     }
     let scopes = [Scope::parse("repository:a:pull,push").unwrap()];
-    judge(&head, body.as_bytes(), &scopes, TTL)
+    freshness_of(&head, body.as_bytes(), &scopes, TTL)
 }
 
 /// For how many seconds, rounded up.

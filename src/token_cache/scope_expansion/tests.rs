@@ -33,7 +33,7 @@ async fn widening(sources: Sources) -> ScopeExpansion {
         "team/secret",
         "base/java",
     ] {
-        discovery.was_used(&RepositoryName::parse(name).unwrap());
+        discovery.record_use(&RepositoryName::parse(name).unwrap());
     }
     let widening = ScopeExpansion::new("/token/", Arc::new(discovery)).unwrap();
     let entry = |name: &str, actions: &str| {
@@ -55,13 +55,13 @@ async fn widening(sources: Sources) -> ScopeExpansion {
             .concat();
     let login = head("GET", LOGIN);
     let secret = RepositoryName::parse("team/secret").unwrap();
-    let credentials = Credentials::sole(&login.headers).unwrap();
+    let credentials = Credentials::from_single_header(&login.headers).unwrap();
     widening
         .granted
         .learn(&credentials, &secret, Use::Pulled)
         .await;
     widening
-        .learn(target.as_bytes(), &login, body.as_bytes())
+        .record_grant(target.as_bytes(), &login, body.as_bytes())
         .await;
     widening
 }
@@ -73,7 +73,7 @@ async fn widened(
     login: &str,
 ) -> Option<String> {
     let head = head(method, login);
-    let widened = widening.widened(target.as_bytes(), &head).await?;
+    let widened = widening.expand(target.as_bytes(), &head).await?;
     Some(String::from_utf8(widened).unwrap())
 }
 
@@ -111,7 +111,7 @@ async fn a_push_asks_for_what_is_shared_and_what_the_login_was_granted_before() 
 #[tokio::test]
 async fn after_a_refusal_nothing_is_widened_for_a_while() {
     let widening = widening(Sources::Shared).await;
-    widening.was_refused();
+    widening.record_refusal();
     assert_eq!(widened(&widening, "GET", PUSH, LOGIN).await, None);
     *widening.paused_until() = Some(Instant::now());
     assert!(widened(&widening, "GET", PUSH, LOGIN).await.is_some());

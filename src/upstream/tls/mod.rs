@@ -139,7 +139,7 @@ impl UpstreamTls {
 
     /// Looks at the files of the client certificate again and again, for as long as the process
     /// lives.
-    pub async fn keep_up(self: Arc<Self>) {
+    pub async fn reload_periodically(self: Arc<Self>) {
         let ClientIdentity::Certificate(watched) = &self.shown else {
             return;
         };

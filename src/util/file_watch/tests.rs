@@ -10,7 +10,7 @@ fn numbers(files: &[Vec<u8>]) -> Result<Vec<u32>, String> {
 }
 
 async fn now(watched: &ReloadingFile<Vec<u32>>) -> CurrentValue<Vec<u32>> {
-    watched.doubt();
+    watched.invalidate();
     let later = Deadline::now() + Duration::from_secs(30);
     watched.current(later).await.unwrap()
 }

@@ -36,7 +36,7 @@ pub(crate) enum AttemptResult {
 /// Asks in a caller's name.
 #[derive(Debug, Clone)]
 pub(crate) struct MountAttempt {
-    pub asker: DelegatedClient,
+    pub client: DelegatedClient,
     pub discovery: Arc<Discovery>,
     pub caller: Arc<SuggestionCaller>,
 }
@@ -54,100 +54,100 @@ impl MountAttempt {
     }
 
     /// The answer to whether a repository shows a layer to the caller.
-    pub async fn look_for(
+    pub async fn head_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Option<PendingResponse> {
         let path = format!("v2/{repository}/blobs/{digest}");
-        let asked = self.asker.ask(Method::HEAD, &path, &self.caller.name);
+        let asked = self.client.request(Method::HEAD, &path, &self.caller.name);
         let answer = tokio::time::timeout_at(self.caller.deadline, asked).await;
         answer.ok()?.ok()
     }
 
     /// Whether a repository exists, as far as the registry tells the caller in time.
     pub async fn has_repository(&self, repository: &RepositoryName) -> bool {
-        let asked = self.asker.shows_repository(repository, &self.caller.name);
+        let asked = self.client.has_repository(repository, &self.caller.name);
         let answer = tokio::time::timeout_at(self.caller.deadline, asked).await;
         matches!(answer, Ok(Ok(true)))
     }
 
     async fn run(self, mount: MountRequest) -> AttemptResult {
-        if let Err(tried) = self.see_bytes(&mount).await {
+        if let Err(tried) = self.check_blob(&mount).await {
             return tried;
         }
         let from = utf8_percent_encode(mount.source.as_str(), NON_ALPHANUMERIC);
         let digest = utf8_percent_encode(mount.digest.as_str(), NON_ALPHANUMERIC);
         let target = &mount.target;
         let path = format!("v2/{target}/blobs/uploads/?from={from}&mount={digest}");
-        let asked = self.asker.ask(Method::POST, &path, &self.caller.name);
+        let asked = self.client.request(Method::POST, &path, &self.caller.name);
         let Ok(answer) = asked.await else {
             return AttemptResult::Silent;
         };
         match answer.status() {
             StatusCode::CREATED => AttemptResult::Mounted(Box::new(answer)),
             StatusCode::ACCEPTED => {
-                self.discovery.forget(&mount.source, &mount.digest);
-                self.give_up(&answer, target);
+                self.discovery.forget_link(&mount.source, &mount.digest);
+                self.cancel_upload(&answer, target);
                 AttemptResult::Useless
             }
             // Pulp answers so, too, for a layer that it shows and does not mount yet.
             StatusCode::NOT_FOUND => AttemptResult::Useless,
-            status => otherwise(status),
+            status => result_of(status),
         }
     }
 
     /// Whether the blob's bytes are there: a registry may vouch for a blob, and mount it, by a
     /// cache alone. Forgets that the source has the blob if the registry says that it has not.
-    async fn see_bytes(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
+    async fn check_blob(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
         if mount.digest.names_nothing() {
-            return self.see_nothing(mount).await;
+            return self.check_empty_blob(mount).await;
         }
         let (source, digest) = (&mount.source, &mount.digest);
-        let asked = self.asker.first_byte(source, digest, &self.caller.name);
+        let asked = self.client.first_byte(source, digest, &self.caller.name);
         let seen = tokio::time::timeout_at(self.caller.deadline, asked).await;
         match seen.map_err(|_| AttemptResult::Silent)? {
             Ok(FirstByte::Read) => Ok(()),
-            Ok(FirstByte::Refused(status)) => Err(self.not_shown(mount, status)),
+            Ok(FirstByte::Refused(status)) => Err(self.blob_not_readable(mount, status)),
             // A registry may break off where it cannot read a blob.
             Ok(FirstByte::Absent) | Err(_) => Err(AttemptResult::Useless),
         }
     }
 
     /// The blob without bytes has none to show.
-    async fn see_nothing(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
-        let Some(answer) = self.look_for(&mount.source, &mount.digest).await else {
+    async fn check_empty_blob(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
+        let Some(answer) = self.head_blob(&mount.source, &mount.digest).await else {
             return Err(AttemptResult::Silent);
         };
         match answer.status() {
             status if shows_layer(status) => Ok(()),
-            status => Err(self.not_shown(mount, status)),
+            status => Err(self.blob_not_readable(mount, status)),
         }
     }
 
-    fn not_shown(&self, mount: &MountRequest, status: StatusCode) -> AttemptResult {
+    fn blob_not_readable(&self, mount: &MountRequest, status: StatusCode) -> AttemptResult {
         match status {
             StatusCode::NOT_FOUND => {
-                self.discovery.forget(&mount.source, &mount.digest);
+                self.discovery.forget_link(&mount.source, &mount.digest);
                 AttemptResult::Useless
             }
             // It may be this one blob alone that the registry cannot read.
             status if status.is_server_error() => AttemptResult::Useless,
             StatusCode::METHOD_NOT_ALLOWED => AttemptResult::Useless,
-            status => otherwise(status),
+            status => result_of(status),
         }
     }
 
     /// Nobody waits for it.
-    fn give_up(&self, answer: &PendingResponse, target: &RepositoryName) {
-        if let Some(session) = UploadSession::named_by(answer, target) {
-            let (asker, caller) = (self.asker.clone(), self.caller.clone());
-            tokio::spawn(async move { session.give_up(&asker, &caller.name).await });
+    fn cancel_upload(&self, answer: &PendingResponse, target: &RepositoryName) {
+        if let Some(session) = UploadSession::from_response(answer, target) {
+            let (client, caller) = (self.client.clone(), self.caller.clone());
+            tokio::spawn(async move { session.cancel(&client, &caller.name).await });
         }
     }
 }
 
-fn otherwise(status: StatusCode) -> AttemptResult {
+fn result_of(status: StatusCode) -> AttemptResult {
     tracing::debug!(status = status.as_u16(), "a suggestion was no use");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AttemptResult::Refused,

@@ -21,7 +21,7 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::handlers::suggested_mount::attempt::{
     AttemptResult, MountAttempt, SuggestionCaller,
 };
-use crate::proxy::observe::{linked_into, shows_layer};
+use crate::proxy::observe::{shows_layer, target_of};
 use crate::proxy::route::{BlobRequest, Route};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
@@ -35,7 +35,7 @@ const EMPTY_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422
 pub struct SuggestedMounts {
     discovery: Arc<Discovery>,
     used: UsageHistory,
-    asker: DelegatedClient,
+    client: DelegatedClient,
     time_budget: Duration,
     /// Below these a question for a layer makes Pulp ask another registry.
     pull_through: Vec<RepositoryName>,
@@ -57,7 +57,7 @@ impl SuggestedMounts {
     pub fn new(
         discovery: Arc<Discovery>,
         used: UsageHistory,
-        asker: DelegatedClient,
+        client: DelegatedClient,
         time_budget: Duration,
         pull_through: Vec<RepositoryName>,
         metrics: Arc<Metrics>,
@@ -65,7 +65,7 @@ impl SuggestedMounts {
         Self {
             discovery,
             used,
-            asker,
+            client,
             time_budget,
             pull_through,
             metrics,
@@ -73,17 +73,17 @@ impl SuggestedMounts {
     }
 
     /// Whether a HEAD that is answered with 404 may be made true.
-    pub(crate) fn fills_heads(&self) -> bool {
+    pub(crate) fn mounts_on_head(&self) -> bool {
         self.discovery.settings().on_head
     }
 
     /// A deletion of a layer begins.
-    pub(crate) fn deletion(&self, blob: &BlobRequest) -> PendingDelete {
-        self.discovery.deletion(&blob.repository, &blob.digest)
+    pub(crate) fn begin_delete(&self, blob: &BlobRequest) -> PendingDelete {
+        self.discovery.begin_delete(&blob.repository, &blob.digest)
     }
 
     /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
-    pub(crate) async fn fill(
+    pub(crate) async fn mount_for_head(
         &self,
         blob: &BlobRequest,
         head: &RequestHeader,
@@ -116,8 +116,8 @@ impl SuggestedMounts {
         head: &RequestHeader,
     ) -> Option<PendingResponse> {
         let caller = self.caller(head)?;
-        let trying = self.trying(&caller);
-        let answer = trying.look_for(target, digest).await?;
+        let trying = self.attempt_for(&caller);
+        let answer = trying.head_blob(target, digest).await?;
         if shows_layer(answer.status()) {
             let (target, digest) = (target.clone(), digest.clone());
             let mount = MountRequest {
@@ -146,13 +146,14 @@ impl SuggestedMounts {
         let is_views = answer
             .headers()
             .contains_key("docker-distribution-api-version");
-        answer.status() == StatusCode::NOT_FOUND && (is_views || !self.used.reads_claims())
+        answer.status() == StatusCode::NOT_FOUND && (is_views || !self.used.trusts_claims())
     }
 
     fn caller(&self, head: &RequestHeader) -> Option<Arc<SuggestionCaller>> {
-        let credentials = Credentials::sole(&head.headers).filter(|shown| !shown.is_nobody())?;
+        let credentials =
+            Credentials::from_single_header(&head.headers).filter(|shown| !shown.is_anonymous())?;
         Some(Arc::new(SuggestionCaller {
-            name: CallerIdentity::of(&head.headers, credentials.header())?,
+            name: CallerIdentity::for_request(&head.headers, credentials.header())?,
             credentials,
             deadline: Instant::now() + self.time_budget,
         }))
@@ -170,11 +171,11 @@ impl SuggestedMounts {
         caller: Arc<SuggestionCaller>,
         occasion: MountTrigger,
     ) -> Option<PendingResponse> {
-        let pullable = self.used.by(&caller.credentials).await;
-        let rights = (&pullable, self.shared(&caller.credentials).await);
-        let candidates = self.discovery.candidates(target, digest, rights);
-        self.note_wanted(target, digest, &pullable);
-        let trying = self.trying(&caller);
+        let pullable = self.used.pull_scope(&caller.credentials).await;
+        let rights = (&pullable, self.shared_sources(&caller.credentials).await);
+        let candidates = self.discovery.find_candidates(target, digest, rights);
+        self.record_wanted(target, digest, &pullable);
+        let trying = self.attempt_for(&caller);
         let needs_repository =
             occasion == MountTrigger::Head && !self.discovery.settings().new_repositories;
         // Asked only of those to whom something can be suggested: nobody else causes anything.
@@ -182,7 +183,7 @@ impl SuggestedMounts {
             return None;
         }
         for source in candidates {
-            if occasion == MountTrigger::Head && self.discovery.is_barred(target, digest) {
+            if occasion == MountTrigger::Head && self.discovery.is_tombstoned(target, digest) {
                 return None;
             }
             let mount = MountRequest {
@@ -192,9 +193,9 @@ impl SuggestedMounts {
             };
             match trying.mount(mount).await {
                 AttemptResult::Mounted(answer) => {
-                    self.discovery.was_used(&source);
-                    self.discovery.was_used(target);
-                    self.learn(target, digest);
+                    self.discovery.record_use(&source);
+                    self.discovery.record_use(target);
+                    self.index_link(target, digest);
                     return Some(*answer);
                 }
                 AttemptResult::Refused => self.used.forget(&caller.credentials, &source).await,
@@ -205,19 +206,19 @@ impl SuggestedMounts {
         None
     }
 
-    fn trying(&self, caller: &Arc<SuggestionCaller>) -> MountAttempt {
+    fn attempt_for(&self, caller: &Arc<SuggestionCaller>) -> MountAttempt {
         MountAttempt {
-            asker: self.asker.clone(),
+            client: self.client.clone(),
             discovery: self.discovery.clone(),
             caller: caller.clone(),
         }
     }
 
     /// Whether what is declared shared is tried for a caller who is not known to pull it.
-    async fn shared(&self, credentials: &Credentials) -> SharedSources {
+    async fn shared_sources(&self, credentials: &Credentials) -> SharedSources {
         // A registry that hands out tokens goes by the token alone; and elsewhere only a push has
         // shown that it knows who this is.
-        let is_known = self.used.reads_claims() || self.used.pushed(credentials).await;
+        let is_known = self.used.trusts_claims() || self.used.has_pushed(credentials).await;
         if is_known && !credentials.is_token() {
             SharedSources::IsEnough
         } else {
@@ -227,32 +228,33 @@ impl SuggestedMounts {
 
     /// Shared holders that a caller's token does not name are likely to be of use to the next
     /// one: they are asked for in its request for a token.
-    fn note_wanted(&self, target: &RepositoryName, digest: &Digest, pullable: &PullScope) {
-        if !self.used.reads_claims() {
+    fn record_wanted(&self, target: &RepositoryName, digest: &Digest, pullable: &PullScope) {
+        if !self.used.trusts_claims() {
             return;
         }
         let nothing_else = PullScope::These(HashSet::new());
         let rights = (&nothing_else, SharedSources::IsEnough);
-        let wanted = self.discovery.candidates(target, digest, rights);
+        let wanted = self.discovery.find_candidates(target, digest, rights);
         for holder in wanted.iter().rev().filter(|it| !pullable.includes(it)) {
-            self.discovery.was_used(holder);
+            self.discovery.record_use(holder);
         }
     }
 
     /// Learns from an answer that passes by.
-    pub(crate) async fn look(&self, head: &ResponseHeader, context: &RequestContext) {
+    pub(crate) async fn observe(&self, head: &ResponseHeader, context: &RequestContext) {
         match (&context.route, head.status) {
             (Route::Blob(blob), status) if shows_layer(status) => {
                 let what = (&blob.repository, &blob.digest);
-                self.saw(what, context, Use::Pulled).await;
+                self.record_link(what, context, Use::Pulled).await;
             }
             (route, StatusCode::CREATED) => {
                 let digest = head.headers.get("docker-content-digest");
                 let digest = digest.and_then(|value| Digest::parse(value.to_str().ok()?).ok());
-                let digest = digest.or_else(|| mounted_by(route).cloned());
-                if let (Some(repository), Some(digest)) = (linked_into(route), digest) {
-                    self.discovery.was_used(repository);
-                    self.saw((repository, &digest), context, Use::Pushed).await;
+                let digest = digest.or_else(|| requested_digest(route).cloned());
+                if let (Some(repository), Some(digest)) = (target_of(route), digest) {
+                    self.discovery.record_use(repository);
+                    self.record_link((repository, &digest), context, Use::Pushed)
+                        .await;
                 }
             }
             _ => {}
@@ -263,37 +265,37 @@ impl SuggestedMounts {
     ///
     /// It says nothing of the caller's right to pull there: some registries mount whatever the
     /// caller may pull from anywhere.
-    pub(crate) fn mounted_from(&self, source: &RepositoryName, digest: &Digest) {
-        self.discovery.was_used(source);
-        self.learn(source, digest);
+    pub(crate) fn record_source(&self, source: &RepositoryName, digest: &Digest) {
+        self.discovery.record_use(source);
+        self.index_link(source, digest);
     }
 
-    async fn saw(
+    async fn record_link(
         &self,
         (repository, digest): (&RepositoryName, &Digest),
         context: &RequestContext,
         what: Use,
     ) {
-        self.learn(repository, digest);
+        self.index_link(repository, digest);
         if let Some(credentials) = &context.shown {
             self.used.learn(credentials, repository, what).await;
         }
     }
 
-    fn learn(&self, repository: &RepositoryName, digest: &Digest) {
+    fn index_link(&self, repository: &RepositoryName, digest: &Digest) {
         let is_pulled_through = self
             .pull_through
             .iter()
             .any(|path| repository.is_below(path));
         if digest.as_str() != EMPTY_LAYER && !is_pulled_through {
-            self.discovery.learn(repository, digest);
+            self.discovery.record_link(repository, digest);
             self.metrics.index_links(self.discovery.links());
         }
     }
 }
 
 /// The layer that a request wants mounted: not every registry names it in its answer.
-fn mounted_by(route: &Route) -> Option<&Digest> {
+fn requested_digest(route: &Route) -> Option<&Digest> {
     match route {
         Route::Mount(MountRequest { digest, .. }) | Route::SourcelessMount { digest, .. } => {
             Some(digest)
