@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use crate::auth::lease::Lease;
+use crate::auth::grant::Lease;
 use crate::upstream::{Observation, RegistryState};
 use crate::util::Fingerprint;
 

@@ -1,11 +1,13 @@
-//! The right to write one kind of link.
+//! The permission to write one kind of link, and how long it may be used.
+//!
+//! Only [`crate::auth`] can make a [`Grant`]: its constructors are visible there alone.
 
-#[cfg(any(test, feature = "micro"))]
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::auth::lease::Lease;
 use crate::oci::RepositoryName;
-use crate::upstream::RegistryState;
+use crate::upstream::{Observation, RegistryState};
 use crate::util::Fingerprint;
 
 /// The longest name of a user that the log shows, in characters.
@@ -26,9 +28,9 @@ pub struct Grant {
 /// What a grant rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Basis {
-    pub(crate) proof: Proof,
+    pub(in crate::auth) proof: Proof,
     /// By which the decision is remembered.
-    pub(crate) question: Option<Fingerprint>,
+    pub(in crate::auth) question: Option<Fingerprint>,
 }
 
 /// How it was shown that the caller may.
@@ -50,7 +52,7 @@ pub enum Proof {
 }
 
 impl Grant {
-    pub(crate) fn new(
+    pub(in crate::auth) fn new(
         target: &RepositoryName,
         source: &RepositoryName,
         user: Option<String>,
@@ -67,7 +69,7 @@ impl Grant {
     }
 
     /// The same for a source that the operator declares readable by every authenticated caller.
-    pub(crate) fn for_shared_source(self, source: &RepositoryName) -> Self {
+    pub(in crate::auth) fn for_shared_source(self, source: &RepositoryName) -> Self {
         Self {
             source: source.clone(),
             basis: Basis {
@@ -122,7 +124,7 @@ impl Grant {
 }
 
 impl Basis {
-    pub(crate) fn new(proof: Proof, question: Option<Fingerprint>) -> Self {
+    pub(in crate::auth) fn new(proof: Proof, question: Option<Fingerprint>) -> Self {
         Self { proof, question }
     }
 
@@ -148,23 +150,65 @@ impl Proof {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Writing a link takes a moment, also where no decision is to be remembered.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
-    #[test]
-    fn a_users_name_cannot_begin_a_line_of_its_own_in_the_log() {
-        let name = RepositoryName::parse("a").unwrap();
-        let shown = |user: &str| {
-            let basis = Basis::new(Proof::Token, None);
-            let lease = Lease::new(RegistryState::default().observe(), Duration::ZERO);
-            Grant::new(&name, &name, Some(user.to_owned()), basis, lease).user()
-        };
-        assert_eq!(shown("alice").as_deref(), Some("alice"));
-        assert_eq!(
-            shown("a\nlinked\u{1b}").as_deref(),
-            Some("a\\nlinked\\u{1b}")
-        );
-        assert_eq!(shown(&"x".repeat(1000)).unwrap().len(), LONGEST_NAME);
+/// A yes of the registry's, and how long it counts.
+///
+/// Whoever uses a grant looks at this again just before the link becomes visible. Clones are
+/// the same yes: one that is withdrawn is withdrawn for all that rests on it.
+#[derive(Debug, Clone)]
+pub(in crate::auth) struct Lease {
+    observation: Observation,
+    until: Instant,
+    is_withdrawn: Arc<AtomicBool>,
+}
+
+impl Lease {
+    /// For so long after `observation` was taken, before the registry was asked.
+    pub fn new(observation: Observation, counts_for: Duration) -> Self {
+        Self {
+            until: observation.observed_at() + counts_for.max(AT_LEAST),
+            observation,
+            is_withdrawn: Arc::default(),
+        }
+    }
+
+    /// The same yes, and no longer than until then.
+    pub fn limited_to(mut self, until: Option<Instant>) -> Self {
+        self.until = until.map_or(self.until, |until| self.until.min(until));
+        self
+    }
+
+    /// Whether it counts now, beside this registry.
+    pub fn is_valid(&self, registry_state: &RegistryState) -> bool {
+        Instant::now() < self.until
+            && !self.is_withdrawn.load(Ordering::Acquire)
+            && registry_state.is_unchanged_since(&self.observation)
+    }
+
+    /// Whether a grant may rest on it that is used a moment later.
+    ///
+    /// The last tenth of its time belongs to links that are on their way, as with the registry's
+    /// word that it is writable.
+    pub fn has_time_left(&self, registry_state: &RegistryState) -> bool {
+        let moment = self
+            .until
+            .saturating_duration_since(self.observation.observed_at())
+            / 10;
+        Instant::now() + moment < self.until && self.is_valid(registry_state)
+    }
+
+    /// The registry has taken it back.
+    pub fn revoke(&self) {
+        self.is_withdrawn.store(true, Ordering::Release);
+    }
+
+    /// How old the yes is.
+    pub fn age(&self) -> Duration {
+        self.observation.observed_at().elapsed()
     }
 }
+
+#[cfg(test)]
+mod tests;

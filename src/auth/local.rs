@@ -10,18 +10,17 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::auth::asking::Asking;
 use crate::auth::confirmations::UpstreamConfirmations;
 use crate::auth::decision::AuthDecision;
+use crate::auth::grant::Lease;
 use crate::auth::grant::{Basis, Proof};
 use crate::auth::htpasswd::HtpasswdVerifier;
-use crate::auth::jwt::TokenJudge;
-use crate::auth::lease::Lease;
+use crate::auth::jwt::TokenVerifier;
 use crate::auth::local_decision::{Allowed, LocalDecision};
 use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized, denial};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::ProbeResult;
+use crate::upstream::{ProbeResult, UpstreamClient};
 use crate::util::Fingerprint;
 use crate::util::blocking_pool::JobError;
 
@@ -31,8 +30,8 @@ const ASKING_AT_ONCE: usize = 4;
 
 /// Judges credentials.
 #[derive(Debug)]
-pub(crate) enum LocalVerifier {
-    Token(TokenJudge),
+pub(in crate::auth) enum LocalVerifier {
+    Token(TokenVerifier),
     Htpasswd(HtpasswdVerifier),
 }
 
@@ -40,7 +39,7 @@ pub(crate) enum LocalVerifier {
 pub(crate) struct LocalAccess {
     verifier: LocalVerifier,
     upstream: UpstreamAccess,
-    asking: Arc<Asking>,
+    client: Arc<UpstreamClient>,
     confirmations: UpstreamConfirmations,
     turns: Semaphore,
     metrics: Arc<Metrics>,
@@ -98,7 +97,7 @@ impl LocalAccess {
     /// The registry's yes to a voucher counts for `remembered_for`.
     pub fn new(
         verifier: LocalVerifier,
-        asking: Arc<Asking>,
+        client: Arc<UpstreamClient>,
         upstream: UpstreamAccess,
         remembered_for: Duration,
         metrics: Arc<Metrics>,
@@ -106,7 +105,7 @@ impl LocalAccess {
         Self {
             verifier,
             upstream,
-            asking,
+            client,
             confirmations: UpstreamConfirmations::new(remembered_for),
             turns: Semaphore::new(ASKING_AT_ONCE),
             metrics,
@@ -169,8 +168,8 @@ impl LocalAccess {
         if let Some(lease) = self.grant_if_confirmed(&allowed) {
             return self.grant(request, allowed, lease);
         }
-        let observation = self.asking.registry_state().observe();
-        let answer = self.asking.probe(request).await;
+        let observation = self.client.registry_state().observe();
+        let answer = self.client.probe_mount(&request.probe()).await;
         drop(turn);
         match answer {
             ProbeResult::Writable => {
@@ -193,7 +192,7 @@ impl LocalAccess {
     }
 
     fn grant_if_confirmed(&self, allowed: &Allowed) -> Option<Lease> {
-        let registry_state = self.asking.registry_state();
+        let registry_state = self.client.registry_state();
         let lease = self
             .confirmations
             .current_confirmation(&allowed.credential_key, registry_state)?;

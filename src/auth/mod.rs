@@ -10,7 +10,6 @@
 //! `lease` to the moment when a link becomes visible. Nothing here touches the store: access
 //! is decided before the disk is looked at.
 
-mod asking;
 pub(crate) mod claims;
 mod confirmations;
 pub(crate) mod credentials;
@@ -19,7 +18,6 @@ mod denial;
 mod grant;
 pub(crate) mod htpasswd;
 pub(crate) mod jwt;
-mod lease;
 mod local;
 pub(crate) mod local_decision;
 mod no_auth;
@@ -42,9 +40,8 @@ pub use grant::{Basis, Grant, Proof};
 pub use jwt::measured::Verifier;
 pub use usage::{ClaimsTrust, PullScope, UsageHistory, Use};
 
-use crate::auth::asking::Asking;
 use crate::auth::htpasswd::HtpasswdVerifier;
-use crate::auth::jwt::TokenJudge;
+use crate::auth::jwt::TokenVerifier;
 use crate::auth::local::{LocalAccess, LocalVerifier};
 use crate::auth::no_auth::OpenAccess;
 use crate::auth::recent_challenges::RecentChallenges;
@@ -53,7 +50,7 @@ use crate::auth::upstream::UpstreamAccess;
 use crate::config::{self, AccessMode};
 use crate::oci::{Patterns, RepositoryName};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{ReachabilityCheck, RegistryState, UpstreamClient};
+use crate::upstream::UpstreamClient;
 use crate::util::file_watch::WatchedFileError;
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
@@ -102,31 +99,27 @@ enum Mode {
 }
 
 impl Access {
-    /// Decides by `settings`, and takes `shared` for readable by every authenticated caller;
-    /// questions go through `ask`, and what they show about the registry is told to `registry_state`
-    /// and `reachability`. Reads the operator's files, and so blocks.
+    /// Decides by `settings`, and takes `shared` for readable by every authenticated caller. The
+    /// registry is asked through `client`. Reads the operator's files, and so blocks.
     ///
     /// # Errors
     /// [`AccessError`]
     pub fn new(
         settings: &config::Access,
         shared: &Patterns,
-        ask: Arc<UpstreamClient>,
-        registry_state: Arc<RegistryState>,
-        reachability: Arc<ReachabilityCheck>,
+        client: Arc<UpstreamClient>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, AccessError> {
         let fingerprints = Arc::new(Fingerprints::new()?);
-        let asking = Arc::new(Asking::new(ask, registry_state, reachability));
-        let upstream = UpstreamAccess::new(asking.clone(), settings.decision_ttl);
+        let upstream = UpstreamAccess::new(client.clone(), settings.decision_ttl);
         let mode = match local_verifier(settings, &fingerprints)? {
             Some(verifier) => {
                 let ttl = settings.decision_ttl;
-                let local = LocalAccess::new(verifier, asking, upstream, ttl, metrics.clone());
+                let local = LocalAccess::new(verifier, client, upstream, ttl, metrics.clone());
                 Mode::Local(Box::new(local))
             }
             None if matches!(settings.mode, AccessMode::None) => {
-                Mode::Open(OpenAccess::new(asking, upstream))
+                Mode::Open(OpenAccess::new(client, upstream))
             }
             None => Mode::Upstream(upstream),
         };
@@ -253,7 +246,7 @@ fn local_verifier(
 ) -> Result<Option<LocalVerifier>, AccessError> {
     let prints = fingerprints.clone();
     match &settings.mode {
-        AccessMode::Token(rules) => TokenJudge::load(rules.clone(), prints)
+        AccessMode::Token(rules) => TokenVerifier::load(rules.clone(), prints)
             .map(|verifier| Some(LocalVerifier::Token(verifier)))
             .map_err(AccessError::Keys),
         AccessMode::Htpasswd(path) => HtpasswdVerifier::load(path.clone(), prints)

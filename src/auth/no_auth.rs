@@ -10,21 +10,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::auth::asking::Asking;
 use crate::auth::decision::AuthDecision;
+use crate::auth::grant::Lease;
 use crate::auth::grant::{Basis, Proof};
-use crate::auth::lease::Lease;
 use crate::auth::open_mode_guard::OpenModeGuard;
 use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized};
-use crate::upstream::{Observation, PROBE_COUNTS_FOR, ProbeResult};
+use crate::upstream::{Observation, PROBE_COUNTS_FOR, ProbeResult, UpstreamClient};
 
 /// How long a question without a useful answer is not asked again.
 const FAILED_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct OpenAccess {
-    asking: Arc<Asking>,
+    client: Arc<UpstreamClient>,
     upstream: UpstreamAccess,
     guard: OpenModeGuard,
     /// Held while asking, so that equal questions at once are one; the last useless answer.
@@ -32,9 +31,9 @@ pub(crate) struct OpenAccess {
 }
 
 impl OpenAccess {
-    pub fn new(asking: Arc<Asking>, upstream: UpstreamAccess) -> Self {
+    pub fn new(client: Arc<UpstreamClient>, upstream: UpstreamAccess) -> Self {
         Self {
-            asking,
+            client,
             upstream,
             guard: OpenModeGuard::default(),
             failed: Mutex::new(None),
@@ -53,7 +52,7 @@ impl OpenAccess {
     }
 
     fn record_contradiction(&self) {
-        self.asking.registry_state().record_write_refused();
+        self.client.registry_state().record_write_refused();
         if self.guard.record_contradiction() {
             tracing::error!(
                 "access.mode is none, but the registry refuses a request: it is asked about \
@@ -70,7 +69,7 @@ impl OpenAccess {
     }
 
     async fn decide_for_all(&self, request: &AuthRequest<'_>) -> AuthDecision {
-        let observation = self.asking.registry_state().observe();
+        let observation = self.client.registry_state().observe();
         if self.has_confirmed_open() {
             return grant(request, observation);
         }
@@ -78,14 +77,17 @@ impl OpenAccess {
         else {
             return AuthDecision::TimedOut;
         };
-        let observation = self.asking.registry_state().observe();
+        let observation = self.client.registry_state().observe();
         if self.has_confirmed_open() {
             return grant(request, observation);
         }
         let answer = match *failed {
             Some((at, answer)) if at.elapsed() < FAILED_COUNTS_FOR => answer,
             _ => {
-                let answer = self.asking.probe_without_credentials(request).await;
+                let answer = self
+                    .client
+                    .probe_mount(&request.probe().without_credentials())
+                    .await;
                 *failed = is_inconclusive(answer).then(|| (Instant::now(), answer));
                 answer
             }
@@ -106,7 +108,7 @@ impl OpenAccess {
 
     /// Whether the registry's word counts still for a moment, and it has refused nobody since the start.
     fn has_confirmed_open(&self) -> bool {
-        self.guard.allows_open_mode() && self.asking.registry_state().is_writable_for_new_link()
+        self.guard.allows_open_mode() && self.client.registry_state().is_writable_for_new_link()
     }
 }
 

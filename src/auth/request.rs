@@ -3,14 +3,15 @@
 use tokio::time::Instant;
 
 use crate::auth::credentials::Credentials;
+use crate::auth::grant::Lease;
 use crate::auth::grant::{Basis, Grant};
-use crate::auth::lease::Lease;
 use crate::auth::recent_challenges::RecentChallenges;
 use crate::oci::RepositoryName;
+use crate::upstream::MountProbe;
 use crate::util::{Fingerprint, Fingerprints};
 
 /// One caller's wish, and what is needed to judge it.
-pub(crate) struct AuthRequest<'a> {
+pub(in crate::auth) struct AuthRequest<'a> {
     pub target: &'a RepositoryName,
     pub source: &'a RepositoryName,
     pub credentials: &'a Credentials,
@@ -30,7 +31,17 @@ impl AuthRequest<'_> {
             .fingerprint(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
     }
 
-    pub fn grant(&self, user: Option<String>, basis: Basis, lease: Lease) -> Grant {
+    /// The registry's own decision about it, with the caller's credentials.
+    pub fn probe(&self) -> MountProbe<'_> {
+        MountProbe {
+            target: self.target,
+            source: self.source,
+            authorization: self.credentials.header(),
+            deadline: self.deadline,
+        }
+    }
+
+    pub(in crate::auth) fn grant(&self, user: Option<String>, basis: Basis, lease: Lease) -> Grant {
         Grant::new(self.target, self.source, user, basis, lease)
     }
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::asking::Asking;
 use crate::auth::claims::UnverifiedClaims;
 use crate::auth::credentials::CredentialScheme;
 use crate::auth::decision::AuthDecision;
+use crate::auth::grant::Lease;
 use crate::auth::grant::{Basis, Proof};
-use crate::auth::lease::Lease;
 use crate::auth::{AuthRequest, denial};
-use crate::upstream::ProbeResult;
+use crate::upstream::{ProbeResult, UpstreamClient};
 use crate::util::{Entry, TtlCache};
 
 /// Decisions that are remembered.
@@ -20,7 +19,7 @@ const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct UpstreamAccess {
-    asking: Arc<Asking>,
+    client: Arc<UpstreamClient>,
     decisions: TtlCache<UpstreamDecision>,
     remembered_for: Duration,
 }
@@ -36,9 +35,9 @@ enum UpstreamDecision {
 
 impl UpstreamAccess {
     /// Remembers a decision in a caller's favour for `remembered_for`.
-    pub fn new(asking: Arc<Asking>, remembered_for: Duration) -> Self {
+    pub fn new(client: Arc<UpstreamClient>, remembered_for: Duration) -> Self {
         Self {
-            asking,
+            client,
             decisions: TtlCache::new(REMEMBERED),
             remembered_for,
         }
@@ -60,7 +59,9 @@ impl UpstreamAccess {
             Some(UpstreamDecision::Allowed(_)) => self.decisions.forget(&question).await,
             None => {}
         }
-        let asked = self.decisions.get_or_fetch(question, self.ask(request));
+        let asked = self
+            .decisions
+            .get_or_fetch(question, self.fetch_decision(request));
         let decision = match tokio::time::timeout_at(request.deadline, asked).await {
             Ok(Ok(UpstreamDecision::Allowed(lease))) => {
                 let basis = Basis::new(Proof::UpstreamProbe, Some(question));
@@ -86,14 +87,17 @@ impl UpstreamAccess {
     }
 
     fn is_usable(&self, lease: &Lease) -> bool {
-        let registry_state = self.asking.registry_state();
+        let registry_state = self.client.registry_state();
         registry_state.is_writable_for_new_link() && lease.has_time_left(registry_state)
     }
 
-    async fn ask(&self, request: &AuthRequest<'_>) -> Result<Entry<UpstreamDecision>, ProbeResult> {
+    async fn fetch_decision(
+        &self,
+        request: &AuthRequest<'_>,
+    ) -> Result<Entry<UpstreamDecision>, ProbeResult> {
         // It counts from the question on: the registry may have answered at once.
-        let observation = self.asking.registry_state().observe();
-        let (answer, lifetime) = match self.asking.probe(request).await {
+        let observation = self.client.registry_state().observe();
+        let (answer, lifetime) = match self.client.probe_mount(&request.probe()).await {
             ProbeResult::Writable => {
                 let whole = self.lifetime(request);
                 let lease = Lease::new(observation, whole);

@@ -22,10 +22,7 @@ use crate::server::drain::Drain;
 use crate::store::{Filesystem, StaleTempFiles};
 use crate::telemetry::metrics::Metrics;
 use crate::token_cache::{ScopeExpansion, TokenCache};
-use crate::upstream::{
-    DelegatedClient, Peers, ReachabilityCheck, RegistryState, SubrequestClient, UpstreamClient,
-    UpstreamTls,
-};
+use crate::upstream::{DelegatedClient, Peers, SubrequestClient, UpstreamClient, UpstreamTls};
 use crate::util::blocking_pool::BlockingPool;
 use crate::verify::BlobVerifier;
 
@@ -40,7 +37,7 @@ const NO_ROOTS: &str = "/dev/null";
 
 /// What others make, and a mount's way needs.
 struct ProxyParts {
-    ask: Arc<UpstreamClient>,
+    client: Arc<UpstreamClient>,
     exchange: Arc<SubrequestClient>,
     discovery: Option<Arc<Discovery>>,
     notifier: Arc<Notifier>,
@@ -50,7 +47,7 @@ struct ProxyParts {
 pub(crate) fn proxy(
     config: &Config,
     tls: &Arc<UpstreamTls>,
-    ask: &Arc<UpstreamClient>,
+    client: &Arc<UpstreamClient>,
     drain: &Arc<Drain>,
     notifier: &Arc<Notifier>,
     metrics: &Arc<Metrics>,
@@ -67,7 +64,7 @@ pub(crate) fn proxy(
     let way = match &config.kind {
         Kind::Distribution(settings) => {
             let parts = ProxyParts {
-                ask: ask.clone(),
+                client: client.clone(),
                 exchange: exchange.clone(),
                 discovery: discovery.clone(),
                 notifier: notifier.clone(),
@@ -193,13 +190,13 @@ fn link_mount_handler(
     metrics: Arc<Metrics>,
 ) -> Result<LinkMountHandler, StartError> {
     let ProxyParts {
-        ask,
+        client,
         exchange,
         discovery,
         notifier,
     } = parts;
-    let registry_state = Arc::new(RegistryState::default());
-    let reachability = Arc::new(ReachabilityCheck::new(upstream, registry_state.clone()));
+    let registry_state = client.registry_state().clone();
+    let reachability = client.reachability().clone();
     let workers = Arc::new(BlockingPool::new(DISK_JOBS, DISK_QUEUE));
     let store = &settings.store;
     let store = Arc::new(Filesystem::new(&store.root, store.durability));
@@ -210,9 +207,7 @@ fn link_mount_handler(
     let access = Access::new(
         &settings.access,
         shared.unwrap_or(&Patterns::default()),
-        ask,
-        registry_state.clone(),
-        reachability.clone(),
+        client,
         metrics.clone(),
     )?;
     let verification =

@@ -1,9 +1,8 @@
-//! The one client for questions of our own.
+//! The client for crossmount's own requests to the registry.
 //!
-//! A question carries the caller's Authorization and trace, and nothing else of the caller's: Host,
-//! User-Agent and path are ours. No redirect is followed and no proxy of the environment used.
+//! A request carries the caller's Authorization and trace, and nothing else of the client's: Host,
+//! User-Agent and path are crossmount's. `probe` has the request about the permissions for a mount.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -13,22 +12,23 @@ use crate::config::{DistributionVersion, Upstream, UpstreamUrl};
 use crate::oci::finds_scope_insufficient;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Trace;
+use crate::upstream::http_client::root_cause;
+use crate::upstream::reachability::ReachabilityCheck;
+use crate::upstream::state::RegistryState;
 use crate::upstream::tls::UpstreamTls;
-use crate::upstream::tls::{ClientCertificate, Trust, UpstreamTlsError};
 use crate::upstream::version;
 
 /// Answers to questions are short; more than this is not read.
 const MAX_BODY: usize = 64 * 1024;
-/// How a question names itself.
-pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
-
-/// The client and the registry's address.
+/// The client, and what its requests show about the registry.
 #[derive(Debug)]
 pub struct UpstreamClient {
     tls: Arc<UpstreamTls>,
     /// Scheme, authority and prefix; ends with `/`.
     base: String,
-    metrics: Arc<Metrics>,
+    pub(super) registry_state: Arc<RegistryState>,
+    pub(super) reachability: Arc<ReachabilityCheck>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What is learned from the registry's base.
@@ -73,14 +73,28 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamClient {
-    /// Asks by the client of `tls`; nothing is connected yet.
+    /// Sends through the HTTP client of `tls`; nothing is connected yet.
     #[must_use]
     pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
+        let registry_state = Arc::new(RegistryState::default());
+        let reachability = ReachabilityCheck::new(upstream, registry_state.clone());
         Self {
             tls,
             base: format!("{}{}", authority(&upstream.url), upstream.prefix),
+            registry_state,
+            reachability: Arc::new(reachability),
             metrics,
         }
+    }
+
+    /// What is known about the registry: every request of this client updates it.
+    pub(crate) fn registry_state(&self) -> &Arc<RegistryState> {
+        &self.registry_state
+    }
+
+    /// The check that follows a broken connection.
+    pub(crate) fn reachability(&self) -> &Arc<ReachabilityCheck> {
+        &self.reachability
     }
 
     /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
@@ -102,19 +116,8 @@ impl UpstreamClient {
         ApiProbe { answer, version }
     }
 
-    /// Asks one question; `path` is made from parsed names and relative to the prefix.
-    pub(crate) async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        authorization: Option<&HeaderValue>,
-        deadline: Instant,
-    ) -> Result<UpstreamResponse, UpstreamError> {
-        let _timer = self.metrics.upstream_timer();
-        self.send(method, path, authorization, deadline).await
-    }
-
-    async fn send(
+    /// Sends one request without a body; `path` is made from parsed names, relative to the prefix.
+    pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -152,55 +155,11 @@ impl UpstreamClient {
     }
 }
 
-/// The client that asks; `shown` is the certificate that it shows.
-pub(crate) fn client(
-    upstream: &Upstream,
-    trust: &Trust,
-    shown: Option<&ClientCertificate>,
-) -> Result<reqwest::Client, UpstreamTlsError> {
-    let wrong = |error: reqwest::Error| UpstreamTlsError::Client(root_cause(&error));
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .http1_only()
-        .connect_timeout(upstream.timeouts.connect)
-        .pool_idle_timeout(upstream.timeouts.idle);
-    if let UpstreamUrl::Unix(path) = &upstream.url {
-        builder = builder.unix_socket(path.as_path());
-    }
-    if !upstream.url.is_tls() {
-        // No root is needed, and a system may have none: an image of the binary alone.
-        builder = builder.tls_certs_only([]);
-    } else if let Some(config) = trust.for_rustls(shown)? {
-        builder = builder.tls_backend_preconfigured(config);
-    } else if let Some(certificate) = shown {
-        let identity = reqwest::Identity::from_pem(certificate.pem().as_bytes());
-        builder = builder.identity(identity.map_err(wrong)?);
-    }
-    builder.build().map_err(wrong)
-}
-
 fn authority(url: &UpstreamUrl) -> String {
     match url {
         UpstreamUrl::Unix(_) => "http://localhost".to_owned(),
         tcp @ UpstreamUrl::Tcp { .. } => tcp.to_string(),
     }
-}
-
-/// The certificates in a file.
-pub(crate) fn read_roots(path: &Path) -> Result<Vec<reqwest::Certificate>, UpstreamTlsError> {
-    let wrong = |reason: String| UpstreamTlsError::Roots {
-        path: path.display().to_string(),
-        reason,
-    };
-    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let roots =
-        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate".to_owned()));
-    }
-    Ok(roots)
 }
 
 async fn read_start(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
@@ -224,13 +183,4 @@ fn upstream_error(error: &reqwest::Error) -> UpstreamError {
     } else {
         UpstreamError::Broken(reason)
     }
-}
-
-/// What was wrong in the end, in the words of whoever found it.
-pub(crate) fn root_cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    innermost.to_string()
 }

@@ -12,6 +12,26 @@ use crate::oci::{RepositoryName, has_error_code};
 use crate::telemetry::trace::Trace;
 use crate::upstream::client::{UpstreamClient, UpstreamError, UpstreamResponse};
 
+/// Whether the registry lets a caller push to and pull from `target`, and pull from `source`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MountProbe<'a> {
+    pub target: &'a RepositoryName,
+    pub source: &'a RepositoryName,
+    /// The caller's own credentials.
+    pub authorization: Option<&'a HeaderValue>,
+    pub deadline: Instant,
+}
+
+impl MountProbe<'_> {
+    /// The same, asked as an anonymous caller.
+    pub(crate) fn without_credentials(self) -> Self {
+        Self {
+            authorization: None,
+            ..self
+        }
+    }
+}
+
 /// What the registry says about a mount's rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {
@@ -34,20 +54,17 @@ pub enum ProbeResult {
 }
 
 impl UpstreamClient {
-    /// Asks for pull and push on `target` and pull on `source`.
-    pub async fn probe(
-        &self,
-        target: &RepositoryName,
-        source: &RepositoryName,
-        authorization: Option<&HeaderValue>,
-        deadline: Instant,
-    ) -> ProbeResult {
-        let source = utf8_percent_encode(source.as_str(), NON_ALPHANUMERIC);
-        let path = format!("v2/{target}/blobs/uploads/?from={source}");
-        match self
-            .request(Method::PATCH, &path, authorization, deadline)
-            .await
-        {
+    /// Asks the registry, and records what the response shows about its state.
+    pub(crate) async fn probe_mount(&self, probe: &MountProbe<'_>) -> ProbeResult {
+        let source = utf8_percent_encode(probe.source.as_str(), NON_ALPHANUMERIC);
+        let path = format!("v2/{}/blobs/uploads/?from={source}", probe.target);
+        let observation = self.registry_state.observe();
+        let timer = self.metrics.upstream_timer();
+        let response = self
+            .send(Method::PATCH, &path, probe.authorization, probe.deadline)
+            .await;
+        drop(timer);
+        let result = match response {
             Ok(answer) => read(&answer),
             Err(UpstreamError::TimedOut) => ProbeResult::TimedOut,
             Err(UpstreamError::Unconnected(reason)) => {
@@ -62,7 +79,18 @@ impl UpstreamClient {
                 tracing::warn!(trace_id, reason, "the registry hung up on a question");
                 ProbeResult::Broken
             }
+        };
+        match result {
+            ProbeResult::Writable => self.registry_state.record_writable(&observation),
+            ProbeResult::ReadOnly => self.registry_state.record_write_refused(),
+            ProbeResult::Unreachable => self.reachability.record_unreachable(),
+            ProbeResult::Broken => self.reachability.check_after_failure(),
+            ProbeResult::Refused
+            | ProbeResult::Insufficient
+            | ProbeResult::TimedOut
+            | ProbeResult::Strange => {}
         }
+        result
     }
 }
 

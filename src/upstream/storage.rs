@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::config::Upstream;
 use crate::upstream::FIRST_BYTE;
-use crate::upstream::client::USER_AGENT;
-use crate::upstream::client::read_roots;
+use crate::upstream::http_client::USER_AGENT;
+use crate::upstream::http_client::read_roots;
 
 /// Reads single bytes of blobs.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl StorageClient {
             Ok(answer) => answer,
             // Only the kind: the URL may be signed.
             Err(error) => {
-                let reason = crate::upstream::client::root_cause(&error);
+                let reason = crate::upstream::http_client::root_cause(&error);
                 tracing::warn!(reason, "the storage service gave no answer");
                 return false;
             }
@@ -109,7 +109,7 @@ fn build(roots: Option<PathBuf>, connect_timeout: Duration) -> Option<Client> {
     let client = client.or_else(|_| builder().tls_certs_only(roots).build());
     client
         .inspect_err(|error| {
-            let reason = crate::upstream::client::root_cause(error);
+            let reason = crate::upstream::http_client::root_cause(error);
             tracing::warn!(reason, "no client for the storage service");
         })
         .ok()

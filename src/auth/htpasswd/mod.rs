@@ -8,4 +8,4 @@
 pub(crate) mod file;
 mod verifier;
 
-pub(crate) use verifier::HtpasswdVerifier;
+pub(in crate::auth) use verifier::HtpasswdVerifier;

@@ -36,7 +36,7 @@ const LONGEST_PASSWORD: usize = 71;
 
 /// Judges wishes by the caller's password.
 #[derive(Debug)]
-pub(crate) struct HtpasswdVerifier {
+pub(in crate::auth) struct HtpasswdVerifier {
     users: ReloadingFile<Users>,
     fingerprints: Arc<Fingerprints>,
     logins: TtlCache<bool>,

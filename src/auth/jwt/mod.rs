@@ -19,7 +19,7 @@ pub(crate) mod trust_store;
 mod verifier;
 mod x5c;
 
-pub(crate) use verifier::TokenJudge;
+pub(in crate::auth) use verifier::TokenVerifier;
 
 #[cfg(test)]
 mod tests;

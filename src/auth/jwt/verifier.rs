@@ -32,7 +32,7 @@ const LONGEST_REMEMBERED: usize = 16 * 1024;
 
 /// Judges wishes by the caller's token.
 #[derive(Debug)]
-pub(crate) struct TokenJudge {
+pub(in crate::auth) struct TokenVerifier {
     rules: TokenRules,
     keys: ReloadingFile<TrustedKeys>,
     fingerprints: Arc<Fingerprints>,
@@ -40,7 +40,7 @@ pub(crate) struct TokenJudge {
     chains: BlockingPool,
 }
 
-impl TokenJudge {
+impl TokenVerifier {
     /// Reads the key files for the first time. Blocks.
     pub fn load(
         rules: TokenRules,

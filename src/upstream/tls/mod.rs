@@ -22,7 +22,7 @@ pub(crate) use trust::Trust;
 
 use crate::config::{TlsFiles, Upstream};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::client::client;
+use crate::upstream::http_client;
 use crate::util::file_watch::ReloadingFile;
 
 /// Between two looks at the files of the client certificate.
@@ -81,7 +81,7 @@ impl UpstreamTls {
     pub fn load(upstream: &Upstream, metrics: &Arc<Metrics>) -> Result<Self, UpstreamTlsError> {
         let trust = Trust::load(upstream)?;
         let shown = match &upstream.client_certificate {
-            None => ClientIdentity::Nothing(client(upstream, &trust, None)?),
+            None => ClientIdentity::Nothing(http_client::build(upstream, &trust, None)?),
             Some(files) => ClientIdentity::Certificate(watched(files, upstream, &trust, metrics)?),
         };
         Ok(Self { trust, shown })
@@ -164,7 +164,7 @@ fn watched(
     let metrics = metrics.clone();
     let parse = move |pems: &[Vec<u8>]| -> Result<_, UpstreamTlsError> {
         let certificate = ClientCertificate::parse(&files, &pems[0], &pems[1])?;
-        let client = client(&upstream, &trust, Some(&certificate))?;
+        let client = http_client::build(&upstream, &trust, Some(&certificate))?;
         metrics.certificate_expiry("upstream_client", certificate.expires());
         Ok(WithCertificate {
             certificate,
