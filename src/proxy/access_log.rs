@@ -6,7 +6,7 @@ use pingora::{Error, ErrorSource};
 
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::context::{MountState, RequestContext};
-use crate::proxy::error_response;
+use crate::proxy::response;
 use crate::proxy::route::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason};
@@ -42,9 +42,8 @@ pub(crate) fn log_request(
     metrics: &Metrics,
     session: &Session,
     error: Option<&Error>,
-    context: &mut RequestContext,
+    context: &RequestContext,
 ) {
-    count_mount(metrics, context);
     let status = session.response_written().map(|head| head.status);
     metrics.request(
         &session.req_header().method,
@@ -90,7 +89,7 @@ fn log(
                 sent = session.as_downstream().body_bytes_sent(),
                 upstream_seconds = context.answered_after.map(|after| after.as_secs_f64()),
                 seconds = context.started.elapsed().as_secs_f64(),
-                error = error.map(error_response::description),
+                error = error.map(response::description),
                 "request"
             )
         };

@@ -16,7 +16,6 @@
 
 mod access_log;
 mod context;
-mod error_response;
 mod forwarded_headers;
 mod framing;
 mod handlers;

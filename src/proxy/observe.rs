@@ -11,7 +11,7 @@ use crate::mount::{
 };
 use crate::oci::{Digest, RepositoryName, finds_scope_insufficient, refuses_token};
 use crate::proxy::context::{MountState, RequestContext};
-use crate::proxy::error_response;
+use crate::proxy::response;
 use crate::proxy::route::{BlobRequest, Route};
 use crate::proxy::write_refusal::{self, WriteRefusal};
 use crate::telemetry::outcome::{Outcome, Reason};
@@ -58,9 +58,9 @@ impl ResponseObserver {
 
     /// A question of a client's that was sent on by us has no answer.
     pub(crate) fn record_failure(&self, error: &pingora::Error) {
-        if error_response::is_unconnected(error.etype()) {
+        if response::is_unconnected(error.etype()) {
             self.reachability.record_unreachable();
-        } else if error_response::is_connection_lost(error) {
+        } else if response::is_connection_lost(error) {
             self.reachability.check_after_failure();
         }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::{StatusCode, Version, header};
+use http::{Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -27,17 +27,15 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::auth::Credentials;
 use crate::config::Timeouts;
 use crate::mount::ForwardForm;
-use crate::oci::error_body;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::forwarded_headers::ForwardedHeaders;
 use crate::proxy::handlers::link_mount::LinkMountHandler;
 use crate::proxy::handlers::native_mount::NativeMountHandler;
 use crate::proxy::handlers::token_endpoint::TokenEndpointHandler;
 use crate::proxy::observe::ResponseObserver;
+use crate::proxy::response::Response;
 use crate::proxy::route::{Route, classify};
-use crate::proxy::{
-    access_log, error_response, framing, lingering_close, request_id, request_target, response,
-};
+use crate::proxy::{access_log, framing, lingering_close, request_id, request_target, response};
 use crate::server::drain::{Drain, InFlight};
 use crate::server::http2;
 use crate::telemetry::metrics::Metrics;
@@ -111,19 +109,33 @@ impl RegistryProxy {
         }
     }
 
-    /// An answer of our own, where there is one.
-    async fn handle(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
+    /// The response of a handler; `None` forwards the request.
+    async fn handle(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+    ) -> Result<Option<Response>> {
         // Boxed, because most requests need no room for a connection of their own.
-        let is_answered = match &*self.way {
+        let response = match &*self.way {
             MountStrategy::Linking(handler) => handler.handle(session, context).await?,
             MountStrategy::Mending(handler) => Box::pin(handler.handle(session, context)).await?,
         };
         match &self.tokens {
-            Some(tokens) if !is_answered && context.route == Route::Other => {
+            Some(tokens) if response.is_none() && context.route == Route::Other => {
                 Box::pin(tokens.handle(session, context)).await
             }
-            _ => Ok(is_answered),
+            _ => Ok(response),
         }
+    }
+
+    /// Responds in the registry's place if a handler has a response.
+    async fn respond(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
+        let Some(response) = self.handle(session, context).await? else {
+            return Ok(false);
+        };
+        access_log::count_mount(&self.metrics, context);
+        response.write(session).await?;
+        Ok(true)
     }
 }
 
@@ -177,7 +189,7 @@ impl ProxyHttp for RegistryProxy {
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
         context.trace = Trace::from_headers(&head.headers);
-        Trace::scope(context.trace.clone(), self.handle(session, context)).await
+        Trace::scope(context.trace.clone(), self.respond(session, context)).await
     }
 
     async fn upstream_peer(
@@ -297,7 +309,7 @@ impl ProxyHttp for RegistryProxy {
         }
         if let Some(observer) = self
             .observer()
-            .filter(|_| error_response::is_connection_lost(&error))
+            .filter(|_| response::is_connection_lost(&error))
         {
             observer.record_broken_connection();
         }
@@ -324,12 +336,12 @@ impl ProxyHttp for RegistryProxy {
             forward.outcome = Outcome::Forwarded;
             forward.reason = Reason::UpstreamUnavailable;
         }
-        let status = error_response::status(error);
+        let status = response::status_for(error);
         if let Some(status) = status
             && session
                 .response_written()
                 .is_none_or(|head| head.status.is_informational())
-            && let Err(error) = respond_with_error(session, status).await
+            && let Err(error) = response::respond_with_error(session, status).await
         {
             tracing::debug!(%error, "the client went away before it could be told");
         }
@@ -345,6 +357,8 @@ impl ProxyHttp for RegistryProxy {
         error: Option<&Error>,
         context: &mut RequestContext,
     ) {
+        // Not yet counted if no response began.
+        access_log::count_mount(&self.metrics, context);
         access_log::log_request(&self.metrics, session, error, context);
         lingering_close::discard_body(session).await;
         // It is read as no request either: no client of a registry asks before it is answered, so
@@ -372,7 +386,7 @@ impl ProxyHttp for RegistryProxy {
     ) -> bool {
         let request_id = context.id.as_str();
         tracing::debug!(request_id, %error, "request sent again");
-        !error_response::is_unconnected(error.etype())
+        !response::is_unconnected(error.etype())
     }
 
     /// Without the query, which may hold an upload's state.
@@ -380,12 +394,4 @@ impl ProxyHttp for RegistryProxy {
         let head = session.req_header();
         format!("{} {}", head.method, head.uri.path())
     }
-}
-
-async fn respond_with_error(session: &mut Session, status: StatusCode) -> Result<()> {
-    let body = error_body("UNAVAILABLE", error_response::message(status));
-    session.set_keepalive(None);
-    let head = response::unavailable(status, body.len())?;
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body.into()), true).await
 }

@@ -1,9 +1,53 @@
-//! The 201 to a mount, as the registry writes it.
+//! Responses to the client that do not stream through: crossmount's own, and those of the registry
+//! that were looked at first.
+//!
+//! crossmount's own are the 201 to a mount, as the registry writes it, a cached response of the
+//! token endpoint, and 400, 502, 503 or 504 if the registry gave no response.
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::oci::Digest;
+use crate::oci::{Digest, error_body};
+use crate::upstream::PendingResponse;
+
+/// A response that is ready for the client.
+pub(crate) enum Response {
+    /// crossmount's own: a head, and a body if it has one.
+    Own(Box<ResponseHeader>, Option<Bytes>),
+    /// The registry's, of which the head was looked at.
+    Upstream(Box<PendingResponse>),
+}
+
+impl Response {
+    /// Writes it to the client.
+    ///
+    /// # Errors
+    /// If the client goes away, or the registry's response breaks off.
+    pub(crate) async fn write(self, session: &mut Session) -> Result<()> {
+        let (head, body) = match self {
+            Self::Own(head, body) => (head, body),
+            Self::Upstream(response) => return response.pass_on(session).await,
+        };
+        let written = session.write_response_header(head, body.is_none()).await;
+        written.map_err(Error::into_down)?;
+        let Some(body) = body else {
+            return Ok(());
+        };
+        let written = session.write_response_body(Some(body), true).await;
+        written.map_err(Error::into_down)
+    }
+}
+
+/// Writes the response to a request that failed, and ends the connection.
+pub(crate) async fn respond_with_error(session: &mut Session, status: StatusCode) -> Result<()> {
+    let body = error_body("UNAVAILABLE", message(status));
+    session.set_keepalive(None);
+    let head = Box::new(unavailable(status, body.len())?);
+    Response::Own(head, Some(body.into())).write(session).await
+}
 
 /// The head of a 201 (`registry/handlers/blobupload.go`, `writeBlobCreatedHeaders`), with the
 /// configured headers among the registry's own, in the order in which Go writes them.
@@ -11,7 +55,7 @@ pub(crate) fn created(
     digest: &Digest,
     location: &str,
     response_headers: &[(String, Vec<String>)],
-) -> pingora::Result<ResponseHeader> {
+) -> Result<ResponseHeader> {
     let mut headers: Vec<(String, String)> = vec![
         ("Content-Length".to_owned(), "0".to_owned()),
         ("Docker-Content-Digest".to_owned(), digest.to_string()),
@@ -33,7 +77,7 @@ pub(crate) fn created(
 }
 
 /// An answer of our own with an OCI error, where the registry gave none.
-pub(crate) fn unavailable(status: StatusCode, length: usize) -> pingora::Result<ResponseHeader> {
+fn unavailable(status: StatusCode, length: usize) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     let kind = HeaderValue::from_static("application/json; charset=utf-8");
     head.insert_header(header::CONTENT_TYPE, kind)?;
@@ -53,6 +97,70 @@ fn canonical(name: &str) -> String {
         })
         .collect::<Vec<_>>()
         .join("-")
+}
+
+/// The status for an error; `None` where there is nobody left to tell.
+pub(crate) fn status_for(error: &Error) -> Option<StatusCode> {
+    match error.etype() {
+        ErrorType::HTTPStatus(code) => StatusCode::from_u16(*code).ok(),
+        ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed
+            if *error.esource() == ErrorSource::Downstream =>
+        {
+            None
+        }
+        _ if *error.esource() == ErrorSource::Downstream => Some(StatusCode::BAD_REQUEST),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Some(StatusCode::GATEWAY_TIMEOUT),
+        kind if is_unconnected(kind) => Some(StatusCode::SERVICE_UNAVAILABLE),
+        _ => Some(StatusCode::BAD_GATEWAY),
+    }
+}
+
+/// Whether no connection to the registry came about.
+pub(crate) fn is_unconnected(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectTimedout
+            | ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::SocketError
+            | ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::InvalidCert
+    )
+}
+
+/// Whether the registry may be another one when it answers again: its connection was
+/// refused, or broke. A slow registry is the same one.
+pub(crate) fn is_connection_lost(error: &Error) -> bool {
+    let is_broken = matches!(
+        error.etype(),
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+    );
+    *error.esource() == ErrorSource::Upstream && (is_broken || is_unconnected(error.etype()))
+}
+
+/// What the log says of an error.
+pub(crate) fn description(error: &Error) -> String {
+    // Pingora's own words quote a whole head there, which may hold an upload's state.
+    if *error.root_etype() != ErrorType::InvalidHTTPHeader {
+        return error.to_string();
+    }
+    let whose = match error.esource() {
+        ErrorSource::Downstream => "request",
+        _ => "registry's answer",
+    };
+    format!("the {whose} cannot be understood")
+}
+
+/// What a person reads in the body.
+fn message(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => "the registry behind cannot be reached",
+        StatusCode::GATEWAY_TIMEOUT => "the registry behind did not answer in time",
+        StatusCode::BAD_GATEWAY => "the registry behind broke its answer off",
+        _ => "the request cannot be understood",
+    }
 }
 
 #[cfg(test)]

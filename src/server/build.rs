@@ -89,13 +89,12 @@ pub(crate) fn proxy(
             let relay = settings.artifacts.as_ref();
             let relay = relay.map(|artifacts| BlobCopier::new(client, artifacts).map(Arc::new));
             let (native, relay) = (NativeMountRules::Pulp, relay.transpose()?);
-            let (exchange, metrics) = (exchange.clone(), metrics.clone());
+            let exchange = exchange.clone();
             MountStrategy::Mending(NativeMountHandler::new(
                 native,
                 exchange,
                 relay,
                 suggestions,
-                metrics,
             ))
         }
         Kind::Generic(settings) => {
@@ -104,14 +103,8 @@ pub(crate) fn proxy(
             let parts = (ClaimsTrust::Ignored, Vec::new());
             let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
             let native = NativeMountRules::Generic(Box::new(GenericRules::new(settings)?));
-            let (exchange, metrics) = (exchange.clone(), metrics.clone());
-            MountStrategy::Mending(NativeMountHandler::new(
-                native,
-                exchange,
-                None,
-                suggestions,
-                metrics,
-            ))
+            let exchange = exchange.clone();
+            MountStrategy::Mending(NativeMountHandler::new(native, exchange, None, suggestions))
         }
     };
     let tokens = match &config.token_endpoint {
@@ -244,7 +237,7 @@ fn link_mount_handler(
         None => None,
     };
     Ok(LinkMountHandler::new(
-        upstream, mounts, observer, exchange, notifier, scanner, metrics,
+        upstream, mounts, observer, exchange, notifier, scanner,
     ))
 }
 

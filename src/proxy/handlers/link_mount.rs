@@ -18,9 +18,8 @@ use crate::proxy::handlers::client_wait::head_response;
 use crate::proxy::location::Locations;
 use crate::proxy::observe::{ResponseObserver, target_of};
 use crate::proxy::request_id::event_request;
+use crate::proxy::response::{self, Response};
 use crate::proxy::route::{BlobRequest, Route};
-use crate::proxy::{access_log, response};
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::Reason;
 use crate::upstream::SubrequestClient;
 
@@ -38,7 +37,6 @@ pub struct LinkMountHandler {
     notifier: Arc<Notifier>,
     /// Ends with this.
     _survey: Option<StoreScanner>,
-    metrics: Arc<Metrics>,
 }
 
 impl LinkMountHandler {
@@ -51,7 +49,6 @@ impl LinkMountHandler {
         exchange: Arc<SubrequestClient>,
         notifier: Arc<Notifier>,
         scanner: Option<StoreScanner>,
-        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             locations: Locations::new(upstream),
@@ -61,16 +58,15 @@ impl LinkMountHandler {
             exchange,
             notifier,
             _survey: scanner,
-            metrics,
         }
     }
 
-    /// `Ok(false)` leaves the request to the registry.
+    /// `Ok(None)` forwards the request.
     pub(crate) async fn handle(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         if target_of(&context.route).is_some() {
             context.since = self.observer.begin_verification();
         }
@@ -90,7 +86,7 @@ impl LinkMountHandler {
             Route::AmbiguousMount(_) => context.forward_as_it_came(Reason::OddRequest),
             Route::Upload(_) | Route::Blob(_) | Route::Other => {}
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// A mount from the request to its answer.
@@ -99,12 +95,12 @@ impl LinkMountHandler {
         session: &mut Session,
         request: &MountRequest,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         let head = session.req_header();
         let place = (&request.target, &request.digest);
         let Some(location) = self.locations.for_blob(place, &head.headers) else {
             context.forward_as_it_came(Reason::OddRequest);
-            return Ok(false);
+            return Ok(None);
         };
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
         let caller = Caller {
@@ -123,11 +119,11 @@ impl LinkMountHandler {
         target: &RepositoryName,
         digest: &Digest,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         let head = session.req_header();
         let Some(location) = self.locations.for_blob((target, digest), &head.headers) else {
             context.forward_as_it_came(Reason::SourceMissing);
-            return Ok(false);
+            return Ok(None);
         };
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
         let caller = Caller {
@@ -144,24 +140,22 @@ impl LinkMountHandler {
     /// The 201 where it is done.
     async fn respond_created(
         &self,
-        session: &mut Session,
+        session: &Session,
         decision: Decision,
         layer: (&RepositoryName, &Digest),
         location: &str,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         match decision {
             Decision::Forward(forward) => {
                 context.mount = MountState::Forwarded(forward);
-                Ok(false)
+                Ok(None)
             }
             Decision::Done(mounted) => {
                 self.notify(session.req_header(), &mounted, layer, location, context);
                 context.mount = MountState::done(&mounted);
-                access_log::count_mount(&self.metrics, context);
                 let head = response::created(layer.1, location, &self.response_headers)?;
-                session.write_response_header(Box::new(head), true).await?;
-                Ok(true)
+                Ok(Some(Response::Own(Box::new(head), None)))
             }
         }
     }
@@ -175,21 +169,19 @@ impl LinkMountHandler {
         session: &mut Session,
         blob: &BlobRequest,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         let answered = head_response(session, context, &self.exchange).await;
         let answered = answered.inspect_err(|error| self.observer.record_failure(error))?;
         let Some((head, answer)) = answered else {
-            return Ok(false);
+            return Ok(None);
         };
         if answer.status() == StatusCode::NOT_FOUND
             && self.mount_for_head(blob, &head, context).await
         {
-            return Ok(false);
+            return Ok(None);
         }
         self.observer.observe(&head, answer.head(), context).await;
-        access_log::count_mount(&self.metrics, context);
-        answer.pass_on(session).await?;
-        Ok(true)
+        Ok(Some(Response::Upstream(Box::new(answer))))
     }
 
     /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.

@@ -12,14 +12,14 @@ use pingora::proxy::Session;
 use crate::auth::Credentials;
 use crate::blob_copy::{BlobCopier, CopiedBlob, CopyRequest};
 use crate::mount::{Forward, MountRequest};
-use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome::outcome_of};
+use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome_of};
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::{head_response, while_client_waits};
 use crate::proxy::handlers::suggested_mount::SuggestedMounts;
+use crate::proxy::request_target;
+use crate::proxy::response::Response;
 use crate::proxy::route::{Ambiguity, BlobRequest, Route};
-use crate::proxy::{access_log, request_target};
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::trace::Trace;
 use crate::upstream::{CallerIdentity, PendingResponse, SubrequestClient};
@@ -38,7 +38,6 @@ pub struct NativeMountHandler {
     relay: Option<Arc<BlobCopier>>,
     /// For layers that the client does not know of.
     suggestions: Option<SuggestedMounts>,
-    metrics: Arc<Metrics>,
 }
 
 /// What a client wants mounted.
@@ -65,23 +64,21 @@ impl NativeMountHandler {
         exchange: Arc<SubrequestClient>,
         relay: Option<Arc<BlobCopier>>,
         suggestions: Option<SuggestedMounts>,
-        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             native,
             exchange,
             relay,
             suggestions,
-            metrics,
         }
     }
 
-    /// `Ok(false)` leaves the request to the registry.
+    /// `Ok(None)` forwards the request.
     pub(crate) async fn handle(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         let (request, reason) = match context.route.clone() {
             Route::Mount(request) => (WantedMount::Named(request), Reason::None),
             Route::SourcelessMount { target, digest } => (
@@ -91,15 +88,15 @@ impl NativeMountHandler {
             Route::AmbiguousMount(Ambiguity::Words) => (WantedMount::Odd, Reason::OddRequest),
             Route::AmbiguousMount(Ambiguity::Form) => {
                 context.forward_as_it_came(Reason::OddRequest);
-                return Ok(false);
+                return Ok(None);
             }
             Route::Blob(blob) => return self.head(session, &blob, context).await,
             Route::Deletion(blob) => {
                 let suggestions = self.suggestions.as_ref();
                 context.deletion = suggestions.map(|it| it.begin_delete(&blob));
-                return Ok(false);
+                return Ok(None);
             }
-            Route::Upload(_) | Route::Other => return Ok(false),
+            Route::Upload(_) | Route::Other => return Ok(None),
         };
         // Until the registry has answered: if it does not, this is what is counted.
         context.forward_as_it_came(Reason::UpstreamUnavailable);
@@ -108,9 +105,7 @@ impl NativeMountHandler {
         let given = while_client_waits(session, context, self.mount(&head, &request)).await?;
         context.mount = with_reason(given.state, reason);
         self.observe(given.answer.head(), context).await;
-        access_log::count_mount(&self.metrics, context);
-        given.answer.pass_on(session).await?;
-        Ok(true)
+        Ok(Some(Response::Upstream(Box::new(given.answer))))
     }
 
     /// Looks at an answer's head before the client gets it.
@@ -127,22 +122,21 @@ impl NativeMountHandler {
         session: &mut Session,
         blob: &BlobRequest,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         let Some(suggestions) = self.suggestions.as_ref().filter(|it| it.mounts_on_head()) else {
-            return Ok(false);
+            return Ok(None);
         };
         let Some((head, answer)) = head_response(session, context, &self.exchange).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         if answer.status() == StatusCode::NOT_FOUND
             && let Some(mounted) = suggestions.mount_for_head(blob, &head, &answer).await
         {
             context.mount = forwarded_response(mounted).state;
-            return Ok(false);
+            return Ok(None);
         }
         self.observe(answer.head(), context).await;
-        answer.pass_on(session).await?;
-        Ok(true)
+        Ok(Some(Response::Upstream(Box::new(answer))))
     }
 
     /// Asks for the mount, and for what the rules put in its place.

@@ -13,6 +13,7 @@ use pingora::{Error, Result};
 
 use crate::proxy::context::RequestContext;
 use crate::proxy::handlers::client_wait::{client_disconnected, while_client_waits};
+use crate::proxy::response::Response;
 use crate::proxy::route::is_plain;
 use crate::telemetry::metrics::Metrics;
 use crate::token_cache::{
@@ -59,15 +60,15 @@ impl TokenEndpointHandler {
         }
     }
 
-    /// `Ok(false)` leaves the request to the registry.
+    /// `Ok(None)` forwards the request.
     pub(crate) async fn handle(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         let head = session.req_header().clone();
         if !is_plain(&head) {
-            return Ok(false);
+            return Ok(None);
         }
         let question = self.answers.as_ref().and_then(|answers| {
             let question = answers.cache_key(head.raw_path(), &head)?;
@@ -77,15 +78,16 @@ impl TokenEndpointHandler {
         let is_learned_from =
             widening.is_some_and(|it| it.is_token_request(head.raw_path(), &head));
         if let Some((answers, question)) = question {
-            let answered = self.cached_or_fetch(session, context, (answers, &question), &head);
-            if answered.await? {
-                return Ok(true);
+            let response = self.cached_or_fetch(session, context, (answers, &question), &head);
+            if let Some(response) = response.await? {
+                return Ok(Some(response));
             }
         }
-        if is_learned_from {
-            self.fetch(session, context, &head).await?;
+        if !is_learned_from {
+            return Ok(None);
         }
-        Ok(is_learned_from)
+        let response = self.fetch(session, context, &head).await?;
+        Ok(Some(response))
     }
 
     /// The registry's own answer, from which something is learned.
@@ -94,24 +96,24 @@ impl TokenEndpointHandler {
         session: &mut Session,
         context: &mut RequestContext,
         head: &RequestHeader,
-    ) -> Result<()> {
+    ) -> Result<Response> {
         let ask = async {
             let asked = TokenExchange::default();
             self.ask(head, &asked).await;
             asked.end().unwrap_or(Err(Error::new_up(ConnectionClosed)))
         };
         let answer = while_client_waits(session, context, ask).await?;
-        answer.pass_on(session).await
+        Ok(Response::Upstream(Box::new(answer)))
     }
 
-    /// From memory, or what will be remembered; `Ok(false)` where it is to be asked for alone.
+    /// From memory, or what will be remembered; `Ok(None)` where it is to be asked for alone.
     async fn cached_or_fetch(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
         (answers, question): (&TokenCache, &TokenRequest),
         head: &RequestHeader,
-    ) -> Result<bool> {
+    ) -> Result<Option<Response>> {
         let (asked, begun) = (TokenExchange::default(), Instant::now());
         let ask = self.ask(head, &asked);
         let answer = tokio::select! {
@@ -127,13 +129,9 @@ impl TokenEndpointHandler {
         self.metrics.token_cache_request(!is_own && answer.is_ok());
         match (answer, asked.end()) {
             (_, Some(Err(error))) => Err(error),
-            (_, Some(Ok(alone))) => alone.pass_on(session).await.map(|()| true),
-            (Ok(answer), None) => {
-                let given = respond(session, &answer, !is_own).await;
-                given.map_err(Error::into_down)?;
-                Ok(true)
-            }
-            (Err(_), None) => Ok(false),
+            (_, Some(Ok(alone))) => Ok(Some(Response::Upstream(Box::new(alone)))),
+            (Ok(answer), None) => cached_response(&answer, !is_own).map(Some),
+            (Err(_), None) => Ok(None),
         }
     }
 
@@ -231,16 +229,13 @@ impl TokenExchange {
     }
 }
 
-/// Gives a remembered answer as it came, with its age (RFC 9111, 5.1).
-async fn respond(session: &mut Session, answer: &CachedToken, is_remembered: bool) -> Result<()> {
+/// A cached response as it came, with its age (RFC 9111, 5.1) if it is not this request's own.
+fn cached_response(answer: &CachedToken, is_from_cache: bool) -> Result<Response> {
     let mut head = answer.head.clone();
     head.remove_header(&header::TRANSFER_ENCODING);
     head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
-    if is_remembered {
+    if is_from_cache {
         head.insert_header(header::AGE, answer.age())?;
     }
-    session.write_response_header(Box::new(head), false).await?;
-    session
-        .write_response_body(Some(answer.body.clone()), true)
-        .await
+    Ok(Response::Own(Box::new(head), Some(answer.body.clone())))
 }
