@@ -27,7 +27,7 @@ use crossmount::auth::PullScope;
 use crossmount::bench_api::{self, Verifier};
 use crossmount::config::{self, Durability};
 use crossmount::discovery::{Discovery, SharedSources};
-use crossmount::oci::{Digest, Patterns, RepositoryName};
+use crossmount::oci::{BlobRef, Digest, Patterns, RepositoryName};
 use crossmount::store::{Filesystem, LinkResult};
 use crossmount::util::{Entry, Fingerprints, TtlCache};
 use http::request::Parts;
@@ -170,10 +170,12 @@ fn index(criterion: &mut Criterion) {
             &digest(number),
         );
     }
-    let target = name("team-1/other");
+    let wanted = BlobRef {
+        repository: name("team-1/other"),
+        digest: digest(4321),
+    };
     let rights = (&PullScope::Everything, SharedSources::IsEnough);
-    let wanted = digest(4321);
-    let look_up = || discovery.find_candidates(&target, black_box(&wanted), rights);
+    let look_up = || discovery.find_candidates(black_box(&wanted), rights);
     assert_eq!(look_up(), [name("team-321/image")]);
     criterion.bench_function("index: look up among 100,000", |bencher| {
         bencher.iter(look_up);

@@ -126,7 +126,9 @@ impl BlobCopier {
         let deadline = Instant::now() + self.settings.deadline;
         let shown = tokio::time::timeout_at(deadline, self.is_shown(&request));
         shown.await.map_err(|_| CopyFailure::Late)??;
-        let artifact = self.artifact(&request.request.digest, deadline).await?;
+        let artifact = self
+            .artifact(&request.request.target.digest, deadline)
+            .await?;
         let size = artifact.size;
 
         let (began, is_given_up) = (Instant::now(), Arc::new(AtomicBool::new(false)));
@@ -184,8 +186,8 @@ impl BlobCopier {
         is_given_up: &AtomicBool,
     ) -> Result<PendingResponse, UploadError> {
         let (client, name) = (&self.client, &request.name);
-        let upload = BlobUpload::begin(client, name, &request.request.target).await?;
-        let digest = &request.request.digest;
+        let upload = BlobUpload::begin(client, name, &request.request.target.repository).await?;
+        let digest = &request.request.target.digest;
         let sending = upload.send(client, name, artifact, digest, is_given_up);
         let sent = tokio::time::timeout(self.settings.deadline + LONGER, sending).await;
         match sent.unwrap_or(Err(UploadError::Late)) {
@@ -210,7 +212,7 @@ impl BlobCopier {
     /// Pulp answers 302 where this caller may pull and the repository has the blob, pending ones
     /// included. Where that leads to is a signed address, which is nobody's business here.
     async fn is_shown(&self, request: &CopyRequest) -> Result<(), CopyFailure> {
-        let MountRequest { source, digest, .. } = &request.request;
+        let (source, digest) = (&request.request.source, &request.request.target.digest);
         let path = format!("v2/{source}/blobs/{digest}");
         let answer = self
             .client

@@ -23,7 +23,7 @@ use crate::auth::PullScope;
 use crate::config;
 use crate::discovery::recent::RecentRepositories;
 use crate::discovery::tombstones::Tombstones;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, Digest, RepositoryName};
 
 /// Suggests repositories.
 #[derive(Debug)]
@@ -90,14 +90,14 @@ impl Discovery {
     ///
     /// From then on no HEAD brings the layer back, and for a while longer if it was deleted.
     #[must_use]
-    pub fn begin_delete(&self, repository: &RepositoryName, digest: &Digest) -> PendingDelete {
-        self.deletions.begin(repository, digest)
+    pub fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
+        self.deletions.begin(blob)
     }
 
     /// Whether a layer was deleted from a repository lately, or is being deleted.
     #[must_use]
-    pub fn is_tombstoned(&self, repository: &RepositoryName, digest: &Digest) -> bool {
-        self.deletions.is_tombstoned(repository, digest)
+    pub fn is_tombstoned(&self, blob: &BlobRef) -> bool {
+        self.deletions.is_tombstoned(blob)
     }
 
     /// How many links are remembered.
@@ -110,10 +110,10 @@ impl Discovery {
     #[must_use]
     pub fn find_candidates(
         &self,
-        target: &RepositoryName,
-        digest: &Digest,
+        target: &BlobRef,
         rights: (&PullScope, SharedSources),
     ) -> Vec<RepositoryName> {
-        candidates::select_candidates(&self.settings, target, &self.index.holders(digest), rights)
+        let holders = self.index.holders(&target.digest);
+        candidates::select_candidates(&self.settings, &target.repository, &holders, rights)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, RepositoryName};
 
 /// How long a HEAD brings nothing back that was deleted.
 const BARRED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -74,8 +74,8 @@ fn is_recent(since: Instant) -> bool {
 }
 
 impl Tombstones {
-    pub fn begin(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> PendingDelete {
-        let layer = (repository.clone(), digest.bytes());
+    pub fn begin(self: &Arc<Self>, blob: &BlobRef) -> PendingDelete {
+        let layer = (blob.repository.clone(), blob.digest.bytes());
         *self.pending.entry(layer.clone()).or_default() += 1;
         PendingDelete {
             all: self.clone(),
@@ -85,11 +85,11 @@ impl Tombstones {
     }
 
     /// Whether no HEAD may bring a layer back.
-    pub fn is_tombstoned(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+    pub fn is_tombstoned(&self, blob: &BlobRef) -> bool {
         if lock(&self.full_until).is_some_and(|until| Instant::now() < until) {
             return true;
         }
-        let layer = (repository.clone(), digest.bytes());
+        let layer = (blob.repository.clone(), blob.digest.bytes());
         self.pending.contains_key(&layer)
             || self.done.get(&layer).is_some_and(|since| is_recent(*since))
             || {

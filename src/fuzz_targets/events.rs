@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::fuzz_targets::input::Input;
 use crate::notifications::event::{Envelope, EventSource};
 use crate::notifications::{Event, EventRequest};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, Digest, RepositoryName};
 
 /// What a client may choose of an event, a line each.
 pub(crate) fn events(input: &[u8]) -> bool {
@@ -23,9 +23,11 @@ pub(crate) fn events(input: &[u8]) -> bool {
     };
     let mut line = || String::from_utf8_lossy(input.line()).into_owned();
     let event = Event {
-        target,
+        target: BlobRef {
+            repository: target,
+            digest,
+        },
         source,
-        digest,
         size,
         url: line(),
         user: (choice & 1 != 0).then(&mut line),
@@ -49,8 +51,8 @@ pub(crate) fn events(input: &[u8]) -> bool {
     let some = |text: &'static str, value: &str| (text, Some(value.to_owned()));
     for (path, value) in [
         some("/action", "mount"),
-        some("/target/digest", event.digest.as_str()),
-        some("/target/repository", event.target.as_str()),
+        some("/target/digest", event.target.digest.as_str()),
+        some("/target/repository", event.target.repository.as_str()),
         some("/target/fromRepository", event.source.as_str()),
         some("/target/url", &event.url),
         ("/actor/name", event.user.clone()),

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::fuzz_targets::input::Input;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::proxy::Locations;
 
 /// A choice of settings, and the headers that name a host or scheme.
@@ -38,10 +38,14 @@ pub(crate) fn locations(input: &[u8]) -> bool {
     let (Ok(name), Ok(digest)) = (RepositoryName::parse("a/b"), Digest::parse(&digest)) else {
         return false;
     };
-    let Some(found) = locations.for_blob((&name, &digest), &headers) else {
+    let blob = BlobRef {
+        repository: name,
+        digest,
+    };
+    let Some(found) = locations.for_blob(&blob, &headers) else {
         return false;
     };
-    let path = format!("v2/a/b/blobs/{digest}");
+    let path = format!("v2/a/b/blobs/{}", blob.digest);
     if locations.relative {
         assert_eq!(found, format!("/{path}"));
         return true;

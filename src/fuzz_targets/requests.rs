@@ -5,10 +5,10 @@ use http::request::Parts;
 use http::{Method, Request, Version};
 
 use crate::fuzz_targets::input::Input;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::BlobRef;
 use crate::proxy::request_target::{bare_mount, plain_upload, within_the_api};
 use crate::proxy::route::model::{Seen, registry, unescaped};
-use crate::proxy::route::{BlobRequest, Route, UPLOADS, classify as read, is_plain};
+use crate::proxy::route::{Route, UPLOADS, classify as read, is_plain};
 
 /// A choice of method, prefix and headers, and a request line's target.
 pub(crate) fn classify(input: &[u8]) -> bool {
@@ -79,7 +79,7 @@ fn with_method(head: &Parts, method: Method) -> Parts {
     head
 }
 
-fn path_of(prefix: &str, blob: &BlobRequest) -> String {
+fn path_of(prefix: &str, blob: &BlobRef) -> String {
     format!("{prefix}v2/{}/blobs/{}", blob.repository, blob.digest)
 }
 
@@ -98,25 +98,22 @@ fn begun(prefix: &str, target: &str, head: &Parts, route: &Route) {
         .split('?')
         .next()
         .is_some_and(|path| path.ends_with(UPLOADS));
-    let mount = |name: &RepositoryName, from: &str, digest: &Digest| Seen {
-        name: name.as_str().into(),
+    let mount = |target: &BlobRef, from: &str| Seen {
+        name: target.repository.as_str().into(),
         from: from.into(),
-        mount: digest.as_str().into(),
+        mount: target.digest.as_str().into(),
     };
     match route {
         Route::Mount(found) => {
             assert!(is_plain(head));
-            let wanted = Some(mount(&found.target, found.source.as_str(), &found.digest));
+            let wanted = Some(mount(&found.target, found.source.as_str()));
             assert_eq!(seen, wanted, "{target}");
             let bare = bare_mount(target.as_bytes(), found);
             assert_eq!(registry(prefix, &bare), wanted, "{target}");
         }
-        Route::SourcelessMount {
-            target: name,
-            digest,
-        } => {
+        Route::SourcelessMount(blob) => {
             assert!(is_plain(head));
-            assert_eq!(seen, Some(mount(name, "", digest)), "{target}");
+            assert_eq!(seen, Some(mount(blob, "")), "{target}");
         }
         Route::AmbiguousMount(_) => {}
         Route::Upload(name) => {

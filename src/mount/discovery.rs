@@ -6,19 +6,14 @@ use crate::auth::{AuthDecision, Credentials, Proof};
 use crate::discovery::{Discovery, PendingDelete, SharedSources};
 use crate::mount::decision::{Decision, Forward};
 use crate::mount::{Caller, MountRequest, Mounts};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::BlobRef;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 
 impl Mounts {
     /// Mounts from wherever the caller may, where the client names no source.
-    pub async fn attempt_without_source(
-        &self,
-        target: &RepositoryName,
-        digest: &Digest,
-        caller: &Caller<'_>,
-    ) -> Decision {
+    pub async fn attempt_without_source(&self, target: &BlobRef, caller: &Caller<'_>) -> Decision {
         let deadline = self.deadline();
-        let found = self.discover(target, digest, caller, Via::Discovery, deadline);
+        let found = self.discover(target, caller, Via::Discovery, deadline);
         match found.await {
             Ok(decision) => decision,
             Err(reason @ Reason::BlobDamaged) => Decision::Forward(Forward::plain(reason)),
@@ -34,21 +29,16 @@ impl Mounts {
     }
 
     /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
-    pub async fn mount_for_head(
-        &self,
-        target: &RepositoryName,
-        digest: &Digest,
-        caller: &Caller<'_>,
-    ) -> Option<Decision> {
+    pub async fn mount_for_head(&self, target: &BlobRef, caller: &Caller<'_>) -> Option<Decision> {
         let discovery = self
             .discovery
             .as_deref()
             .filter(|_| self.mounts_on_head())?;
-        if discovery.is_tombstoned(target, digest) {
+        if discovery.is_tombstoned(target) {
             return None;
         }
         let deadline = self.deadline();
-        let found = self.discover(target, digest, caller, Via::Head, deadline);
+        let found = self.discover(target, caller, Via::Head, deadline);
         match found.await {
             Ok(decision) => Some(decision),
             // An operator sees what might have been; who only asks has wanted no mount.
@@ -69,8 +59,7 @@ impl Mounts {
     /// caller who may pull none of the holders causes the same whether there are any or not.
     pub(crate) async fn discover(
         &self,
-        target: &RepositoryName,
-        digest: &Digest,
+        target: &BlobRef,
         caller: &Caller<'_>,
         via: Via,
         deadline: Instant,
@@ -83,21 +72,20 @@ impl Mounts {
             return Err(Reason::SourceMissing);
         };
         let credentials = caller.credentials;
+        let (repository, digest) = (&target.repository, &target.digest);
         match self
             .access
-            .decide(target, target, credentials, deadline)
+            .decide(repository, repository, credentials, deadline)
             .await
         {
             AuthDecision::Granted(_) => {}
             verdict => return Err(verdict.reason()),
         }
         let pullable = self.access.pull_scope(credentials).await;
-        for source in
-            discovery.find_candidates(target, digest, (&pullable, SharedSources::IsEnough))
-        {
+        for source in discovery.find_candidates(target, (&pullable, SharedSources::IsEnough)) {
             let verdict = self
                 .access
-                .decide_suggested(target, &source, credentials, deadline)
+                .decide_suggested(repository, &source, credentials, deadline)
                 .await;
             let grant = match verdict {
                 AuthDecision::Granted(grant) => grant,
@@ -107,7 +95,6 @@ impl Mounts {
             let request = MountRequest {
                 target: target.clone(),
                 source,
-                digest: digest.clone(),
             };
             let proof = grant.basis().proof();
             let linked = self.look_up_and_link(grant, &request, caller.id, via, deadline);
@@ -150,53 +137,35 @@ impl Mounts {
             }
         };
         let used = |is_used: bool| Some(credentials).filter(|_| is_used);
-        let MountRequest {
-            target,
-            source,
-            digest,
-        } = request;
-        self.record_push(source, digest, used(uses_source)).await;
-        self.record_push(target, digest, used(uses_target)).await;
+        let source = request.target.in_repository(&request.source);
+        self.record_push(&source, used(uses_source)).await;
+        self.record_push(&request.target, used(uses_target)).await;
     }
 
     /// A layer was pushed to or mounted from a repository, with these credentials.
-    pub async fn record_push(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        credentials: Option<&Credentials>,
-    ) {
+    pub async fn record_push(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
         if let Some(discovery) = &self.discovery {
-            discovery.record_use(repository);
+            discovery.record_use(&blob.repository);
         }
-        self.record_link(repository, digest, credentials).await;
+        self.record_link(blob, credentials).await;
     }
 
     /// A repository was seen to hold a layer, by an answer of the registry's to these credentials.
-    pub async fn record_link(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        credentials: Option<&Credentials>,
-    ) {
+    pub async fn record_link(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
         let Some(discovery) = &self.discovery else {
             return;
         };
-        discovery.record_link(repository, digest);
+        discovery.record_link(&blob.repository, &blob.digest);
         self.metrics.index_links(discovery.links());
         if let Some(credentials) = credentials {
-            self.access.record_use(credentials, repository).await;
+            self.access.record_use(credentials, &blob.repository).await;
         }
     }
 
     /// Somebody is about to delete a layer from a repository: no HEAD brings it back.
     #[must_use]
-    pub fn begin_delete(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Option<PendingDelete> {
+    pub fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
         let discovery = self.discovery.as_ref()?;
-        Some(discovery.begin_delete(repository, digest))
+        Some(discovery.begin_delete(blob))
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::auth::Grant;
 use crate::discovery::Discovery;
-use crate::oci::Digest;
+use crate::oci::{BlobRef, Digest};
 use crate::store::{BlobData, Filesystem, LinkResult, Lookup, OpenStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::Via;
@@ -139,7 +139,12 @@ impl LinkJob {
     /// Whether somebody has deleted meanwhile what a HEAD would bring back.
     fn is_tombstoned(&self) -> bool {
         let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
-        discovery.is_some_and(|it| it.is_tombstoned(self.grant.target(), &self.digest))
+        discovery.is_some_and(|it| {
+            it.is_tombstoned(&BlobRef {
+                repository: self.grant.target().clone(),
+                digest: self.digest.clone(),
+            })
+        })
     }
 
     /// The registry's own log does not see these links.

@@ -22,7 +22,7 @@ use crate::auth::{Access, AuthDecision, Credentials, Denial, Grant, Unauthorized
 use crate::config::{self, SourceDenied};
 use crate::discovery::Discovery;
 use crate::mount::link_job::{LinkJob, LinkOutcome};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, RepositoryName};
 use crate::store::{Filesystem, LinkResult};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
@@ -35,12 +35,10 @@ use crate::verify::BlobVerifier;
 /// A client's wish to have a layer of one repository in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountRequest {
-    /// The repository to link into.
-    pub target: RepositoryName,
+    /// The layer, and the repository to link it into.
+    pub target: BlobRef,
     /// The repository that the client says holds the layer.
     pub source: RepositoryName,
-    /// The layer.
-    pub digest: Digest,
 }
 
 /// Decides about mounts.
@@ -119,8 +117,7 @@ impl Mounts {
         if !is_useless {
             return Decision::Forward(forward);
         }
-        let MountRequest { target, digest, .. } = request;
-        let found = self.discover(target, digest, caller, Via::Discovery, deadline);
+        let found = self.discover(&request.target, caller, Via::Discovery, deadline);
         match found.await {
             Ok(decision) => decision.in_form_of(forward),
             Err(_) => Decision::Forward(forward),
@@ -142,7 +139,7 @@ impl Mounts {
         let Ok(grant) = self.authorize(request, caller.credentials, deadline).await else {
             return Forward::store_unverified();
         };
-        let forward = if verifier.was_damaged(&request.digest) {
+        let forward = if verifier.was_damaged(&request.target.digest) {
             Forward::plain(Reason::BlobDamaged)
         } else {
             Forward::store_unverified()
@@ -201,7 +198,7 @@ impl Mounts {
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<Grant, Forward> {
-        let MountRequest { target, source, .. } = request;
+        let (target, source) = (&request.target.repository, &request.source);
         Err(
             match self
                 .access
@@ -246,7 +243,7 @@ impl Mounts {
             verifier: self.verifier.clone(),
             registry_state: self.registry_state.clone(),
             metrics: self.metrics.clone(),
-            digest: request.digest.clone(),
+            digest: request.target.digest.clone(),
             dry_run: self.settings.dry_run,
             grant,
             deadline,
@@ -263,7 +260,7 @@ impl Mounts {
             Err(JobError::Panicked) => Reason::StoreError,
         };
         let verifier = self.verifier.as_ref();
-        if verifier.is_some_and(|it| it.was_damaged(&request.digest)) {
+        if verifier.is_some_and(|it| it.was_damaged(&request.target.digest)) {
             return Decision::Forward(Forward::plain(Reason::BlobDamaged));
         }
         Decision::Forward(Forward::as_it_came(reason))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::BlobRef;
 use crate::store::Filesystem;
 use crate::upstream::{Observation, RegistryState};
 use crate::util::blocking_pool::BlockingPool;
@@ -55,18 +55,13 @@ impl StoreVerification {
         })
     }
 
-    /// The registry says that it has linked `digest` into `repository`: is the link here?
-    pub async fn check_link(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        since: &PendingVerification,
-    ) {
-        let (store, repository, digest) = (self.store.clone(), repository.clone(), digest.clone());
+    /// The registry says that it has linked a blob into a repository: is the link here?
+    pub async fn check_link(&self, blob: &BlobRef, since: &PendingVerification) {
+        let (store, blob) = (self.store.clone(), blob.clone());
         let time = since.time;
         let look = move || {
             store
-                .on_open(|store| store.is_linked_since(&repository, &digest, time))
+                .on_open(|store| store.is_linked_since(&blob.repository, &blob.digest, time))
                 .map(Option::unwrap_or_default)
         };
         match self.workers.run_if_idle(LIMIT, look).await {

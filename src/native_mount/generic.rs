@@ -46,7 +46,7 @@ impl GenericRules {
         let Some(request) = answered.request else {
             return Action::PassOn;
         };
-        let (target, source) = (&request.target, &request.source);
+        let (target, source) = (&request.target.repository, &request.source);
         // Only to a token that it has verified does a registry say that it is too narrow; in
         // somebody's name that it has not, nothing is remembered and nothing shown.
         let is_verified = finds_scope_insufficient(answered.headers);
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::auth::Credentials;
     use crate::mount::MountRequest;
-    use crate::oci::{Digest, RepositoryName};
+    use crate::oci::{BlobRef, Digest, RepositoryName};
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use http::{HeaderMap, HeaderValue, header};
@@ -106,9 +106,11 @@ mod tests {
         authorization: Option<&str>,
     ) -> Action {
         let request = MountRequest {
-            target: RepositoryName::parse("dst").unwrap(),
+            target: BlobRef {
+                repository: RepositoryName::parse("dst").unwrap(),
+                digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
+            },
             source: RepositoryName::parse("src").unwrap(),
-            digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
         };
         let value = authorization.map(|text| HeaderValue::from_str(text).unwrap());
         let credentials = Credentials::new(value.as_ref());

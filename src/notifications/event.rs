@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, RepositoryName};
 
 /// What every blob is called.
 pub(crate) const BLOB: &str = "application/octet-stream";
@@ -15,12 +15,10 @@ pub(crate) const ACTION: &str = "mount";
 /// A layer that was mounted.
 #[derive(Debug)]
 pub struct Event {
-    /// Where it is now, too.
-    pub target: RepositoryName,
+    /// The layer in the repository into which it was mounted.
+    pub target: BlobRef,
     /// Where it was.
     pub source: RepositoryName,
-    /// Which.
-    pub digest: Digest,
     /// Bytes.
     pub size: u64,
     /// Where clients find it.
@@ -114,9 +112,9 @@ impl<'a> Envelope<'a> {
                 target: EventTarget {
                     media_type: BLOB,
                     size: event.size,
-                    digest: event.digest.as_str(),
+                    digest: event.target.digest.as_str(),
                     length: event.size,
-                    repository: event.target.as_str(),
+                    repository: event.target.repository.as_str(),
                     from_repository: event.source.as_str(),
                     url: &event.url,
                 },

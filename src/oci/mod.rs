@@ -4,12 +4,14 @@
 //! holds one may build a path from it. `challenge` and `error` read what a registry says in a
 //! refusal. Nothing here knows about requests, the store or the registry behind.
 
+mod blob_ref;
 mod digest;
 mod error;
 mod name;
 mod pattern;
 mod www_authenticate;
 
+pub use blob_ref::BlobRef;
 pub use digest::{Digest, DigestError};
 pub use error::{error_body, has_error_code};
 pub use name::{NameError, RepositoryName};

@@ -4,7 +4,7 @@ use http::StatusCode;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource};
 
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, RepositoryName};
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::response;
 use crate::proxy::route::Route;
@@ -64,14 +64,11 @@ fn log(
     // Without the query, which may hold an upload's state.
     let path: String = head.uri.path().chars().take(LONGEST_PATH).collect();
     let end = mount_outcome(context);
-    let named = display_method(&context.route).filter(|_| end.is_some());
-    let (target, source, digest) = named.map_or((None, None, None), |(target, source, digest)| {
-        (
-            Some(target.as_str()),
-            source.map(RepositoryName::as_str),
-            Some(digest.as_str()),
-        )
-    });
+    let named = named_blob(&context.route).filter(|_| end.is_some());
+    let (blob, source) = named.unzip();
+    let target = blob.map(|blob| blob.repository.as_str());
+    let digest = blob.map(|blob| blob.digest.as_str());
+    let source = source.flatten().map(RepositoryName::as_str);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -101,11 +98,10 @@ fn log(
 }
 
 /// What a mount's request names: the target, the source where it names one, and the layer.
-fn display_method(route: &Route) -> Option<(&RepositoryName, Option<&RepositoryName>, &Digest)> {
+fn named_blob(route: &Route) -> Option<(&BlobRef, Option<&RepositoryName>)> {
     match route {
-        Route::Mount(mount) => Some((&mount.target, Some(&mount.source), &mount.digest)),
-        Route::SourcelessMount { target, digest } => Some((target, None, digest)),
-        Route::Blob(blob) => Some((&blob.repository, None, &blob.digest)),
+        Route::Mount(mount) => Some((&mount.target, Some(&mount.source))),
+        Route::SourcelessMount(blob) | Route::Blob(blob) => Some((blob, None)),
         Route::AmbiguousMount(_) | Route::Upload(_) | Route::Deletion(_) | Route::Other => None,
     }
 }

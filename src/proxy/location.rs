@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 
 use crate::config::Upstream;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::BlobRef;
 use crate::proxy::forwarded_headers::rfc7239;
 
 /// Builds Locations by distribution's rules (`registry/api/v2/urls.go`, `handlers/app.go`).
@@ -38,12 +38,9 @@ impl Locations {
     ///
     /// `None` where they name a scheme or host that has no one spelling in a URL: then the
     /// registry shall answer itself.
-    pub(crate) fn for_blob(
-        &self,
-        (target, digest): (&RepositoryName, &Digest),
-        headers: &HeaderMap,
-    ) -> Option<String> {
-        let path = format!("v2/{target}/blobs/{digest}");
+    pub(crate) fn for_blob(&self, blob: &BlobRef, headers: &HeaderMap) -> Option<String> {
+        let BlobRef { repository, digest } = blob;
+        let path = format!("v2/{repository}/blobs/{digest}");
         if let Some(external) = &self.external {
             return Some(format!("{external}{path}"));
         }
@@ -112,6 +109,7 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::{Digest, RepositoryName};
 
     const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
@@ -125,13 +123,15 @@ mod tests {
     }
 
     fn location(locations: &Locations, headers: &[(&'static str, &str)]) -> Option<String> {
-        let target = RepositoryName::parse("a/b").unwrap();
-        let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
+        let blob = BlobRef {
+            repository: RepositoryName::parse("a/b").unwrap(),
+            digest: Digest::parse(&format!("sha256:{HEX}")).unwrap(),
+        };
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        locations.for_blob((&target, &digest), &map).map(|found| {
+        locations.for_blob(&blob, &map).map(|found| {
             let tail = format!("v2/a/b/blobs/sha256:{HEX}");
             found.strip_suffix(&tail).unwrap().to_owned()
         })

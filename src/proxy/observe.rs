@@ -9,10 +9,10 @@ use crate::auth::Unauthorized;
 use crate::mount::{
     Forward, ForwardForm, MountRequest, Mounts, PendingVerification, StoreVerification,
 };
-use crate::oci::{Digest, RepositoryName, finds_scope_insufficient, refuses_token};
+use crate::oci::{BlobRef, Digest, RepositoryName, finds_scope_insufficient, refuses_token};
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::response;
-use crate::proxy::route::{BlobRequest, Route};
+use crate::proxy::route::Route;
 use crate::proxy::write_refusal::{self, WriteRefusal};
 use crate::telemetry::outcome::{Outcome, Reason};
 use crate::upstream::{ReachabilityCheck, RegistryState};
@@ -99,29 +99,26 @@ impl ResponseObserver {
         let (Some(repository), Some(digest)) = (target_of(&context.route), digest) else {
             return;
         };
+        let blob = BlobRef {
+            repository: repository.clone(),
+            digest,
+        };
         if let Some(since) = &context.since {
-            self.verification
-                .check_link(repository, &digest, since)
-                .await;
+            self.verification.check_link(&blob, since).await;
         }
         let credentials = context.shown.as_ref();
-        if let Some(mount) = is_native_mount(context).filter(|mount| mount.digest == digest) {
-            self.mounts
-                .record_push(&mount.source, &digest, credentials)
-                .await;
+        if let Some(mount) = native_mount(context).filter(|it| it.target.digest == blob.digest) {
+            let source = blob.in_repository(&mount.source);
+            self.mounts.record_push(&source, credentials).await;
         }
-        self.mounts
-            .record_push(repository, &digest, credentials)
-            .await;
+        self.mounts.record_push(&blob, credentials).await;
     }
 
     /// The registry gave somebody a layer.
     async fn record_layer(&self, context: &RequestContext) {
-        if let Route::Blob(BlobRequest { repository, digest }) = &context.route {
+        if let Route::Blob(blob) = &context.route {
             let credentials = context.shown.as_ref();
-            self.mounts
-                .record_link(repository, digest, credentials)
-                .await;
+            self.mounts.record_link(blob, credentials).await;
         }
     }
 
@@ -162,7 +159,7 @@ impl ResponseObserver {
 }
 
 /// The mount that the registry was asked for as the client asked for it.
-fn is_native_mount(context: &RequestContext) -> Option<&MountRequest> {
+fn native_mount(context: &RequestContext) -> Option<&MountRequest> {
     match (&context.route, &context.mount) {
         (Route::Mount(mount), MountState::Forwarded(forward))
             if forward.form == ForwardForm::AsItCame =>
@@ -177,8 +174,8 @@ fn is_native_mount(context: &RequestContext) -> Option<&MountRequest> {
 pub(crate) fn target_of(route: &Route) -> Option<&RepositoryName> {
     match route {
         Route::Upload(repository) => Some(repository),
-        Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount { target, .. } => {
-            Some(target)
+        Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount(target) => {
+            Some(&target.repository)
         }
         Route::AmbiguousMount(_) | Route::Blob(_) | Route::Deletion(_) | Route::Other => None,
     }

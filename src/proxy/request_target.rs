@@ -42,7 +42,7 @@ pub(crate) fn bare_mount(target: &[u8], mount: &MountRequest) -> Vec<u8> {
     let target = String::from_utf8_lossy(target);
     let (path, _) = target.split_once('?').unwrap_or((&target, ""));
     let source = utf8_percent_encode(mount.source.as_str(), NON_ALPHANUMERIC);
-    let digest = utf8_percent_encode(mount.digest.as_str(), NON_ALPHANUMERIC);
+    let digest = utf8_percent_encode(mount.target.digest.as_str(), NON_ALPHANUMERIC);
     format!("{path}?from={source}&mount={digest}").into_bytes()
 }
 

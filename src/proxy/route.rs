@@ -15,7 +15,7 @@ use http::{Method, Version, header};
 use percent_encoding::percent_decode;
 
 use crate::mount::MountRequest;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::util::query::{QueryPair, has_key, pairs};
 
 /// What follows a repository's name in the path of a new upload.
@@ -29,29 +29,15 @@ pub(crate) enum Route {
     /// It names a mount, but not in the plain form.
     AmbiguousMount(Ambiguity),
     /// A mount that names no source.
-    SourcelessMount {
-        /// The repository to link into.
-        target: RepositoryName,
-        /// The layer.
-        digest: Digest,
-    },
+    SourcelessMount(BlobRef),
     /// The start or the end of an upload into a repository.
     Upload(RepositoryName),
     /// A layer of a repository is asked for.
-    Blob(BlobRequest),
+    Blob(BlobRef),
     /// A layer of a repository is deleted.
-    Deletion(BlobRequest),
+    Deletion(BlobRef),
     /// Anything else.
     Other,
-}
-
-/// A layer of a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BlobRequest {
-    /// Whose.
-    pub repository: RepositoryName,
-    /// Which.
-    pub digest: Digest,
 }
 
 /// What keeps a request that names a mount from having the plain form.
@@ -123,16 +109,16 @@ fn mount(target: RepositoryName, pairs: &[QueryPair<'_>]) -> Option<Route> {
     if !target.is_mountable() {
         return None;
     }
+    let target = BlobRef {
+        repository: target,
+        digest,
+    };
     let Some(from) = from else {
-        return Some(Route::SourcelessMount { target, digest });
+        return Some(Route::SourcelessMount(target));
     };
     let source = RepositoryName::parse(from).ok();
     let source = source.filter(RepositoryName::is_mountable)?;
-    Some(Route::Mount(MountRequest {
-        target,
-        source,
-        digest,
-    }))
+    Some(Route::Mount(MountRequest { target, source }))
 }
 
 /// No body, and nothing in the head that two readers could take differently.
@@ -186,9 +172,9 @@ fn completed_upload(prefix: &str, path: &str) -> Route {
 }
 
 /// `…/blobs/<digest>` is a layer of a repository.
-fn blob(prefix: &str, path: &str) -> Option<BlobRequest> {
+fn blob(prefix: &str, path: &str) -> Option<BlobRef> {
     let (directory, digest) = path.rsplit_once('/')?;
-    Some(BlobRequest {
+    Some(BlobRef {
         digest: Digest::parse(digest).ok()?,
         repository: repository(prefix, directory.strip_suffix("/blobs"))?,
     })
@@ -196,7 +182,7 @@ fn blob(prefix: &str, path: &str) -> Option<BlobRequest> {
 
 /// As [`blob`], however the path is written: none of the ways in which some registry reads it may
 /// bring back what was deleted.
-fn deleted(prefix: &str, target: &[u8]) -> Option<BlobRequest> {
+fn deleted(prefix: &str, target: &[u8]) -> Option<BlobRef> {
     let path = target.split(|byte| *byte == b'?').next()?;
     let path = percent_decode(path).decode_utf8().ok()?;
     // From `http://host/path` only the path matters (RFC 9112, 3.2.2).

@@ -69,12 +69,7 @@ pub(crate) fn proxy(
                 discovery: discovery.clone(),
                 notifier: notifier.clone(),
             };
-            MountStrategy::Linking(link_mount_handler(
-                settings,
-                upstream,
-                parts,
-                metrics.clone(),
-            )?)
+            MountStrategy::Linking(link_mount_handler(settings, upstream, parts, metrics)?)
         }
         Kind::Pulp(settings) => {
             let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
@@ -180,7 +175,7 @@ fn link_mount_handler(
     settings: &Distribution,
     upstream: &Upstream,
     parts: ProxyParts,
-    metrics: Arc<Metrics>,
+    metrics: &Arc<Metrics>,
 ) -> Result<LinkMountHandler, StartError> {
     let ProxyParts {
         client,
@@ -214,7 +209,7 @@ fn link_mount_handler(
         discovery.clone(),
         metrics.clone(),
     );
-    let verifier = verifier(&settings.store, &metrics).map_err(StartError::Verify)?;
+    let verifier = verifier(&settings.store, metrics).map_err(StartError::Verify)?;
     let mounts = Arc::new(mounts.with_verifier(verifier));
     let observer = ResponseObserver::new(
         &upstream.prefix,

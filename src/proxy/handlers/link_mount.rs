@@ -12,14 +12,14 @@ use crate::config::Upstream;
 use crate::discovery::StoreScanner;
 use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::BlobRef;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::head_response;
 use crate::proxy::location::Locations;
 use crate::proxy::observe::{ResponseObserver, target_of};
 use crate::proxy::request_id::event_request;
 use crate::proxy::response::{self, Response};
-use crate::proxy::route::{BlobRequest, Route};
+use crate::proxy::route::Route;
 use crate::telemetry::outcome::Reason;
 use crate::upstream::SubrequestClient;
 
@@ -72,13 +72,11 @@ impl LinkMountHandler {
         }
         match context.route.clone() {
             Route::Mount(request) => return self.mount(session, &request, context).await,
-            Route::SourcelessMount { target, digest } => {
-                return self
-                    .mount_without_source(session, &target, &digest, context)
-                    .await;
+            Route::SourcelessMount(target) => {
+                return self.mount_without_source(session, &target, context).await;
             }
             Route::Deletion(blob) => {
-                context.deletion = self.mounts.begin_delete(&blob.repository, &blob.digest);
+                context.deletion = self.mounts.begin_delete(&blob);
             }
             Route::Blob(blob) if self.mounts.mounts_on_head() => {
                 return Box::pin(self.head(session, &blob, context)).await;
@@ -97,8 +95,8 @@ impl LinkMountHandler {
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
         let head = session.req_header();
-        let place = (&request.target, &request.digest);
-        let Some(location) = self.locations.for_blob(place, &head.headers) else {
+        let target = &request.target;
+        let Some(location) = self.locations.for_blob(target, &head.headers) else {
             context.forward_as_it_came(Reason::OddRequest);
             return Ok(None);
         };
@@ -108,20 +106,18 @@ impl LinkMountHandler {
             id: &context.id,
         };
         let decision = self.mounts.attempt(request, &caller).await;
-        self.respond_created(session, decision, place, &location, context)
-            .await
+        self.respond_created(session, decision, target, &location, context)
     }
 
     /// A mount whose source the client does not know.
     async fn mount_without_source(
         &self,
         session: &mut Session,
-        target: &RepositoryName,
-        digest: &Digest,
+        target: &BlobRef,
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
         let head = session.req_header();
-        let Some(location) = self.locations.for_blob((target, digest), &head.headers) else {
+        let Some(location) = self.locations.for_blob(target, &head.headers) else {
             context.forward_as_it_came(Reason::SourceMissing);
             return Ok(None);
         };
@@ -130,19 +126,16 @@ impl LinkMountHandler {
             credentials: &credentials,
             id: &context.id,
         };
-        let decision = self.mounts.attempt_without_source(target, digest, &caller);
-        let decision = decision.await;
-        let layer = (target, digest);
-        self.respond_created(session, decision, layer, &location, context)
-            .await
+        let decision = self.mounts.attempt_without_source(target, &caller).await;
+        self.respond_created(session, decision, target, &location, context)
     }
 
     /// The 201 where it is done.
-    async fn respond_created(
+    fn respond_created(
         &self,
         session: &Session,
         decision: Decision,
-        layer: (&RepositoryName, &Digest),
+        target: &BlobRef,
         location: &str,
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
@@ -152,9 +145,9 @@ impl LinkMountHandler {
                 Ok(None)
             }
             Decision::Done(mounted) => {
-                self.notify(session.req_header(), &mounted, layer, location, context);
+                self.notify(session.req_header(), &mounted, target, location, context);
                 context.mount = MountState::done(&mounted);
-                let head = response::created(layer.1, location, &self.response_headers)?;
+                let head = response::created(&target.digest, location, &self.response_headers)?;
                 Ok(Some(Response::Own(Box::new(head), None)))
             }
         }
@@ -167,7 +160,7 @@ impl LinkMountHandler {
     async fn head(
         &self,
         session: &mut Session,
-        blob: &BlobRequest,
+        blob: &BlobRef,
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
         let answered = head_response(session, context, &self.exchange).await;
@@ -187,7 +180,7 @@ impl LinkMountHandler {
     /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.
     async fn mount_for_head(
         &self,
-        blob: &BlobRequest,
+        blob: &BlobRef,
         head: &RequestHeader,
         context: &mut RequestContext,
     ) -> bool {
@@ -198,16 +191,10 @@ impl LinkMountHandler {
             credentials: &credentials,
             id: &context.id,
         };
-        let (repository, digest) = (&blob.repository, &blob.digest);
-        match self
-            .mounts
-            .mount_for_head(repository, digest, &caller)
-            .await
-        {
+        match self.mounts.mount_for_head(blob, &caller).await {
             Some(Decision::Done(mounted)) => {
-                let layer = (repository, digest);
-                if let Some(location) = self.locations.for_blob(layer, &head.headers) {
-                    self.notify(head, &mounted, layer, &location, context);
+                if let Some(location) = self.locations.for_blob(blob, &head.headers) {
+                    self.notify(head, &mounted, blob, &location, context);
                 }
                 context.mount = MountState::done(&mounted);
                 true
@@ -225,14 +212,13 @@ impl LinkMountHandler {
         &self,
         head: &RequestHeader,
         mounted: &Mounted,
-        (target, digest): (&RepositoryName, &Digest),
+        target: &BlobRef,
         location: &str,
         context: &RequestContext,
     ) {
         self.notifier.notify(&Event {
             target: target.clone(),
             source: mounted.source.clone(),
-            digest: digest.clone(),
             size: mounted.size,
             url: location.chars().take(LONGEST_URL).collect(),
             user: mounted.user.clone(),

@@ -13,13 +13,13 @@ use crate::auth::Credentials;
 use crate::blob_copy::{BlobCopier, CopiedBlob, CopyRequest};
 use crate::mount::{Forward, MountRequest};
 use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome_of};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::BlobRef;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::{head_response, while_client_waits};
 use crate::proxy::handlers::suggested_mount::SuggestedMounts;
 use crate::proxy::request_target;
 use crate::proxy::response::Response;
-use crate::proxy::route::{Ambiguity, BlobRequest, Route};
+use crate::proxy::route::{Ambiguity, Route};
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::trace::Trace;
 use crate::upstream::{CallerIdentity, PendingResponse, SubrequestClient};
@@ -45,7 +45,7 @@ enum WantedMount {
     /// In the plain form.
     Named(MountRequest),
     /// From wherever it is.
-    Sourceless(RepositoryName, Digest),
+    Sourceless(BlobRef),
     /// Only the registry can tell.
     Odd,
 }
@@ -81,10 +81,9 @@ impl NativeMountHandler {
     ) -> Result<Option<Response>> {
         let (request, reason) = match context.route.clone() {
             Route::Mount(request) => (WantedMount::Named(request), Reason::None),
-            Route::SourcelessMount { target, digest } => (
-                WantedMount::Sourceless(target, digest),
-                Reason::SourceMissing,
-            ),
+            Route::SourcelessMount(target) => {
+                (WantedMount::Sourceless(target), Reason::SourceMissing)
+            }
             Route::AmbiguousMount(Ambiguity::Words) => (WantedMount::Odd, Reason::OddRequest),
             Route::AmbiguousMount(Ambiguity::Form) => {
                 context.forward_as_it_came(Reason::OddRequest);
@@ -120,7 +119,7 @@ impl NativeMountHandler {
     async fn head(
         &self,
         session: &mut Session,
-        blob: &BlobRequest,
+        blob: &BlobRef,
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
         let Some(suggestions) = self.suggestions.as_ref().filter(|it| it.mounts_on_head()) else {
@@ -142,14 +141,14 @@ impl NativeMountHandler {
     /// Asks for the mount, and for what the rules put in its place.
     async fn mount(&self, head: &RequestHeader, request: &WantedMount) -> Result<ClientResponse> {
         if let Some(suggestions) = &self.suggestions
-            && let WantedMount::Sourceless(target, digest) = request
-            && let Some(mounted) = suggestions.mount_sourceless(target, digest, head).await
+            && let WantedMount::Sourceless(target) = request
+            && let Some(mounted) = suggestions.mount_sourceless(target, head).await
         {
             return Ok(forwarded_response(mounted));
         }
         let request = match request {
             WantedMount::Named(request) => Some(request),
-            WantedMount::Sourceless(..) | WantedMount::Odd => None,
+            WantedMount::Sourceless(_) | WantedMount::Odd => None,
         };
         let mut mount = head.clone();
         if let Some(request) = request.filter(|_| self.native.needs_bare_query()) {
@@ -183,9 +182,8 @@ impl NativeMountHandler {
             return Ok(forwarded_response(answer));
         };
         if let Some(request) = request {
-            let (target, digest) = (&request.target, &request.digest);
             if let Some(suggestions) = &self.suggestions
-                && let Some(mounted) = suggestions.mount(target, digest, head).await
+                && let Some(mounted) = suggestions.mount(&request.target, head).await
             {
                 return Ok(forwarded_response(mounted));
             }
@@ -202,7 +200,7 @@ impl NativeMountHandler {
     /// The source that the client named has given it the layer.
     fn record_source(&self, request: &MountRequest) {
         if let Some(suggestions) = &self.suggestions {
-            suggestions.record_source(&request.source, &request.digest);
+            suggestions.record_source(&request.target.in_repository(&request.source));
         }
     }
 

@@ -196,9 +196,9 @@ fn whatever_is_a_mount_here_is_the_same_mount_to_the_registry() {
                     count(&escapes);
                 }
                 let found = Seen {
-                    name: found.target.as_str().into(),
+                    name: found.target.repository.as_str().into(),
                     from: found.source.as_str().into(),
-                    mount: found.digest.as_str().into(),
+                    mount: found.target.digest.as_str().into(),
                 };
                 prop_assert_eq!(registry(prefix, target.as_bytes()), Some(found));
             }

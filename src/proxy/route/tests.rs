@@ -20,9 +20,11 @@ fn request(method: Method, target: &str, headers: &[(&str, &str)]) -> Route {
 
 fn mount(target: &str, source: &str) -> Route {
     Route::Mount(MountRequest {
-        target: RepositoryName::parse(target).unwrap(),
+        target: BlobRef {
+            repository: RepositoryName::parse(target).unwrap(),
+            digest: Digest::parse(D).unwrap(),
+        },
         source: RepositoryName::parse(source).unwrap(),
-        digest: Digest::parse(D).unwrap(),
     })
 }
 
@@ -192,10 +194,10 @@ fn odd_paths_are_the_registrys() {
 #[test]
 fn a_mount_without_from_names_no_source() {
     let route = post(&format!("/v2/dst/blobs/uploads/?mount={D}"), &[]);
-    let expected = Route::SourcelessMount {
-        target: RepositoryName::parse("dst").unwrap(),
+    let expected = Route::SourcelessMount(BlobRef {
+        repository: RepositoryName::parse("dst").unwrap(),
         digest: Digest::parse(D).unwrap(),
-    };
+    });
     assert_eq!(route, expected);
 }
 
@@ -233,7 +235,7 @@ fn other_methods_never_mount() {
 
 #[test]
 fn a_layer_is_asked_for_by_its_digest() {
-    let blob = BlobRequest {
+    let blob = BlobRef {
         repository: RepositoryName::parse("a/blobs").unwrap(),
         digest: Digest::parse(D).unwrap(),
     };
@@ -291,7 +293,7 @@ proptest! {
     ) {
         let target = format!("/v2/{path}/blobs/uploads/?mount={D}&from={from}");
         if let Route::Mount(found) = post(&target, &[]) {
-            prop_assert_eq!(found.target.as_str(), path);
+            prop_assert_eq!(found.target.repository.as_str(), path);
             let decoded = percent_encoding::percent_decode_str(&from).decode_utf8().unwrap();
             prop_assert_eq!(found.source.as_str(), &*decoded);
         }
@@ -300,7 +302,7 @@ proptest! {
 
 #[test]
 fn a_deletion_is_one_however_its_path_is_written() {
-    let deletion = Route::Deletion(BlobRequest {
+    let deletion = Route::Deletion(BlobRef {
         repository: RepositoryName::parse("a/b").unwrap(),
         digest: Digest::parse(D).unwrap(),
     });

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::auth::Credentials;
 use crate::discovery::Discovery;
 use crate::mount::MountRequest;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, RepositoryName};
 use crate::proxy::observe::shows_layer;
 use crate::upstream::{CallerIdentity, DelegatedClient, FirstByte, PendingResponse, UploadSession};
 
@@ -56,8 +56,7 @@ impl MountAttempt {
     /// The answer to whether a repository shows a layer to the caller.
     pub async fn head_blob(
         &self,
-        repository: &RepositoryName,
-        digest: &Digest,
+        BlobRef { repository, digest }: &BlobRef,
     ) -> Option<PendingResponse> {
         let path = format!("v2/{repository}/blobs/{digest}");
         let asked = self.client.request(Method::HEAD, &path, &self.caller.name);
@@ -77,8 +76,8 @@ impl MountAttempt {
             return tried;
         }
         let from = utf8_percent_encode(mount.source.as_str(), NON_ALPHANUMERIC);
-        let digest = utf8_percent_encode(mount.digest.as_str(), NON_ALPHANUMERIC);
-        let target = &mount.target;
+        let digest = utf8_percent_encode(mount.target.digest.as_str(), NON_ALPHANUMERIC);
+        let target = &mount.target.repository;
         let path = format!("v2/{target}/blobs/uploads/?from={from}&mount={digest}");
         let asked = self.client.request(Method::POST, &path, &self.caller.name);
         let Ok(answer) = asked.await else {
@@ -87,7 +86,8 @@ impl MountAttempt {
         match answer.status() {
             StatusCode::CREATED => AttemptResult::Mounted(Box::new(answer)),
             StatusCode::ACCEPTED => {
-                self.discovery.forget_link(&mount.source, &mount.digest);
+                self.discovery
+                    .forget_link(&mount.source, &mount.target.digest);
                 self.cancel_upload(&answer, target);
                 AttemptResult::Useless
             }
@@ -100,10 +100,10 @@ impl MountAttempt {
     /// Whether the blob's bytes are there: a registry may vouch for a blob, and mount it, by a
     /// cache alone. Forgets that the source has the blob if the registry says that it has not.
     async fn check_blob(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
-        if mount.digest.names_nothing() {
+        if mount.target.digest.names_nothing() {
             return self.check_empty_blob(mount).await;
         }
-        let (source, digest) = (&mount.source, &mount.digest);
+        let (source, digest) = (&mount.source, &mount.target.digest);
         let asked = self.client.first_byte(source, digest, &self.caller.name);
         let seen = tokio::time::timeout_at(self.caller.deadline, asked).await;
         match seen.map_err(|_| AttemptResult::Silent)? {
@@ -116,7 +116,10 @@ impl MountAttempt {
 
     /// The blob without bytes has none to show.
     async fn check_empty_blob(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
-        let Some(answer) = self.head_blob(&mount.source, &mount.digest).await else {
+        let Some(answer) = self
+            .head_blob(&mount.target.in_repository(&mount.source))
+            .await
+        else {
             return Err(AttemptResult::Silent);
         };
         match answer.status() {
@@ -128,7 +131,8 @@ impl MountAttempt {
     fn blob_not_readable(&self, mount: &MountRequest, status: StatusCode) -> AttemptResult {
         match status {
             StatusCode::NOT_FOUND => {
-                self.discovery.forget_link(&mount.source, &mount.digest);
+                self.discovery
+                    .forget_link(&mount.source, &mount.target.digest);
                 AttemptResult::Useless
             }
             // It may be this one blob alone that the registry cannot read.

@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use crate::auth::{Credentials, PullScope, UsageHistory, Use};
 use crate::discovery::{Discovery, PendingDelete, SharedSources};
 use crate::mount::MountRequest;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::handlers::suggested_mount::attempt::{
     AttemptResult, MountAttempt, SuggestionCaller,
 };
 use crate::proxy::observe::{shows_layer, target_of};
-use crate::proxy::route::{BlobRequest, Route};
+use crate::proxy::route::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
 
@@ -78,32 +78,29 @@ impl SuggestedMounts {
     }
 
     /// A deletion of a layer begins.
-    pub(crate) fn begin_delete(&self, blob: &BlobRequest) -> PendingDelete {
-        self.discovery.begin_delete(&blob.repository, &blob.digest)
+    pub(crate) fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
+        self.discovery.begin_delete(blob)
     }
 
     /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
     pub(crate) async fn mount_for_head(
         &self,
-        blob: &BlobRequest,
+        blob: &BlobRef,
         head: &RequestHeader,
         answer: &PendingResponse,
     ) -> Option<PendingResponse> {
-        let (target, digest) = (&blob.repository, &blob.digest);
         let caller = self.caller(head).filter(|_| self.accepts(answer))?;
-        self.try_candidates(target, digest, caller, MountTrigger::Head)
-            .await
+        self.try_candidates(blob, caller, MountTrigger::Head).await
     }
 
     /// Mounts a layer in the place of a mount that the registry has found nothing for.
     pub(crate) async fn mount(
         &self,
-        target: &RepositoryName,
-        digest: &Digest,
+        target: &BlobRef,
         head: &RequestHeader,
     ) -> Option<PendingResponse> {
         let caller = self.caller(head)?;
-        self.try_candidates(target, digest, caller, MountTrigger::Mount)
+        self.try_candidates(target, caller, MountTrigger::Mount)
             .await
     }
 
@@ -111,19 +108,16 @@ impl SuggestedMounts {
     /// request: whether it accepts the caller is found out first, for everybody alike.
     pub(crate) async fn mount_sourceless(
         &self,
-        target: &RepositoryName,
-        digest: &Digest,
+        target: &BlobRef,
         head: &RequestHeader,
     ) -> Option<PendingResponse> {
         let caller = self.caller(head)?;
         let trying = self.attempt_for(&caller);
-        let answer = trying.head_blob(target, digest).await?;
+        let answer = trying.head_blob(target).await?;
         if shows_layer(answer.status()) {
-            let (target, digest) = (target.clone(), digest.clone());
             let mount = MountRequest {
-                source: target.clone(),
-                target,
-                digest,
+                source: target.repository.clone(),
+                target: target.clone(),
             };
             return match trying.mount(mount).await {
                 AttemptResult::Mounted(answer) => Some(*answer),
@@ -133,7 +127,7 @@ impl SuggestedMounts {
         if !self.accepts(&answer) {
             return None;
         }
-        self.try_candidates(target, digest, caller, MountTrigger::Mount)
+        self.try_candidates(target, caller, MountTrigger::Mount)
             .await
     }
 
@@ -166,36 +160,37 @@ impl SuggestedMounts {
     /// not. What a token says of that counts where the registry has just taken the token.
     async fn try_candidates(
         &self,
-        target: &RepositoryName,
-        digest: &Digest,
+        target: &BlobRef,
         caller: Arc<SuggestionCaller>,
         occasion: MountTrigger,
     ) -> Option<PendingResponse> {
         let pullable = self.used.pull_scope(&caller.credentials).await;
         let rights = (&pullable, self.shared_sources(&caller.credentials).await);
-        let candidates = self.discovery.find_candidates(target, digest, rights);
-        self.record_wanted(target, digest, &pullable);
+        let candidates = self.discovery.find_candidates(target, rights);
+        self.record_wanted(target, &pullable);
         let trying = self.attempt_for(&caller);
         let needs_repository =
             occasion == MountTrigger::Head && !self.discovery.settings().new_repositories;
         // Asked only of those to whom something can be suggested: nobody else causes anything.
-        if needs_repository && !candidates.is_empty() && !trying.has_repository(target).await {
+        if needs_repository
+            && !candidates.is_empty()
+            && !trying.has_repository(&target.repository).await
+        {
             return None;
         }
         for source in candidates {
-            if occasion == MountTrigger::Head && self.discovery.is_tombstoned(target, digest) {
+            if occasion == MountTrigger::Head && self.discovery.is_tombstoned(target) {
                 return None;
             }
             let mount = MountRequest {
                 target: target.clone(),
                 source: source.clone(),
-                digest: digest.clone(),
             };
             match trying.mount(mount).await {
                 AttemptResult::Mounted(answer) => {
                     self.discovery.record_use(&source);
-                    self.discovery.record_use(target);
-                    self.index_link(target, digest);
+                    self.discovery.record_use(&target.repository);
+                    self.index_link(target);
                     return Some(*answer);
                 }
                 AttemptResult::Refused => self.used.forget(&caller.credentials, &source).await,
@@ -228,13 +223,13 @@ impl SuggestedMounts {
 
     /// Shared holders that a caller's token does not name are likely to be of use to the next
     /// one: they are asked for in its request for a token.
-    fn record_wanted(&self, target: &RepositoryName, digest: &Digest, pullable: &PullScope) {
+    fn record_wanted(&self, target: &BlobRef, pullable: &PullScope) {
         if !self.used.trusts_claims() {
             return;
         }
         let nothing_else = PullScope::These(HashSet::new());
         let rights = (&nothing_else, SharedSources::IsEnough);
-        let wanted = self.discovery.find_candidates(target, digest, rights);
+        let wanted = self.discovery.find_candidates(target, rights);
         for holder in wanted.iter().rev().filter(|it| !pullable.includes(it)) {
             self.discovery.record_use(holder);
         }
@@ -244,8 +239,7 @@ impl SuggestedMounts {
     pub(crate) async fn observe(&self, head: &ResponseHeader, context: &RequestContext) {
         match (&context.route, head.status) {
             (Route::Blob(blob), status) if shows_layer(status) => {
-                let what = (&blob.repository, &blob.digest);
-                self.record_link(what, context, Use::Pulled).await;
+                self.record_link(blob, context, Use::Pulled).await;
             }
             (route, StatusCode::CREATED) => {
                 let digest = head.headers.get("docker-content-digest");
@@ -253,8 +247,9 @@ impl SuggestedMounts {
                 let digest = digest.or_else(|| requested_digest(route).cloned());
                 if let (Some(repository), Some(digest)) = (target_of(route), digest) {
                     self.discovery.record_use(repository);
-                    self.record_link((repository, &digest), context, Use::Pushed)
-                        .await;
+                    let repository = repository.clone();
+                    let blob = BlobRef { repository, digest };
+                    self.record_link(&blob, context, Use::Pushed).await;
                 }
             }
             _ => {}
@@ -265,24 +260,19 @@ impl SuggestedMounts {
     ///
     /// It says nothing of the caller's right to pull there: some registries mount whatever the
     /// caller may pull from anywhere.
-    pub(crate) fn record_source(&self, source: &RepositoryName, digest: &Digest) {
-        self.discovery.record_use(source);
-        self.index_link(source, digest);
+    pub(crate) fn record_source(&self, source: &BlobRef) {
+        self.discovery.record_use(&source.repository);
+        self.index_link(source);
     }
 
-    async fn record_link(
-        &self,
-        (repository, digest): (&RepositoryName, &Digest),
-        context: &RequestContext,
-        what: Use,
-    ) {
-        self.index_link(repository, digest);
+    async fn record_link(&self, blob: &BlobRef, context: &RequestContext, what: Use) {
+        self.index_link(blob);
         if let Some(credentials) = &context.shown {
-            self.used.learn(credentials, repository, what).await;
+            self.used.learn(credentials, &blob.repository, what).await;
         }
     }
 
-    fn index_link(&self, repository: &RepositoryName, digest: &Digest) {
+    fn index_link(&self, BlobRef { repository, digest }: &BlobRef) {
         let is_pulled_through = self
             .pull_through
             .iter()
@@ -297,8 +287,8 @@ impl SuggestedMounts {
 /// The layer that a request wants mounted: not every registry names it in its answer.
 fn requested_digest(route: &Route) -> Option<&Digest> {
     match route {
-        Route::Mount(MountRequest { digest, .. }) | Route::SourcelessMount { digest, .. } => {
-            Some(digest)
+        Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount(target) => {
+            Some(&target.digest)
         }
         Route::AmbiguousMount(_)
         | Route::Blob(_)
