@@ -10,26 +10,26 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod access_by_token;
-mod access_said_wrongly;
-mod agreement;
-mod asked;
-mod audit;
+mod audit_log;
+mod caller_isolation;
+mod decision_cache;
 mod htpasswd;
-mod neighbours;
-mod no_oracle;
+mod information_leaks;
+mod local_decisions;
+mod misconfigured_open;
 mod path_confusion;
 mod path_confusion_by_token;
 mod probe;
-mod remembered;
 mod revocation;
+mod revoked_grants;
 mod secrets;
-mod secrets_in_answers;
+mod secrets_in_responses;
 mod token_chains;
 mod token_forms;
 mod token_json;
 mod token_jwk;
 mod token_keys;
 mod token_rules;
-mod vouchers;
-mod withdrawn;
+mod upstream_confirmations;
+mod upstream_mode;
+mod upstream_mode_tokens;

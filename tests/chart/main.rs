@@ -11,14 +11,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts_and_dashboard;
 mod compose;
 mod configurations;
-mod described;
-mod elsewhere;
-mod installed;
+mod helm_install;
 mod kustomize;
-mod monitoring;
-mod optional;
-mod pod;
+mod optional_parts;
+mod other_charts;
+mod pod_spec;
 mod systemd;
 mod values;
+mod values_docs;

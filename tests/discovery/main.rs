@@ -10,14 +10,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod clients;
-mod deleted;
+mod client_programs;
 mod dry_run;
-mod heads;
-mod learned;
+mod head_requests;
+mod index;
+mod information_leaks;
+mod log_noise;
 mod new_repositories;
-mod proofs;
-mod quiet;
-mod same_face;
+mod source_permissions;
 mod sources;
-mod walked;
+mod store_scan;
+mod tombstones;

@@ -1,6 +1,6 @@
 //! A HEAD in a repository to which nothing was ever pushed.
 
-use super::heads::open;
+use super::head_requests::open;
 use crate::{needs, support};
 use serde_json::{Value, json};
 use support::push::{Client, encoded};

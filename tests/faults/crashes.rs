@@ -1,6 +1,6 @@
 //! The process dies at any moment of any mount: nothing half-done is ever seen.
 
-use crate::crashing::Crashing;
+use crate::crash_harness::Crashing;
 use crate::needs;
 use crate::support::figures;
 use crate::support::sidecar::{BINARY, command};

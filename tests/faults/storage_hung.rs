@@ -1,7 +1,7 @@
 //! A store that gives no answer for a while, as a network's does: FUSE, its process stopped.
 
-use crate::damaged::{discovering, mount_until};
-use crate::hanging::{BLOB, BUDGET, Hanging, Whose, passing, sidecar_of, time};
+use crate::damaged_blobs::{discovering, mount_until};
+use crate::hung_store::{BLOB, BUDGET, Hanging, Whose, passing, sidecar_of, time};
 use crate::support::pieces::MOST_MEMORY;
 use crate::support::{figures, wait_until, wire};
 use crate::{needs, needs_mounts};

@@ -1,6 +1,6 @@
 //! Two hosts on one network filesystem: what one links, the other serves.
 
-use crate::cluster::{BLOB, Cluster};
+use crate::gluster_hosts::{BLOB, Cluster};
 use crate::support::played::Played;
 use crate::support::store::trace_of;
 use crate::support::traced::with_faults;

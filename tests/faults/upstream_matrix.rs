@@ -2,8 +2,8 @@
 //! seen without the sidecar, and nothing is sent twice.
 
 use crate::support;
-use crate::upstream_kinds::{Asked, Fault, Sense, faults, requests};
-use crate::upstream_seen::{Seen, see};
+use crate::upstream_failures::{Asked, Fault, Sense, faults, requests};
+use crate::observed_response::{Seen, see};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

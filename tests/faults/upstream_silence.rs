@@ -1,8 +1,8 @@
 //! An upstream that falls silent: nothing hangs past its timeout, and nothing is left behind.
 
 use crate::support;
-use crate::upstream_kinds::requests;
-use crate::upstream_seen::{Seen, see, take};
+use crate::upstream_failures::requests;
+use crate::observed_response::{Seen, see, take};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;

@@ -10,17 +10,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod clients;
-mod discovered;
-mod first_bytes;
-mod generic;
-mod ghosts;
-mod mounts;
+mod blob_copy;
+mod client_programs;
+mod concurrency;
+mod discovery_with_pulp;
+mod first_byte_check;
+mod generic_registry;
+mod missing_data;
 mod new_repositories;
-mod passing;
-mod relayed;
-mod replayed;
-mod rights;
-mod suggested;
-mod together;
-mod tokens;
+mod passthrough;
+mod permissions;
+mod pulp_mount;
+mod recorded_pushes;
+mod suggested_mount;
+mod token_cache;

@@ -10,18 +10,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod answered;
+mod ambiguous_queries;
+mod ambiguous_requests;
 mod behind_proxies;
-mod counting;
+mod disk_errors;
 mod durability;
 mod empty_blob;
 mod fallbacks;
-mod faults;
-mod foreign_stores;
-mod link_faults;
+mod links_written;
 mod location;
-mod manners;
-mod odd_queries;
-mod odd_requests;
+mod mount_metrics;
 mod other_requests;
 mod registry_states;
+mod syscall_errors;
+mod syscalls;
+mod wrong_store;

@@ -1,9 +1,9 @@
 //! Blobs whose bytes are not what their digest says, with `store.verify: sha256`.
 
-mod found;
-mod meanwhile;
-mod restarted;
-mod vouched;
+mod changes_while_hashing;
+mod detection;
+mod registry_restart;
+mod verify_cache;
 
 use crate::support;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Questions of the sidecar's own meet failing upstreams, in every way of deciding about access:
 //! the mount goes to the registry, once, and nothing is linked on half an answer.
 
-use crate::upstream_kept::{leaving, moments};
-use crate::upstream_kinds::faults;
+use crate::upstream_keepalive::{leaving, moments};
+use crate::upstream_failures::faults;
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
@@ -59,7 +59,7 @@ fn a_question_that_gets_no_answer_leaves_the_mount_to_the_registry() {
         });
         let digest = upstream.plant("source", b"a layer");
         let client = client.at(sidecar.port);
-        for (at, fault) in crate::upstream_kinds::faults().iter().enumerate() {
+        for (at, fault) in crate::upstream_failures::faults().iter().enumerate() {
             let target = format!("fault{at}");
             let what = format!("{mode}: {}", fault.name);
             let answer = client.mount(&target, &digest, "source");

@@ -1,7 +1,7 @@
 //! Mounts race with the registry's garbage collection, made as README says.
 
-use crate::races_collector::{Collector, plant_garbage};
-use crate::races_mounts::{Attempt, Layer, Mounters, all_are_readable, is_readable};
+use crate::held_collector::{Collector, plant_garbage};
+use crate::mount_load::{Attempt, Layer, Mounters, all_are_readable, is_readable};
 use crate::{needs, support};
 use std::time::{Duration, Instant};
 use support::bytes_from;

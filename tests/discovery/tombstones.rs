@@ -1,6 +1,6 @@
 //! What was deleted on purpose stays away.
 
-use super::heads::open;
+use super::head_requests::open;
 use crate::{needs, support};
 use serde_json::json;
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
 //! Upstreams that send more than an answer.
 
 use crate::support;
-use crate::upstream_seen::{Seen, see, take};
+use crate::observed_response::{Seen, see, take};
 use std::thread::sleep;
 use std::time::Duration;
 use support::digest_of;

@@ -1,6 +1,6 @@
 //! What passes by is learned, and looked at again before it is used.
 
-use super::heads::open;
+use super::head_requests::open;
 use crate::{needs, support};
 use serde_json::json;
 use support::push::{encoded, mount_target};

@@ -1,6 +1,6 @@
 //! What a killed sidecar has left: whole links, temporary files of its own, and nothing else.
 
-use crate::crashing::{Crashing, Pair};
+use crate::crash_harness::{Crashing, Pair};
 use crate::support::sidecar::{self, Sidecar};
 use crate::support::store::Store;
 use crate::support::wait_until;

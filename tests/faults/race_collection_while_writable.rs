@@ -1,7 +1,7 @@
 //! A garbage collection beside a registry that takes writes, which its documentation forbids:
 //! what is lost then, with the sidecar and without it.
 
-use crate::races_collector::{Collector, plant_garbage};
+use crate::held_collector::{Collector, plant_garbage};
 use crate::{needs, support};
 use support::figures::{amount, note};
 use support::image::{Blob, Image};

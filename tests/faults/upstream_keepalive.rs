@@ -1,7 +1,7 @@
 //! Kept connections that the upstream closes at the worst moment.
 
 use crate::support;
-use crate::upstream_seen::{Seen, see};
+use crate::observed_response::{Seen, see};
 use support::faulty::Step::{self, Finish, Next, Read, Reset, Send};
 use support::faulty::{Faulty, Heard, Verdict, in_front_of, ok};
 use support::figures::{amount, note};

@@ -1,7 +1,7 @@
 //! Everything at once, for long: nothing grows, nothing fails that the registry alone would serve,
 //! and nothing becomes slower than the registry becomes.
 
-use crate::steady::{Sample, Windows, no_step_costs_more, nothing_grows, nothing_slows_down};
+use crate::steady_state::{Sample, Windows, no_step_costs_more, nothing_grows, nothing_slows_down};
 use crate::{needs, support};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

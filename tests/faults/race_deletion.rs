@@ -1,6 +1,6 @@
 //! Mounts race with the deletion of their source: by the API, and by an operator's `rm -r`.
 
-use crate::races_mounts::{Attempt, Layer, Mounters, all_are_readable};
+use crate::mount_load::{Attempt, Layer, Mounters, all_are_readable};
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
