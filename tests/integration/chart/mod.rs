@@ -1,0 +1,14 @@
+//! The chart and the other ways to deploy: taken by the real tools, held against schemas, and their
+//! configurations run.
+
+mod alerts_and_dashboard;
+mod compose;
+mod configurations;
+mod helm_install;
+mod kustomize;
+mod optional_features;
+mod other_charts;
+mod pod_spec;
+mod systemd;
+mod values;
+mod values_docs;

@@ -1,0 +1,132 @@
+//! Kept connections that the upstream closes at the worst moment.
+
+use super::observed_response::{Seen, see};
+use crate::support;
+use support::faulty::Step::{self, Finish, Next, Read, Reset, Send};
+use support::faulty::{Faulty, Heard, Verdict, in_front_of, ok};
+use support::figures::{amount, note};
+use support::sidecar::Sidecar;
+use support::wire::Request;
+
+/// Gives each connection one answer, and then does this to it.
+pub fn leaving(nth: usize, answer: Vec<u8>, steps: &[Step]) -> Verdict {
+    let ends_before = matches!(steps[0], Next | Finish | Reset);
+    let answer = vec![Read, Send(answer)];
+    Verdict::Steps(match nth {
+        0 if ends_before => [&answer, steps].concat(),
+        0 => answer,
+        _ => steps.to_vec(),
+    })
+}
+
+fn upstream(steps: Vec<Step>) -> Faulty {
+    Faulty::start(move |heard| leaving(heard.nth, ok(&heard.target), &steps))
+}
+
+/// Moments at which a kept connection ends, from the last answer on.
+pub fn moments() -> Vec<(&'static str, Vec<Step>)> {
+    let half = || Send(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec());
+    vec![
+        ("with the answer", vec![Finish]),
+        ("with the answer, by a reset", vec![Reset]),
+        ("when the next request comes", vec![Next, Finish]),
+        ("when the next request comes, by a reset", vec![Next, Reset]),
+        ("after the next request's head", vec![Read, Finish]),
+        (
+            "after the next request's head, by a reset",
+            vec![Read, Reset],
+        ),
+        ("in the head of the next answer", vec![Read, half(), Finish]),
+        (
+            "in the head of the next answer, by a reset",
+            vec![Read, half(), Reset],
+        ),
+    ]
+}
+
+fn counted<'a>(heard: &'a [Heard], target: &'a str) -> impl Iterator<Item = &'a Heard> {
+    heard.iter().filter(move |heard| heard.target == target)
+}
+
+/// Each request has a path of its own, by which the upstream's memory knows it.
+fn ask(sidecar: &Sidecar, method: &str, target: &str) -> Seen {
+    let mut request = Request::new(method, target);
+    if ["POST", "PUT", "PATCH"].contains(&method) {
+        request = request.body(b"some bytes");
+    }
+    see(sidecar.port, method, &request)
+}
+
+#[test]
+fn a_kept_connection_that_ends_at_any_moment_fails_no_request_and_repeats_no_write() {
+    let rounds = amount(12, 400);
+    let methods = [
+        "GET", "POST", "HEAD", "PATCH", "GET", "PUT", "GET", "DELETE",
+    ];
+    let mut asked = 0;
+    for (moment, steps) in moments() {
+        let upstream = upstream(steps);
+        let (sidecar, _root) = in_front_of(&upstream, |_| ());
+        for round in 0..rounds {
+            for (at, method) in methods.iter().enumerate() {
+                let target = format!("/v2/{round}/{at}");
+                let seen = ask(&sidecar, method, &target);
+                let body = if *method == "HEAD" { "" } else { &target };
+                let is_answered = matches!(&seen, Seen::Answer { status: 200, body: got, is_whole: true, .. } if got == body.as_bytes());
+                assert!(is_answered, "{moment}: {method} {target}: {seen:?}");
+                asked += 1;
+            }
+        }
+        let heard = upstream.heard();
+        for round in 0..rounds {
+            for (at, method) in methods.iter().enumerate() {
+                let target = format!("/v2/{round}/{at}");
+                let times = counted(&heard, &target).count();
+                let most = if ["GET", "HEAD"].contains(method) {
+                    3
+                } else {
+                    1
+                };
+                assert!((1..=most).contains(&times), "{moment}: {method}: {times}");
+            }
+        }
+    }
+    note(
+        "Upstream",
+        "kept connections end with the answer, when the next request comes, after its head, in the \
+         middle of its answer's head; by a close or a reset",
+        asked,
+        "every request was answered; writes arrived once, GET and HEAD three times at most",
+    );
+}
+
+#[test]
+fn a_kept_connection_that_ends_in_a_body_is_not_mended_by_a_second_answer() {
+    for end in [Finish, Reset] {
+        let steps = vec![
+            Read,
+            Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\nthe beginning".to_vec()),
+            end,
+        ];
+        let upstream = upstream(steps);
+        let (sidecar, _root) = in_front_of(&upstream, |_| ());
+        let mut cut = 0;
+        for round in 0..amount(20, 400) {
+            let target = format!("/v2/a/blobs/{round}");
+            match ask(&sidecar, "GET", &target) {
+                Seen::Answer {
+                    is_whole: true,
+                    body,
+                    ..
+                } => assert_eq!(body, target.as_bytes()),
+                Seen::Answer { body, .. } => {
+                    assert!(b"the beginning".starts_with(&body), "{body:?}");
+                    cut += 1;
+                }
+                Seen::Nothing => panic!("no answer"),
+            }
+            assert_eq!(counted(&upstream.heard(), &target).count(), 1);
+        }
+        assert!(cut > 0, "no connection was kept");
+    }
+}
