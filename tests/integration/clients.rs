@@ -3,7 +3,7 @@
 use crate::{needs, support};
 use serde_json::json;
 use std::fs;
-use support::clients::{Skopeo, Storage, at};
+use support::client_programs::{Skopeo, Storage, at};
 use support::image::Image;
 use support::registry::Registry;
 use support::sidecar::Sidecar;

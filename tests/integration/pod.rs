@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::engine::{CROSSMOUNT, can_run, engine};
 use support::image::Image;
 use support::pod::Pod;
-use support::wire;
+use support::podman::{CROSSMOUNT, can_run, engine};
+use support::raw_http;
 use support::{bytes_from, wait_until};
 
 /// Requests that begin so shortly before the port closes may meet its end.
@@ -67,7 +67,7 @@ fn owners(folder: &Path, found: &mut Vec<(String, u32)>) {
 }
 
 fn mounted(pod: &Pod) -> u64 {
-    let metrics = wire::get(pod.admin, "/metrics").expect(200).text();
+    let metrics = raw_http::get(pod.admin, "/metrics").expect(200).text();
     let line = "crossmount_mounts_total{outcome=\"mounted\",reason=\"none\"} ";
     let value = metrics.lines().find_map(|text| text.strip_prefix(line));
     value.unwrap().parse().unwrap()
@@ -91,7 +91,7 @@ struct Failure {
 }
 
 /// One request on a connection of its own: `Err` where the connection was refused or broke.
-fn ask(request: &wire::Request, port: u16, wanted: u16) -> Result<wire::Answer, String> {
+fn ask(request: &raw_http::Request, port: u16, wanted: u16) -> Result<raw_http::Answer, String> {
     let answer = request.try_send(port).map_err(|error| error.to_string())?;
     assert_eq!(answer.status, wanted, "{answer:?}");
     Ok(answer)
@@ -147,7 +147,8 @@ fn ends_under_load(pod: &Pod, digest: &str) {
                         turns.fetch_add(1, Ordering::Relaxed);
                         ask(&client.request("GET", "/v2/"), port, 200)?;
                         let target = format!("new/{number}/{turn}");
-                        let path = support::push::mount_target(&target, digest, "team/base");
+                        let path =
+                            support::registry_client::mount_target(&target, digest, "team/base");
                         ask(&client.request("POST", &path), port, 201)?;
                         let path = format!("/v2/{target}/blobs/{digest}");
                         ask(&client.request("GET", &path), port, 200).map(drop)
@@ -181,7 +182,7 @@ fn ends_under_load(pod: &Pod, digest: &str) {
 }
 
 fn in_flight(pod: &Pod) -> u64 {
-    let metrics = wire::get(pod.admin, "/metrics").expect(200).text();
+    let metrics = raw_http::get(pod.admin, "/metrics").expect(200).text();
     let name = "crossmount_requests_in_flight ";
     let value = metrics.lines().find_map(|text| text.strip_prefix(name));
     value.unwrap().parse().unwrap()
@@ -192,14 +193,14 @@ fn slow_upload(pod: &Pod, is_told: &AtomicBool) {
     let client = pod.client();
     let bytes = bytes_from("slow", 4 << 20);
     let opened = client.begin("team/slow").expect(202);
-    let path = support::push::closing(&opened, &support::digest_of(&bytes));
+    let path = support::registry_client::closing(&opened, &support::digest_of(&bytes));
     let request = client.request("PUT", &path).body(&bytes).bytes(pod.port);
     let mut connection = client.connect();
     let (first, rest) = request.split_at(request.len() / 2);
     connection.write(first).unwrap();
     wait_until("the pod is told to end", || is_told.load(Ordering::Acquire));
     wait_until("the port is closed", || {
-        wire::Connection::to(pod.port).is_err()
+        raw_http::Connection::to(pod.port).is_err()
     });
     std::thread::sleep(Duration::from_secs(2));
     connection.write(rest).unwrap();

@@ -2,14 +2,14 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
-use support::played::Played;
-use support::push::Client;
-use support::registry::Registry;
-use support::secured::{
+use support::access_control::{
     BLOB, behind_passwords, upstream_mode, with_passwords_here, with_tokens_here,
 };
+use support::registry::Registry;
+use support::registry_client::Client;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
-use support::tokens::Tokens;
+use support::token_issuer::TokenIssuer;
 use support::wait_until;
 
 /// The lines about links, once there are so many.
@@ -68,7 +68,7 @@ fn a_link_for_a_password_names_its_user() {
 #[test]
 fn a_link_for_a_token_names_its_subject() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (_registry, sidecar, digest) = with_tokens_here(&tokens);
     let all: &[&str] = &["pull", "push"];
     let access = [("target", all), ("source", all), ("not/there", all)];
@@ -94,7 +94,7 @@ fn a_link_that_the_registry_allowed_names_whom_it_asked_for() {
 
 #[test]
 fn a_link_by_a_remembered_decision_says_so() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(upstream_mode);
     let client = sidecar.client().basic("alice", "right");
     for layer in 0..3_u8 {
@@ -116,7 +116,7 @@ fn a_link_by_a_remembered_decision_says_so() {
 fn a_link_without_access_control_names_nobody() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let digest = registry.client().upload("source", BLOB);
     let client = sidecar.client().basic("anybody", "x");
     one(

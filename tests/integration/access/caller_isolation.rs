@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use support::faulty::{Verdict, answer};
-use support::over::OverAfter;
-use support::played::{Played, refused};
-use support::push::Client;
-use support::registry::Registry;
-use support::secured::{
+use support::access_control::{
     BLOB, behind_passwords, htpasswd_mode, upstream_mode, with_passwords_here, with_tokens_here,
 };
+use support::misbehaving_upstream::{Reply, answer};
+use support::registry::Registry;
+use support::registry_client::Client;
+use support::scripted_registry::{ScriptedRegistry, refused};
 use support::sidecar::{Sidecar, most_questions};
-use support::tokens::{Tokens, now};
+use support::stop_guard::StopGuard;
+use support::token_issuer::{TokenIssuer, now};
 use support::wait_until;
 
 const ALL: &[&str] = &["pull", "push"];
@@ -45,7 +45,7 @@ fn takes_nothing(sidecar: &Sidecar, alice: &Client, digest: &str, neighbour: &Cl
     alice.mount("t4", digest, "source").expect(201);
     assert_eq!(sidecar.mounted(), 5);
     // In `upstream` mode each target is asked about.
-    let asked = sidecar.questions() - sidecar.decisions("allowed", "upstream");
+    let asked = sidecar.subrequests() - sidecar.decisions("allowed", "upstream");
     assert!(asked <= most_questions(start), "{asked}");
 }
 
@@ -65,7 +65,7 @@ fn a_method_that_does_not_fit_does_not_look_like_read_only() {
 #[test]
 fn nor_does_it_for_a_narrow_token() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (_registry, sidecar, digest) = with_tokens_here(&tokens);
     let mut access = ["t0", "t1", "t2", "t3", "t4"]
         .map(|name| (name, ALL))
@@ -96,9 +96,9 @@ fn nor_does_it_for_a_narrow_token() {
 fn what_is_refused_beside_the_api_says_nothing_about_the_registry() {
     needs!("htpasswd");
     let passwords = Registry::with_htpasswd(&[("alice", "right")]);
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         let is_beside = !heard.target.starts_with("/v2/") || heard.target.contains("..");
-        is_beside.then(|| Verdict::Answer(answer("405 Not Allowed", "")))
+        is_beside.then(|| Reply::Answer(answer("405 Not Allowed", "")))
     });
     let sidecar = registry.sidecar(htpasswd_mode(&passwords));
     let digest = registry.plant("source", BLOB);
@@ -133,9 +133,9 @@ fn guessing_starves_nobody_who_was_right_before() {
     let file = passwords.home().join("htpasswd");
     fs::write(file, entry.unwrap().stdout).unwrap();
     // Played, so that the registry's own checks do not count.
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         let is_alice = heard.header("Authorization") == Some("Basic YWxpY2U6cmlnaHQ=");
-        (!is_alice).then(|| Verdict::Answer(refused()))
+        (!is_alice).then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(htpasswd_mode(&passwords));
     let digest = registry.plant("source", BLOB);
@@ -155,7 +155,7 @@ fn guessing_starves_nobody_who_was_right_before() {
                 }
             });
         }
-        let _over = OverAfter(&done);
+        let _over = StopGuard(&done);
         // Until no decision is remembered any more.
         sleep(Duration::from_millis(10_500));
         for turn in 0..40 {
@@ -173,7 +173,7 @@ fn guessing_starves_nobody_who_was_right_before() {
 #[test]
 fn a_token_that_is_refused_at_its_end_says_nothing_about_its_issuer() {
     needs!("openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let names: Vec<_> = (0..10).map(|at| format!("t{at}")).collect();
     let mut access: Vec<_> = names.iter().map(|name| (&**name, ALL)).collect();
     access.push(("source", &["pull"]));
@@ -181,8 +181,8 @@ fn a_token_that_is_refused_at_its_end_says_nothing_about_its_issuer() {
     let late = tokens.token_until(now() - 30, "bob", &[("bobs", ALL), ("source", ALL)]);
     // Its clock is ahead.
     let ended = format!("Bearer {late}");
-    let registry = Played::start(move |heard| {
-        (heard.header("Authorization") == Some(&ended)).then(|| Verdict::Answer(refused()))
+    let registry = ScriptedRegistry::start(move |heard| {
+        (heard.header("Authorization") == Some(&ended)).then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(|config| tokens.verify_here(config));
     let digest = registry.plant("source", BLOB);
@@ -193,13 +193,13 @@ fn a_token_that_is_refused_at_its_end_says_nothing_about_its_issuer() {
     alice.mount("t0", &digest, "source").expect(201);
     bob.mount("bobs", &digest, "source");
     assert!(!registry.store.repository("bobs").exists());
-    let (asked, start) = (sidecar.questions(), Instant::now());
+    let (asked, start) = (sidecar.subrequests(), Instant::now());
     for name in &names[1..] {
         alice.mount(name, &digest, "source").expect(201);
     }
-    let asked = sidecar.questions() - asked;
+    let asked = sidecar.subrequests() - asked;
     assert!(asked <= most_questions(start), "{asked}");
-    assert_eq!(sidecar.because("access_mismatch"), 0);
+    assert_eq!(sidecar.mounts_with_reason("access_mismatch"), 0);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn questions_without_an_answer_hold_nobody_up() {
         Arc::new(AtomicBool::new(false)),
     );
     let (counter, end) = (waiting.clone(), over.clone());
-    let registry = Played::start(move |heard| {
+    let registry = ScriptedRegistry::start(move |heard| {
         if heard.method == "PATCH" && heard.target.contains("slow") {
             counter.fetch_add(1, Ordering::Relaxed);
             wait_until("the test is over", || end.load(Ordering::Relaxed));
@@ -231,7 +231,7 @@ fn questions_without_an_answer_hold_nobody_up() {
             let digest = &digest;
             scope.spawn(move || client.mount(&format!("slow/{user}"), digest, "source"));
         }
-        let _over = OverAfter(&over);
+        let _over = StopGuard(&over);
         wait_until("all of them wait", || waiting.load(Ordering::Relaxed) == 3);
         for turn in 0..10 {
             alice
@@ -245,7 +245,7 @@ fn questions_without_an_answer_hold_nobody_up() {
 fn a_name_that_the_registry_cannot_take_costs_nobody_else_his_mount() {
     needs!("docker-registry");
     let registry = Registry::with_hot_cache();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("source", BLOB);
     let long = ["a".repeat(50).as_str(); 5].join("/");

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::base64;
-use support::faulty::{Verdict, answer};
-use support::played::{Played, allowed, refused};
-use support::push::Client;
+use support::misbehaving_upstream::{Reply, answer};
+use support::registry_client::Client;
+use support::scripted_registry::{ScriptedRegistry, allowed, refused};
 use support::sidecar::most_questions;
 
 /// Far beyond what these tests take on a slow machine.
@@ -19,12 +19,12 @@ fn remembering(ttl: &'static str) -> impl FnOnce(&mut Value) {
     move |config| config["access"] = json!({"mode": "upstream", "decision_ttl": ttl})
 }
 
-fn questions(registry: &Played) -> u64 {
+fn questions(registry: &ScriptedRegistry) -> u64 {
     registry.heard("PATCH").len() as u64
 }
 
 /// Mounts many layers of one source into one target, as a push does.
-fn push(client: &Client, registry: &Played, layers: usize) {
+fn push(client: &Client, registry: &ScriptedRegistry, layers: usize) {
     for layer in 0..layers {
         let digest = registry.plant("source", format!("layer {layer}").as_bytes());
         client.mount("target", &digest, "source").expect(201);
@@ -44,7 +44,7 @@ fn now() -> Duration {
 
 #[test]
 fn a_push_of_forty_layers_asks_once() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(remembering(LONG));
     let client = sidecar.client().basic("alice", "right");
     let start = Instant::now();
@@ -59,7 +59,7 @@ fn a_push_of_forty_layers_asks_once() {
 
 #[test]
 fn another_question_is_asked_for_itself() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(remembering(LONG));
     let first = registry.plant("source", b"blob");
     registry.plant("other", b"blob");
@@ -86,7 +86,7 @@ fn another_question_is_asked_for_itself() {
 
 #[test]
 fn a_request_without_credentials_is_neither_remembered_nor_served_from_memory() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(remembering(LONG));
     let digest = registry.plant("source", b"blob");
     let alice = sidecar.client().basic("alice", "right");
@@ -103,10 +103,10 @@ fn a_request_without_credentials_is_neither_remembered_nor_served_from_memory() 
 
 #[test]
 fn equal_questions_at_once_ask_once() {
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         (heard.method == "PATCH").then(|| {
             sleep(Duration::from_millis(700));
-            Verdict::Answer(allowed())
+            Reply::Answer(allowed())
         })
     });
     let sidecar = registry.sidecar(|config| {
@@ -129,8 +129,9 @@ fn equal_questions_at_once_ask_once() {
 
 #[test]
 fn a_refusal_is_remembered_for_a_second() {
-    let registry =
-        Played::start(|heard| (heard.method == "PATCH").then(|| Verdict::Answer(refused())));
+    let registry = ScriptedRegistry::start(|heard| {
+        (heard.method == "PATCH").then(|| Reply::Answer(refused()))
+    });
     let sidecar = registry.sidecar(remembering(LONG));
     let digest = registry.plant("source", b"blob");
     let client = sidecar.client().basic("alice", "wrong");
@@ -156,15 +157,15 @@ fn an_answer_that_decides_nothing_is_not_remembered() {
     ] {
         let is_broken = Arc::new(AtomicBool::new(true));
         let broken = is_broken.clone();
-        let registry = Played::start(move |heard| {
+        let registry = ScriptedRegistry::start(move |heard| {
             if heard.method != "PATCH" || !broken.load(Ordering::Relaxed) {
                 return None;
             }
             if fault == "silence" {
                 sleep(Duration::from_secs(2));
-                return Some(Verdict::Answer(allowed()));
+                return Some(Reply::Answer(allowed()));
             }
-            Some(Verdict::Answer(answer(fault, "")))
+            Some(Reply::Answer(answer(fault, "")))
         });
         let sidecar = registry.sidecar(|config| {
             remembering(LONG)(config);
@@ -182,7 +183,7 @@ fn an_answer_that_decides_nothing_is_not_remembered() {
 
 #[test]
 fn a_decision_lives_as_long_as_configured() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     for (ttl, pause, wanted) in [("1s", 1100, 2), ("0s", 0, 2)] {
         let sidecar = registry.sidecar(remembering(ttl));
         let before = questions(&registry);
@@ -197,7 +198,7 @@ fn a_decision_lives_as_long_as_configured() {
 
 #[test]
 fn a_decision_does_not_outlive_the_token() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(remembering(LONG));
     let digest = registry.plant("source", b"blob");
     let ends = now().as_secs() + 2;
@@ -219,9 +220,9 @@ fn a_decision_does_not_outlive_the_token() {
 fn a_remembered_decision_does_not_make_the_registry_writable() {
     let is_read_only = Arc::new(AtomicBool::new(false));
     let read_only = is_read_only.clone();
-    let registry = Played::start(move |heard| {
+    let registry = ScriptedRegistry::start(move |heard| {
         let writes = matches!(&*heard.method, "PATCH" | "POST");
-        let no = || Verdict::Answer(answer("405 Method Not Allowed", ""));
+        let no = || Reply::Answer(answer("405 Method Not Allowed", ""));
         (writes && read_only.load(Ordering::Relaxed)).then(no)
     });
     let sidecar = registry.sidecar(remembering(LONG));
@@ -239,7 +240,7 @@ fn a_remembered_decision_does_not_make_the_registry_writable() {
 
 #[test]
 fn a_remembered_decision_is_asked_again_when_the_registrys_word_is_old() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(remembering(LONG));
     let client = sidecar.client().basic("alice", "right");
     push(&client, &registry, 1);
@@ -255,9 +256,9 @@ fn a_remembered_decision_is_asked_again_when_the_registrys_word_is_old() {
 fn what_the_registry_refuses_after_all_is_forgotten_at_once() {
     let is_gone = Arc::new(AtomicBool::new(false));
     let gone = is_gone.clone();
-    let registry = Played::start(move |heard| {
+    let registry = ScriptedRegistry::start(move |heard| {
         let asks = matches!(&*heard.method, "PATCH" | "POST");
-        (asks && gone.load(Ordering::Relaxed)).then(|| Verdict::Answer(refused()))
+        (asks && gone.load(Ordering::Relaxed)).then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(remembering(LONG));
     let digest = registry.plant("source", b"blob");

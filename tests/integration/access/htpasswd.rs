@@ -6,12 +6,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
-use support::pair::essence;
-use support::push::Client;
+use support::access_control::{BLOB, htpasswd_mode, with_passwords_here};
+use support::compare::essence;
 use support::registry::Registry;
-use support::secured::{BLOB, htpasswd_mode, with_passwords_here};
+use support::registry_client::Client;
 use support::sidecar::{Sidecar, most_questions};
-use support::{base64, program, tools, wait_until};
+use support::{base64, program_run, tools, wait_until};
 
 fn file(registry: &Registry) -> PathBuf {
     let path = &registry.config["auth"]["htpasswd"]["path"];
@@ -47,7 +47,7 @@ fn the_right_password_mounts_and_the_registry_is_hardly_asked() {
     }
     assert_eq!(sidecar.mounted(), 20);
     assert_eq!(sidecar.decisions("allowed", "htpasswd"), 20);
-    let asked = sidecar.questions();
+    let asked = sidecar.subrequests();
     // About each login, and whether the registry is writable.
     assert!(asked <= 1 + most_questions(start), "{asked}");
 }
@@ -117,7 +117,7 @@ fn logins_are_decided_as_the_registry_decides_them() {
     let alice = registry.client().basic("alice", "right");
     let digest = alice.upload("source", BLOB);
     let sidecar = Sidecar::with(&registry, htpasswd_mode(&registry));
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     for (user, password) in [
         ("alice", "right"),
         ("cost5", "five"),
@@ -169,7 +169,7 @@ fn a_right_password_is_checked_once_in_a_while() {
         config["access"]["decision_ttl"] = "0s".into();
         config["mount"] = json!({"time_budget": "60s"});
     });
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let client = alice.at(sidecar.port);
     let cost = |targets: std::ops::Range<usize>| {
         let before = processor_time(&sidecar);
@@ -239,11 +239,11 @@ fn a_file_that_cannot_be_read_keeps_the_process_from_starting() {
     }
 }
 
-fn run(command: &str, config: &Value) -> program::Ended {
+fn run(command: &str, config: &Value) -> program_run::Ended {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("crossmount.yml");
     fs::write(&file, config.to_string()).unwrap();
     let mut program = support::sidecar::command(support::sidecar::BINARY);
     program.args([command, "--config"]).arg(&file);
-    program::run(program)
+    program_run::run(program)
 }

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::pair::Differences;
-use support::push::{Client, encoded, mount_target};
+use support::access_control::{BLOB, behind_passwords, upstream_mode};
+use support::compare::Differences;
 use support::registry::Registry;
-use support::secured::{BLOB, behind_passwords, upstream_mode};
+use support::registry_client::{Client, encoded, mount_target};
 use support::sidecar::Sidecar;
 use support::store::Store;
-use support::tokens::{Access, Tokens};
-use support::traced::{Call, Traced};
+use support::strace::{StracedSidecar, SystemCall};
+use support::token_issuer::{Access, TokenIssuer};
 use support::{digest_of, wait_until};
 
 /// Every byte of the answer, but for the upload's identifier, its state and the date.
@@ -91,15 +91,15 @@ fn a_caller_with_rights_cannot_tell_why_there_is_nothing_to_mount() {
         differences.compare(why, &upload, &answer);
         assert!(!registry.store.link("target", digest).exists(), "{why}");
     }
-    differences.none();
-    assert_eq!(sidecar.because("source_missing"), 7);
-    assert_eq!(sidecar.because("blob_missing"), 2);
-    assert_eq!(sidecar.because("store_error"), 1);
+    differences.assert_none();
+    assert_eq!(sidecar.mounts_with_reason("source_missing"), 7);
+    assert_eq!(sidecar.mounts_with_reason("blob_missing"), 2);
+    assert_eq!(sidecar.mounts_with_reason("store_error"), 1);
     assert!(mount(&alice, &digest, "source").starts_with("HTTP/1.1 201 "));
 }
 
 /// A token registry in which `secret/one` links the blob.
-fn guarded(tokens: &Tokens) -> (Registry, String) {
+fn guarded(tokens: &TokenIssuer) -> (Registry, String) {
     let registry = Registry::with(|config| {
         tokens.configure(config);
         config["log"]["accesslog"]["disabled"] = false.into();
@@ -125,12 +125,12 @@ fn denied(digest: &str) -> [(&'static str, &'static str, String); 5] {
     ]
 }
 
-fn prove(tokens: &Tokens, sidecar: &Sidecar) {
+fn verify_store(tokens: &TokenIssuer, sidecar: &Sidecar) {
     let token = tokens.token("the owner", &[("proof/of-store", &["pull", "push"])]);
-    sidecar.prove_as(&sidecar.client().bearer(&token));
+    sidecar.verify_store_as(&sidecar.client().bearer(&token));
 }
 
-fn without_pull(tokens: &Tokens, sidecar: &Sidecar, source: &str) -> Client {
+fn without_pull(tokens: &TokenIssuer, sidecar: &Sidecar, source: &str) -> Client {
     let access: &[Access] = &[("target", &["pull", "push"]), (source, &[])];
     sidecar.client().bearer(&tokens.token("ci", access))
 }
@@ -138,10 +138,10 @@ fn without_pull(tokens: &Tokens, sidecar: &Sidecar, source: &str) -> Client {
 #[test]
 fn a_denied_caller_cannot_tell_what_there_is() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, digest) = guarded(&tokens);
     let sidecar = Sidecar::with(&registry, upstream_mode);
-    prove(&tokens, &sidecar);
+    verify_store(&tokens, &sidecar);
     let upload = normalised(
         &without_pull(&tokens, &sidecar, "any"),
         "/v2/target/blobs/uploads/",
@@ -154,12 +154,12 @@ fn a_denied_caller_cannot_tell_what_there_is() {
             differences.compare(why, &upload, &mount(&client, &digest, source));
         }
     }
-    differences.none();
+    differences.assert_none();
     assert_eq!(sidecar.mounts("forwarded", "denied"), 10);
 }
 
-fn below<'a>(root: &Path, calls: &'a [Call]) -> Vec<&'a str> {
-    let below = |call: &&Call| call.paths.iter().any(|path| path.starts_with(root));
+fn below<'a>(root: &Path, calls: &'a [SystemCall]) -> Vec<&'a str> {
+    let below = |call: &&SystemCall| call.paths.iter().any(|path| path.starts_with(root));
     calls
         .iter()
         .filter(below)
@@ -170,11 +170,11 @@ fn below<'a>(root: &Path, calls: &'a [Call]) -> Vec<&'a str> {
 #[test]
 fn a_denied_caller_causes_no_call_below_the_root() {
     needs!("docker-registry", "openssl", "strace");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, digest) = guarded(&tokens);
     let root = registry.store.root.canonicalize().unwrap();
-    let traced = Traced::start(&registry, upstream_mode);
-    prove(&tokens, &traced.sidecar);
+    let traced = StracedSidecar::start(&registry, upstream_mode);
+    verify_store(&tokens, &traced.sidecar);
     let before = traced.calls().len();
     for (_, source, digest) in denied(&digest) {
         let client = without_pull(&tokens, &traced.sidecar, source);
@@ -226,14 +226,14 @@ fn requests(registry: &Registry, before: usize, source: &str) -> Vec<String> {
 #[test]
 fn the_registry_is_asked_the_same_for_a_denied_caller_whatever_there_is() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, digest) = guarded(&tokens);
     for setting in ["fallback", "challenge"] {
         let sidecar = Sidecar::with(&registry, |config: &mut Value| {
             upstream_mode(config);
             config["mount"] = json!({"source_denied": setting});
         });
-        prove(&tokens, &sidecar);
+        verify_store(&tokens, &sidecar);
         let asked = denied(&digest).map(|(_, source, digest)| {
             let client = without_pull(&tokens, &sidecar, source);
             let before = registry.log().len();

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use support::faulty::Verdict;
-use support::played::{Played, allowed, refused};
-use support::push::Client;
+use support::access_control::{BLOB, htpasswd_mode, with_passwords_here, with_tokens_here};
+use support::misbehaving_upstream::Reply;
 use support::registry::Registry;
-use support::secured::{BLOB, htpasswd_mode, with_passwords_here, with_tokens_here};
+use support::registry_client::Client;
+use support::scripted_registry::{ScriptedRegistry, allowed, refused};
 use support::sidecar::{Sidecar, most_questions};
 use support::store::listing;
-use support::tokens::Tokens;
+use support::token_issuer::TokenIssuer;
 use support::wait_until;
 
 /// Beyond what the registry's word counts for.
@@ -26,7 +26,7 @@ struct Setting {
     sidecar: Sidecar,
     client: Client,
     digest: String,
-    _tokens: Option<Tokens>,
+    _tokens: Option<TokenIssuer>,
 }
 
 fn by_password() -> Setting {
@@ -42,7 +42,7 @@ fn by_password() -> Setting {
 }
 
 fn by_token() -> Setting {
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = with_tokens_here(&tokens);
     let client = sidecar.client().bearer(&all_rights(&tokens));
     Setting {
@@ -64,7 +64,7 @@ fn is_said(sidecar: &Sidecar) {
     });
 }
 
-fn all_rights(tokens: &Tokens) -> String {
+fn all_rights(tokens: &TokenIssuer) -> String {
     let names: Vec<_> = (0..10).map(|at| format!("t{at}")).collect();
     let all: &[&str] = &["pull", "push"];
     let mut access: Vec<_> = names.iter().map(|name| (&**name, all)).collect();
@@ -163,7 +163,7 @@ fn a_registry_that_hangs_gets_no_link() {
     setting.registry.freeze();
     sleep(WORD_IS_OLD);
     let mut hanging = setting.client.connect();
-    let path = support::push::mount_target("t1", &setting.digest, "source");
+    let path = support::registry_client::mount_target("t1", &setting.digest, "source");
     let request = setting.client.request("POST", &path);
     hanging.write(&request.bytes(setting.sidecar.port)).unwrap();
     sleep(Duration::from_secs(3));
@@ -179,7 +179,7 @@ fn a_registry_that_hangs_gets_no_link() {
 fn rotated_keys_that_only_the_registry_knows_are_noticed() {
     needs!("docker-registry", "openssl");
     let mut setting = by_token();
-    let other = Tokens::new();
+    let other = TokenIssuer::new();
     setting
         .client
         .mount("t0", &setting.digest, "source")
@@ -192,7 +192,7 @@ fn rotated_keys_that_only_the_registry_knows_are_noticed() {
         new.get("/v2/").status == 401
     });
     let owner = Client::new(setting.sidecar.port).bearer(&all_rights(&other));
-    setting.sidecar.prove_as(&owner);
+    setting.sidecar.verify_store_as(&owner);
     sleep(WORD_IS_OLD);
     // The old token is good here, and the registry refuses it.
     let before = listing(&setting.registry.store.root);
@@ -221,12 +221,12 @@ fn rotated_keys_that_only_the_registry_knows_are_noticed() {
 #[test]
 fn tokens_before_a_registry_with_passwords_are_left_to_it() {
     needs!("docker-registry", "openssl", "htpasswd");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let registry = Registry::with_htpasswd(&[("alice", "right")]);
     let alice = registry.client().basic("alice", "right");
     let digest = alice.upload("source", BLOB);
     let sidecar = Sidecar::with(&registry, |config| tokens.verify_here(config));
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let client = sidecar.client().bearer(&all_rights(&tokens));
     for _ in 0..3 {
         client.mount("t1", &digest, "source").expect(401);
@@ -245,7 +245,7 @@ fn tokens_before_a_registry_with_passwords_are_left_to_it() {
 #[test]
 fn an_old_token_is_noticed_by_the_rest_of_its_push() {
     needs!("docker-registry", "openssl");
-    let (old, new) = (Tokens::new(), Tokens::new());
+    let (old, new) = (TokenIssuer::new(), TokenIssuer::new());
     let mut registry = Registry::prepared(|config| new.configure(config));
     let both = registry.home().join("both.pem");
     let texts = [&old, &new].map(|tokens| fs::read_to_string(tokens.certificate()).unwrap());
@@ -259,7 +259,7 @@ fn an_old_token_is_noticed_by_the_rest_of_its_push() {
         config["access"]["token"]["rootcertbundle"] = json!(both);
         config["access"]["decision_ttl"] = json!("60s");
     });
-    sidecar.prove_as(&owner);
+    sidecar.verify_store_as(&owner);
     let (owner, late) = (
         owner.at(sidecar.port),
         sidecar.client().bearer(&all_rights(&old)),
@@ -294,7 +294,7 @@ fn a_password_that_only_the_registry_dropped_is_noticed_by_the_rest_of_its_push(
     });
     let alice = sidecar.client().basic("alice", "right");
     let bob = sidecar.client().basic("bob", "b");
-    sidecar.prove_as(&bob);
+    sidecar.verify_store_as(&bob);
     for (client, target) in [(&alice, "t0"), (&bob, "t1")] {
         client.mount(target, &digest, "source").expect(201);
     }
@@ -313,10 +313,10 @@ fn a_password_that_only_the_registry_dropped_is_noticed_by_the_rest_of_its_push(
 }
 
 /// A registry that allows everybody everything but those called mallory, whom it keeps waiting.
-fn slow_with_mallory() -> (Played, Arc<AtomicUsize>) {
+fn slow_with_mallory() -> (ScriptedRegistry, Arc<AtomicUsize>) {
     let waiting = Arc::new(AtomicUsize::new(0));
     let counter = waiting.clone();
-    let registry = Played::start(move |heard| {
+    let registry = ScriptedRegistry::start(move |heard| {
         if heard.method != "PATCH" {
             return None;
         }
@@ -324,9 +324,9 @@ fn slow_with_mallory() -> (Played, Arc<AtomicUsize>) {
         if is_mallory {
             counter.fetch_add(1, Ordering::Relaxed);
             sleep(Duration::from_secs(1));
-            return Some(Verdict::Answer(refused()));
+            return Some(Reply::Answer(refused()));
         }
-        Some(Verdict::Answer(allowed()))
+        Some(Reply::Answer(allowed()))
     });
     (registry, waiting)
 }
@@ -371,5 +371,5 @@ fn credentials_that_only_the_registry_can_judge_do_not_use_up_the_questions() {
         .filter(|heard| !heard.target.contains("mallory"))
         .count() as u64;
     assert!(asked_for_alice <= most_questions(start));
-    assert!(sidecar.questions() >= 48);
+    assert!(sidecar.subrequests() >= 48);
 }

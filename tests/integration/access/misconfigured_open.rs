@@ -1,11 +1,11 @@
 //! A registry that is called open and is not: nobody gains anything.
 
 use crate::{needs, support};
-use support::faulty::{Heard, Verdict};
-use support::played::{Played, refused};
-use support::secured::{BLOB, behind_passwords, behind_tokens, challenge};
+use support::access_control::{BLOB, behind_passwords, behind_tokens, challenge};
+use support::misbehaving_upstream::{ReceivedRequest, Reply};
+use support::scripted_registry::{ScriptedRegistry, refused};
 use support::sidecar::Sidecar;
-use support::tokens::Tokens;
+use support::token_issuer::TokenIssuer;
 
 #[test]
 fn where_no_access_control_was_said_wrongly_nobody_is_let_in() {
@@ -16,7 +16,7 @@ fn where_no_access_control_was_said_wrongly_nobody_is_let_in() {
     for other in &others {
         other.mount("wrong", &digest, "source").expect(401);
     }
-    let first = sidecar.because("access_mismatch");
+    let first = sidecar.mounts_with_reason("access_mismatch");
     assert!(first >= 1, "{:?}", sidecar.all_mounts());
     assert_eq!(sidecar.mounted(), 0);
     for turn in 0..3 {
@@ -27,7 +27,7 @@ fn where_no_access_control_was_said_wrongly_nobody_is_let_in() {
             other.mount("right0", &digest, "source").expect(401);
         }
         // Another proof, and her own access seen to work, change nothing for the others.
-        sidecar.prove_as(&alice);
+        sidecar.verify_store_as(&alice);
         alice.get("/v2/").expect(200);
         others[0].mount("wrong", &digest, "source").expect(401);
     }
@@ -39,7 +39,7 @@ fn where_no_access_control_was_said_wrongly_nobody_is_let_in() {
 #[test]
 fn where_no_access_control_was_said_wrongly_a_token_counts_for_its_bearer_alone() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, |_| ());
     let all: &[&str] = &["pull", "push"];
     let full = tokens.token("ci", &[("target", all), ("source", all)]);
@@ -54,15 +54,15 @@ fn where_no_access_control_was_said_wrongly_a_token_counts_for_its_bearer_alone(
         assert_ne!(refused.status, 201);
     }
     assert!(!registry.store.repository("wrong").exists());
-    assert!(sidecar.because("access_mismatch") >= 1);
+    assert!(sidecar.mounts_with_reason("access_mismatch") >= 1);
 }
 
 /// A registry that is open but for what it keeps for itself, with a sidecar in front of it that
 /// takes it for open and has linked already.
-fn mostly_open() -> (Played, Sidecar, String) {
-    let registry = Played::start(|heard| {
+fn mostly_open() -> (ScriptedRegistry, Sidecar, String) {
+    let registry = ScriptedRegistry::start(|heard| {
         let is_kept = !heard.is_the_sidecars() && heard.target.starts_with("/v2/secret/");
-        is_kept.then(|| Verdict::Answer(refused()))
+        is_kept.then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(|_| ());
     let digest = registry.plant("source", BLOB);
@@ -75,7 +75,7 @@ fn mostly_open() -> (Played, Sidecar, String) {
 
 /// Nobody without credentials is linked for, and others by their own credentials alone.
 #[track_caller]
-fn is_asked_about_everybody(registry: &Played, sidecar: &Sidecar, digest: &str) {
+fn is_asked_about_everybody(registry: &ScriptedRegistry, sidecar: &Sidecar, digest: &str) {
     let asked = registry.heard("PATCH").len();
     let nobody = sidecar.client();
     for (target, source, status) in [
@@ -102,7 +102,7 @@ fn is_asked_about_everybody(registry: &Played, sidecar: &Sidecar, digest: &str) 
     let probes = registry.heard("PATCH").split_off(asked);
     let shown: Vec<_> = probes
         .iter()
-        .map(|probe: &Heard| probe.header("Authorization"))
+        .map(|probe: &ReceivedRequest| probe.header("Authorization"))
         .collect();
     assert_eq!(shown, [Some("Basic YWxpY2U6cmlnaHQ=")]);
 }

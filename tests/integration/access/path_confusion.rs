@@ -2,9 +2,9 @@
 //! a name that the registry does not see itself.
 
 use crate::{needs, support};
-use support::odd::By::{Registry as Theirs, Sidecar as Ours};
-use support::odd::{compare, digest, links, pair, post, query};
-use support::pair::exchange;
+use support::compare::ambiguous_mounts::AnsweredBy::{Registry as Theirs, Sidecar as Ours};
+use support::compare::ambiguous_mounts::{compare, digest, links, pair, post, query};
+use support::compare::send_raw;
 
 #[test]
 fn a_path_that_names_another_repository_after_all_is_the_registrys() {
@@ -220,7 +220,7 @@ fn a_target_with_a_fragment_is_refused_and_goes_nowhere() {
         format!("/v2/new#/blobs/uploads/?mount={d}&from=source"),
         format!("/v2/source/blobs/{d}#x"),
     ] {
-        let answer = exchange(pair.sidecar.port, post(&target).as_bytes());
+        let answer = send_raw(pair.sidecar.port, post(&target).as_bytes());
         assert_eq!(answer.status, 400, "{target}");
     }
     assert_eq!(links(&pair.behind), before);

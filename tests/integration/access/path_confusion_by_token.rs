@@ -1,18 +1,18 @@
 //! A name that is spelt oddly opens nothing that a token does not allow.
 
 use crate::{needs, support};
-use support::odd::links;
-use support::pair::{Differences, exchange};
+use support::access_control::challenging;
+use support::compare::ambiguous_mounts::links;
+use support::compare::{Differences, send_raw};
 use support::registry::Registry;
-use support::secured::challenging;
 use support::sidecar::Sidecar;
-use support::tokens::{Access, Tokens};
+use support::token_issuer::{Access, TokenIssuer};
 
 const SECRET: &[u8] = b"only secret/source holds this";
 const OWN: &[u8] = b"source holds this";
 
 /// The registry with a secret, and what it lets the caller do.
-fn guarded(tokens: &Tokens) -> Registry {
+fn guarded(tokens: &TokenIssuer) -> Registry {
     let registry = tokens.registry();
     let all: &[&str] = &["pull", "push"];
     let names = ["secret/source", "source", "t", "proof/of-store"];
@@ -26,11 +26,11 @@ fn guarded(tokens: &Tokens) -> Registry {
 #[test]
 fn what_the_registry_would_not_allow_is_not_linked_under_any_spelling() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (alone, behind) = (guarded(&tokens), guarded(&tokens));
     let sidecar = Sidecar::with(&behind, challenging);
     let owner = tokens.token("the owner", &[("proof/of-store", &["pull", "push"])]);
-    sidecar.prove_as(&sidecar.client().bearer(&owner));
+    sidecar.verify_store_as(&sidecar.client().bearer(&owner));
     let (own, secret) = (support::digest_of(OWN), support::digest_of(SECRET));
     let access: &[Access] = &[("t", &["pull", "push"]), ("source", &["pull"])];
     let token = tokens.token("ci", access);
@@ -41,7 +41,7 @@ fn what_the_registry_would_not_allow_is_not_linked_under_any_spelling() {
              Authorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
         );
         let [theirs, ours] = [alone.port, sidecar.port].map(|port| {
-            let answer = exchange(port, request.as_bytes());
+            let answer = send_raw(port, request.as_bytes());
             answer.status
         });
         differences.compare(target, &theirs, &ours);
@@ -85,7 +85,7 @@ fn what_the_registry_would_not_allow_is_not_linked_under_any_spelling() {
     }
     assert!(!behind.store.link("t", &own).exists());
     compare(&format!("/v2/t/blobs/uploads/?mount={own}&from=source"));
-    differences.none();
+    differences.assert_none();
     assert!(behind.store.link("t", &own).exists());
     assert_eq!(sidecar.mounted(), 1);
     for registry in [&alone, &behind] {

@@ -3,8 +3,8 @@
 use crate::support;
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::faulty::{Verdict, answer};
-use support::played::{Played, allowed, refused};
+use support::misbehaving_upstream::{Reply, answer};
+use support::scripted_registry::{ScriptedRegistry, allowed, refused};
 use support::sidecar::most_questions;
 
 const BLOB: &[u8] = b"a blob in a played registry";
@@ -15,7 +15,7 @@ fn upstream_mode(config: &mut Value) {
 
 #[test]
 fn the_probe_carries_the_callers_credentials_and_nothing_else_of_the_caller() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(upstream_mode);
     let digest = registry.plant("so/urce", BLOB);
     sidecar
@@ -61,7 +61,7 @@ fn the_probe_carries_the_callers_credentials_and_nothing_else_of_the_caller() {
 
 #[test]
 fn without_access_control_the_probe_is_asked_without_credentials_and_rarely() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(|_| ());
     let digest = registry.plant("source", BLOB);
     let start = std::time::Instant::now();
@@ -82,7 +82,7 @@ fn without_access_control_the_probe_is_asked_without_credentials_and_rarely() {
 
 #[test]
 fn each_mount_asks_for_its_own_rights() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(upstream_mode);
     let digest = registry.plant("source", BLOB);
     for user in ["alice", "bob", "carol"] {
@@ -137,8 +137,8 @@ fn an_answer_that_is_not_clear_leaves_the_mount_to_the_registry() {
     for mode in ["upstream", "none"] {
         for (what, bytes) in &cases {
             let bytes = bytes.clone();
-            let registry = Played::start(move |heard| {
-                (heard.method == "PATCH").then(|| Verdict::AnswerAndClose(bytes.clone()))
+            let registry = ScriptedRegistry::start(move |heard| {
+                (heard.method == "PATCH").then(|| Reply::AnswerAndClose(bytes.clone()))
             });
             let sidecar = registry.sidecar(|config| config["access"] = json!({"mode": mode}));
             let digest = registry.plant("source", BLOB);
@@ -174,8 +174,8 @@ fn an_answer_that_is_not_clear_leaves_the_mount_to_the_registry() {
 #[test]
 fn a_registry_that_says_read_only_is_believed_at_once() {
     for mode in ["upstream", "none"] {
-        let registry = Played::start(|heard| {
-            (heard.method == "PATCH").then(|| Verdict::Answer(answer("405 Method Not Allowed", "")))
+        let registry = ScriptedRegistry::start(|heard| {
+            (heard.method == "PATCH").then(|| Reply::Answer(answer("405 Method Not Allowed", "")))
         });
         let sidecar = registry.sidecar(|config| config["access"] = json!({"mode": mode}));
         let digest = registry.plant("source", BLOB);
@@ -188,9 +188,9 @@ fn a_registry_that_says_read_only_is_believed_at_once() {
 
 #[test]
 fn a_refused_caller_is_not_linked_for_and_others_are_not_harmed() {
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         let wrong = heard.header("Authorization") != Some("Basic YWxpY2U6cmlnaHQ=");
-        (wrong && heard.method != "PUT").then(|| Verdict::Answer(refused()))
+        (wrong && heard.method != "PUT").then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(upstream_mode);
     let digest = registry.plant("source", BLOB);
@@ -210,9 +210,9 @@ fn a_refused_caller_is_not_linked_for_and_others_are_not_harmed() {
 /// distribution 2.8 does so where a handler of its own fails, and anybody can make one fail.
 #[test]
 fn a_request_at_which_the_registry_hangs_up_takes_nothing_from_the_others() {
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         let breaks = heard.target.contains("mallory");
-        breaks.then_some(Verdict::Close)
+        breaks.then_some(Reply::Close)
     });
     let sidecar = registry.sidecar(upstream_mode);
     let digest = registry.plant("source", BLOB);
@@ -231,10 +231,10 @@ fn a_request_at_which_the_registry_hangs_up_takes_nothing_from_the_others() {
 
 #[test]
 fn a_probe_past_the_time_budget_leaves_the_mount_to_the_registry() {
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         (heard.method == "PATCH").then(|| {
             std::thread::sleep(Duration::from_secs(8));
-            Verdict::Answer(allowed())
+            Reply::Answer(allowed())
         })
     });
     let sidecar = registry.sidecar(|config| {
@@ -252,8 +252,8 @@ fn a_probe_past_the_time_budget_leaves_the_mount_to_the_registry() {
 
 #[test]
 fn the_environments_proxy_is_not_used() {
-    let registry = Played::start(|_| None);
-    let proxy = support::faulty::Faulty::saying("a proxy");
+    let registry = ScriptedRegistry::start(|_| None);
+    let proxy = support::misbehaving_upstream::MisbehavingUpstream::always_answering("a proxy");
     let mut command = support::sidecar::command(support::sidecar::BINARY);
     for name in [
         "HTTP_PROXY",
@@ -268,7 +268,7 @@ fn the_environments_proxy_is_not_used() {
     let mut config = support::sidecar::config(&registry.upstream.url(), &registry.store.root);
     upstream_mode(&mut config);
     let sidecar = support::sidecar::Sidecar::launch(command, &config);
-    registry.prove(&sidecar.client());
+    registry.verify_store(&sidecar.client());
     let digest = registry.plant("source", BLOB);
     let client = sidecar.client().basic("alice", "right");
     client.mount("target", &digest, "source").expect(201);
@@ -278,9 +278,9 @@ fn the_environments_proxy_is_not_used() {
 
 #[test]
 fn the_upstream_hears_the_same_whether_or_not_the_denied_source_exists() {
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         let denied = heard.method == "PATCH" || heard.target.contains("from=");
-        denied.then(|| Verdict::Answer(refused()))
+        denied.then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(upstream_mode);
     let digest = registry.plant("secret1", BLOB);

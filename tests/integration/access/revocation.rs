@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use support::faulty::Verdict;
-use support::played::{Played, refused};
-use support::push::Client;
-use support::registry::Registry;
-use support::secured::{
+use support::access_control::{
     behind_passwords, behind_tokens, upstream_mode, with_passwords_here, with_tokens_here,
 };
+use support::misbehaving_upstream::Reply;
+use support::registry::Registry;
+use support::registry_client::Client;
+use support::scripted_registry::{ScriptedRegistry, refused};
 use support::sidecar::Sidecar;
-use support::tokens::Tokens;
+use support::token_issuer::TokenIssuer;
 use support::wait_until;
 
 /// The default of `access.decision_ttl`.
@@ -87,10 +87,10 @@ fn a_user_who_is_removed_mounts_nothing_where_passwords_are_checked_here() {
 }
 
 /// A token that the registry takes for three more seconds.
-fn nearly_over(tokens: &Tokens) -> String {
+fn nearly_over(tokens: &TokenIssuer) -> String {
     let all: &[&str] = &["pull", "push"];
     let access = [("t0", all), ("t1", all), ("source", all)];
-    tokens.token_until(support::tokens::now() - 57, "ci", &access)
+    tokens.token_until(support::token_issuer::now() - 57, "ci", &access)
 }
 
 #[track_caller]
@@ -107,13 +107,13 @@ fn expired_token_mounts_nothing(registry: &Registry, sidecar: &Sidecar, token: &
     assert!(!registry.store.repository("t1").exists());
     assert_eq!(sidecar.mounted(), 1);
     // The end of a token is no contradiction.
-    assert_eq!(sidecar.because("access_mismatch"), 0);
+    assert_eq!(sidecar.mounts_with_reason("access_mismatch"), 0);
 }
 
 #[test]
 fn a_token_that_ran_out_mounts_nothing_where_the_registry_is_asked() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     expired_token_mounts_nothing(&registry, &sidecar, &nearly_over(&tokens), &digest);
 }
@@ -121,7 +121,7 @@ fn a_token_that_ran_out_mounts_nothing_where_the_registry_is_asked() {
 #[test]
 fn a_token_that_ran_out_mounts_nothing_where_tokens_are_verified_here() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = with_tokens_here(&tokens);
     expired_token_mounts_nothing(&registry, &sidecar, &nearly_over(&tokens), &digest);
 }
@@ -131,11 +131,11 @@ fn a_repository_that_now_belongs_to_somebody_else_is_not_read_with_yesterdays_ri
     let is_anothers = Arc::new(AtomicBool::new(false));
     let anothers = is_anothers.clone();
     // A registry with rights of its own for each repository.
-    let registry = Played::start(move |heard| {
+    let registry = ScriptedRegistry::start(move |heard| {
         let asks = matches!(&*heard.method, "PATCH" | "POST");
         let is_alices = heard.header("Authorization") == Some("Basic YWxpY2U6cmlnaHQ=");
         let may = !is_alices || !anothers.load(Ordering::Relaxed);
-        (asks && !may).then(|| Verdict::Answer(refused()))
+        (asks && !may).then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(upstream_mode);
     let old = registry.plant("source", b"what alice may read");
@@ -154,7 +154,7 @@ fn a_repository_that_now_belongs_to_somebody_else_is_not_read_with_yesterdays_ri
 #[test]
 fn a_key_that_is_no_longer_trusted_verifies_nothing() {
     needs!("docker-registry", "openssl");
-    let (old, new) = (Tokens::new(), Tokens::new());
+    let (old, new) = (TokenIssuer::new(), TokenIssuer::new());
     let (mut registry, _, digest) = behind_tokens(&old, upstream_mode);
     let bundle = registry.home().join("bundle.pem");
     fs::copy(old.certificate(), &bundle).unwrap();
@@ -175,7 +175,7 @@ fn a_key_that_is_no_longer_trusted_verifies_nothing() {
     ];
     let late = sidecar.client().bearer(&old.token("ci", &access));
     let fresh = sidecar.client().bearer(&new.token("ci", &access));
-    sidecar.prove_as(&late);
+    sidecar.verify_store_as(&late);
     late.mount("t0", &digest, "source").expect(201);
     assert_eq!(sidecar.mounted(), 1);
     // The file changes for both; the registry reads it only at its start.
@@ -188,16 +188,16 @@ fn a_key_that_is_no_longer_trusted_verifies_nothing() {
         fresh.get("/v2/").status == 200
     });
     late.mount("t1", &digest, "source").expect(401);
-    sidecar.prove_as(&fresh);
+    sidecar.verify_store_as(&fresh);
     fresh.mount("t1", &digest, "source").expect(201);
-    assert_eq!(sidecar.because("access_mismatch"), 0);
+    assert_eq!(sidecar.mounts_with_reason("access_mismatch"), 0);
     assert_eq!(sidecar.mounted(), 2);
 }
 
 #[test]
 fn a_bundle_that_is_broken_leaves_the_old_keys_and_says_so() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, _, digest) = behind_tokens(&tokens, upstream_mode);
     let bundle = registry.home().join("bundle.pem");
     fs::copy(tokens.certificate(), &bundle).unwrap();
@@ -213,7 +213,7 @@ fn a_bundle_that_is_broken_leaves_the_old_keys_and_says_so() {
         ("proof/of-store", all),
     ];
     let client = sidecar.client().bearer(&tokens.token("ci", &access));
-    sidecar.prove_as(&client);
+    sidecar.verify_store_as(&client);
     client.mount("t0", &digest, "source").expect(201);
     fs::write(&bundle, "-----BEGIN CERTIFICATE-----\nnonsense\n").unwrap();
     wait_until("the log says so", || {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use support::played::Played;
-use support::push::Client;
+use support::access_control::BLOB;
 use support::registry::Registry;
-use support::secured::BLOB;
+use support::registry_client::Client;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{self, Sidecar};
-use support::traced::with_faults;
+use support::strace::inject_faults;
 use support::wait_until;
 
 /// A registry that knows alice and bob, and a sidecar whose disk is slow to sync a link.
@@ -39,14 +39,14 @@ impl Slow {
         config["store"]["durability"] = json!("file");
         change(&mut config);
         let slow = format!("fsync,fdatasync:delay_enter={}", disk_takes.as_micros());
-        let command = with_faults(&[&slow], &registry.home().join("trace"));
+        let command = inject_faults(&[&slow], &registry.home().join("trace"));
         let sidecar = Sidecar::launch(command, &config);
         let client = sidecar.client();
         let (alice, bob) = (
             client.clone().basic("alice", "right"),
             client.basic("bob", "b"),
         );
-        sidecar.prove_as(&bob);
+        sidecar.verify_store_as(&bob);
         Self {
             registry,
             sidecar,
@@ -145,12 +145,15 @@ fn mounts_go_on(sidecar: &Sidecar, client: &Client, layer: impl Fn(&[u8]) -> Str
     while start.elapsed() < Duration::from_secs(11) {
         turn += 1;
         let digest = layer(format!("layer {turn}").as_bytes());
-        let (begun, left) = (Instant::now(), sidecar.because("timeout"));
+        let (begun, left) = (Instant::now(), sidecar.mounts_with_reason("timeout"));
         client.mount("target", &digest, "source").expect(201);
         // The machine itself may be slow.
         let is_late = begun.elapsed() > Duration::from_millis(250);
         let all = sidecar.all_mounts();
-        assert!(is_late || sidecar.because("timeout") == left, "{all:?}");
+        assert!(
+            is_late || sidecar.mounts_with_reason("timeout") == left,
+            "{all:?}"
+        );
     }
     assert!(sidecar.mounted() > 10);
 }
@@ -178,10 +181,10 @@ fn mounts_on_a_slow_disk_go_on_while_the_registrys_yes_is_renewed() {
 #[test]
 fn mounts_on_a_slow_disk_go_on_beside_a_registry_without_access_control() {
     needs!("strace");
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let home = tempfile::tempdir().unwrap();
     let slow = "fsync,fdatasync:delay_enter=100000";
-    let command = with_faults(&[slow], &home.path().join("trace"));
+    let command = inject_faults(&[slow], &home.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
         config["store"]["durability"] = json!("file");
     });

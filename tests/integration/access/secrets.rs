@@ -1,14 +1,14 @@
 //! What is said in confidence is in no log line and in no metric, whatever the level.
 
 use crate::{needs, support};
+use support::access_control::{BLOB, behind_tokens, htpasswd_mode, upstream_mode};
 use support::digest_of;
-use support::push::{Client, closing};
+use support::raw_http::{Answer, Connection};
 use support::registry::Registry;
-use support::secrets::{LOGS, STATE, Secrets, logging, nothing_is_said};
-use support::secured::{BLOB, behind_tokens, htpasswd_mode, upstream_mode};
+use support::registry_client::{Client, closing};
+use support::secret_search::{LOGS, STATE, Secrets, logging, nothing_is_said};
 use support::sidecar::Sidecar;
-use support::tokens::{Access, Tokens};
-use support::wire::{Answer, Connection};
+use support::token_issuer::{Access, TokenIssuer};
 
 /// Uploads in pieces, mounts, and pulls, with every right.
 fn busy(secrets: &mut Secrets, client: &Client, digest: &str) {
@@ -46,7 +46,7 @@ fn refused(client: &Client, state: &Answer, digest: &str) {
     for (method, path) in [
         (
             "POST",
-            support::push::mount_target("target", digest, "source"),
+            support::registry_client::mount_target("target", digest, "source"),
         ),
         ("POST", "/v2/target/blobs/uploads/".to_owned()),
         ("GET", digest_path),
@@ -146,7 +146,7 @@ fn no_password_and_no_upload_state_is_said_again() {
                 upstream_mode(config);
             }
         });
-        sidecar.prove_as(&owner);
+        sidecar.verify_store_as(&owner);
         let port = sidecar.port;
         let good = users.map(|(user, password)| secrets.basic(port, user, password));
         let bad = [
@@ -162,7 +162,7 @@ fn no_password_and_no_upload_state_is_said_again() {
 #[test]
 fn no_part_of_a_token_is_said_again() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     for (kind, is_here) in LOGS.into_iter().zip([true, false]) {
         let (registry, sidecar, digest) = behind_tokens(&tokens, |config| {
             logging(config, kind);
@@ -179,7 +179,7 @@ fn no_part_of_a_token_is_said_again() {
         let none = tokens.token("nobody", &[]);
         let bad = [
             tokens.expired("ci", full),
-            Tokens::new().token("ci", full),
+            TokenIssuer::new().token("ci", full),
             none.replace('.', ".."),
             format!("{none}.{none}"),
             none,

@@ -1,13 +1,13 @@
 //! A registry's broken answer is not quoted in the log: it may hold what only the client may know.
 
 use crate::support;
-use support::faulty::{Faulty, Verdict, in_front_of};
-use support::secrets::{LOGS, Secrets, logging, nothing_is_said};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of};
+use support::secret_search::{LOGS, Secrets, logging, nothing_is_said};
 
 #[test]
 fn nothing_of_an_answer_that_is_no_http_is_said_again() {
     let word = "aSecretOfTheRegistry0123456789";
-    let upstream = Faulty::start(move |heard| {
+    let upstream = MisbehavingUpstream::start(move |heard| {
         let end = match heard.target.rsplit('/').next() {
             Some("name") => format!("{word} {word}\r\n\r\n"),
             Some("length") => format!("Content-Length: {word}\r\n\r\n"),
@@ -15,7 +15,7 @@ fn nothing_of_an_answer_that_is_no_http_is_said_again() {
             Some("size") => format!("Transfer-Encoding: chunked\r\n\r\n5\r\n{word}\r\n"),
             _ => format!("Content-Length: 2000\r\n\r\n{{\"token\":\"{word}\"}}"),
         };
-        Verdict::AnswerAndClose(
+        Reply::AnswerAndClose(
             format!(
                 "HTTP/1.1 200 OK\r\nLocation: /v2/x?_state={word}\r\nSet-Cookie: s={word}\r\n\
                  Www-Authenticate: Bearer realm=\"{word}\"\r\n{end}"

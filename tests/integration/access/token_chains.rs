@@ -2,11 +2,11 @@
 
 use crate::{needs, support, table};
 use serde_json::{Value, json};
-use support::alike::compare;
-use support::authorities::Forge;
-use support::forge::Signing::{Es256, Rs256};
-use support::forge::{standard, url_safe};
-use support::variants::{header, signed};
+use support::certificates::Forge;
+use support::compare::credentials::compare;
+use support::credential_variants::{header, signed};
+use support::forged_tokens::Signing::{Es256, Rs256};
+use support::forged_tokens::{standard, url_safe};
 
 /// A header with this algorithm and a chain.
 fn x5c(alg: &'static str, chain: &'static [&'static str]) -> impl Fn(&Forge) -> Value {

@@ -2,12 +2,12 @@
 
 use crate::{needs, support, table};
 use serde_json::{Value, json};
-use support::alike::compare;
-use support::forge::Signing::Rs256;
-use support::variants::{
+use support::compare::credentials::compare;
+use support::credential_variants::{
     Variant, after, before, claims, encoded, entry, header, header_text, signed, token, values,
     without,
 };
+use support::forged_tokens::Signing::Rs256;
 
 /// A good header with one more member.
 fn member(key: &'static str, value: Value) -> Variant {

@@ -2,8 +2,8 @@
 
 use crate::{needs, support, table};
 use serde_json::Value;
-use support::alike::compare;
-use support::variants::{Variant, after, before, claims_text, without};
+use support::compare::credentials::compare;
+use support::credential_variants::{Variant, after, before, claims_text, without};
 use support::version::version;
 
 /// The claims with this member retold as text, at their end.

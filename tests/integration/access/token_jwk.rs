@@ -2,11 +2,11 @@
 
 use crate::{needs, support, table};
 use serde_json::{Value, json};
-use support::alike::{compare, compare_trusting};
-use support::authorities::{Forge, forge};
-use support::forge::Signing::{Es256, Es384, Es512, Rs256};
-use support::forge::url_safe;
-use support::variants::{Says, Variant, signed};
+use support::certificates::{Forge, forge};
+use support::compare::credentials::{compare, compare_trusting};
+use support::credential_variants::{Says, Variant, signed};
+use support::forged_tokens::Signing::{Es256, Es384, Es512, Rs256};
+use support::forged_tokens::url_safe;
 use support::version::version;
 
 /// A key that only its own name would make count is the registry's to judge.

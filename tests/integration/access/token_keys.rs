@@ -2,14 +2,14 @@
 
 use crate::{needs, support, table};
 use serde_json::{Value, json};
-use support::alike::{compare, compare_trusting};
-use support::authorities::{Forge, forge};
-use support::forge::Secret::{Der, Modulus, Pem};
-use support::forge::Signing::{
+use support::certificates::{Forge, forge};
+use support::compare::credentials::{compare, compare_trusting};
+use support::credential_variants::{Says, good_claims, good_token, header, signed, token, without};
+use support::forged_tokens::Secret::{Der, Modulus, Pem};
+use support::forged_tokens::Signing::{
     Ed25519, Es256, Es256Der, Es384, Es512, Hmac, Nothing, Ps256, Rs256, Rs384, Rs512, WeakRs256,
 };
-use support::forge::{Token, url_safe};
-use support::variants::{Says, good_claims, good_token, header, signed, token, without};
+use support::forged_tokens::{Token, url_safe};
 use support::version::version;
 
 /// A header with this algorithm and a chain.

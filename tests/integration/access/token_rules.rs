@@ -2,9 +2,9 @@
 
 use crate::{needs, support, table};
 use serde_json::{Value, json};
-use support::alike::compare;
-use support::tokens::SERVICE;
-use support::variants::{ISSUER, Says, access, claims, entry, now, without};
+use support::compare::credentials::compare;
+use support::credential_variants::{ISSUER, Says, access, claims, entry, now, without};
+use support::token_issuer::SERVICE;
 use support::version::version;
 
 #[test]

@@ -6,19 +6,21 @@ use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
-use support::faulty::Verdict;
-use support::played::{Played, refused};
+use support::access_control::{
+    BLOB, challenge, htpasswd_mode, with_passwords_here, with_tokens_here,
+};
+use support::misbehaving_upstream::Reply;
 use support::registry::Registry;
-use support::secured::{BLOB, challenge, htpasswd_mode, with_passwords_here, with_tokens_here};
+use support::scripted_registry::{ScriptedRegistry, refused};
 use support::sidecar::Sidecar;
-use support::tokens::Tokens;
+use support::token_issuer::TokenIssuer;
 use support::{base64, wait_until};
 
 const ALL: &[&str] = &["pull", "push"];
 /// After it, the sidecar has looked at a changed file.
 const SEEN: Duration = Duration::from_millis(200);
 
-fn rights(tokens: &Tokens) -> String {
+fn rights(tokens: &TokenIssuer) -> String {
     let names = ["t0", "t1", "t2", "t3", "source", "proof/of-store"];
     tokens.token("ci", &names.map(|name| (name, ALL)))
 }
@@ -31,7 +33,7 @@ fn contradictions(sidecar: &Sidecar) -> usize {
 #[test]
 fn a_root_that_the_registry_will_read_at_its_next_start_gets_no_link_before() {
     needs!("docker-registry", "openssl");
-    let (old, new) = (Tokens::new(), Tokens::new());
+    let (old, new) = (TokenIssuer::new(), TokenIssuer::new());
     let home = tempfile::tempdir().unwrap();
     let bundle = home.path().join("bundle.pem");
     fs::copy(old.certificate(), &bundle).unwrap();
@@ -46,7 +48,7 @@ fn a_root_that_the_registry_will_read_at_its_next_start_gets_no_link_before() {
         old.verify_here(config);
         config["access"]["token"]["rootcertbundle"] = json!(bundle);
     });
-    sidecar.prove_as(&owner);
+    sidecar.verify_store_as(&owner);
     let (owner, early) = (
         owner.at(sidecar.port),
         sidecar.client().bearer(&rights(&new)),
@@ -87,7 +89,7 @@ fn another_password_is_asked_about_for_itself() {
         sidecar.client().basic("alice", "right"),
         sidecar.client().basic("bob", "b"),
     );
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     alice.mount("t0", &digest, "source").expect(201);
     bob.mount("t1", &digest, "source").expect(401);
     assert!(!registry.store.repository("t1").exists());
@@ -119,9 +121,9 @@ fn a_login_that_did_not_reach_the_registry_contradicts_nothing() {
 fn a_refusal_beside_the_registrys_api_contradicts_nothing() {
     needs!("htpasswd");
     let passwords = Registry::with_htpasswd(&[("alice", "right")]);
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         let is_refused = !heard.target.starts_with("/v2/") || heard.target.contains("secret");
-        is_refused.then(|| Verdict::Answer(refused()))
+        is_refused.then(|| Reply::Answer(refused()))
     });
     let sidecar = registry.sidecar(htpasswd_mode(&passwords));
     let digest = registry.plant("source", BLOB);
@@ -144,7 +146,7 @@ fn a_refused_login_is_noticed_though_no_decision_is_remembered() {
     needs!("htpasswd");
     let passwords = Registry::with_htpasswd(&[("alice", "right")]);
     let registry =
-        Played::start(|heard| (heard.method == "GET").then(|| Verdict::Answer(refused())));
+        ScriptedRegistry::start(|heard| (heard.method == "GET").then(|| Reply::Answer(refused())));
     let sidecar = registry.sidecar(|config: &mut Value| {
         htpasswd_mode(&passwords)(config);
         config["access"]["decision_ttl"] = json!("0s");
@@ -173,7 +175,7 @@ fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
         sidecar.client().basic("alice", "right"),
         sidecar.client().basic("bob", "b"),
     );
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let file = PathBuf::from(
         registry.config["auth"]["htpasswd"]["path"]
             .as_str()
@@ -195,7 +197,7 @@ fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
     });
     assert!(would_link_still);
     alice.mount("t2", &digest, "source").expect(201);
-    assert_eq!(sidecar.because("access_mismatch"), 0);
+    assert_eq!(sidecar.mounts_with_reason("access_mismatch"), 0);
     assert_eq!(contradictions(&sidecar), 0);
 }
 
@@ -208,13 +210,13 @@ fn forged(subject: &str) -> String {
     let header = url_safe(r#"{"alg":"RS256","typ":"JWT"}"#);
     let claims = json!({
         "iss": "auth.test", "aud": "registry.test", "sub": subject,
-        "exp": support::tokens::now() + 300, "access": [],
+        "exp": support::token_issuer::now() + 300, "access": [],
     });
     format!("{header}.{}.c2ln", url_safe(&claims.to_string()))
 }
 
 #[track_caller]
-fn strangers_learn_nothing(tokens: &Tokens, sidecar: &Sidecar, digest: &str) {
+fn strangers_learn_nothing(tokens: &TokenIssuer, sidecar: &Sidecar, digest: &str) {
     let stranger = sidecar.client().bearer(&forged("alice"));
     let before = challenge(&stranger.mount("t0", digest, "source"));
     let narrow = tokens.token("alice", &[("t0", ALL)]);
@@ -230,7 +232,7 @@ fn strangers_learn_nothing(tokens: &Tokens, sidecar: &Sidecar, digest: &str) {
 #[test]
 fn a_strangers_token_does_not_tell_what_its_subject_asked() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (_registry, sidecar, digest) = with_tokens_here(&tokens);
     strangers_learn_nothing(&tokens, &sidecar, &digest);
 }
@@ -238,8 +240,8 @@ fn a_strangers_token_does_not_tell_what_its_subject_asked() {
 #[test]
 fn nor_does_it_where_the_registry_is_asked() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (_registry, sidecar, digest) =
-        support::secured::behind_tokens(&tokens, support::secured::upstream_mode);
+        support::access_control::behind_tokens(&tokens, support::access_control::upstream_mode);
     strangers_learn_nothing(&tokens, &sidecar, &digest);
 }

@@ -1,12 +1,12 @@
 //! Who may mount: asked of the registry with the caller's own credentials.
 
 use crate::{needs, support};
-use support::pair::{Differences, essence};
-use support::push::Client;
-use support::secured::{
+use support::access_control::{
     BLOB, behind_passwords, behind_tokens, challenge, challenging, upstream_mode,
 };
-use support::tokens::{Access, Tokens};
+use support::compare::{Differences, essence};
+use support::registry_client::Client;
+use support::token_issuer::{Access, TokenIssuer};
 
 #[test]
 fn the_right_password_mounts() {
@@ -121,7 +121,7 @@ fn credentials_on_one_connection_are_not_kept_for_the_next_request() {
     let (registry, sidecar, digest) = behind_passwords(upstream_mode);
     let mut connection = sidecar.client().connect();
     let mut ask = |client: &Client, target: &str| {
-        let path = support::push::mount_target(target, &digest, "source");
+        let path = support::registry_client::mount_target(target, &digest, "source");
         let request = client.request("POST", &path).bytes(sidecar.port);
         connection.write(&request).unwrap();
         connection.answer("POST").unwrap().status
@@ -157,7 +157,7 @@ fn a_password_that_was_changed_is_refused_at_once() {
 #[test]
 fn a_denied_caller_learns_nothing_of_repository_and_blob() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     registry.store.plant_link("secret1", &digest, &digest);
     let other = support::digest_of(b"in no repository");
@@ -201,7 +201,7 @@ fn a_denied_caller_learns_nothing_of_repository_and_blob() {
         differences.compare(turn, &answers[0], &answers[1]);
         differences.compare(turn, &answers[0], &answers[2]);
     }
-    differences.none();
+    differences.assert_none();
     assert_eq!(sidecar.mounted(), 0);
 }
 

@@ -2,11 +2,13 @@
 
 use crate::{needs, support};
 use std::collections::BTreeSet;
-use support::push::Client;
-use support::secured::{BLOB, Challenge, behind_tokens, challenge, challenging, upstream_mode};
-use support::tokens::{Access, REALM, SERVICE, Tokens};
+use support::access_control::{
+    BLOB, Challenge, behind_tokens, challenge, challenging, upstream_mode,
+};
+use support::raw_http::Answer;
+use support::registry_client::Client;
+use support::token_issuer::{Access, REALM, SERVICE, TokenIssuer};
 use support::version::version;
-use support::wire::Answer;
 
 fn actions(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|action| (*action).to_owned()).collect()
@@ -15,7 +17,7 @@ fn actions(list: &[&str]) -> BTreeSet<String> {
 #[test]
 fn a_token_with_all_rights_mounts() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     let rights: &[&[Access]] = &[
         &[("target", &["pull", "push"]), ("source", &["pull"])],
@@ -44,7 +46,7 @@ fn a_token_with_all_rights_mounts() {
 #[test]
 fn without_a_token_the_challenge_names_both_scopes() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     let ask = |port| {
         Client::new(port)
@@ -80,7 +82,7 @@ fn without_a_token_the_challenge_names_both_scopes() {
 #[test]
 fn a_token_that_does_not_mention_the_source_gets_the_challenge_and_then_the_upload() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     let ask = |subject: &str, target: &str, source: &str| {
         let all: &[&str] = &["pull", "push"];
@@ -119,7 +121,7 @@ fn a_token_that_does_not_mention_the_source_gets_the_challenge_and_then_the_uplo
 #[test]
 fn a_token_that_nobody_signed_changes_nothing_for_its_subject() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (_registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     let own: &[Access] = &[("target", &["pull", "push"])];
     let ask = |token: &str| {
@@ -129,7 +131,7 @@ fn a_token_that_nobody_signed_changes_nothing_for_its_subject() {
     let token = tokens.token("alice", own);
     let (signed, signature) = token.rsplit_once('.').unwrap();
     for (garbage, has_bad_signature) in [
-        (Tokens::new().token("alice", own), false),
+        (TokenIssuer::new().token("alice", own), false),
         (format!("{signed}."), true),
         (format!("{signed}.{}", signature.to_lowercase()), true),
         (tokens.expired("alice", own), false),
@@ -155,7 +157,7 @@ fn a_token_that_nobody_signed_changes_nothing_for_its_subject() {
 #[test]
 fn a_token_that_lists_the_source_without_pull_gets_the_upload_at_once() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     for rights in [&[] as &[&str], &["push"], &["delete"]] {
         let token = tokens.token("ci", &[("target", &["pull", "push"]), ("source", rights)]);
@@ -172,7 +174,7 @@ fn a_token_that_lists_the_source_without_pull_gets_the_upload_at_once() {
 #[test]
 fn where_a_challenge_is_wanted_a_denied_source_is_one() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (_registry, sidecar, digest) = behind_tokens(&tokens, challenging);
     let own: Access = ("target", &["pull", "push"]);
     for access in [
@@ -192,11 +194,11 @@ fn where_a_challenge_is_wanted_a_denied_source_is_one() {
 #[test]
 fn a_token_that_the_registry_refuses_never_mounts() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);
     let all: &[&str] = &["pull", "push"];
     let full: &[Access] = &[("target", all), ("source", all)];
-    let strangers = Tokens::new();
+    let strangers = TokenIssuer::new();
     let good = tokens.token("ci", full);
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let (header, _) = signed.split_once('.').unwrap();

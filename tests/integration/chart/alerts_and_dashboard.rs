@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
-use support::endpoint::Endpoint;
 use support::helm::project;
 use support::prometheus::Prometheus;
 use support::registry::Registry;
 use support::sidecar::{self, Sidecar};
-use support::{digest_of, free_port, tokens, tools, wait_until, wire};
+use support::webhook_endpoint::Endpoint;
+use support::{digest_of, free_port, raw_http, token_issuer, tools, wait_until};
 
 /// Labels whose every value is shown from the start.
 const CLOSED: [&str; 8] = [
@@ -84,12 +84,12 @@ fn telling(url: &str) -> Value {
 /// /metrics of a sidecar that has answered a request, and of one that speaks TLS.
 fn shown() -> String {
     let home = tempfile::tempdir().unwrap();
-    tokens::signed(home.path());
+    token_issuer::signed(home.path());
     let absent = format!("http://127.0.0.1:{}", free_port());
     let mut config = sidecar::config(&absent, home.path());
     config["notifications"] = telling(&absent);
     let plain = Sidecar::from(&config);
-    wire::get(plain.port, "/v2/").expect(503);
+    raw_http::get(plain.port, "/v2/").expect(503);
     let pem = |name: &str| home.path().join(name);
     config["listen"]["tls"] = json!({"certificate": pem("cert.pem"), "key": pem("key.pem")});
     let tls = Sidecar::from(&config);
@@ -191,7 +191,7 @@ fn walking() -> (Registry, Sidecar, String) {
         config["discovery"] = json!({"enabled": true, "sources": "any"});
         config["notifications"] = telling(&endpoint.url());
     });
-    sidecar.prove();
+    sidecar.verify_store();
     (registry, sidecar, digest)
 }
 
@@ -248,7 +248,7 @@ fn prometheus_evaluates_the_rules_and_sees_a_registry_end() {
     // Though nobody asks for anything.
     pending("CrossmountNotReady", &|| {});
     pending("CrossmountRegistryDoesNotAnswer", &|| {
-        wire::get(sidecar.port, "/v2/").expect(503);
+        raw_http::get(sidecar.port, "/v2/").expect(503);
     });
 }
 

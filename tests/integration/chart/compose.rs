@@ -7,7 +7,7 @@ use std::process::Command;
 use support::helm::{check_offline, project};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::{tools, wire};
+use support::{raw_http, tools};
 
 const FILE: &str = "deploy/compose/docker-compose.yaml";
 
@@ -100,11 +100,11 @@ fn clients_reach_crossmount_alone_and_this_machine_its_metrics() {
 fn the_real_crossmount_mounts_by_the_configuration_for_compose() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::by(&registry, &config());
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    let sidecar = Sidecar::with_delivered_config(&registry, &config());
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
     let client = registry.client();
     let digest = client.upload("source", b"a blob before compose");
-    sidecar.prove();
+    sidecar.verify_store();
     let answer = client.at(sidecar.port).mount("target", &digest, "source");
     answer.expect(201);
     assert_eq!(sidecar.mounts("mounted", "none"), 1);

@@ -6,7 +6,7 @@ use std::fs;
 use support::helm::{Rendered, Values, chart, check_offline};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::{wait_until, wire};
+use support::{raw_http, wait_until};
 
 fn with(setting: &str) -> Rendered {
     Rendered::from(&chart(), &["--set", setting])
@@ -119,15 +119,16 @@ fn a_real_registry_and_the_real_crossmount_run_by_these_configurations() {
             config["http"]["addr"] = port;
             config["storage"]["filesystem"]["rootdirectory"] = root["rootdirectory"].clone();
         });
-        let sidecar = Sidecar::by(&registry, &rendered.config("crossmount.yaml"));
+        let sidecar =
+            Sidecar::with_delivered_config(&registry, &rendered.config("crossmount.yaml"));
         wait_until("the pod would be ready", || {
-            wire::get(sidecar.admin, "/readyz").status == 200
+            raw_http::get(sidecar.admin, "/readyz").status == 200
         });
         // What the kubelet and helm test ask.
-        wire::get(sidecar.port, "/").expect(200);
+        raw_http::get(sidecar.port, "/").expect(200);
         let test = &rendered.the("Pod")["spec"]["containers"][0]["env"][0]["value"];
         let address = test.as_str().unwrap().splitn(4, '/').nth(3).unwrap();
-        wire::get(sidecar.port, &format!("/{address}")).expect(200);
+        raw_http::get(sidecar.port, &format!("/{address}")).expect(200);
     }
 }
 
@@ -141,7 +142,7 @@ fn a_registry_that_ends_finishes_what_is_in_flight() {
     });
     let sidecar = Sidecar::start(&registry);
     let opened = sidecar.client().begin("late").expect(202);
-    let mut upload = wire::Connection::to(sidecar.port).unwrap();
+    let mut upload = raw_http::Connection::to(sidecar.port).unwrap();
     let head = format!(
         "PATCH {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
         opened.location_path()
@@ -156,7 +157,7 @@ fn a_registry_that_ends_finishes_what_is_in_flight() {
     });
     registry.end();
     wait_until("nobody else is taken", || {
-        wire::Connection::to(registry.port).is_err()
+        raw_http::Connection::to(registry.port).is_err()
     });
     upload.write_chunk(b"the rest").unwrap();
     upload.write_chunk(b"").unwrap();
@@ -168,7 +169,7 @@ fn the_registrys_probe_needs_no_login_and_fails_without_an_answer() {
     needs!("docker-registry", "htpasswd");
     let mut registry = Registry::with_htpasswd(&[("alice", "right")]);
     let sidecar = Sidecar::start(&registry);
-    wire::get(sidecar.port, "/").expect(200);
+    raw_http::get(sidecar.port, "/").expect(200);
     registry.kill();
-    wire::get(sidecar.port, "/").expect(503);
+    raw_http::get(sidecar.port, "/").expect(503);
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use support::helm::{Values, chart, covers, helm};
-use support::program::{Ended, run};
+use support::program_run::{Ended, run};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::{tokens, tools};
+use support::{token_issuer, tools};
 
 /// What helm says after an installation. Only helm 4 says it without a cluster.
 fn notes(arguments: &[&str]) -> String {
@@ -191,7 +191,7 @@ fn the_test_passes_where_crossmount_is_ready_and_fails_where_it_is_not() {
 
     // Debian's busybox, unlike the image's, knows no way to speak TLS that is still allowed.
     let home = tempfile::tempdir().unwrap();
-    tokens::signed(home.path());
+    token_issuer::signed(home.path());
     let pem = |name: &str| home.path().join(name);
     let hidden = Sidecar::with(&registry, |config| {
         config["listen"]["tls"] = json!({"certificate": pem("cert.pem"), "key": pem("key.pem")});

@@ -7,7 +7,7 @@ use std::process::Command;
 use support::helm::{Rendered, check_offline, project, validate};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::{tools, wire};
+use support::{raw_http, tools};
 
 fn example(name: &str) -> Rendered {
     let folder = project("deploy/kustomize").join(format!("{name}-example"));
@@ -139,11 +139,11 @@ fn the_real_crossmount_mounts_by_the_components_configuration() {
     needs!("kubectl", "docker-registry", "htpasswd");
     let registry = Registry::with_htpasswd(&[("alice", "right")]);
     let config = example("distribution").config("crossmount.yaml");
-    let sidecar = Sidecar::by(&registry, &config);
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    let sidecar = Sidecar::with_delivered_config(&registry, &config);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
     let alice = registry.client().basic("alice", "right");
     let digest = alice.upload("source", b"a blob before the component");
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let answer = alice.at(sidecar.port).mount("target", &digest, "source");
     answer.expect(201);
     assert_eq!(sidecar.mounts("mounted", "none"), 1);

@@ -8,7 +8,7 @@ use support::helm::{HELMS, Rendered, SIDECAR_VERSIONS, chart, check_offline, hel
 use support::helm::{project, validate};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::{tools, wire};
+use support::{raw_http, tools};
 
 /// The blocks of YAML under "In another chart" in the chart's README: dependency, values, pod.
 fn from_the_readme() -> [String; 3] {
@@ -178,7 +178,7 @@ fn the_public_charts_probes_pass_through_crossmount() {
     let registry = Registry::start();
     let values = twuni();
     let configuration = serde_yaml::from_str(twuni_configuration(&values)).unwrap();
-    let sidecar = Sidecar::by(&registry, &configuration);
-    wire::get(sidecar.port, "/").expect(200);
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    let sidecar = Sidecar::with_delivered_config(&registry, &configuration);
+    raw_http::get(sidecar.port, "/").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
 }

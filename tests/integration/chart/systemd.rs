@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use support::helm::project;
-use support::program::{Home, run};
+use support::program_run::{Home, run};
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command};
-use support::{tools, wire};
+use support::{raw_http, tools};
 
 const INSTALLED: &str = "/usr/local/bin/crossmount";
 
@@ -146,12 +146,12 @@ fn crossmount_makes_no_system_call_that_the_unit_forbids() {
     fs::create_dir_all(&registry.store.root).unwrap();
     let digest = registry.client().upload("source", b"a blob under a filter");
     let mut sidecar = Sidecar::launch(strace, &config);
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     client.mount("target", &digest, "source").expect(201);
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
     sidecar.signal(rustix::process::Signal::TERM);
-    sidecar.ended();
+    sidecar.wait_for_exit();
     let trace = fs::read_to_string(trace).unwrap();
     // The number of the thread, and the call or what became of one.
     let name = |line: &str| {

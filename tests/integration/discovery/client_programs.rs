@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use support::clients::{Ctr, Docker, Skopeo, Storage, at};
+use support::client_programs::{Ctr, Docker, Skopeo, Storage, at};
 use support::image::Image;
-use support::push::{Client, encoded};
 use support::registry::Registry;
+use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
+use support::token_issuer::TokenIssuer;
 use support::token_server::TokenServer;
-use support::tokens::Tokens;
 use support::tools;
 
 /// A registry in which `base` holds two of an image's three layers.
@@ -22,7 +22,7 @@ struct Case {
     image: Image,
     /// Somebody who may pull what was pushed.
     reader: Client,
-    tokens: Option<(Arc<Tokens>, TokenServer)>,
+    tokens: Option<(Arc<TokenIssuer>, TokenServer)>,
 }
 
 const LAYER: usize = 400_000;
@@ -43,7 +43,7 @@ impl Case {
     }
 
     fn with_tokens(name: &str) -> Self {
-        let tokens = Arc::new(Tokens::new());
+        let tokens = Arc::new(TokenIssuer::new());
         let server = TokenServer::start(tokens.clone());
         let realm = server.realm();
         let registry = Registry::with(|config| {
@@ -68,7 +68,7 @@ impl Case {
         registry: Registry,
         configure: &dyn Fn(&mut Value),
         owner: &dyn Fn(u16) -> Client,
-        tokens: Option<(Arc<Tokens>, TokenServer)>,
+        tokens: Option<(Arc<TokenIssuer>, TokenServer)>,
     ) -> Self {
         let start = |enabled: bool| {
             let sidecar = Sidecar::with(&registry, |config| {
@@ -79,7 +79,7 @@ impl Case {
                     });
                 }
             });
-            sidecar.prove_as(&owner(sidecar.port));
+            sidecar.verify_store_as(&owner(sidecar.port));
             sidecar
         };
         let (with, without) = (start(true), start(false));

@@ -2,9 +2,9 @@
 
 use crate::{needs, support};
 use serde_json::json;
-use support::played::Played;
-use support::push::encoded;
 use support::registry::Registry;
+use support::registry_client::encoded;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 use support::wait_until;
 
@@ -16,7 +16,7 @@ fn a_dry_run_counts_what_it_would_have_saved_and_links_nothing() {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
         config["mount"] = json!({"dry_run": true});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
     client.head_blob("app", &digest).expect(404);
@@ -33,7 +33,7 @@ fn a_dry_run_counts_what_it_would_have_saved_and_links_nothing() {
 
 #[test]
 fn a_dry_run_sends_a_mount_on_as_it_would_go_without_discovery() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let digest = registry.plant("base", b"a layer");
     let sidecar = registry.sidecar(|config| {
         config["discovery"] = json!({"enabled": true, "sources": "any"});

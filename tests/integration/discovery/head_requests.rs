@@ -3,22 +3,22 @@
 use crate::{needs, support};
 use serde_json::json;
 use std::time::Duration;
-use support::faulty::{Verdict, answer};
 use support::image::Image;
-use support::played::Played;
-use support::push::{Client, encoded};
+use support::misbehaving_upstream::{Reply, answer};
+use support::raw_http::{Answer, Connection, Request};
 use support::registry::Registry;
+use support::registry_client::{Client, encoded};
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
-use support::tokens::Tokens;
-use support::wire::{Answer, Connection, Request};
-use support::{bytes_from, wait_until, wire};
+use support::token_issuer::TokenIssuer;
+use support::{bytes_from, raw_http, wait_until};
 
 /// Everybody may pull everything, and it is said outright.
 pub fn open(registry: &Registry) -> Sidecar {
     let sidecar = Sidecar::with(registry, |config| {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar
 }
 
@@ -117,7 +117,7 @@ fn an_answer_that_is_no_404_is_passed_on_as_it_is() {
         for headers in [&through.headers, &direct.headers] {
             assert!(!headers.is_empty());
         }
-        let kept = |answer: &wire::Answer| {
+        let kept = |answer: &raw_http::Answer| {
             let mut headers = answer.headers.clone();
             headers.retain(|(name, _)| name != "Date");
             headers.sort();
@@ -128,22 +128,22 @@ fn an_answer_that_is_no_404_is_passed_on_as_it_is() {
 }
 
 /// A registry that says nothing to every third HEAD on a connection, in this way.
-fn silent_now_and_then(way: fn() -> Verdict) -> Played {
-    Played::start(move |heard| match (&*heard.method, heard.nth) {
+fn silent_now_and_then(way: fn() -> Reply) -> ScriptedRegistry {
+    ScriptedRegistry::start(move |heard| match (&*heard.method, heard.nth) {
         ("HEAD", 2) => Some(way()),
-        ("HEAD", _) => Some(Verdict::Answer(answer("404 Not Found", ""))),
+        ("HEAD", _) => Some(Reply::Answer(answer("404 Not Found", ""))),
         _ => None,
     })
 }
 
-fn in_front_of(registry: &Played) -> Sidecar {
+fn in_front_of(registry: &ScriptedRegistry) -> Sidecar {
     registry.sidecar(|config| {
         config["upstream"]["timeouts"] = json!({"read": "500ms"});
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     })
 }
 
-fn heads(registry: &Played) -> Vec<(usize, usize)> {
+fn heads(registry: &ScriptedRegistry) -> Vec<(usize, usize)> {
     let heard = registry.heard("HEAD");
     heard
         .iter()
@@ -161,7 +161,7 @@ fn head_of_absent(client: &mut Connection, port: u16) -> Answer {
 
 #[test]
 fn heads_share_connections_and_survive_their_end() {
-    let registry = silent_now_and_then(|| Verdict::Close);
+    let registry = silent_now_and_then(|| Reply::Close);
     let sidecar = in_front_of(&registry);
     let mut client = sidecar.client().connect();
     for _ in 0..3 {
@@ -175,7 +175,7 @@ fn heads_share_connections_and_survive_their_end() {
 
 #[test]
 fn a_head_without_an_answer_in_time_is_not_sent_again() {
-    let late = || Verdict::Pieces(vec![answer("404 Not Found", "")], Duration::from_secs(2));
+    let late = || Reply::Pieces(vec![answer("404 Not Found", "")], Duration::from_secs(2));
     let registry = silent_now_and_then(late);
     let sidecar = in_front_of(&registry);
     let mut client = sidecar.client().connect();
@@ -214,7 +214,7 @@ fn a_line_in_the_log_says_what_was_brought_by_which_request() {
 #[test]
 fn before_the_store_is_proved_and_without_a_login_nothing_is_linked() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let registry = tokens.registry();
     let all: &[&str] = &["pull", "push"];
     let owner = tokens.token("owner", &[("base", all), ("proof/of-store", all)]);
@@ -230,7 +230,7 @@ fn before_the_store_is_proved_and_without_a_login_nothing_is_linked() {
     let pusher = tokens.token("pusher", &[("app", all)]);
     let pusher = sidecar.client().bearer(&pusher);
     pusher.head_blob("app", &digest).expect(404);
-    sidecar.prove_as(&Client::new(sidecar.port).bearer(&owner));
+    sidecar.verify_store_as(&Client::new(sidecar.port).bearer(&owner));
     sidecar.client().head_blob("app", &digest).expect(401);
     assert!(!registry.store.has_link("app", &digest));
     pusher.head_blob("app", &digest).expect(200);

@@ -3,8 +3,8 @@
 use super::head_requests::open;
 use crate::{needs, support};
 use serde_json::json;
-use support::push::{encoded, mount_target};
 use support::registry::Registry;
+use support::registry_client::{encoded, mount_target};
 use support::sidecar::Sidecar;
 use support::{digest_of, wait_until};
 
@@ -92,7 +92,7 @@ fn a_mount_that_the_registry_makes_teaches_its_source_and_its_target() {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
         config["store"]["verify"] = json!("sha256");
     });
-    sidecar.prove();
+    sidecar.verify_store();
     walked(&sidecar);
     for (number, gone) in ["s", "t"].into_iter().enumerate() {
         let digest = registry.client().upload("s", gone.as_bytes());
@@ -151,7 +151,7 @@ fn only_the_login_that_has_mounted_is_known_to_use_both() {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     });
     let login = |user: &str| sidecar.client().basic(user, "right");
-    sidecar.prove_as(&login("eve"));
+    sidecar.verify_store_as(&login("eve"));
     walked(&sidecar);
     let direct = registry.client().basic("alice", "right");
     for (number, gone) in ["s", "t"].into_iter().enumerate() {
@@ -184,7 +184,7 @@ fn mounts_without_a_source_and_heads_teach_their_target() {
         });
     });
     let login = |user: &str| sidecar.client().basic(user, "right");
-    sidecar.prove_as(&login("bob"));
+    sidecar.verify_store_as(&login("bob"));
     walked(&sidecar);
     for (number, (method, target)) in mounts("D").into_iter().enumerate() {
         let text = format!("layer {number}");

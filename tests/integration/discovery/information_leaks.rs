@@ -4,12 +4,12 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::push::{Client, encoded, mount_target};
+use support::raw_http::Answer;
 use support::registry::Registry;
+use support::registry_client::{Client, encoded, mount_target};
 use support::sidecar::Sidecar;
-use support::tokens::Tokens;
-use support::traced::{Call, Traced};
-use support::wire::Answer;
+use support::strace::{StracedSidecar, SystemCall};
+use support::token_issuer::TokenIssuer;
 use support::{digest_of, wait_until};
 
 const HELD: &[u8] = b"held by repositories that the caller may not pull";
@@ -17,13 +17,13 @@ const ABSENT: &[u8] = b"held by nobody";
 
 /// A registry in which two repositories hold a layer, and a caller who may use neither.
 struct Case {
-    tokens: Tokens,
+    tokens: TokenIssuer,
     registry: Registry,
 }
 
 impl Case {
     fn new() -> Self {
-        let tokens = Tokens::new();
+        let tokens = TokenIssuer::new();
         let registry = Registry::with(|config| {
             tokens.configure(config);
             config["log"]["accesslog"]["disabled"] = false.into();
@@ -58,7 +58,7 @@ impl Case {
             ],
         );
         let owner = sidecar.client().bearer(&owner);
-        sidecar.prove_as(&owner);
+        sidecar.verify_store_as(&owner);
         let held = digest_of(HELD);
         owner.head_blob("secret/one", &held).expect(200);
         owner.head_blob("target/two", &held).expect(200);
@@ -169,8 +169,8 @@ fn answers_and_questions_to_the_registry_are_the_same() {
     }
 }
 
-fn below(root: &Path, calls: &[Call]) -> Vec<String> {
-    let below = |call: &&Call| call.paths.iter().any(|path| path.starts_with(root));
+fn below(root: &Path, calls: &[SystemCall]) -> Vec<String> {
+    let below = |call: &&SystemCall| call.paths.iter().any(|path| path.starts_with(root));
     let lines = calls.iter().filter(below);
     lines.map(|call| call.line.clone()).collect()
 }
@@ -181,7 +181,7 @@ fn no_call_on_the_store_is_made_for_who_may_not() {
     let case = Case::new();
     let root = case.registry.store.root.canonicalize().unwrap();
     for mode in ["token", "upstream"] {
-        let traced = Traced::start(&case.registry, |config| case.configure(mode, config));
+        let traced = StracedSidecar::start(&case.registry, |config| case.configure(mode, config));
         case.ready(&traced.sidecar);
         let client = case.caller(&traced.sidecar);
         for bytes in [HELD, ABSENT] {

@@ -3,7 +3,7 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::thread;
-use support::clients::{Skopeo, at};
+use support::client_programs::{Skopeo, at};
 use support::image::Image;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
@@ -19,7 +19,7 @@ fn pushes_at_once_leave_no_warning() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let shared: Vec<_> = (0..8).map(|layer| format!("shared {layer}")).collect();
     let skopeo = Skopeo::new();
     let layouts: Vec<_> = (0..PUSHES)

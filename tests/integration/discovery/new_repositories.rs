@@ -3,8 +3,8 @@
 use super::head_requests::open;
 use crate::{needs, support};
 use serde_json::{Value, json};
-use support::push::{Client, encoded};
 use support::registry::Registry;
+use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
 use support::version::version;
 
@@ -15,7 +15,7 @@ fn strict(registry: &Registry) -> Sidecar {
             "enabled": true, "on_head": true, "sources": "any", "new_repositories": false,
         });
     });
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar
 }
 

@@ -2,10 +2,10 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
-use support::push::Client;
 use support::registry::Registry;
+use support::registry_client::Client;
 use support::sidecar::Sidecar;
-use support::tokens::{Access, Tokens};
+use support::token_issuer::{Access, TokenIssuer};
 use support::wait_until;
 
 const ALL: &[&str] = &["pull", "push"];
@@ -18,7 +18,7 @@ fn anywhere(config: &mut Value) {
 
 /// A registry that believes tokens, with one layer in `base/os` and in `team/lib` each.
 struct ByToken {
-    tokens: Tokens,
+    tokens: TokenIssuer,
     registry: Registry,
     sidecar: Sidecar,
     shared: String,
@@ -27,7 +27,7 @@ struct ByToken {
 
 impl ByToken {
     fn new(verify_here: bool) -> Self {
-        let tokens = Tokens::new();
+        let tokens = TokenIssuer::new();
         let registry = tokens.registry();
         let sidecar = Sidecar::with(&registry, |config| {
             if verify_here {
@@ -39,7 +39,7 @@ impl ByToken {
         });
         let access = ["base/os", "team/lib", "proof/of-store"].map(|name| (name, ALL));
         let owner = sidecar.client().bearer(&tokens.token("owner", &access));
-        sidecar.prove_as(&owner);
+        sidecar.verify_store_as(&owner);
         Self {
             shared: owner.upload("base/os", b"shared"),
             own: owner.upload("team/lib", b"a team's own"),
@@ -103,7 +103,7 @@ fn what_is_declared_shared_needs_a_caller_who_may_push_to_the_target() {
         let expired = case.tokens.expired("ci", &[("team/app", ALL)]);
         let expired = case.sidecar.client().bearer(&expired);
         expired.head_blob("team/app", &case.shared).expect(401);
-        let foreign = Tokens::new().token("ci", &[("team/app", ALL)]);
+        let foreign = TokenIssuer::new().token("ci", &[("team/app", ALL)]);
         let foreign = case.sidecar.client().bearer(&foreign);
         foreign.head_blob("team/app", &case.shared).expect(401);
         assert_eq!(case.sidecar.mounted(), 0);
@@ -125,7 +125,7 @@ fn with_users() -> (Registry, Sidecar) {
         config["access"] = json!({"mode": "upstream"});
         anywhere(config);
     });
-    sidecar.prove_as(&sidecar.client().basic("alice", "right"));
+    sidecar.verify_store_as(&sidecar.client().basic("alice", "right"));
     (registry, sidecar)
 }
 
@@ -159,7 +159,7 @@ fn whoever_is_in_the_password_file_may_pull_everything() {
         anywhere(config);
     });
     let alice = sidecar.client().basic("alice", "right");
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let digest = alice.upload("team/lib", b"a team's own");
     sidecar
         .client()
@@ -181,7 +181,7 @@ fn where_a_registry_is_open_after_all_only_to_some_nobody_is_taken_for_everybody
         anywhere(config);
     });
     let alice = sidecar.client().basic("alice", "right");
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let digest = alice.upload("team/lib", b"a team's own");
     sidecar.client().head_blob("team/app", &digest).expect(401);
     assert!(!registry.store.link("team/app", &digest).exists());

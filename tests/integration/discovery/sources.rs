@@ -2,10 +2,10 @@
 
 use crate::{needs, support};
 use serde_json::json;
-use support::push::{Client, encoded};
+use support::raw_http::Answer;
 use support::registry::Registry;
+use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
-use support::wire::Answer;
 
 fn sourceless(client: &Client, target: &str, digest: &str) -> Answer {
     let path = format!("/v2/{target}/blobs/uploads/?mount={}", encoded(digest));
@@ -19,7 +19,7 @@ fn with(registry: &Registry, discovery: serde_json::Value) -> (Sidecar, Client) 
         config["discovery"] = discovery;
     });
     let client = sidecar.client().basic("alice", "right");
-    sidecar.prove_as(&client);
+    sidecar.verify_store_as(&client);
     (sidecar, client)
 }
 
@@ -55,12 +55,12 @@ fn without_discovery_or_a_holder_it_is_the_registrys_upload() {
     let (off, client) = with(&registry, json!({"enabled": false}));
     let digest = client.upload("base/os", b"a layer");
     sourceless(&client, "app", &digest).expect(202);
-    assert_eq!(off.because("source_missing"), 1);
+    assert_eq!(off.mounts_with_reason("source_missing"), 1);
     let (on, client) = with(&registry, json!({"enabled": true, "sources": "any"}));
     let absent = support::digest_of(b"absent");
     let opened = sourceless(&client, "app", &absent).expect(202);
     client.finish(&opened, b"absent").expect(201);
-    assert_eq!(on.because("source_missing"), 1);
+    assert_eq!(on.mounts_with_reason("source_missing"), 1);
     assert_eq!(on.mounted(), 0);
 }
 

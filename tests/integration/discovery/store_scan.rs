@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 use support::registry::Registry;
 use support::sidecar::{self, Sidecar, whole};
-use support::traced::noting_at;
+use support::strace::record_calls_at;
 use support::wait_until;
 
 fn walked(registry: &Registry, change: impl FnOnce(&mut Value)) -> Sidecar {
@@ -46,7 +46,7 @@ fn what_was_there_before_the_start_is_found() {
     let links = sidecar.metric("crossmount_index_links", &[]);
     assert!((links - 3.0).abs() < 0.5, "{links}");
     assert!(sidecar.log().contains("the walk through the store is done"));
-    sidecar.prove();
+    sidecar.verify_store();
     for digest in &digests {
         sidecar.client().head_blob("app", digest).expect(200);
     }
@@ -104,7 +104,7 @@ fn a_folder_that_cannot_be_read_is_passed_over() {
     let home = tempfile::tempdir().unwrap();
     let store = registry.store.top().join("repositories/broken");
     let (place, log) = (Path::new("repositories/broken"), home.path().join("trace"));
-    let command = noting_at(&[place, &store], "openat", &["openat:error=EIO"], &log);
+    let command = record_calls_at(&[place, &store], "openat", &["openat:error=EIO"], &log);
     let mut config = sidecar::config(&registry.url(), &registry.store.root);
     config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     let sidecar = Sidecar::launch(command, &config);
@@ -112,7 +112,7 @@ fn a_folder_that_cannot_be_read_is_passed_over() {
     assert_eq!(walk_total(&sidecar, "unreadable"), 1);
     assert_eq!(walk_total(&sidecar, "repository"), 2);
     assert!(sidecar.log().contains("the walk passes over"));
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar.client().head_blob("app", &digests[3]).expect(200);
 }
 
@@ -123,7 +123,7 @@ fn a_store_that_does_not_exist_yet_is_no_fault() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let digest = sidecar.client().upload("base", b"a layer");
     sidecar.client().head_blob("app", &digest).expect(200);
 }

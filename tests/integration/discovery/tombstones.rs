@@ -5,10 +5,10 @@ use crate::{needs, support};
 use serde_json::json;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
-use support::faulty::{Verdict, answer};
-use support::played::Played;
-use support::push::encoded;
+use support::misbehaving_upstream::{Reply, answer};
 use support::registry::Registry;
+use support::registry_client::encoded;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 use support::wait_until;
 
@@ -75,7 +75,7 @@ fn a_layer_is_deleted_however_its_name_is_written() {
 
 /// A registry whose answers to deletions are told one by one, and which holds a layer.
 struct Slow {
-    registry: Played,
+    registry: ScriptedRegistry,
     sidecar: Sidecar,
     digest: String,
     told: Sender<&'static str>,
@@ -85,12 +85,12 @@ impl Slow {
     fn start() -> Self {
         let (told, answers) = channel::<&str>();
         let answers = Mutex::new(answers);
-        let registry = Played::start(move |heard| match &*heard.method {
+        let registry = ScriptedRegistry::start(move |heard| match &*heard.method {
             "DELETE" => Some(match answers.lock().unwrap().recv() {
-                Ok(said) => Verdict::Answer(answer(said, "")),
-                Err(_) => Verdict::Close,
+                Ok(said) => Reply::Answer(answer(said, "")),
+                Err(_) => Reply::Close,
             }),
-            "HEAD" => Some(Verdict::Answer(answer("404 Not Found", ""))),
+            "HEAD" => Some(Reply::Answer(answer("404 Not Found", ""))),
             _ => None,
         });
         let digest = registry.plant("base", b"a layer");

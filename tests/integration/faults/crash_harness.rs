@@ -4,13 +4,13 @@
 //! registry reads the same store. A kill takes the process and not the kernel: what a power cut
 //! takes cannot be shown so, and is for the tests of what is synced before an answer.
 
-use crate::support::played::Played;
-use crate::support::push::mount_target;
+use crate::support::raw_http::Request;
 use crate::support::registry::Registry;
+use crate::support::registry_client::mount_target;
+use crate::support::scripted_registry::ScriptedRegistry;
 use crate::support::sidecar::Sidecar;
 use crate::support::store::Store;
 use crate::support::wait_until;
-use crate::support::wire::Request;
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ struct Life {
 pub struct Crashing {
     pub random: Random,
     pub tally: Tally,
-    pub played: Played,
+    pub played: ScriptedRegistry,
     pub registry: Registry,
     digests: Vec<String>,
     /// What the last round's clients do not know about.
@@ -83,7 +83,7 @@ pub struct Crashing {
 
 impl Crashing {
     pub fn start() -> Self {
-        let played = Played::start(|_| None);
+        let played = ScriptedRegistry::start(|_| None);
         let root = played.store.root.clone();
         let registry =
             Registry::with(|config| config["storage"]["filesystem"]["rootdirectory"] = json!(root));
@@ -134,7 +134,7 @@ impl Crashing {
                 unanswered.extend(last);
             }
         });
-        assert!(!sidecar.ended().success());
+        assert!(!sidecar.wait_for_exit().success());
         self.unanswered = unanswered;
         self.look_at(&received);
         assert_eq!(self.elsewhere(), elsewhere);

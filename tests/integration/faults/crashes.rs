@@ -4,7 +4,7 @@ use super::crash_harness::Crashing;
 use crate::needs;
 use crate::support::figures;
 use crate::support::sidecar::{BINARY, command};
-use crate::support::traced::{delayed, noting_at, with_faults};
+use crate::support::strace::{count_delayed, inject_faults, record_calls_at};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn a_kill_between_any_two_calls_leaves_no_link_that_is_not_whole_and_no_201_with
             // A mount makes about ten calls, of which one or a few are slow.
             let moment = Duration::from_micros(crashing.random.below(delay * 6));
             crashing.round(command, moment);
-            slowed += delayed(&log, &crashing.store().top());
+            slowed += count_delayed(&log, &crashing.store().top());
             done += 1;
             rounds += 1;
         }
@@ -88,7 +88,7 @@ fn a_kill_between_any_two_calls_leaves_no_link_that_is_not_whole_and_no_201_with
 /// The sidecar with one slow call; where a call is not the disk's alone, only in the store.
 fn slow(call: &str, fault: &str, log: &Path, crashing: &Crashing) -> Command {
     if call == "openat" {
-        return noting_at(&[&crashing.store().top()], call, &[fault], log);
+        return record_calls_at(&[&crashing.store().top()], call, &[fault], log);
     }
-    with_faults(&[fault], log)
+    inject_faults(&[fault], log)
 }

@@ -1,17 +1,17 @@
 //! Bodies that wait for the word of 100.
 
 use crate::needs;
+use crate::support::compare::RegistryPair;
 use crate::support::digest_of;
-use crate::support::faulty::{Faulty, Verdict, answer, in_front_of, ok};
-use crate::support::pair::Pair;
-use crate::support::push::closing;
-use crate::support::wire::Connection;
+use crate::support::misbehaving_upstream::{MisbehavingUpstream, Reply, answer, in_front_of, ok};
+use crate::support::raw_http::Connection;
+use crate::support::registry_client::closing;
 use std::time::Duration;
 
 #[test]
 fn a_body_that_waits_for_the_registrys_word_is_sent_on_it() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     let bytes = b"sent on a word";
     for (registry, port) in [
         (&pair.alone, pair.alone.port),
@@ -31,11 +31,11 @@ fn a_body_that_waits_for_the_registrys_word_is_sent_on_it() {
         connection.answer("PUT").unwrap().expect(201);
     }
     // A registry that is slow to say it, and one that says no at once.
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         if heard.target == "/v2/no" {
-            return Verdict::AnswerAndClose(answer("413 Too Large", "no"));
+            return Reply::AnswerAndClose(answer("413 Too Large", "no"));
         }
-        Verdict::Pieces(vec![ok("got it")], Duration::from_millis(1500))
+        Reply::Pieces(vec![ok("got it")], Duration::from_millis(1500))
     });
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     for (target, status) in [("/v2/no", 413), ("/v2/slow", 200)] {

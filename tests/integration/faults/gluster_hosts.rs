@@ -1,10 +1,10 @@
 //! Two hosts on one `GlusterFS` volume, each with a registry and a sidecar of its own.
 
-use crate::support::mounted::Served;
+use crate::support::filesystems::FuseFilesystem;
 use crate::support::registry::Registry;
 use crate::support::sidecar::Sidecar;
 use crate::support::store::Store;
-use crate::support::{free_port, wait_until, wire};
+use crate::support::{free_port, raw_http, wait_until};
 use serde_json::json;
 use std::fmt::Write;
 use std::fs;
@@ -26,7 +26,7 @@ impl Drop for Brick {
 
 /// One host: its own view of the volume, its own registry and sidecar.
 pub struct Host {
-    _seen: Served,
+    _seen: FuseFilesystem,
     pub sidecar: Sidecar,
     registry: Registry,
 }
@@ -104,13 +104,15 @@ impl Cluster {
         fs::write(at("client.vol"), client(&port.to_string())).unwrap();
         let mut command = gluster("glusterfsd", &at("server.vol"), &at("server.log"));
         let process = Brick(command.spawn().unwrap());
-        wait_until("the brick is served", || wire::Connection::to(port).is_ok());
+        wait_until("the brick is served", || {
+            raw_http::Connection::to(port).is_ok()
+        });
         let host = |name: &str| {
             let (place, log) = (at(name), at(&format!("{name}.log")));
             let mut command = gluster("glusterfs", &at("client.vol"), &log);
             command.arg(&place);
             let output = at(&format!("{name}.out"));
-            Host::on(Served::by(&mut command, &place, &output))
+            Host::on(FuseFilesystem::by(&mut command, &place, &output))
         };
         Self {
             hosts: [host("one"), host("two")],
@@ -130,14 +132,14 @@ fn gluster(program: &str, volumes: &Path, log: &Path) -> Command {
 }
 
 impl Host {
-    fn on(seen: Served) -> Self {
+    fn on(seen: FuseFilesystem) -> Self {
         let mut registry = Registry::prepared(|config| {
             config["storage"]["filesystem"]["rootdirectory"] = json!(seen.place);
         });
         registry.store = Store::new(&seen.place);
         registry.resume();
         Self {
-            sidecar: Sidecar::proved(&registry),
+            sidecar: Sidecar::with_verified_store(&registry),
             _seen: seen,
             registry,
         }

@@ -1,12 +1,12 @@
 //! A sidecar over a store that can be made to hang, and a stream of requests meanwhile.
 
 use crate::support::figures::amount;
-use crate::support::mounted::Served;
-use crate::support::over::OverAfter;
-use crate::support::push::Client;
+use crate::support::filesystems::FuseFilesystem;
 use crate::support::registry::Registry;
+use crate::support::registry_client::Client;
 use crate::support::sidecar::{self, Sidecar};
-use crate::support::{wait_until, wire};
+use crate::support::stop_guard::StopGuard;
+use crate::support::{raw_http, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::sync::Mutex;
@@ -33,7 +33,7 @@ pub fn passing() -> Duration {
 
 /// What hangs goes first, so that nobody waits for it.
 pub struct Hanging {
-    pub seen: Served,
+    pub seen: FuseFilesystem,
     pub sidecar: Sidecar,
     pub registry: Registry,
     /// A blob in `source`.
@@ -56,13 +56,13 @@ impl Hanging {
         let mut registry = Registry::prepared(|_| ());
         fs::create_dir(&registry.store.root).unwrap();
         let place = registry.home().join("seen");
-        let seen = Served::mirror(&registry.store.root, &place);
+        let seen = FuseFilesystem::mirror(&registry.store.root, &place);
         if whose == Whose::Both {
             registry.config["storage"]["filesystem"]["rootdirectory"] = json!(place);
         }
         registry.resume();
         let sidecar = sidecar_of(&registry, &seen, change);
-        sidecar.prove();
+        sidecar.verify_store();
         Self {
             digest: sidecar.client().upload("source", BLOB),
             seen,
@@ -101,7 +101,7 @@ impl Hanging {
         });
         wait_until("no thread is held any more", || self.held() == 0);
         wait_until("it is ready", || {
-            wire::get(self.sidecar.admin, "/readyz").status == 200
+            raw_http::get(self.sidecar.admin, "/readyz").status == 200
         });
         wait_until("late jobs have cleaned up", || {
             self.registry.store.stray_files().is_empty()
@@ -118,7 +118,7 @@ impl Hanging {
     }
 }
 
-pub fn sidecar_of(registry: &Registry, seen: &Served, change: fn(&mut Value)) -> Sidecar {
+pub fn sidecar_of(registry: &Registry, seen: &FuseFilesystem, change: fn(&mut Value)) -> Sidecar {
     let mut config = sidecar::config(&registry.url(), &seen.place);
     config["mount"] = json!({"time_budget": format!("{}ms", BUDGET.as_millis())});
     config["shutdown"] = json!({"drain_delay": "0s", "timeout": "3s"});
@@ -198,14 +198,14 @@ impl Hanging {
                     }
                 });
             }
-            let _over = OverAfter(&over);
+            let _over = StopGuard(&over);
             while start.elapsed() < time {
                 threads = self.sidecar.threads().max(threads);
                 memory = self.sidecar.memory("VmRSS").max(memory);
                 held = self.held().max(held);
-                let ready = wire::get(self.sidecar.admin, "/readyz");
+                let ready = raw_http::get(self.sidecar.admin, "/readyz");
                 assert!([200, 503].contains(&ready.status), "{}", ready.text());
-                wire::get(self.sidecar.admin, "/healthz").expect(200);
+                raw_http::get(self.sidecar.admin, "/healthz").expect(200);
                 std::thread::sleep(Duration::from_millis(50));
             }
         });

@@ -5,13 +5,13 @@ use rustix::process::Signal;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::faulty::{Faulty, in_front_of};
 use support::figures::note;
 use support::image::Image;
+use support::misbehaving_upstream::{MisbehavingUpstream, in_front_of};
+use support::raw_http::{Connection, Request};
 use support::registry::Registry;
 use support::sidecar::{self, BINARY, Sidecar};
-use support::wire::{Connection, Request};
-use support::{process, wait_until};
+use support::{process_usage, wait_until};
 
 const MANY: usize = 10_000;
 /// Requests in flight at once.
@@ -37,13 +37,16 @@ fn ask_at_once(connections: &mut [Connection], port: u16) {
 #[test]
 fn ten_thousand_connections_are_held_and_given_back() {
     needs!("docker-registry");
-    assert!(process::allow_descriptors(MANY as u64 + 5000), "not root?");
+    assert!(
+        process_usage::allow_descriptors(MANY as u64 + 5000),
+        "not root?"
+    );
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, |config| {
         // Kept connections to the registry are not what is counted here.
         config["upstream"]["timeouts"] = serde_json::json!({"idle": "1s"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let image = Image::of(&["a layer", "another"], 200_000);
     image.push(&client, "source", "v1");
@@ -88,7 +91,7 @@ fn ten_thousand_connections_are_held_and_given_back() {
 }
 
 /// The binary with these limits of open files.
-fn limited(limits: &str, upstream: &Faulty) -> (Sidecar, tempfile::TempDir) {
+fn limited(limits: &str, upstream: &MisbehavingUpstream) -> (Sidecar, tempfile::TempDir) {
     let root = tempfile::tempdir().unwrap();
     let mut command: Command = sidecar::command("sh");
     command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), BINARY]);
@@ -98,7 +101,7 @@ fn limited(limits: &str, upstream: &Faulty) -> (Sidecar, tempfile::TempDir) {
 
 #[test]
 fn the_process_takes_all_descriptors_that_it_may_have() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = limited("ulimit -S -n 100; ulimit -H -n 1000", &upstream);
     let (soft, hard) = sidecar.descriptor_limits();
     assert_eq!((&*soft, &*hard), ("1000", "1000"));
@@ -110,7 +113,7 @@ fn the_process_takes_all_descriptors_that_it_may_have() {
 
 #[test]
 fn a_burst_of_connections_waits_in_line() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let many = most.trim().parse::<usize>().unwrap().min(1000);
@@ -135,7 +138,7 @@ fn a_burst_of_connections_waits_in_line() {
 
 #[test]
 fn without_descriptors_the_process_waits_and_recovers() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (mut sidecar, _root) = limited("ulimit -n 120", &upstream);
     let mut early = sidecar.client().connect();
     ask(&mut early, sidecar.port);

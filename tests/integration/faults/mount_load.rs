@@ -4,9 +4,9 @@ use crate::support;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::over::OverAfter;
-use support::push::{Client, mount_target};
 use support::registry::Registry;
+use support::registry_client::{Client, mount_target};
+use support::stop_guard::StopGuard;
 use support::wait_until;
 
 /// A layer that is mounted from a repository.
@@ -68,7 +68,7 @@ impl Mounters {
             for _ in 0..clients {
                 scope.spawn(|| self.work());
             }
-            let _over = OverAfter(&self.is_over);
+            let _over = StopGuard(&self.is_over);
             meanwhile();
         });
         self.attempts()

@@ -2,7 +2,7 @@
 
 use crate::support;
 use serde_json::Value;
-use support::wire::{Answer, Connection, Request};
+use support::raw_http::{Answer, Connection, Request};
 
 /// What came before the connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

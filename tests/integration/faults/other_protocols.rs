@@ -1,12 +1,12 @@
 //! Other protocols on the same port, and forms of HTTP that no registry's client uses.
 
 use crate::needs;
+use crate::support::compare::{Differences, RegistryPair};
 use crate::support::digest_of;
 use crate::support::figures::note;
-use crate::support::pair::{Differences, Pair};
-use crate::support::push::mount_target;
+use crate::support::raw_responses::send;
 use crate::support::registry::Registry;
-use crate::support::splitting::send;
+use crate::support::registry_client::mount_target;
 use std::time::Duration;
 
 const QUIET: Duration = Duration::from_secs(20);
@@ -166,7 +166,7 @@ fn headers() -> Vec<Case> {
 #[test]
 fn a_length_beside_chunks_that_is_none_is_refused_as_by_distribution_3() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     let upload = |lengths: &str| {
         let headers = format!("{lengths}Transfer-Encoding: chunked\r\n");
         request("POST /v2/a/blobs/uploads/ HTTP/1.1", &headers) + "0\r\n\r\n"
@@ -190,7 +190,7 @@ fn a_length_beside_chunks_that_is_none_is_refused_as_by_distribution_3() {
 #[test]
 fn no_other_protocol_is_spoken_and_odd_forms_are_the_registrys_or_refused() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     pair.prepare(|registry| {
         registry.client().upload("source", BLOB);
     });
@@ -211,7 +211,7 @@ fn no_other_protocol_is_spoken_and_odd_forms_are_the_registrys_or_refused() {
     };
     differences.compare("the links", &linked(&pair.alone), &linked(&pair.behind));
     differences.compare("mounted here", &1, &pair.sidecar.mounted());
-    differences.none();
+    differences.assert_none();
     note(
         "Hostile clients",
         "other protocols and odd forms of HTTP",

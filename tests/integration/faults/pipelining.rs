@@ -4,10 +4,10 @@ use crate::{needs, support};
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
-use support::faulty::{Faulty, Verdict, in_front_of, ok};
+use support::compare::RegistryPair;
 use support::figures::{amount, note};
-use support::pair::Pair;
-use support::splitting::{About, answers, read, send};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of, ok};
+use support::raw_responses::{About, answers, read, send};
 
 fn request(method: &str, number: usize, more: &str) -> String {
     let target = match method {
@@ -27,7 +27,7 @@ fn wanted(method: &str, number: usize) -> About {
 #[test]
 fn requests_in_one_piece_are_answered_in_order_or_not_at_all() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     let methods = ["GET", "POST", "GET", "GET", "POST"];
     let mut answered = 0;
     let times = amount(20, 500);
@@ -66,9 +66,9 @@ fn requests_in_one_piece_are_answered_in_order_or_not_at_all() {
 
 #[test]
 fn a_request_sent_while_another_is_answered_does_not_harm_that_one() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         std::thread::sleep(Duration::from_millis(300));
-        Verdict::Answer(ok(&heard.target))
+        Reply::Answer(ok(&heard.target))
     });
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     for method in ["GET", "POST"] {

@@ -5,8 +5,8 @@ use super::held_collector::{Collector, plant_garbage};
 use crate::{needs, support};
 use support::figures::{amount, note};
 use support::image::{Blob, Image};
-use support::push::Client;
 use support::registry::Registry;
+use support::registry_client::Client;
 use support::sidecar::Sidecar;
 
 /// Candidates of which the collector cannot have deleted all when it is held.
@@ -54,7 +54,7 @@ fn is_whole_after(registry: &Registry, client: &Client, seed: &str) -> bool {
 fn a_collection_beside_a_writable_registry_takes_what_is_mounted_meanwhile() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let rounds = amount(1, 10);
     for round in 0..rounds {
         let (with, without) = (format!("with{round}"), format!("without{round}"));

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use support::figures::{amount, note};
-use support::push::Client;
 use support::registry::Registry;
+use support::registry_client::Client;
 use support::sidecar::Sidecar;
 use support::{bytes_from, wait_until};
 
@@ -61,7 +61,7 @@ fn patient(registry: &Registry) -> Sidecar {
     let sidecar = Sidecar::with(registry, |config| {
         config["mount"] = json!({"time_budget": "30s"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar
 }
 

@@ -41,7 +41,7 @@ struct World {
 impl World {
     fn start() -> Self {
         let registry = Registry::with_hot_cache();
-        let sidecar = Sidecar::proved(&registry);
+        let sidecar = Sidecar::with_verified_store(&registry);
         Self { registry, sidecar }
     }
 
@@ -130,7 +130,7 @@ impl World {
     /// The layer that is lost is no longer mounted, and one upload makes all of its links whole.
     fn uploads_mend(&self, lost: &[&Attempt], round: usize) {
         let client = self.sidecar.client();
-        self.sidecar.prove();
+        self.sidecar.verify_store();
         let bytes = bytes_from(&format!("loose in {round}"), 1000);
         let digest = support::digest_of(&bytes);
         client.mount("late", &digest, "loose").expect(202);

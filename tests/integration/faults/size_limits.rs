@@ -2,11 +2,11 @@
 
 use crate::{needs, support};
 use std::time::Duration;
+use support::compare::RegistryPair;
 use support::figures::{amount, note};
-use support::pair::Pair;
-use support::splitting::{About, send};
+use support::raw_http::Connection;
+use support::raw_responses::{About, send};
 use support::wait_until;
-use support::wire::Connection;
 
 const KIB: usize = 1024;
 /// In bytes: what any client may send.
@@ -20,7 +20,7 @@ fn statuses(answers: &[About]) -> Vec<u16> {
 
 /// Sends the request to both; whether the sidecar let it through, which it must up to `usual`.
 #[track_caller]
-fn compare(pair: &Pair, what: &str, request: &str, is_usual: bool) -> bool {
+fn compare(pair: &RegistryPair, what: &str, request: &str, is_usual: bool) -> bool {
     let quiet = Duration::from_secs(20);
     let ask = |port| statuses(&send(port, request.as_bytes(), quiet));
     let (alone, behind) = (ask(pair.alone.port), ask(pair.sidecar.port));
@@ -38,7 +38,7 @@ fn compare(pair: &Pair, what: &str, request: &str, is_usual: bool) -> bool {
 
 /// The largest that goes through.
 fn largest(
-    pair: &Pair,
+    pair: &RegistryPair,
     what: &str,
     usual: usize,
     sizes: &[usize],
@@ -65,7 +65,7 @@ const END: &str = "Host: registry.test\r\nConnection: close\r\n";
 #[test]
 fn sizes_are_answered_as_by_the_registry_or_refused() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     let sizes: Vec<_> = [
         8, 16, 32, 60, 63, 64, 65, 100, 256, 512, 1000, 1023, 1024, 1100, 2048,
     ]
@@ -115,7 +115,7 @@ fn sizes_are_answered_as_by_the_registry_or_refused() {
 #[test]
 fn heads_that_do_not_end_take_no_more_memory_than_they_send() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     let (many, size) = (amount(40, 100), 900 * KIB);
     let before = pair.sidecar.memory("VmRSS");
     let head = format!("GET /v2/ HTTP/1.1\r\nX: {}", "a".repeat(size));
@@ -148,7 +148,7 @@ fn heads_that_do_not_end_take_no_more_memory_than_they_send() {
 #[test]
 fn a_head_larger_than_a_mebibyte_is_refused_before_it_ends() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     let mut connection = Connection::to(pair.sidecar.port).unwrap();
     let mut sent = 0;
     let _ = connection.write(b"GET /v2/ HTTP/1.1\r\nX: ");

@@ -4,17 +4,17 @@ use crate::{needs, support};
 use std::time::Duration;
 use support::figures::{amount, note};
 use support::image::Image;
-use support::push::{Client, closing};
+use support::raw_http::Connection;
 use support::registry::Registry;
+use support::registry_client::{Client, closing};
 use support::sidecar::Sidecar;
-use support::wire::Connection;
-use support::{bytes_from, digest_of, process, wait_until};
+use support::{bytes_from, digest_of, process_usage, wait_until};
 
 fn hasty(registry: &Registry) -> Sidecar {
     let sidecar = Sidecar::with(registry, |config| {
         config["listen"]["header_timeout"] = "1s".into();
     });
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar
 }
 
@@ -84,7 +84,7 @@ fn upload_slowly(client: &Client, repository: &str, bytes: &[u8], is_chunked: bo
 fn bodies_that_stand_still_keep_nobody_from_service_and_leave_nothing() {
     needs!("docker-registry");
     let many = amount(300, 2000);
-    assert!(process::allow_descriptors(4 * many + 1000));
+    assert!(process_usage::allow_descriptors(4 * many + 1000));
     let registry = Registry::start();
     let sidecar = hasty(&registry);
     let client = sidecar.client();

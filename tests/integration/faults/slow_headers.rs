@@ -4,12 +4,12 @@ use crate::{needs, support};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use support::faulty::{Faulty, in_front_of};
 use support::figures::{amount, note};
+use support::misbehaving_upstream::{MisbehavingUpstream, in_front_of};
+use support::raw_http::Connection;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::wire::Connection;
-use support::{PATIENCE, bytes_from, process, wait_until, wire};
+use support::{PATIENCE, bytes_from, process_usage, raw_http, wait_until};
 
 const HEAD: &[u8] = b"GET /v2/ HTTP/1.1\r\nHost: registry.test\r\nX-Slow: ";
 
@@ -63,7 +63,7 @@ fn until_all_end(slow: &mut [Slow], mut meanwhile: impl FnMut()) {
     }
 }
 
-fn timed(upstream: &Faulty, header_timeout: &str) -> (Sidecar, tempfile::TempDir) {
+fn timed(upstream: &MisbehavingUpstream, header_timeout: &str) -> (Sidecar, tempfile::TempDir) {
     in_front_of(upstream, |config| {
         config["listen"]["header_timeout"] = header_timeout.into();
     })
@@ -74,8 +74,8 @@ fn slow_heads_end_and_keep_nobody_from_service() {
     let many = amount(300, 3000);
     // All must be there before the first ends.
     let seconds = amount(2, 20);
-    assert!(process::allow_descriptors(2 * many + 1000));
-    let upstream = Faulty::saying("fine");
+    assert!(process_usage::allow_descriptors(2 * many + 1000));
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = timed(&upstream, &format!("{seconds}s"));
     let before = sidecar.descriptors();
     let mut slow: Vec<_> = (0..many).map(|_| Slow::to(sidecar.port)).collect();
@@ -104,9 +104,9 @@ fn slow_heads_end_and_keep_nobody_from_service() {
 
 #[test]
 fn a_later_head_on_a_connection_is_timed_and_an_idle_connection_is_not() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = timed(&upstream, "1s");
-    let request = wire::Request::new("GET", "/v2/").bytes(sidecar.port);
+    let request = raw_http::Request::new("GET", "/v2/").bytes(sidecar.port);
     let mut idle = Connection::to(sidecar.port).unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", sidecar.port)).unwrap();
     for _ in 0..2 {
@@ -129,7 +129,7 @@ fn a_later_head_on_a_connection_is_timed_and_an_idle_connection_is_not() {
 
 #[test]
 fn a_head_that_is_slow_and_within_its_time_is_served() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = timed(&upstream, "20s");
     let mut connection = Connection::to(sidecar.port).unwrap();
     for piece in HEAD.chunks(5) {
@@ -142,18 +142,18 @@ fn a_head_that_is_slow_and_within_its_time_is_served() {
 
 #[test]
 fn slow_heads_on_the_admin_port_end_too() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = timed(&upstream, "1s");
     let mut connection = Connection::to(sidecar.admin).unwrap();
     for _ in 0..3 {
         connection
-            .write(&wire::Request::new("GET", "/healthz").bytes(sidecar.admin))
+            .write(&raw_http::Request::new("GET", "/healthz").bytes(sidecar.admin))
             .unwrap();
         connection.answer("GET").unwrap().expect(200);
         std::thread::sleep(Duration::from_millis(600));
     }
     until_all_end(&mut [Slow::to(sidecar.admin)], || {
-        wire::get(sidecar.admin, "/healthz").expect(200);
+        raw_http::get(sidecar.admin, "/healthz").expect(200);
     });
 }
 

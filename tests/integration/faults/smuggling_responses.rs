@@ -4,11 +4,11 @@ use crate::{needs, support};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use support::compare::RegistryPair;
 use support::figures::amount;
-use support::pair::Pair;
+use support::raw_responses::{About, SendMode, conclude, judge_each};
 use support::registry::Registry;
-use support::smuggled::{BLOB, Hidden, Smuggled, marker, variants};
-use support::splitting::{About, Manner, conclude, judge_each};
+use support::smuggling::{BLOB, Hidden, SmugglingAttempt, marker, variants};
 
 /// Of about three thousand. A quarter is taken by both; in a burst on a busy machine it may be less.
 const LEAST_ALIKE: usize = 400;
@@ -16,17 +16,17 @@ const LEAST_ALIKE: usize = 400;
 #[test]
 fn what_a_registry_makes_of_smuggled_requests_is_not_changed() {
     needs!("docker-registry");
-    let pair = Pair::start();
+    let pair = RegistryPair::start();
     pair.prepare(|registry| {
         registry.client().upload("source", BLOB);
     });
     for manner in amount(
-        &[Manner::InTurn][..],
+        &[SendMode::InTurn][..],
         &[
-            Manner::InTurn,
-            Manner::Burst,
-            Manner::Pieces(5),
-            Manner::Pieces(64),
+            SendMode::InTurn,
+            SendMode::Burst,
+            SendMode::Pieces(5),
+            SendMode::Pieces(64),
         ],
     ) {
         look(&pair, *manner);
@@ -39,7 +39,7 @@ fn what_a_registry_makes_of_smuggled_requests_is_not_changed() {
     assert!(more.is_empty(), "mounted out of a body: {more:?}");
 }
 
-fn look(pair: &Pair, manner: Manner) {
+fn look(pair: &RegistryPair, manner: SendMode) {
     let all = variants();
     let alike = AtomicUsize::new(0);
     let wrong = judge_each(&all, |variant| {
@@ -69,16 +69,21 @@ fn look(pair: &Pair, manner: Manner) {
 }
 
 /// Whether both answer alike, where it is right.
-fn judge(pair: &Pair, variant: &Smuggled, manner: Manner, quiet: Duration) -> Result<bool, String> {
+fn judge(
+    pair: &RegistryPair,
+    variant: &SmugglingAttempt,
+    manner: SendMode,
+    quiet: Duration,
+) -> Result<bool, String> {
     let alone = variant.send(pair.alone.port, manner, quiet);
     let behind = variant.send(pair.sidecar.port, manner, quiet);
     // What comes before its time is read by nobody.
-    let is_early = manner != Manner::InTurn && alone.starts_with(&behind);
+    let is_early = manner != SendMode::InTurn && alone.starts_with(&behind);
     let is_alike = !behind.is_empty() && (alone == behind || is_early);
     if variant.is_plain() && !is_alike {
         return Err(format!("plain: alone {alone:?}, behind {behind:?}"));
     }
-    let is_mute = behind.is_empty() && !alone.is_empty() && manner == Manner::InTurn;
+    let is_mute = behind.is_empty() && !alone.is_empty() && manner == SendMode::InTurn;
     if is_mute && !variant.is_waited_for() {
         return Err(format!("no answer: alone {alone:?}"));
     }
@@ -102,7 +107,7 @@ fn is_refused_alone(about: &About) -> bool {
 }
 
 /// Whether the sidecar may lead to this answer where the registry alone gives another, or none.
-fn may_be(variant: &Smuggled, got: &About, alone: Option<&About>) -> bool {
+fn may_be(variant: &SmugglingAttempt, got: &About, alone: Option<&About>) -> bool {
     let is_about = |kind| got.marker == Some(marker(kind, variant.number));
     // The registry alone often gives up a connection whose odd head or body has ended, and so never
     // comes to the requests that follow.

@@ -5,10 +5,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use support::figures::amount;
-use support::recorder::Recorder;
+use support::raw_responses::{SendMode, conclude, judge_each};
 use support::sidecar::{self, Sidecar};
-use support::smuggled::{marker, variants};
-use support::splitting::{Manner, conclude, judge_each};
+use support::smuggling::{marker, variants};
+use support::strict_upstream::StrictUpstream;
 
 /// Requests by the number of the variant that they belong to.
 type ByNumber = BTreeMap<usize, Vec<(String, String)>>;
@@ -16,20 +16,20 @@ type ByNumber = BTreeMap<usize, Vec<(String, String)>>;
 #[test]
 fn an_upstream_sees_exactly_the_requests_that_the_sidecar_understood() {
     for manner in amount(
-        &[Manner::Burst, Manner::InTurn][..],
+        &[SendMode::Burst, SendMode::InTurn][..],
         &[
-            Manner::Burst,
-            Manner::InTurn,
-            Manner::Pieces(7),
-            Manner::Pieces(1),
+            SendMode::Burst,
+            SendMode::InTurn,
+            SendMode::Pieces(7),
+            SendMode::Pieces(1),
         ],
     ) {
         look(*manner);
     }
 }
 
-fn look(manner: Manner) {
-    let recorder = Recorder::start();
+fn look(manner: SendMode) {
+    let recorder = StrictUpstream::start();
     let root = tempfile::tempdir().unwrap();
     let sidecar = Sidecar::from(&sidecar::config(&recorder.url(), root.path()));
     let all = variants();
@@ -96,7 +96,7 @@ fn look(manner: Manner) {
             whole.iter().any(|(_, target)| target.contains(&marker))
         };
         // What comes before its time is read by nobody.
-        let has_all = has("first") && (has("last") || manner != Manner::InTurn);
+        let has_all = has("first") && (has("last") || manner != SendMode::InTurn);
         if variant.is_plain() && (has("hidden") || !has_all) {
             wrong.push(format!("plain, and seen {whole:?}: {}", variant.name));
         }

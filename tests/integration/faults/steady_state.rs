@@ -1,7 +1,7 @@
 //! Whether a process that runs for long stays as it was: what it holds, and how fast it answers.
 
 use crate::support::figures::{amount, is_long};
-use crate::support::load::{Step, Timed};
+use crate::support::mixed_load::{Step, Timed};
 use std::time::{Duration, Instant};
 
 /// What the process holds at a moment.

@@ -2,8 +2,8 @@
 
 use super::damaged_blobs::{discovering, mount_until};
 use super::hung_store::{BLOB, BUDGET, Hanging, Whose, passing, sidecar_of, time};
-use crate::support::pieces::MOST_MEMORY;
-use crate::support::{figures, wait_until, wire};
+use crate::support::generated_body::MOST_MEMORY;
+use crate::support::{figures, raw_http, wait_until};
 use crate::{needs, needs_mounts};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ fn hangs_and_comes_back(hanging: &Hanging, tried: &str, heads: u64) {
     let seen = hanging.stream(time(), mounters);
     let (mounts, passed) = (seen.mounts.count(), seen.passed.count());
     assert_eq!(hanging.sidecar.mounted(), own);
-    let timeouts = hanging.sidecar.because("timeout");
+    let timeouts = hanging.sidecar.mounts_with_reason("timeout");
     assert_eq!(timeouts, mounts + heads * passed);
     assert!(seen.held > 0, "no thread waited for the store");
     assert!(passed > 10, "only {passed} uploads and pulls");
@@ -139,7 +139,7 @@ fn it_starts_beside_a_store_that_hangs_and_ends_beside_one() {
         }
     });
     hanging.sidecar.signal(Signal::TERM);
-    let status = hanging.sidecar.ended();
+    let status = hanging.sidecar.wait_for_exit();
     assert!(status.success(), "{status}");
 
     hanging.sidecar = sidecar_of(&hanging.registry, &hanging.seen, |_| ());
@@ -149,13 +149,13 @@ fn it_starts_beside_a_store_that_hangs_and_ends_beside_one() {
         .mount("meanwhile", &hanging.digest, "source")
         .expect(201);
     assert_eq!(hanging.sidecar.mounted(), 0);
-    let ready = wire::get(hanging.sidecar.admin, "/readyz").expect(503);
+    let ready = raw_http::get(hanging.sidecar.admin, "/readyz").expect(503);
     assert!(ready.text().contains("store"), "{}", ready.text());
     hanging.seen.go_on();
     wait_until("it is ready", || {
-        wire::get(hanging.sidecar.admin, "/readyz").status == 200
+        raw_http::get(hanging.sidecar.admin, "/readyz").status == 200
     });
-    hanging.sidecar.prove();
+    hanging.sidecar.verify_store();
     hanging.mounts_itself("afterwards");
     let happened = "ended by SIGTERM with every thread held; started, passed requests on, left \
                     mounts to the registry and was not ready until it was back";

@@ -2,7 +2,7 @@
 
 use super::volume::Volume;
 use crate::support::figures;
-use crate::support::mounted::Mounted;
+use crate::support::filesystems::MountedFilesystem;
 use crate::{needs, needs_mounts};
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const USER: u32 = 61_234;
 
 fn in_memory(options: &str) -> Volume {
-    Volume::on(|registry| Mounted::in_memory(&registry.store.root, options))
+    Volume::on(|registry| MountedFilesystem::in_memory(&registry.store.root, options))
 }
 
 type Fill = fn(&Path);

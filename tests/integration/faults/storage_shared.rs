@@ -1,9 +1,9 @@
 //! Two hosts on one network filesystem: what one links, the other serves.
 
 use super::gluster_hosts::{BLOB, Cluster};
-use crate::support::played::Played;
+use crate::support::scripted_registry::ScriptedRegistry;
 use crate::support::store::trace_of;
-use crate::support::traced::with_faults;
+use crate::support::strace::inject_faults;
 use crate::support::{figures, wait_until};
 use crate::{needs, needs_mounts};
 use serde_json::json;
@@ -89,10 +89,10 @@ fn two_hosts_that_mount_the_same_at_once_have_one_whole_link_that_both_serve() {
 #[test]
 fn a_link_that_another_host_has_written_meanwhile_is_not_replaced() {
     needs!("strace");
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let home = tempfile::tempdir().unwrap();
     let slow = "fsync,fdatasync:delay_enter=3000000:when=1";
-    let command = with_faults(&[slow], &home.path().join("trace"));
+    let command = inject_faults(&[slow], &home.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
         config["mount"] = json!({"time_budget": "30s"});
     });

@@ -2,14 +2,14 @@
 
 use super::volume::Volume;
 use crate::support::figures;
-use crate::support::mounted::Mounted;
+use crate::support::filesystems::MountedFilesystem;
 use crate::support::registry::Registry;
 use crate::{needs, needs_mounts};
 
-fn disk(registry: &Registry) -> Mounted {
+fn disk(registry: &Registry) -> MountedFilesystem {
     let behind = registry.home().join("volume");
     std::fs::create_dir_all(&behind).unwrap();
-    Mounted::mirroring(&behind, &registry.store.root)
+    MountedFilesystem::mirroring(&behind, &registry.store.root)
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_volume_that_is_unmounted_gets_nothing_of_ours_beneath_it_and_is_used_again(
             // The registry makes a store of the folder beneath with the first upload.
             let answer = volume.client().mount("away", &volume.digest, "source");
             answer.expect(202);
-            assert_eq!(volume.sidecar.because("store_error"), 1);
+            assert_eq!(volume.sidecar.mounts_with_reason("store_error"), 1);
         }
         for _ in 0..mounts {
             let status = volume.is_left_to_the_registry(&format!("away{time}"), "source_missing");

@@ -9,16 +9,16 @@ use std::fs;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
-use support::faulty::Verdict;
+use support::access_control::upstream_mode;
 use support::figures::{amount, is_long, note};
-use support::played::{Played, allowed};
-use support::push::Client;
-use support::secured::upstream_mode;
-use support::tokens::Tokens;
+use support::misbehaving_upstream::Reply;
+use support::registry_client::Client;
+use support::scripted_registry::{ScriptedRegistry, allowed};
+use support::token_issuer::TokenIssuer;
 use support::{tools, wait_until};
 
 /// Ways of deciding, each with somebody who may mount into all of `targets`.
-fn modes(tokens: &Tokens, targets: &[String]) -> Vec<(&'static str, Value, Client)> {
+fn modes(tokens: &TokenIssuer, targets: &[String]) -> Vec<(&'static str, Value, Client)> {
     let entries = tools::run(Command::new("htpasswd").args(["-nbB", "-C", "4", "alice", "right"]));
     let passwords = tokens.certificate().with_file_name("htpasswd");
     fs::write(&passwords, entries.stdout).unwrap();
@@ -40,18 +40,18 @@ fn modes(tokens: &Tokens, targets: &[String]) -> Vec<(&'static str, Value, Clien
 #[test]
 fn a_question_that_gets_no_answer_leaves_the_mount_to_the_registry() {
     needs!("openssl", "htpasswd");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let mut targets: Vec<_> = (0..faults().len()).map(|at| format!("fault{at}")).collect();
     targets.extend(["source".to_owned(), "fine".to_owned()]);
     let mut asked = 0;
     for (mode, access, client) in modes(&tokens, &targets) {
         let faults = faults();
-        let upstream = Played::start(move |heard| {
+        let upstream = ScriptedRegistry::start(move |heard| {
             let question = heard.target.strip_prefix("/v2/fault")?;
             let (number, _) = question.split_once('/')?;
             let fault = &faults[number.parse::<usize>().ok()?];
             let is_question = heard.method == "PATCH" && heard.is_the_sidecars();
-            is_question.then(|| Verdict::Steps(fault.steps.clone()))
+            is_question.then(|| Reply::Steps(fault.steps.clone()))
         });
         let sidecar = upstream.sidecar(|config| {
             config["access"] = access;
@@ -104,7 +104,7 @@ fn a_question_on_a_kept_connection_that_ends_fails_no_mount() {
     let mut asked = 0;
     let mut linked = 0;
     for (moment, steps) in moments() {
-        let upstream = Played::start(move |heard| {
+        let upstream = ScriptedRegistry::start(move |heard| {
             let is_question = heard.method == "PATCH" && heard.is_the_sidecars();
             is_question.then(|| leaving(heard.nth, allowed(), &steps))
         });

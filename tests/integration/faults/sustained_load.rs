@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::figures::{amount, note};
-use support::load::{Mixed, PASSWORD, Timed, USER, layers};
-use support::over::OverAfter;
+use support::mixed_load::{Mixed, PASSWORD, Timed, USER, layers};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
+use support::stop_guard::StopGuard;
 use support::wait_until;
 
 const CLIENTS: u64 = 4;
@@ -25,14 +25,14 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
         Registry::with_htpasswd(&users),
         Registry::with_htpasswd(&users),
     );
-    let sidecar = Sidecar::with(&behind, support::secured::upstream_mode);
+    let sidecar = Sidecar::with(&behind, support::access_control::upstream_mode);
     let owner = sidecar.client().basic(USER, PASSWORD);
     for port in [alone.port, behind.port] {
         for layer in layers() {
             owner.at(port).upload(&layer.repository, &layer.bytes);
         }
     }
-    sidecar.prove_as(&owner);
+    sidecar.verify_store_as(&owner);
 
     let long = Duration::from_secs(amount(60, 1800));
     let (start, ended) = (Instant::now(), AtomicBool::new(false));
@@ -43,7 +43,7 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
                 let mut client = Mixed::new(number, alone.port, sidecar.port);
                 let ended = &ended;
                 scope.spawn(move || {
-                    let _over = OverAfter(ended);
+                    let _over = StopGuard(ended);
                     while start.elapsed() < long && !ended.load(Ordering::Relaxed) {
                         client.step();
                     }
@@ -52,7 +52,7 @@ fn under_mixed_load_nothing_grows_fails_or_slows_down() {
             })
             .collect();
         let samples = scope.spawn(|| {
-            let _over = OverAfter(&ended);
+            let _over = StopGuard(&ended);
             sample(&sidecar, &ended, [&alone, &behind])
         });
         let clients: Vec<_> = clients.into_iter().map(|it| it.join().unwrap()).collect();

@@ -1,10 +1,10 @@
 //! Kinds of requests, and kinds of upstreams that fail.
 
 use crate::support;
-use support::faulty::Step::{self, Finish, Read, Reset, Send};
-use support::faulty::answer;
-use support::push::mount_target;
-use support::wire::Request;
+use support::misbehaving_upstream::Step::{self, Finish, Read, Reset, Send};
+use support::misbehaving_upstream::answer;
+use support::raw_http::Request;
+use support::registry_client::mount_target;
 use support::{bytes_from, digest_of};
 
 /// Whether the upstream itself can be compared, or says what every client reads differently.

@@ -2,25 +2,25 @@
 
 use super::observed_response::{Seen, see};
 use crate::support;
-use support::faulty::Step::{self, Finish, Next, Read, Reset, Send};
-use support::faulty::{Faulty, Heard, Verdict, in_front_of, ok};
 use support::figures::{amount, note};
+use support::misbehaving_upstream::Step::{self, Finish, Next, Read, Reset, Send};
+use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, in_front_of, ok};
+use support::raw_http::Request;
 use support::sidecar::Sidecar;
-use support::wire::Request;
 
 /// Gives each connection one answer, and then does this to it.
-pub fn leaving(nth: usize, answer: Vec<u8>, steps: &[Step]) -> Verdict {
+pub fn leaving(nth: usize, answer: Vec<u8>, steps: &[Step]) -> Reply {
     let ends_before = matches!(steps[0], Next | Finish | Reset);
     let answer = vec![Read, Send(answer)];
-    Verdict::Steps(match nth {
+    Reply::Steps(match nth {
         0 if ends_before => [&answer, steps].concat(),
         0 => answer,
         _ => steps.to_vec(),
     })
 }
 
-fn upstream(steps: Vec<Step>) -> Faulty {
-    Faulty::start(move |heard| leaving(heard.nth, ok(&heard.target), &steps))
+fn upstream(steps: Vec<Step>) -> MisbehavingUpstream {
+    MisbehavingUpstream::start(move |heard| leaving(heard.nth, ok(&heard.target), &steps))
 }
 
 /// Moments at which a kept connection ends, from the last answer on.
@@ -44,7 +44,10 @@ pub fn moments() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
-fn counted<'a>(heard: &'a [Heard], target: &'a str) -> impl Iterator<Item = &'a Heard> {
+fn counted<'a>(
+    heard: &'a [ReceivedRequest],
+    target: &'a str,
+) -> impl Iterator<Item = &'a ReceivedRequest> {
     heard.iter().filter(move |heard| heard.target == target)
 }
 

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use support::image::{Blob, Image};
-use support::push::{Client, closing, mount_target};
+use support::raw_http::{Answer, Request};
+use support::registry_client::{Client, closing, mount_target};
 use support::store::Store;
 use support::wait_until;
-use support::wire::{Answer, Request};
 
 /// What clients were told that they cannot have wanted.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread::scope;
-use support::faulty::{Step, Verdict};
+use support::compare::Differences;
 use support::figures::{amount, note};
-use support::pair::Differences;
-use support::pieces::memory_is_flat;
-use support::played::Played;
+use support::generated_body::assert_memory_is_flat;
+use support::misbehaving_upstream::{Reply, Step};
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 
 /// By which a request tells the upstream what to do, and the test which request it was.
@@ -41,7 +41,7 @@ fn mending(config: &mut Value) {
 /// An upstream that fails as each request says, and counts how often it heard each case. By target:
 /// the upload that is begun where a mount is answered with 404 is another request.
 struct Failing {
-    played: Played,
+    played: ScriptedRegistry,
     heard: Arc<Mutex<HashMap<String, HashMap<String, usize>>>>,
 }
 
@@ -49,14 +49,14 @@ impl Failing {
     fn start() -> Self {
         let heard = Arc::new(Mutex::new(HashMap::<String, HashMap<String, usize>>::new()));
         let (faults, counted) = (faults(), Arc::clone(&heard));
-        let played = Played::start(move |heard| {
+        let played = ScriptedRegistry::start(move |heard| {
             let wanted = heard.header(FAULT)?;
             let case = heard.header(CASE)?;
             let mut counted = counted.lock().unwrap();
             let targets = counted.entry(case.to_owned()).or_default();
             *targets.entry(heard.target.clone()).or_default() += 1;
             let fault = faults.iter().find(|fault| fault.name == wanted)?;
-            Some(Verdict::Steps(fault.steps.clone()))
+            Some(Reply::Steps(fault.steps.clone()))
         });
         Self { played, heard }
     }
@@ -131,7 +131,7 @@ fn compare(sidecar: &Sidecar, upstream: &Failing, round: usize) -> u64 {
             differences.compare(&what, &"the same", &"something else");
         }
     }
-    differences.none();
+    differences.assert_none();
     cases
 }
 
@@ -148,7 +148,7 @@ fn whatever_the_upstream_does_the_client_sees_it_and_nothing_is_sent_twice() {
     }
     for sidecar in sidecars {
         assert!(sidecar.metric("crossmount_requests_in_flight", &[]) < 1.0);
-        memory_is_flat(&sidecar);
+        assert_memory_is_flat(&sidecar);
         sidecar.client().get("/v2/").expect(200);
     }
     note(

@@ -8,10 +8,10 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 use support::figures::{amount, note};
 use support::image::{Blob, Image};
-use support::over::OverAfter;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::{wait_until, wire};
+use support::stop_guard::StopGuard;
+use support::{raw_http, wait_until};
 
 const CLIENTS: usize = 4;
 /// What begins so soon after the registry is seen to be back may still fail.
@@ -46,7 +46,7 @@ fn interrupt(registry: &mut Registry, round: usize) -> (Instant, Instant) {
 fn a_registry_that_restarts_under_load_costs_no_more_than_its_absence() {
     needs!("docker-registry");
     let mut registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let common = Image::of(&["a common layer"], 30_000).layers.remove(0);
     client.upload("common", &common.bytes);
@@ -69,7 +69,7 @@ fn a_registry_that_restarts_under_load_costs_no_more_than_its_absence() {
                 scope.spawn(move || load.work(worker))
             })
             .collect();
-        let over = OverAfter(&load.is_over);
+        let over = StopGuard(&load.is_over);
         for round in 0..restarts {
             load.wait_for_images(3);
             absences.push(interrupt(&mut registry, round));
@@ -117,8 +117,8 @@ fn a_registry_that_restarts_under_load_costs_no_more_than_its_absence() {
 /// Without anybody's help. A question that the registry did not answer is not asked again for a
 /// second; until then mounts are the registry's.
 fn is_well(sidecar: &Sidecar, source: &str, layer: &Blob) {
-    wire::get(sidecar.admin, "/readyz").expect(200);
-    sidecar.prove();
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
+    sidecar.verify_store();
     let (client, before) = (sidecar.client(), sidecar.mounted());
     let mut turn = 0;
     wait_until("mounts are the sidecar's own again", || {
@@ -139,7 +139,7 @@ fn a_registry_that_stands_still_for_a_while_loses_nobodys_request() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["mount"] = serde_json::json!({"time_budget": "300ms"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let image = Image::of(&["one", "two"], 200_000);
     image.push(&client, "source", "v1");
@@ -170,7 +170,7 @@ fn a_registry_that_stands_still_for_a_while_loses_nobodys_request() {
                     }
                 });
             }
-            let _over = OverAfter(&is_over);
+            let _over = StopGuard(&is_over);
             for _ in 0..2 {
                 sleep(Duration::from_millis(200));
                 registry.freeze();

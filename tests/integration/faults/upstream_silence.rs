@@ -8,14 +8,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
-use support::faulty::Step::{self, Hold, Read, Send, Wait};
-use support::faulty::{Faulty, Verdict, in_front_of};
 use support::figures::{amount, note};
-use support::pieces::{MIB, pieces};
-use support::played::Played;
+use support::generated_body::{MIB, body_pieces};
+use support::misbehaving_upstream::Step::{self, Hold, Read, Send, Wait};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of};
+use support::raw_http::Request;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 use support::wait_until;
-use support::wire::Request;
 
 /// The longest timeout, and what a mount's question may take before it.
 const TIMEOUTS: Duration = Duration::from_millis(1500);
@@ -97,10 +97,10 @@ fn silences() -> Vec<(&'static str, bool, Vec<Step>)> {
 #[test]
 fn a_silent_upstream_is_given_up_within_its_timeout_and_nothing_is_left() {
     let (mut asked, waits) = (0, Waits::default());
-    let upstream = Played::start(|heard| {
+    let upstream = ScriptedRegistry::start(|heard| {
         let wanted = heard.header("X-Silence")?;
         let found = silences().into_iter().find(|(name, ..)| *name == wanted);
-        found.map(|(_, _, steps)| Verdict::Steps(steps))
+        found.map(|(_, _, steps)| Reply::Steps(steps))
     });
     let sidecar = upstream.sidecar(hasty);
     sidecar.client().get("/v2/").expect(200);
@@ -153,10 +153,10 @@ fn a_silent_upstream_is_given_up_within_its_timeout_and_nothing_is_left() {
 #[test]
 fn questions_that_are_never_answered_hold_no_mount_past_its_time() {
     for mode in ["none", "upstream"] {
-        let upstream = Played::start(|heard| {
+        let upstream = ScriptedRegistry::start(|heard| {
             let is_question = heard.method == "PATCH" && heard.is_the_sidecars();
             let is_mute = heard.target.contains("mute") && heard.method == "POST";
-            (is_question || is_mute).then(|| Verdict::Steps(vec![Read, Hold]))
+            (is_question || is_mute).then(|| Reply::Steps(vec![Read, Hold]))
         });
         let sidecar = upstream.sidecar(|config| {
             hasty(config);
@@ -189,7 +189,8 @@ fn questions_that_are_never_answered_hold_no_mount_past_its_time() {
 
 #[test]
 fn an_upstream_that_takes_no_more_of_a_body_is_given_up() {
-    let upstream = Faulty::start(|_| Verdict::Steps(vec![Wait(Duration::from_secs(90))]));
+    let upstream =
+        MisbehavingUpstream::start(|_| Reply::Steps(vec![Wait(Duration::from_secs(90))]));
     let (sidecar, _root) = in_front_of(&upstream, hasty);
     let before = at_rest(&sidecar);
     let start = Instant::now();
@@ -200,7 +201,7 @@ fn an_upstream_that_takes_no_more_of_a_body_is_given_up() {
     );
     connection.write(head.as_bytes()).unwrap();
     // The sidecar hangs up on a client that is still sending.
-    let _ = pieces(64).try_for_each(|piece| connection.write(&piece));
+    let _ = body_pieces(64).try_for_each(|piece| connection.write(&piece));
     let seen = take(&mut connection, "PATCH");
     assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
     // What was said before may be lost with the connection.
@@ -209,7 +210,7 @@ fn an_upstream_that_takes_no_more_of_a_body_is_given_up() {
         "{seen:?}"
     );
     assert_eq!(upstream.count("PATCH"), 1);
-    support::pieces::memory_is_flat(&sidecar);
+    support::generated_body::assert_memory_is_flat(&sidecar);
     drop(connection);
     nothing_is_left(&sidecar, before);
 }

@@ -5,12 +5,12 @@ use crate::support;
 use std::thread::sleep;
 use std::time::Duration;
 use support::digest_of;
-use support::faulty::Step::{Read, Send, Wait};
-use support::faulty::{Faulty, Verdict, in_front_of, ok};
 use support::figures::{amount, note};
-use support::push::mount_target;
+use support::misbehaving_upstream::Step::{Read, Send, Wait};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of, ok};
+use support::raw_http::Request;
+use support::registry_client::mount_target;
 use support::sidecar::Sidecar;
-use support::wire::Request;
 
 const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
 
@@ -36,14 +36,14 @@ fn cases() -> [(&'static str, u16, String); 6] {
 }
 
 /// An upstream that sends this answer and more, and anything else its own answer.
-fn poisoning(answer: String, when: Option<Duration>) -> Faulty {
-    Faulty::start(move |heard| {
+fn poisoning(answer: String, when: Option<Duration>) -> MisbehavingUpstream {
+    MisbehavingUpstream::start(move |heard| {
         if !heard.target.contains("surplus") {
-            return Verdict::Answer(ok("its own"));
+            return Reply::Answer(ok("its own"));
         }
         match when {
-            None => Verdict::Answer(format!("{answer}{POISON}").into_bytes()),
-            Some(pause) => Verdict::Steps(vec![
+            None => Reply::Answer(format!("{answer}{POISON}").into_bytes()),
+            Some(pause) => Reply::Steps(vec![
                 Read,
                 Send(answer.clone().into()),
                 Wait(pause),
@@ -125,13 +125,13 @@ fn is_its_own(sidecar: &Sidecar, method: &str, after: &str) {
 /// The same behind questions of the sidecar's own, by which mounts are decided.
 #[test]
 fn more_than_the_answer_to_a_question_decides_nothing() {
-    let allowed = String::from_utf8(support::played::allowed()).unwrap();
-    let refused = String::from_utf8(support::played::refused()).unwrap();
-    let upstream = support::played::Played::start(move |heard| {
+    let allowed = String::from_utf8(support::scripted_registry::allowed()).unwrap();
+    let refused = String::from_utf8(support::scripted_registry::refused()).unwrap();
+    let upstream = support::scripted_registry::ScriptedRegistry::start(move |heard| {
         let is_question = heard.method == "PATCH" && heard.is_the_sidecars();
-        is_question.then(|| Verdict::Answer(format!("{refused}{allowed}").into_bytes()))
+        is_question.then(|| Reply::Answer(format!("{refused}{allowed}").into_bytes()))
     });
-    let sidecar = upstream.sidecar(support::secured::upstream_mode);
+    let sidecar = upstream.sidecar(support::access_control::upstream_mode);
     let digest = upstream.plant("source", b"a layer");
     for at in 0..amount(20, 200) {
         // Another user each time: a refusal is remembered for a second.

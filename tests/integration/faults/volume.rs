@@ -1,13 +1,13 @@
 //! A registry and a sidecar on a volume of their own, to which things can be done.
 
+use crate::support::compare::{ComparableResponse, essence};
 use crate::support::digest_of;
-use crate::support::mounted::Mounted;
-use crate::support::pair::{Essence, essence};
-use crate::support::push::Client;
+use crate::support::filesystems::MountedFilesystem;
+use crate::support::raw_http::Answer;
 use crate::support::registry::Registry;
+use crate::support::registry_client::Client;
 use crate::support::sidecar::{self, Sidecar};
 use crate::support::version::version;
-use crate::support::wire::Answer;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::fs::{self, Permissions};
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(2 + 6);
 
 /// The disk goes before those who use it, so that none of them waits for it.
 pub struct Volume {
-    pub disk: Option<Mounted>,
+    pub disk: Option<MountedFilesystem>,
     pub sidecar: Sidecar,
     pub registry: Registry,
     /// A blob in `source`.
@@ -34,7 +34,7 @@ pub struct Volume {
 
 impl Volume {
     /// What `disk` gives is mounted where the registry's root is.
-    pub fn on(disk: impl FnOnce(&Registry) -> Mounted) -> Self {
+    pub fn on(disk: impl FnOnce(&Registry) -> MountedFilesystem) -> Self {
         let mut registry = Registry::prepared(|_| ());
         let disk = disk(&registry);
         registry.resume();
@@ -64,8 +64,8 @@ impl Volume {
         Self::of(None, registry, sidecar)
     }
 
-    fn of(disk: Option<Mounted>, registry: Registry, sidecar: Sidecar) -> Self {
-        sidecar.prove();
+    fn of(disk: Option<MountedFilesystem>, registry: Registry, sidecar: Sidecar) -> Self {
+        sidecar.verify_store();
         Self {
             disk,
             digest: sidecar.client().upload("source", BLOB),
@@ -101,7 +101,10 @@ impl Volume {
     /// counted for this reason.
     #[track_caller]
     pub fn is_left_to_the_registry(&self, below: &str, reason: &str) -> u16 {
-        let (own, before) = (self.sidecar.mounted(), self.sidecar.because(reason));
+        let (own, before) = (
+            self.sidecar.mounted(),
+            self.sidecar.mounts_with_reason(reason),
+        );
         let alone = self.mount_new(below, &self.registry.client());
         let began = Instant::now();
         let behind = self.mount_new(below, &self.client());
@@ -109,12 +112,12 @@ impl Volume {
         assert!(took < LIMIT, "{below}: {took:?}");
         assert_eq!(behind, alone);
         assert_eq!(self.sidecar.mounted(), own);
-        let counted = self.sidecar.because(reason);
+        let counted = self.sidecar.mounts_with_reason(reason);
         assert_eq!(counted, before + 1, "{:?}", self.sidecar.all_mounts());
         alone.status
     }
 
-    fn mount_new(&self, below: &str, client: &Client) -> Essence {
+    fn mount_new(&self, below: &str, client: &Client) -> ComparableResponse {
         let target = format!("{below}/{:04}", self.asked.borrow().len());
         self.asked.borrow_mut().push(target.clone());
         let answer = client.mount(&target, &self.digest, "source");
@@ -122,7 +125,7 @@ impl Volume {
             let port = format!("127.0.0.1:{}", client.port);
             without_session(&text.replace(&target, "TARGET").replace(&port, "HOST"))
         };
-        let Essence {
+        let ComparableResponse {
             status,
             headers,
             body,
@@ -130,7 +133,7 @@ impl Volume {
         let headers = headers
             .into_iter()
             .map(|(name, value)| (name, named(value)));
-        Essence {
+        ComparableResponse {
             status,
             headers: headers.collect(),
             body: named(body),

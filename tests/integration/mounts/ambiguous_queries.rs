@@ -1,10 +1,10 @@
 //! Queries that are odd: the answer is the registry's own, whatever it is.
 
 use crate::{needs, support};
+use support::compare::Differences;
+use support::compare::ambiguous_mounts::AnsweredBy::{Registry as Theirs, Sidecar as Ours};
+use support::compare::ambiguous_mounts::{OTHER, compare, digest, links, odd, pair, query};
 use support::digest_of;
-use support::odd::By::{Registry as Theirs, Sidecar as Ours};
-use support::odd::{OTHER, compare, digest, links, odd, pair, query};
-use support::pair::Differences;
 
 #[test]
 fn queries_that_are_not_odd_are_mounts() {
@@ -239,5 +239,5 @@ fn odd_neighbours_of_a_mount_do_not_change_its_answer() {
         differences.compare(&request, &wanted, &got);
     }
     differences.compare("the links", &links(&pair.alone), &links(&pair.behind));
-    differences.none();
+    differences.assert_none();
 }

@@ -1,10 +1,10 @@
 //! Requests that are odd in path, body, method or version: the answer is the registry's own.
 
 use crate::{needs, support};
+use support::compare::Differences;
+use support::compare::ambiguous_mounts::AnsweredBy::{Registry as Theirs, Sidecar as Ours};
+use support::compare::ambiguous_mounts::{OTHER, compare, digest, links, odd, pair, post, query};
 use support::digest_of;
-use support::odd::By::{Registry as Theirs, Sidecar as Ours};
-use support::odd::{OTHER, compare, digest, links, odd, pair, post, query};
-use support::pair::Differences;
 
 #[test]
 fn odd_paths_are_answered_as_by_the_registry() {
@@ -179,7 +179,7 @@ fn other_methods_and_versions_are_answered_as_by_the_registry() {
         differences.compare(&request, &wanted, &got);
     }
     differences.compare("the links", &links(&pair.alone), &links(&pair.behind));
-    differences.none();
+    differences.assert_none();
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_connection_serves_odd_and_plain_mounts_in_turn() {
     needs!("docker-registry");
     let pair = pair();
     let q = format!("mount={}&from=source", digest());
-    let mut connection = support::wire::Connection::to(pair.sidecar.port).unwrap();
+    let mut connection = support::raw_http::Connection::to(pair.sidecar.port).unwrap();
     for at in 0..10 {
         let odd = if at % 2 == 0 { "" } else { "&from=source" };
         let request = query(at, &format!("{q}{odd}"));

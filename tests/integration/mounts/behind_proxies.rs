@@ -4,13 +4,13 @@
 use crate::{needs, support};
 use serde_json::json;
 use support::bytes_from;
+use support::compare::send_raw;
 use support::image::Image;
 use support::nginx::Nginx;
-use support::pair::exchange;
-use support::push::mount_target;
+use support::raw_http::Request;
 use support::registry::Registry;
+use support::registry_client::mount_target;
 use support::sidecar::Sidecar;
-use support::wire::Request;
 
 /// What Java's HTTP client says with each of its requests (`java.net.http`).
 const H2C_OFFER: &str = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
@@ -20,7 +20,7 @@ fn discovering(registry: &Registry) -> Sidecar {
     let sidecar = Sidecar::with(registry, |config| {
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar
 }
 
@@ -45,7 +45,7 @@ fn nginx_with_its_default_settings_mounts_with_and_without_a_source_and_on_head(
     client.head_blob("asked", &digest).expect(200);
     assert_eq!(sidecar.mounted(), 3);
     assert_eq!(client.pull("asked", &digest), layer);
-    assert_eq!(sidecar.because("odd_request"), 0);
+    assert_eq!(sidecar.mounts_with_reason("odd_request"), 0);
 }
 
 #[test]
@@ -57,11 +57,11 @@ fn a_client_of_http_1_0_mounts_as_well() {
     for (target, headers) in [("closed", ""), ("kept", "Connection: keep-alive\r\n")] {
         let path = mount_target(target, &digest, "base");
         let request = format!("POST {path} HTTP/1.0\r\nHost: registry.test\r\n{headers}\r\n");
-        exchange(sidecar.port, request.as_bytes()).expect(201);
+        send_raw(sidecar.port, request.as_bytes()).expect(201);
         let request = format!(
             "HEAD /v2/{target}/head/blobs/{digest} HTTP/1.0\r\nHost: registry.test\r\n{headers}\r\n"
         );
-        exchange(sidecar.port, request.as_bytes()).expect(200);
+        send_raw(sidecar.port, request.as_bytes()).expect(200);
     }
     assert_eq!(sidecar.mounted(), 4);
 }
@@ -74,10 +74,10 @@ fn a_client_that_offers_another_protocol_is_answered_in_this_one() {
     let digest = sidecar.client().upload("base", b"a layer");
     let line = format!("HEAD /v2/asked/blobs/{digest} HTTP/1.1");
     let request = format!("{line}\r\nHost: registry.test\r\n{H2C_OFFER}\r\n");
-    exchange(sidecar.port, request.as_bytes()).expect(200);
+    send_raw(sidecar.port, request.as_bytes()).expect(200);
     let line = format!("POST {} HTTP/1.1", mount_target("named", &digest, "base"));
     let request = format!("{line}\r\nHost: registry.test\r\nContent-Length: 0\r\n{H2C_OFFER}\r\n");
-    exchange(sidecar.port, request.as_bytes()).expect(201);
+    send_raw(sidecar.port, request.as_bytes()).expect(201);
     assert_eq!(sidecar.mounted(), 2);
     assert!(registry.store.has_link("asked", &digest));
 }
@@ -95,8 +95,8 @@ fn an_answer_of_unknown_length_ends_with_the_connection_of_a_client_of_http_1_0(
     let sidecar = Sidecar::start(&registry);
     for headers in ["", "Connection: keep-alive\r\n"] {
         let request = format!("GET /v2/_catalog HTTP/1.0\r\nHost: registry.test\r\n{headers}\r\n");
-        let alone = exchange(registry.port, request.as_bytes()).expect(200);
-        let through = exchange(sidecar.port, request.as_bytes()).expect(200);
+        let alone = send_raw(registry.port, request.as_bytes()).expect(200);
+        let through = send_raw(sidecar.port, request.as_bytes()).expect(200);
         assert_eq!(through.header("Transfer-Encoding"), None);
         assert_eq!(alone.header("Transfer-Encoding"), None);
         assert_eq!(through.text(), alone.text());
@@ -114,9 +114,9 @@ fn an_absolute_target_without_host_is_taken_from_a_client_of_http_1_0() {
     let registry = Registry::start();
     let sidecar = Sidecar::start(&registry);
     for port in [registry.port, sidecar.port] {
-        exchange(port, b"GET http://registry.test/v2/ HTTP/1.0\r\n\r\n").expect(200);
+        send_raw(port, b"GET http://registry.test/v2/ HTTP/1.0\r\n\r\n").expect(200);
         let start = b"POST http://registry.test/v2/a/blobs/uploads/ HTTP/1.0\r\n\r\n";
-        let answer = exchange(port, start).expect(202);
+        let answer = send_raw(port, start).expect(202);
         let location = answer.header("Location").unwrap();
         assert!(
             location.starts_with("http://registry.test/v2/a/"),

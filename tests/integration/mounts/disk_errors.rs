@@ -6,11 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
-use support::played::Played;
 use support::registry::Registry;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
-use support::traced::with_faults;
-use support::{wait_until, wire};
+use support::strace::inject_faults;
+use support::{raw_http, wait_until};
 
 const BLOB: &[u8] = b"a blob on a bad disk";
 const SYNC: &str = "fsync,fdatasync";
@@ -22,7 +22,7 @@ fn patient(config: &mut Value) {
 }
 
 /// Whether strace has noted such a call already.
-fn noted(log: &Path, word: &str) -> bool {
+fn has_recorded(log: &Path, word: &str) -> bool {
     fs::read_to_string(log).unwrap_or_default().contains(word)
 }
 
@@ -42,18 +42,18 @@ fn a_disk_that_fails_leaves_the_mount_to_the_registry() {
         let mut config = support::sidecar::config(&registry.url(), &registry.store.root);
         fs::create_dir_all(&registry.store.root).unwrap();
         patient(&mut config);
-        let sidecar = Sidecar::launch(with_faults(&[&fault], &log), &config);
-        sidecar.prove();
+        let sidecar = Sidecar::launch(inject_faults(&[&fault], &log), &config);
+        sidecar.verify_store();
         let client = sidecar.client();
         let digest = client.upload("a", BLOB);
         for target in ["b", "b/c"] {
             client.mount(target, &digest, "a").expect(201);
             assert_eq!(client.pull(target, &digest), BLOB, "{fault}");
         }
-        assert!(noted(&log, "INJECTED"), "{fault}");
+        assert!(has_recorded(&log, "INJECTED"), "{fault}");
         assert_eq!(sidecar.mounted(), 0, "{fault}");
         assert_eq!(
-            sidecar.because("store_error"),
+            sidecar.mounts_with_reason("store_error"),
             2,
             "{fault}: {:?}",
             sidecar.all_mounts()
@@ -66,7 +66,7 @@ fn a_disk_that_fails_leaves_the_mount_to_the_registry() {
 fn a_folder_that_is_a_file_leaves_the_mount_to_the_registry() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     fs::create_dir_all(registry.store.repository("b")).unwrap();
@@ -80,11 +80,11 @@ fn a_folder_that_is_a_file_leaves_the_mount_to_the_registry() {
 #[test]
 fn a_slow_disk_leaves_the_mount_to_the_registry_and_is_not_written_late() {
     needs!("strace");
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let log = tempfile::tempdir().unwrap();
     let log = log.path().join("trace");
     let slow = format!("{SYNC}:delay_enter=3000000");
-    let sidecar = registry.sidecar_by(with_faults(&[&slow], &log), |config| {
+    let sidecar = registry.sidecar_by(inject_faults(&[&slow], &log), |config| {
         config["mount"] = json!({"time_budget": "500ms"});
     });
     let digest = registry.plant("source", BLOB);
@@ -96,7 +96,7 @@ fn a_slow_disk_leaves_the_mount_to_the_registry_and_is_not_written_late() {
     assert!(start.elapsed() < Duration::from_millis(2800));
     assert_eq!(sidecar.mounts("forwarded", "timeout"), 1);
     // The late job ends, cleans up, and does not rename.
-    wait_until("the slow call is over", || noted(&log, "DELAYED"));
+    wait_until("the slow call is over", || has_recorded(&log, "DELAYED"));
     wait_until("the temporary file is gone", || {
         registry.store.stray_files().is_empty()
     });
@@ -106,10 +106,10 @@ fn a_slow_disk_leaves_the_mount_to_the_registry_and_is_not_written_late() {
 #[test]
 fn a_blob_that_goes_away_meanwhile_is_not_vouched_for() {
     needs!("strace");
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let log = tempfile::tempdir().unwrap();
     let slow = format!("{RENAME}:delay_enter=2000000");
-    let command = with_faults(&[&slow], &log.path().join("trace"));
+    let command = inject_faults(&[&slow], &log.path().join("trace"));
     let sidecar = registry.sidecar_by(command, patient);
     let digest = registry.plant("source", BLOB);
     let client = sidecar.client();
@@ -140,8 +140,8 @@ fn other_requests_do_not_wait_for_a_slow_disk() {
     let mut config = support::sidecar::config(&registry.url(), &registry.store.root);
     fs::create_dir_all(&registry.store.root).unwrap();
     patient(&mut config);
-    let sidecar = Sidecar::launch(with_faults(&[&slow], &log), &config);
-    sidecar.prove();
+    let sidecar = Sidecar::launch(inject_faults(&[&slow], &log), &config);
+    sidecar.verify_store();
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     std::thread::scope(|scope| {
@@ -170,10 +170,10 @@ fn other_requests_do_not_wait_for_a_slow_disk() {
 #[test]
 fn mounts_that_wait_for_a_slow_disk_do_not_make_it_unready() {
     needs!("strace");
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let log = tempfile::tempdir().unwrap();
     let slow = format!("{SYNC}:delay_enter=3000000");
-    let command = with_faults(&[&slow], &log.path().join("trace"));
+    let command = inject_faults(&[&slow], &log.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
         config["store"]["durability"] = "file".into();
         config["mount"] = json!({"time_budget": "60s"});
@@ -192,7 +192,7 @@ fn mounts_that_wait_for_a_slow_disk_do_not_make_it_unready() {
         });
         let mut asked = 0;
         while !mounts.iter().any(ScopedJoinHandle::is_finished) {
-            let ready = wire::get(sidecar.admin, "/readyz");
+            let ready = raw_http::get(sidecar.admin, "/readyz");
             assert_eq!(ready.status, 200, "{}", ready.text());
             client.get("/v2/").expect(200);
             asked += 1;

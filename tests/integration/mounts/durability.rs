@@ -5,17 +5,17 @@ use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use support::played::Played;
+use support::raw_http::Answer;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
-use support::traced::{Call, noted, noting};
-use support::wire::Answer;
+use support::strace::{SystemCall, record_calls, recorded_calls};
 use tempfile::TempDir;
 
 const CALLS: &str = "fsync,fdatasync,mkdirat,mkdir,rename,renameat,renameat2";
 
 /// A sidecar whose syncs are noted, in front of a registry that mounts nothing itself.
 struct Watched {
-    registry: Played,
+    registry: ScriptedRegistry,
     sidecar: Sidecar,
     log: PathBuf,
     _home: TempDir,
@@ -32,8 +32,8 @@ impl Watched {
     fn start(durability: &str, faults: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let log = home.path().join("trace");
-        let registry = Played::start(|_| None);
-        let sidecar = registry.sidecar_by(noting(CALLS, faults, &log), |config| {
+        let registry = ScriptedRegistry::start(|_| None);
+        let sidecar = registry.sidecar_by(record_calls(CALLS, faults, &log), |config| {
             config["store"]["durability"] = durability.into();
             config["mount"] = json!({"time_budget": "30s"});
         });
@@ -46,12 +46,12 @@ impl Watched {
     }
 
     /// Mounts a blob, and gives its digest, the answer, and the calls that came before the answer.
-    fn mount(&self, target: &str, blob: &str) -> (String, Answer, Vec<Call>) {
+    fn mount(&self, target: &str, blob: &str) -> (String, Answer, Vec<SystemCall>) {
         let digest = self.registry.plant("source", blob.as_bytes());
-        let before = noted(&self.log).len();
+        let before = recorded_calls(&self.log).len();
         let client = self.sidecar.client();
         let answer = client.mount(target, &digest, "source");
-        let calls = noted(&self.log).split_off(before);
+        let calls = recorded_calls(&self.log).split_off(before);
         (digest, answer, calls)
     }
 
@@ -67,7 +67,7 @@ impl Watched {
     }
 
     #[track_caller]
-    fn synced(&self, calls: &[Call]) -> Synced {
+    fn synced(&self, calls: &[SystemCall]) -> Synced {
         let renames: Vec<_> = calls
             .iter()
             .enumerate()
@@ -81,7 +81,7 @@ impl Watched {
         }
     }
 
-    fn syncs(&self, calls: &[Call]) -> Vec<String> {
+    fn syncs(&self, calls: &[SystemCall]) -> Vec<String> {
         let repositories = self.registry.store.top().join("repositories");
         let repositories = repositories.canonicalize().unwrap();
         let mut syncs: Vec<_> = calls

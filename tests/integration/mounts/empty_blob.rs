@@ -3,8 +3,8 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
-use support::push::encoded;
 use support::registry::Registry;
+use support::registry_client::encoded;
 use support::sidecar::Sidecar;
 use support::{digest_of, wait_until};
 
@@ -32,7 +32,7 @@ fn the_blob_of_no_bytes_is_mounted_as_by_the_registry_alone() {
         .mount("alone", &nothing, "source")
         .expect(201);
     let sidecar = Sidecar::with(&registry, discovering);
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     for repetition in ["written", "there already"] {
         let mounted = client.mount("named", &nothing, "source").expect(201);
@@ -50,7 +50,7 @@ fn the_blob_of_no_bytes_is_mounted_as_by_the_registry_alone() {
     // Without its file it is a blob like any other.
     fs::remove_file(registry.store.data(&nothing)).unwrap();
     client.mount("late", &nothing, "source").expect(202);
-    assert_eq!(sidecar.because("blob_missing"), 1);
+    assert_eq!(sidecar.mounts_with_reason("blob_missing"), 1);
 }
 
 #[test]
@@ -58,12 +58,12 @@ fn every_other_empty_file_is_a_missing_blob() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, discovering);
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let digest = client.upload("source", b"a layer");
     fs::write(registry.store.data(&digest), "").unwrap();
     client.mount("target", &digest, "source").expect(202);
-    assert_eq!(sidecar.because("blob_missing"), 1);
+    assert_eq!(sidecar.mounts_with_reason("blob_missing"), 1);
     client.head_blob("target", &digest).expect(404);
     assert!(!registry.store.has_link("target", &digest));
 }
@@ -73,7 +73,7 @@ fn the_blob_of_no_bytes_is_hashed_like_any_other() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, verifying);
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let nothing = client.upload("source", b"");
     client.mount("first", &nothing, "source").expect(201);
@@ -85,5 +85,5 @@ fn the_blob_of_no_bytes_is_hashed_like_any_other() {
     assert_eq!(sidecar.mounted(), 1);
     fs::write(registry.store.data(&nothing), "no longer empty").unwrap();
     client.mount("third", &nothing, "source").expect(202);
-    assert_eq!(sidecar.because("blob_unverified"), 2);
+    assert_eq!(sidecar.mounts_with_reason("blob_unverified"), 2);
 }

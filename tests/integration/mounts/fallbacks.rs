@@ -2,10 +2,10 @@
 
 use crate::{needs, support};
 use std::fs;
-use support::played::Played;
+use support::raw_http::Answer;
 use support::registry::Registry;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
-use support::wire::Answer;
 use support::{bytes_from, digest_of};
 
 /// Mounts are refused by a 202 whose session takes the blob, which then pulls.
@@ -46,7 +46,7 @@ fn is_a_session(answer: &Answer, target: &str) {
 
 fn proved() -> (Registry, Sidecar) {
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     (registry, sidecar)
 }
 
@@ -158,7 +158,7 @@ fn a_source_link_that_is_a_folder_is_an_upload() {
 fn a_ghost_that_the_registrys_cache_still_vouches_for_is_an_upload() {
     needs!("docker-registry");
     let registry = Registry::with_hot_cache();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let bytes = bytes_from("ghost", 10_000);
     let digest = sidecar.client().upload("source", &bytes);
     for client in [sidecar.client(), registry.client()] {
@@ -190,7 +190,7 @@ fn a_ghost_that_the_registrys_cache_still_vouches_for_is_an_upload() {
 fn a_ghost_whose_source_link_was_removed_is_an_upload() {
     needs!("docker-registry");
     let registry = Registry::with_hot_cache();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let digest = sidecar.client().upload("source", b"unlinked");
     registry.client().head_blob("source", &digest).expect(200);
     fs::remove_file(registry.store.link("source", &digest)).unwrap();
@@ -209,7 +209,7 @@ fn a_ghost_whose_source_link_was_removed_is_an_upload() {
 
 #[test]
 fn a_stripped_mount_keeps_every_other_parameter_and_header() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(|_| ());
     let digest = digest_of(b"nobody");
     for (sent, wanted) in [

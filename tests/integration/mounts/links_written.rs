@@ -4,17 +4,17 @@ use crate::{needs, support};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use support::image::Image;
+use support::raw_http::Request;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::store::trace_of;
-use support::wire::Request;
 use support::{bytes_from, digest_of};
 
 #[test]
 fn an_image_whose_blobs_were_mounted_pulls_back_whole() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let image = Image::of(&["one", "two", "three"], 200_000);
     image.push(&client, "org1/image", "v1");
@@ -40,9 +40,9 @@ fn an_image_whose_blobs_were_mounted_pulls_back_whole() {
 fn the_answer_is_the_registrys_own() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let digest = registry.client().upload("a", b"the same answer");
-    let path = support::push::mount_target("b", &digest, "a");
+    let path = support::registry_client::mount_target("b", &digest, "a");
     let ask = |port| {
         let mut answer = Request::new("POST", &path)
             .header("Host", "registry.test:5000")
@@ -63,7 +63,7 @@ fn the_answer_is_the_registrys_own() {
 fn every_name_that_the_registry_takes_can_be_source_and_target() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let names = [
         "a",
@@ -103,7 +103,7 @@ fn every_name_that_the_registry_takes_can_be_source_and_target() {
 fn the_link_is_like_one_that_the_registry_writes() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let digest = registry.client().upload("by/registry", b"some layer");
     sidecar
         .client()
@@ -135,7 +135,7 @@ fn the_link_is_like_one_that_the_registry_writes() {
 fn the_blob_is_stored_once() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let bytes = bytes_from("stored once", 50_000);
     let digest = client.upload("a", &bytes);
@@ -163,7 +163,7 @@ fn the_blob_is_stored_once() {
 fn a_mount_that_is_there_already_is_confirmed_and_not_rewritten() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", b"mounted twice");
     client.mount("b", &digest, "a").expect(201);
@@ -183,7 +183,7 @@ fn a_mount_that_is_there_already_is_confirmed_and_not_rewritten() {
 fn a_mount_that_is_there_already_is_not_confirmed_when_the_data_is_gone() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let bytes = b"here today";
     let digest = client.upload("a", bytes);
@@ -205,7 +205,7 @@ fn a_mount_that_is_there_already_is_not_confirmed_when_the_data_is_gone() {
 fn a_broken_target_link_is_made_whole() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", b"made whole");
     registry.store.plant_link("b", &digest, "");
@@ -222,7 +222,7 @@ fn parallel_mounts_of_one_digest_into_one_new_repository_all_succeed() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["mount"] = serde_json::json!({"time_budget": "30s"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let digest = client.upload("a", b"wanted by many");
     let barrier = std::sync::Barrier::new(64);
@@ -254,7 +254,7 @@ fn parallel_mounts_of_many_digests_into_many_repositories_all_succeed() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["mount"] = serde_json::json!({"time_budget": "30s"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let digests: Vec<_> = (0..8)
         .map(|at| client.upload("a", format!("blob {at}").as_bytes()))
@@ -286,7 +286,7 @@ fn every_durability_mounts() {
         let sidecar = Sidecar::with(&registry, |config| {
             config["store"]["durability"] = durability.into();
         });
-        sidecar.prove();
+        sidecar.verify_store();
         let client = sidecar.client();
         let digest = client.upload("a", durability.as_bytes());
         client.mount("b/c", &digest, "a").expect(201);

@@ -2,9 +2,9 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
+use support::raw_http::Request;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::wire::Request;
 
 /// What proxies in front of a registry add to a request.
 const FORWARDED: &[&[(&str, &str)]] = &[
@@ -73,7 +73,7 @@ fn alike(registry: &Registry, sidecar: &Sidecar, prefix: &str) {
     for host in HOSTS {
         for headers in FORWARDED {
             number += 1;
-            let path = support::push::mount_target(&format!("b{number}"), &digest, "a");
+            let path = support::registry_client::mount_target(&format!("b{number}"), &digest, "a");
             let request = headers
                 .iter()
                 .fold(
@@ -114,7 +114,7 @@ fn start(
         .send(client.port)
         .expect(202);
     // With relative URLs and with a host of its own the registry forgets its prefix.
-    let path = support::push::closing(&opened, &support::digest_of(bytes));
+    let path = support::registry_client::closing(&opened, &support::digest_of(bytes));
     let path = prefix.to_owned() + &path[path.find("/v2/").unwrap()..];
     let closing = client.request("PUT", &path).body(bytes);
     closing.send(client.port).expect(201);
@@ -219,7 +219,7 @@ fn outside_the_prefix_there_are_no_mounts() {
     );
     let digest = support::digest_of(b"proof of the place");
     for port in [sidecar.port, registry.port] {
-        let client = support::push::Client::new(port);
+        let client = support::registry_client::Client::new(port);
         client.mount("b", &digest, "a").expect(404);
     }
     assert!(!registry.store.repository("b").exists());
@@ -241,13 +241,13 @@ fn the_configured_headers_are_on_the_answer() {
         "",
     );
     let digest = support::digest_of(b"proof of the place");
-    let path = support::push::mount_target("b", &digest, "a");
+    let path = support::registry_client::mount_target("b", &digest, "a");
     let ask = |port| {
         let answer = Request::new("POST", &path)
             .header("Host", "registry.test")
             .send(port)
             .expect(201);
-        support::pair::essence(&answer)
+        support::compare::essence(&answer)
     };
     let ours = ask(sidecar.port);
     assert_eq!(sidecar.mounted(), 1);
@@ -283,7 +283,7 @@ fn only_trusted_proxies_are_believed() {
                 .unwrap()
                 .to_owned()
         };
-        let ours = ask(&support::push::mount_target("b", &digest, "a"));
+        let ours = ask(&support::registry_client::mount_target("b", &digest, "a"));
         assert_eq!(ours, format!("{scheme}://{host}/v2/b/blobs/{digest}"));
         assert_eq!(sidecar.mounted(), 1);
         // The registry hears the same story, and says the same place for an upload.

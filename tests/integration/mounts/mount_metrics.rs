@@ -6,7 +6,7 @@ use support::sidecar::Sidecar;
 
 /// The count as it is now, whatever is still in flight.
 fn counted(sidecar: &Sidecar, outcome: &str, reason: &str) -> u64 {
-    let metrics = support::wire::get(sidecar.admin, "/metrics").text();
+    let metrics = support::raw_http::get(sidecar.admin, "/metrics").text();
     let sample = format!("crossmount_mounts_total{{outcome=\"{outcome}\",reason=\"{reason}\"}} ");
     let count = metrics.lines().find_map(|line| line.strip_prefix(&sample));
     count
@@ -22,7 +22,7 @@ fn a_dry_run_counts_and_leaves_the_mount_to_the_registry() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["mount"] = serde_json::json!({"dry_run": true});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let client = sidecar.client();
     let digest = client.upload("a", b"only counted");
     client.mount("b", &digest, "a").expect(201);
@@ -68,7 +68,7 @@ fn every_outcome_is_shown_from_the_start() {
 fn whoever_has_the_answer_to_a_mount_finds_it_counted() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", b"counted at once");
     for turn in 1..=50 {

@@ -2,12 +2,12 @@
 
 use crate::{needs, support};
 use std::fs;
+use support::compare::{Differences, essence, send_raw};
 use support::image::Image;
-use support::pair::{Differences, essence, exchange};
+use support::raw_http::{self, Request};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::store::Store;
-use support::wire::{self, Request};
 
 const BLOB: &[u8] = b"a blob in a registry that comes and goes";
 
@@ -91,12 +91,12 @@ fn all_other_requests_are_answered_as_by_the_registry() {
         };
         let request =
             format!("{method} {target} HTTP/1.1\r\nHost: registry.test:5000\r\n{header}\r\n");
-        let ask = |port| exchange(port, request.as_bytes());
+        let ask = |port| send_raw(port, request.as_bytes());
         let (theirs, ours) = (ask(registry.port), ask(sidecar.port));
         differences.compare(&request, &essence(&theirs), &essence(&ours));
         differences.compare(&request, &theirs.body.len(), &ours.body.len());
     }
-    differences.none();
+    differences.assert_none();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_range_outside_the_blob_is_refused_as_by_the_registry() {
         let request = Request::new("GET", &format!("/v2/a/blobs/{digest}"))
             .header("Host", "registry.test")
             .header("Range", "bytes=99999999-");
-        let mut connection = wire::Connection::to(port).unwrap();
+        let mut connection = raw_http::Connection::to(port).unwrap();
         connection.write(&request.bytes(port)).unwrap();
         connection.head().unwrap()
     };
@@ -129,7 +129,7 @@ fn writes_and_deletes_are_answered_as_by_the_registry() {
     let mut differences = Differences::default();
     for port in [alone.port, sidecar.port] {
         for blob in image.blobs() {
-            support::push::Client::new(port).upload("some/image", &blob.bytes);
+            support::registry_client::Client::new(port).upload("some/image", &blob.bytes);
         }
     }
     let put = |target: &str, body: &[u8]| {
@@ -158,7 +158,7 @@ fn writes_and_deletes_are_answered_as_by_the_registry() {
         let (theirs, ours) = (request.send(alone.port), request.send(sidecar.port));
         differences.compare(&format!("{request:?}"), &essence(&theirs), &essence(&ours));
     }
-    differences.none();
+    differences.assert_none();
     assert_eq!(
         fs::metadata(Store::new(&alone.store.root).data(layer))
             .unwrap()
@@ -171,7 +171,7 @@ fn writes_and_deletes_are_answered_as_by_the_registry() {
 fn what_the_registry_deleted_is_not_mounted() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     client.mount("b", &digest, "a").expect(201);

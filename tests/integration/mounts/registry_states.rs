@@ -4,19 +4,19 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use support::faulty::{Verdict, answer};
 use support::image::Image;
-use support::played::Played;
+use support::misbehaving_upstream::{Reply, answer};
+use support::raw_http::{self, Request};
 use support::registry::Registry;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{Sidecar, most_questions};
 use support::store::listing;
 use support::wait_until;
-use support::wire::{self, Request};
 
 const BLOB: &[u8] = b"a blob in a registry that comes and goes";
 
 #[track_caller]
-fn unavailable(answer: &wire::Answer) {
+fn unavailable(answer: &raw_http::Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(answer.header("Retry-After"), Some("1"));
     let body: Value = serde_json::from_slice(&answer.body).expect("an OCI error body");
@@ -36,7 +36,7 @@ fn answers(port: u16) {
 fn a_registry_that_was_killed_and_came_back_is_proved_again_before_the_next_link() {
     needs!("docker-registry");
     let mut registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     client.mount("b", &digest, "a").expect(201);
@@ -70,7 +70,7 @@ fn a_registry_that_was_killed_and_came_back_is_proved_again_before_the_next_link
 fn an_upload_proves_the_store_again() {
     needs!("docker-registry");
     let mut registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     registry.kill();
@@ -92,7 +92,7 @@ fn a_read_only_registry_refuses_mounts_and_nothing_is_written() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = json!({"mode": "upstream"});
     });
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let alice = alice.at(sidecar.port);
     alice.mount("b", &digest, "a").expect(201);
     assert_eq!(sidecar.mounted(), 1);
@@ -117,7 +117,7 @@ fn a_read_only_registry_refuses_mounts_and_nothing_is_written() {
     wait_until("the registry is reached again", || {
         alice.request("GET", "/v2/").send(sidecar.port).status == 200
     });
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     alice.mount("c", &digest, "a").expect(201);
     assert_eq!(sidecar.mounted(), 2);
 }
@@ -126,7 +126,7 @@ fn a_read_only_registry_refuses_mounts_and_nothing_is_written() {
 fn a_write_that_is_refused_in_passing_ends_linking_at_once() {
     needs!("docker-registry");
     let mut registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     client.mount("b", &digest, "a").expect(201);
@@ -152,14 +152,14 @@ fn a_delete_where_deleting_is_off_does_not_make_the_registry_read_only() {
     let registry = Registry::with(|config| {
         config["storage"]["delete"]["enabled"] = false.into();
     });
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let image = Image::of(&["one"], 1000);
     image.push(&client, "a", "v1");
     let layer = &image.layers[0].digest;
     let start = Instant::now();
     client.mount("before", layer, "a").expect(201);
-    let asked = sidecar.questions();
+    let asked = sidecar.subrequests();
     for turn in 0..3 {
         for target in [
             format!("/v2/a/blobs/{layer}"),
@@ -172,7 +172,7 @@ fn a_delete_where_deleting_is_off_does_not_make_the_registry_read_only() {
         client.mount(&target, layer, "a").expect(201);
         // The machine may be slow.
         assert!(
-            sidecar.questions() < asked + most_questions(start),
+            sidecar.subrequests() < asked + most_questions(start),
             "turn {turn}"
         );
     }
@@ -181,14 +181,14 @@ fn a_delete_where_deleting_is_off_does_not_make_the_registry_read_only() {
 }
 
 /// Answers as a registry does while it is read-only, but only to requests that ask for it.
-fn read_only_on_request() -> Played {
-    Played::start(|heard| {
+fn read_only_on_request() -> ScriptedRegistry {
+    ScriptedRegistry::start(|heard| {
         heard.header("X-Read-Only")?;
         let body = r#"{"errors":[{"code":"UNSUPPORTED"}]}"#;
         let answer = String::from_utf8(answer("405 Method Not Allowed", body)).unwrap();
         let (status, rest) = answer.split_once("\r\n").unwrap();
         let answer = format!("{status}\r\nAllow: GET, HEAD\r\n{rest}");
-        Some(Verdict::Answer(answer.into_bytes()))
+        Some(Reply::Answer(answer.into_bytes()))
     })
 }
 
@@ -210,7 +210,7 @@ fn the_start_of_an_upload_that_is_refused_takes_the_registrys_word_and_the_store
     assert!(!registry.store.repository("c").exists());
     assert_eq!(registry.heard("PATCH").len(), 1);
 
-    registry.prove(&client);
+    registry.verify_store(&client);
     client.mount("c", &digest, "a").expect(201);
     assert_eq!(sidecar.mounted(), 2);
     assert_eq!(registry.heard("PATCH").len(), 2);
@@ -225,7 +225,7 @@ fn any_other_write_that_is_refused_takes_the_registrys_word_away() {
     client.mount("b", &digest, "a").expect(201);
     let asked = || {
         let mut asked = registry.heard("PATCH");
-        asked.retain(support::faulty::Heard::is_the_sidecars);
+        asked.retain(support::misbehaving_upstream::ReceivedRequest::is_the_sidecars);
         asked.len()
     };
     for (at, (method, target)) in [
@@ -251,7 +251,7 @@ fn any_other_write_that_is_refused_takes_the_registrys_word_away() {
 fn a_registry_turned_read_only_in_silence_is_noticed_within_seconds() {
     needs!("docker-registry");
     let mut registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     client.mount("b", &digest, "a").expect(201);
@@ -278,20 +278,20 @@ fn it_starts_on_an_empty_volume_before_its_registry() {
     let sidecar = Sidecar::start(&registry);
     unavailable(&sidecar.client().get("/v2/"));
     assert_eq!(
-        wire::get(sidecar.admin, "/healthz")
+        raw_http::get(sidecar.admin, "/healthz")
             .expect(200)
             .text()
             .trim(),
         "ok"
     );
-    let ready = wire::get(sidecar.admin, "/readyz").expect(503);
+    let ready = raw_http::get(sidecar.admin, "/readyz").expect(503);
     assert!(!ready.body.is_empty());
     assert_eq!(listing(&registry.store.root), BTreeMap::new());
 
     registry.resume();
     answers(sidecar.port);
     wait_until("it is ready", || {
-        wire::get(sidecar.admin, "/readyz").status == 200
+        raw_http::get(sidecar.admin, "/readyz").status == 200
     });
     let client = sidecar.client();
     let image = Image::of(&["one", "two"], 10_000);

@@ -7,11 +7,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use support::faulted::{BLOB, ENOUGH, Faulted};
+use support::fault_disk::{BLOB, ENOUGH, FaultDisk};
 use support::sidecar;
 use support::store::{Store, trace_of};
+use support::strace::{SystemCall, record_calls, record_calls_at, recorded_calls};
 use support::tools;
-use support::traced::{Call, noted, noting, noting_at};
 
 const ERRORS: [(&str, Errno); 8] = [
     ("EIO", Errno::IO),
@@ -44,18 +44,18 @@ fn rules(error: &str, rules: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// Starts it with these faults, mounts until a link is written, and gives the calls that failed.
-fn faults_met(error: &str, faults: &[(&str, &str)]) -> Vec<Call> {
-    let faulted = Faulted::start(|_, log| {
+fn faults_met(error: &str, faults: &[(&str, &str)]) -> Vec<SystemCall> {
+    let faulted = FaultDisk::start(|_, log| {
         let rules = rules(error, faults);
         let rules: Vec<_> = rules.iter().map(String::as_str).collect();
         let calls: Vec<_> = faults.iter().map(|(calls, _)| *calls).collect();
-        noting(&calls.join(","), &rules, log)
+        record_calls(&calls.join(","), &rules, log)
     });
     faulted.mount_until_linked();
     faulted.injected(error)
 }
 
-fn of<'a>(calls: &'a [Call], name: &str) -> Vec<&'a Call> {
+fn of<'a>(calls: &'a [SystemCall], name: &str) -> Vec<&'a SystemCall> {
     calls
         .iter()
         .filter(|call| call.name.starts_with(name))
@@ -95,8 +95,8 @@ fn a_folder_on_the_way_or_a_folders_sync_that_fails_leaves_no_broken_link() {
 }
 
 /// How many opens below the store its thread had made when it came to the first such one.
-fn ordinal(calls: &[Call], is_wanted: fn(&Call) -> bool) -> Option<usize> {
-    let thread = |call: &Call| call.line.split(' ').next().map(str::to_owned);
+fn ordinal(calls: &[SystemCall], is_wanted: fn(&SystemCall) -> bool) -> Option<usize> {
+    let thread = |call: &SystemCall| call.line.split(' ').next().map(str::to_owned);
     let at = calls.iter().position(is_wanted)?;
     let own = thread(&calls[at]);
     let before = calls[..=at].iter().filter(|call| thread(call) == own);
@@ -104,24 +104,24 @@ fn ordinal(calls: &[Call], is_wanted: fn(&Call) -> bool) -> Option<usize> {
 }
 
 /// Fails such an open, which is counted among all those that its thread makes below the store.
-fn opens_that_fail(is_wanted: fn(&Call) -> bool) {
+fn opens_that_fail(is_wanted: fn(&SystemCall) -> bool) {
     let opens = |store: &Store, faults: &[&str], log: &Path| {
-        noting_at(&[&store.top()], "openat", faults, log)
+        record_calls_at(&[&store.top()], "openat", faults, log)
     };
-    let learned = Faulted::start(|store, log| opens(store, &[], log));
+    let learned = FaultDisk::start(|store, log| opens(store, &[], log));
     learned.mount("target").expect(201);
-    let first = ordinal(&noted(&learned.log), is_wanted).unwrap();
+    let first = ordinal(&recorded_calls(&learned.log), is_wanted).unwrap();
     for_each_error(|error, _| {
         let mut nth = first;
         for _ in 0..ENOUGH {
             let fault = format!("openat:error={error}:when={nth}");
-            let faulted = Faulted::start(|store, log| opens(store, &[&fault], log));
+            let faulted = FaultDisk::start(|store, log| opens(store, &[&fault], log));
             faulted.mount("target");
             assert_eq!(faulted.strays(), [""; 0]);
             if faulted.injected(error).iter().any(is_wanted) {
                 return;
             }
-            nth = ordinal(&noted(&faulted.log), is_wanted).unwrap_or(first);
+            nth = ordinal(&recorded_calls(&faulted.log), is_wanted).unwrap_or(first);
         }
         panic!("{error}: no such open was met");
     });
@@ -170,7 +170,7 @@ fn a_write_that_fails_or_is_torn_leaves_no_broken_link() {
     );
     for_each_error(|error, errno| {
         for torn in ["0", "40"] {
-            let faulted = Faulted::start(|_, _| {
+            let faulted = FaultDisk::start(|_, _| {
                 let mut command = sidecar::command(sidecar::BINARY);
                 command.env("LD_PRELOAD", &shim).env("TORN", torn);
                 command.env("FAULT", errno.raw_os_error().to_string());
@@ -180,7 +180,11 @@ fn a_write_that_fails_or_is_torn_leaves_no_broken_link() {
                 faulted.mount(target);
                 assert_eq!(faulted.strays(), [""; 0]);
             }
-            assert_eq!(faulted.sidecar.because("store_error"), 2, "{error}");
+            assert_eq!(
+                faulted.sidecar.mounts_with_reason("store_error"),
+                2,
+                "{error}"
+            );
             let log = faulted.sidecar.log();
             assert!(log.contains("write repositories/target/"), "{error}: {log}");
         }
@@ -192,7 +196,7 @@ fn a_link_that_is_there_already_and_cannot_be_synced_stays_as_it_is() {
     needs!("docker-registry", "strace");
     for_each_error(|error, _| {
         let fault = format!("fsync:error={error}");
-        let faulted = Faulted::start(|_, log| noting("fsync", &[&fault], log));
+        let faulted = FaultDisk::start(|_, log| record_calls("fsync", &[&fault], log));
         faulted.registry.client().upload("target", BLOB);
         let link = faulted.played.store.link("target", &faulted.digest);
         let before = trace_of(&link);
@@ -209,9 +213,9 @@ fn a_link_that_is_there_already_and_cannot_be_synced_stays_as_it_is() {
 fn a_temporary_file_that_cannot_be_removed_is_no_link() {
     needs!("docker-registry", "strace");
     for call in ["fsync", "renameat"] {
-        let faulted = Faulted::start(|_, log| {
+        let faulted = FaultDisk::start(|_, log| {
             let faults = ["unlinkat:error=EIO", &format!("{call}:error=EIO")];
-            noting(&format!("unlinkat,{call}"), &faults, log)
+            record_calls(&format!("unlinkat,{call}"), &faults, log)
         });
         faulted.mount("target");
         let stray = faulted.strays();

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::path::Path;
 use support::image::Image;
 use support::registry::Registry;
-use support::traced::{Call, Traced};
+use support::strace::{StracedSidecar, SystemCall};
 
 /// Whether this is a place where layer links and their folders may be written.
 fn is_for_links(top: &Path, path: &Path) -> bool {
@@ -17,14 +17,14 @@ fn is_for_links(top: &Path, path: &Path) -> bool {
         .any(|part| part.as_os_str() == "_layers")
 }
 
-fn writes(calls: &[Call]) -> Vec<&Call> {
+fn writes(calls: &[SystemCall]) -> Vec<&SystemCall> {
     calls.iter().filter(|call| call.writes()).collect()
 }
 
 /// Creates, opens for writing, renames or removes nothing but links, temporary files beside them,
 /// and folders on the way to them.
 #[track_caller]
-fn writes_only_links(registry: &Registry, calls: &[Call]) -> usize {
+fn writes_only_links(registry: &Registry, calls: &[SystemCall]) -> usize {
     let top = registry.store.top();
     let mut links = 0;
     for call in writes(calls) {
@@ -51,7 +51,7 @@ fn writes_only_links(registry: &Registry, calls: &[Call]) -> usize {
 fn it_writes_nothing_but_layer_links() {
     needs!("docker-registry", "strace");
     let registry = Registry::start();
-    let traced = Traced::start(&registry, |_| ());
+    let traced = StracedSidecar::start(&registry, |_| ());
     let sidecar = &traced.sidecar;
     let client = sidecar.client();
     let image = Image::of(&["one", "two"], 100_000);
@@ -84,7 +84,7 @@ fn it_writes_nothing_but_layer_links() {
 fn a_dry_run_writes_nothing_at_all() {
     needs!("docker-registry", "strace");
     let registry = Registry::start();
-    let traced = Traced::start(&registry, |config| {
+    let traced = StracedSidecar::start(&registry, |config| {
         config["mount"] = json!({"dry_run": true});
     });
     let client = traced.sidecar.client();
@@ -103,7 +103,7 @@ fn what_only_passes_touches_no_file() {
     let registry = Registry::start();
     let image = Image::of(&["one"], 100_000);
     image.push(&registry.client(), "a", "v1");
-    let traced = Traced::start(&registry, |_| ());
+    let traced = StracedSidecar::start(&registry, |_| ());
     let client = traced.sidecar.client();
     client.get("/v2/").expect(200);
     let before = traced.calls().len();
@@ -127,11 +127,11 @@ fn what_only_passes_touches_no_file() {
 fn for_a_denied_caller_the_store_is_not_looked_at() {
     needs!("docker-registry", "strace", "htpasswd");
     let registry = Registry::with_htpasswd(&[("alice", "right")]);
-    let traced = Traced::start(&registry, |config| {
+    let traced = StracedSidecar::start(&registry, |config| {
         config["access"] = json!({"mode": "upstream"});
     });
     let alice = traced.sidecar.client().basic("alice", "right");
-    traced.sidecar.prove_as(&alice);
+    traced.sidecar.verify_store_as(&alice);
     let digest = alice.upload("secret/source", b"not for everybody");
     alice
         .mount("allowed/target", &digest, "secret/source")

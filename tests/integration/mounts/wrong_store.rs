@@ -21,7 +21,7 @@ fn never_writes(registry: &Registry, wrong: &Path) {
     let client = sidecar.client();
     let mut native = 0;
     for turn in 0..3 {
-        sidecar.prove();
+        sidecar.verify_store();
         client.upload("a", BLOB);
         client.upload("a", format!("turn {turn}").as_bytes());
         for target in ["b", "a", "new"] {

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
-use support::faulty::{self, Faulty, Verdict};
+use support::misbehaving_upstream::{self, MisbehavingUpstream, Reply};
 use support::pulp::{self, ADMIN, Pulp, fresh, settled};
-use support::push::Client;
+use support::raw_http::Answer;
+use support::registry_client::Client;
 use support::sidecar::Sidecar;
-use support::wire::Answer;
 use support::{bytes_from, digest_of, wait_until};
 use tempfile::TempDir;
 
@@ -214,7 +214,7 @@ fn what_pulp_does_not_show_this_caller_is_not_relayed() {
 
 /// A Pulp played by hand, whose answer to the bytes waits for the test.
 struct Slow {
-    upstream: Faulty,
+    upstream: MisbehavingUpstream,
     sidecar: Sidecar,
     digest: String,
     /// Each message lets one answer go.
@@ -226,12 +226,12 @@ impl Slow {
     fn start(change: impl FnOnce(&mut Value)) -> Self {
         let (go_on, told) = channel();
         let told = Mutex::new(told);
-        let upstream = Faulty::start(move |heard| {
+        let upstream = MisbehavingUpstream::start(move |heard| {
             let session = "Location: /v2/dst/blobs/uploads/0-1\r\n";
             let (status, headers) = match &*heard.method {
                 "POST" if heard.target.contains("mount=") => {
                     let unknown = r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#;
-                    return Verdict::Answer(faulty::answer("404 Not Found", unknown));
+                    return Reply::Answer(misbehaving_upstream::answer("404 Not Found", unknown));
                 }
                 "HEAD" => ("302 Found", String::new()),
                 "POST" => ("202 Accepted", session.to_owned()),
@@ -250,7 +250,7 @@ impl Slow {
                 _ => ("204 No Content", String::new()),
             };
             let text = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\n\r\n");
-            Verdict::Answer(text.into_bytes())
+            Reply::Answer(text.into_bytes())
         });
         let media = tempfile::tempdir().unwrap();
         let bytes = bytes_from("slow", 3000);
@@ -323,7 +323,7 @@ fn a_client_that_leaves_does_not_leave_a_session_behind() {
     let slow = Slow::start(|_| ());
     let client = slow.sidecar.client();
     let mut connection = client.connect();
-    let target = support::push::mount_target("dst", &slow.digest, "src");
+    let target = support::registry_client::mount_target("dst", &slow.digest, "src");
     let request = client.request("POST", &target);
     connection.write(&request.bytes(client.port)).unwrap();
     wait_until("it is on its way", || slow.count("PATCH") == 1);

@@ -1,7 +1,7 @@
 //! Real clients in front of a real Pulp, tokens and all.
 
 use crate::{needs, support};
-use support::clients::{Ctr, Skopeo, Storage, at};
+use support::client_programs::{Ctr, Skopeo, Storage, at};
 use support::image::Image;
 use support::pulp::{self, ADMIN, Pulp, fresh};
 use support::tools;

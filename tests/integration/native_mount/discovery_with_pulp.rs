@@ -2,10 +2,10 @@
 
 use crate::support;
 use serde_json::{Value, json};
-use support::faulty::{Faulty, Verdict, answer};
 use support::image::Image;
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, answer};
 use support::pulp::{self, ADMIN, Pulp, fresh, settled};
-use support::push::{Client, encoded};
+use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
 
 /// A base image that was pushed through a sidecar, which may suggest it.
@@ -271,7 +271,7 @@ fn a_mount_that_pulp_makes_teaches_its_source() {
 }
 
 /// What stands in front of a Pulp, and gives answers of its own.
-fn in_front_of_pulp(upstream: &Faulty) -> Sidecar {
+fn in_front_of_pulp(upstream: &MisbehavingUpstream) -> Sidecar {
     Sidecar::from(&json!({
         "listen": {"address": "127.0.0.1:0"},
         "admin": {"address": "127.0.0.1:0"},
@@ -285,8 +285,8 @@ fn in_front_of_pulp(upstream: &Faulty) -> Sidecar {
 
 #[test]
 fn a_404_of_somebody_else_s_is_not_pulps_word_that_it_has_taken_a_token() {
-    let upstream = Faulty::start(|heard| {
-        Verdict::Answer(match &*heard.method {
+    let upstream = MisbehavingUpstream::start(|heard| {
+        Reply::Answer(match &*heard.method {
             "HEAD" if heard.target.starts_with("/v2/src/") => answer("200 OK", ""),
             _ => answer("404 Not Found", ""),
         })
@@ -308,9 +308,9 @@ fn a_404_of_somebody_else_s_is_not_pulps_word_that_it_has_taken_a_token() {
 
 #[test]
 fn a_token_server_that_refuses_more_scopes_gets_the_clients_own_question() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         let scopes = heard.target.matches("scope=").count();
-        Verdict::Answer(match &*heard.method {
+        Reply::Answer(match &*heard.method {
             "PUT" => {
                 let digest = heard.target.rsplit('=').next().unwrap();
                 let head = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n";

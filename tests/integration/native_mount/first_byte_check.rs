@@ -4,32 +4,34 @@ use crate::support;
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::faulty::{Faulty, Heard, Step, Verdict, answer};
-use support::push::Client;
+use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, Step, answer};
+use support::registry_client::Client;
 use support::sidecar::{self, Sidecar};
 
 /// Says what to do about a request.
-type Judge = Box<dyn Fn(&Heard) -> Verdict + Send + Sync>;
+type Judge = Box<dyn Fn(&ReceivedRequest) -> Reply + Send + Sync>;
 
 /// A registry that mounts whatever it is asked to, and lets `byte` answer who reads `src`.
-fn registry(byte: impl Fn(&Heard) -> Verdict + Send + Sync + 'static) -> Faulty {
+fn registry(
+    byte: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+) -> MisbehavingUpstream {
     let mounted = std::sync::atomic::AtomicBool::new(false);
     let order = std::sync::atomic::Ordering::SeqCst;
-    Faulty::start(move |heard| match &*heard.method {
+    MisbehavingUpstream::start(move |heard| match &*heard.method {
         "GET" if heard.target.starts_with("/v2/src/") => byte(heard),
         "HEAD" if heard.target.starts_with("/v2/dst/") && !mounted.load(order) => {
-            Verdict::Answer(answer("404 Not Found", ""))
+            Reply::Answer(answer("404 Not Found", ""))
         }
         "POST" => {
             mounted.store(true, order);
-            Verdict::Answer(answer("201 Created", ""))
+            Reply::Answer(answer("201 Created", ""))
         }
-        "GET" => Verdict::Answer(answer("206 Partial Content", "b")),
-        _ => Verdict::Answer(answer("200 OK", "")),
+        "GET" => Reply::Answer(answer("206 Partial Content", "b")),
+        _ => Reply::Answer(answer("200 OK", "")),
     })
 }
 
-fn in_front_of(upstream: &Faulty) -> Sidecar {
+fn in_front_of(upstream: &MisbehavingUpstream) -> Sidecar {
     let mut command = sidecar::command(sidecar::BINARY);
     // Nobody listens there.
     proxied(&mut command);
@@ -62,7 +64,9 @@ fn alice(sidecar: &Sidecar) -> (Client, String) {
 }
 
 /// What a HEAD in another repository is answered with.
-fn asked(byte: impl Fn(&Heard) -> Verdict + Send + Sync + 'static) -> (u16, Vec<Heard>) {
+fn asked(
+    byte: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+) -> (u16, Vec<ReceivedRequest>) {
     let upstream = registry(byte);
     let sidecar = in_front_of(&upstream);
     let (alice, digest) = alice(&sidecar);
@@ -70,14 +74,14 @@ fn asked(byte: impl Fn(&Heard) -> Verdict + Send + Sync + 'static) -> (u16, Vec<
     (status, upstream.all())
 }
 
-fn led(status: &'static str, location: String) -> impl Fn(&Heard) -> Verdict {
+fn led(status: &'static str, location: String) -> impl Fn(&ReceivedRequest) -> Reply {
     move |_| {
         let head = format!("HTTP/1.1 {status}\r\nLocation: {location}\r\n");
-        Verdict::Answer(format!("{head}Content-Length: 5\r\n\r\nmoved").into_bytes())
+        Reply::Answer(format!("{head}Content-Length: 5\r\n\r\nmoved").into_bytes())
     }
 }
 
-fn unmounted(heard: &[Heard]) -> bool {
+fn unmounted(heard: &[ReceivedRequest]) -> bool {
     !heard.iter().any(|heard| heard.method == "POST")
 }
 
@@ -97,7 +101,7 @@ fn a_blob_whose_first_byte_comes_is_mounted_and_nothing_else_is_asked() {
     ] {
         let (status, heard) = asked(move |_| {
             let sent = said.iter().cloned().map(Step::Send);
-            Verdict::Steps(
+            Reply::Steps(
                 sent.chain([Step::Wait(Duration::from_millis(1500))])
                     .collect(),
             )
@@ -122,15 +126,16 @@ fn a_blob_whose_first_byte_comes_is_mounted_and_nothing_else_is_asked() {
 
 #[test]
 fn a_blob_whose_first_byte_does_not_come_is_not_mounted() {
-    let says = |said: &'static [u8]| move |_: &Heard| Verdict::AnswerAndClose(said.to_vec());
+    let says =
+        |said: &'static [u8]| move |_: &ReceivedRequest| Reply::AnswerAndClose(said.to_vec());
     let cases: [(&str, Judge); 10] = [
         (
             "nothing in it",
-            Box::new(|_| Verdict::Answer(answer("200 OK", ""))),
+            Box::new(|_| Reply::Answer(answer("200 OK", ""))),
         ),
         (
             "no part",
-            Box::new(|_| Verdict::Answer(answer("206 Partial Content", ""))),
+            Box::new(|_| Reply::Answer(answer("206 Partial Content", ""))),
         ),
         (
             "breaks off",
@@ -144,26 +149,26 @@ fn a_blob_whose_first_byte_does_not_come_is_not_mounted() {
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             )),
         ),
-        ("nothing said", Box::new(|_| Verdict::Close)),
+        ("nothing said", Box::new(|_| Reply::Close)),
         (
             "a ghost of distribution's",
-            Box::new(|_| Verdict::Answer(answer("500 Oh", "b"))),
+            Box::new(|_| Reply::Answer(answer("500 Oh", "b"))),
         ),
         (
             "absent",
-            Box::new(|_| Verdict::Answer(answer("404 Not Found", "b"))),
+            Box::new(|_| Reply::Answer(answer("404 Not Found", "b"))),
         ),
         (
             "refused",
-            Box::new(|_| Verdict::Answer(answer("403 Forbidden", "b"))),
+            Box::new(|_| Reply::Answer(answer("403 Forbidden", "b"))),
         ),
         (
             "throttled",
-            Box::new(|_| Verdict::Answer(answer("429 Slow Down", "b"))),
+            Box::new(|_| Reply::Answer(answer("429 Slow Down", "b"))),
         ),
         (
             "another status",
-            Box::new(|_| Verdict::Answer(answer("204 No Content", ""))),
+            Box::new(|_| Reply::Answer(answer("204 No Content", ""))),
         ),
     ];
     for (why, byte) in cases {
@@ -177,7 +182,7 @@ fn a_blob_whose_first_byte_does_not_come_is_not_mounted() {
 fn who_waits_for_a_byte_waits_no_longer_than_the_time_budget() {
     let upstream = registry(|_| {
         let begun = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\n\r\n".to_vec();
-        Verdict::Steps(vec![Step::Send(begun), Step::Hold])
+        Reply::Steps(vec![Step::Send(begun), Step::Hold])
     });
     let sidecar = in_front_of(&upstream);
     let (alice, digest) = alice(&sidecar);
@@ -199,7 +204,7 @@ fn the_next_holder_is_tried_if_one_has_lost_the_bytes() {
         "403 Forbidden",
         "206 Partial Content",
     ] {
-        let upstream = registry(move |_| Verdict::Answer(answer(said, "")));
+        let upstream = registry(move |_| Reply::Answer(answer(said, "")));
         let sidecar = in_front_of(&upstream);
         let (alice, digest) = alice(&sidecar);
         alice.head_blob("src2", &digest).expect(200);
@@ -224,7 +229,8 @@ fn a_redirect_is_followed_once_and_with_nothing_of_the_callers() {
         "307 Moved",
         "308 Moved",
     ] {
-        let storage = Faulty::start(|_| Verdict::Answer(answer("206 Partial Content", "b")));
+        let storage =
+            MisbehavingUpstream::start(|_| Reply::Answer(answer("206 Partial Content", "b")));
         let location = format!("{}/bucket/data?signed=yes", storage.url());
         let upstream = registry(led(status, location));
         let sidecar = in_front_of(&upstream);
@@ -247,7 +253,8 @@ fn a_redirect_is_followed_once_and_with_nothing_of_the_callers() {
 
 #[test]
 fn a_redirect_to_no_byte_is_no_blob() {
-    let elsewhere = Faulty::start(|_| Verdict::Answer(answer("206 Partial Content", "b")));
+    let elsewhere =
+        MisbehavingUpstream::start(|_| Reply::Answer(answer("206 Partial Content", "b")));
     let again = format!("HTTP/1.1 307 Moved\r\nLocation: {}\r\n", elsewhere.url());
     let again = format!("{again}Content-Length: 0\r\n\r\n").into_bytes();
     for said in [
@@ -257,7 +264,7 @@ fn a_redirect_to_no_byte_is_no_blob() {
         answer("500 Oh", "b"),
         again,
     ] {
-        let storage = Faulty::start(move |_| Verdict::AnswerAndClose(said.clone()));
+        let storage = MisbehavingUpstream::start(move |_| Reply::AnswerAndClose(said.clone()));
         let (status, heard) = asked(led("307 Moved", storage.url()));
         assert_eq!(status, 404);
         assert!(unmounted(&heard));
@@ -276,8 +283,8 @@ fn a_redirect_to_no_byte_is_no_blob() {
 #[test]
 fn a_redirect_within_the_registry_is_asked_of_it_without_a_login() {
     for status in ["200 OK", "404 Not Found"] {
-        let upstream = Faulty::start(move |heard| {
-            Verdict::Answer(match &*heard.method {
+        let upstream = MisbehavingUpstream::start(move |heard| {
+            Reply::Answer(match &*heard.method {
                 "GET" if heard.target == "/stored/data?x=1" => answer(status, "b"),
                 "GET" => return led("307 Moved", "/stored/data?x=1".to_owned())(heard),
                 "HEAD" if heard.target.starts_with("/v2/src/") => answer("200 OK", ""),
@@ -289,7 +296,7 @@ fn a_redirect_within_the_registry_is_asked_of_it_without_a_login() {
         let (alice, digest) = alice(&sidecar);
         alice.head_blob("dst", &digest);
         let heard = upstream.all();
-        let is_stored = |heard: &&Heard| heard.target.starts_with("/stored/");
+        let is_stored = |heard: &&ReceivedRequest| heard.target.starts_with("/stored/");
         let stored: Vec<_> = heard.iter().filter(is_stored).collect();
         assert_eq!(stored.len(), 1);
         assert_eq!(stored[0].header("Authorization"), None);
@@ -299,7 +306,7 @@ fn a_redirect_within_the_registry_is_asked_of_it_without_a_login() {
 
 #[test]
 fn a_client_cannot_choose_whom_crossmount_asks() {
-    let victim = Faulty::start(|_| Verdict::Answer(answer("206 Partial Content", "b")));
+    let victim = MisbehavingUpstream::start(|_| Reply::Answer(answer("206 Partial Content", "b")));
     // A registry that believes the host that it is called by.
     let upstream = registry(|heard| {
         let host = heard.header("X-Forwarded-Host").or(heard.header("Host"));

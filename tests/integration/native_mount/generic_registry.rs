@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
-use support::faulty::{Faulty, Heard, Verdict, answer};
-use support::push::{Client, mount_target};
+use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer};
+use support::raw_http::{Answer, Connection, Request};
+use support::registry_client::{Client, mount_target};
 use support::sidecar::Sidecar;
-use support::wire::{Answer, Connection, Request};
 
 /// Base64 without padding and with the letters of a URL, as tokens are written.
 mod base64_url {
@@ -25,16 +25,16 @@ mod base64_url {
 const DIGEST: &str = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 const CHALLENGE: &str = r#"Bearer realm="http://h/token",service="s",scope="repository:src:pull",error="insufficient_scope""#;
 
-fn is_mount(heard: &Heard) -> bool {
+fn is_mount(heard: &ReceivedRequest) -> bool {
     heard.target.contains("mount=")
 }
 
 /// A registry that answers a mount with this status, and the plain upload with another one.
-fn registry(mount: &'static str, plain: &'static str) -> Faulty {
-    Faulty::start(move |heard| {
+fn registry(mount: &'static str, plain: &'static str) -> MisbehavingUpstream {
+    MisbehavingUpstream::start(move |heard| {
         let said = if is_mount(heard) { mount } else { plain };
         let body = format!("answer to {}", heard.target);
-        Verdict::Answer(if said.starts_with("401") {
+        Reply::Answer(if said.starts_with("401") {
             format!(
                 "HTTP/1.1 {said}\r\nWWW-Authenticate: {CHALLENGE}\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
@@ -46,7 +46,7 @@ fn registry(mount: &'static str, plain: &'static str) -> Faulty {
     })
 }
 
-fn sidecar(upstream: &Faulty, change: impl FnOnce(&mut Value)) -> Sidecar {
+fn sidecar(upstream: &MisbehavingUpstream, change: impl FnOnce(&mut Value)) -> Sidecar {
     let mut config = json!({
         "listen": {"address": "127.0.0.1:0"},
         "admin": {"address": "127.0.0.1:0"},
@@ -148,7 +148,7 @@ fn an_answer_is_passed_on_byte_for_byte() {
         format!("{head}\r\nhello"),
     ] {
         let bytes = framed.into_bytes();
-        let upstream = Faulty::start(move |_| Verdict::AnswerAndClose(bytes.clone()));
+        let upstream = MisbehavingUpstream::start(move |_| Reply::AnswerAndClose(bytes.clone()));
         let sidecar = sidecar(&upstream, |_| ());
         let mount = sidecar.client().mount("dst", DIGEST, "src");
         // The same answer to something that is passed through.
@@ -204,9 +204,9 @@ fn an_answer_is_passed_on_while_it_still_comes() {
 
 #[test]
 fn a_client_that_leaves_takes_its_mount_with_it() {
-    let upstream = Faulty::start(|_| {
+    let upstream = MisbehavingUpstream::start(|_| {
         std::thread::sleep(Duration::from_secs(3600));
-        Verdict::Close
+        Reply::Close
     });
     let sidecar = sidecar(&upstream, |_| ());
     let mut connection = Connection::to(sidecar.port).unwrap();
@@ -215,7 +215,7 @@ fn a_client_that_leaves_takes_its_mount_with_it() {
     support::wait_until("the registry is asked", || upstream.all().len() == 1);
     drop(connection);
     support::wait_until("nothing is in flight", || {
-        let text = support::wire::get(sidecar.admin, "/metrics").text();
+        let text = support::raw_http::get(sidecar.admin, "/metrics").text();
         text.contains("\ncrossmount_requests_in_flight 0\n")
     });
 }
@@ -273,7 +273,7 @@ fn a_mount_that_only_looks_odd_is_mended_too_and_one_with_a_body_is_not() {
             .request("POST", &format!("{begin}?{query}"));
         request.body(body).send(sidecar.port).expect(400);
     }
-    assert_eq!(sidecar.because("mended"), 5);
+    assert_eq!(sidecar.mounts_with_reason("mended"), 5);
 }
 
 /// A token that says this of its access; who believes it is the registry's business.
@@ -323,16 +323,16 @@ fn who_may_not_push_either_gets_the_answer_to_the_mount() {
 
 #[test]
 fn in_a_name_that_the_registry_has_not_verified_nothing_is_remembered_or_shown() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         let said = if !is_mount(heard) {
-            return Verdict::Answer(answer("202 Accepted", ""));
+            return Reply::Answer(answer("202 Accepted", ""));
         } else if heard.header("X-Genuine").is_some() {
             CHALLENGE.to_owned()
         } else {
             CHALLENGE.replace(",error=\"insufficient_scope\"", "")
         };
         let head = format!("HTTP/1.1 401 No\r\nWWW-Authenticate: {said}\r\n");
-        Verdict::Answer((head + "Content-Length: 0\r\n\r\n").into_bytes())
+        Reply::Answer((head + "Content-Length: 0\r\n\r\n").into_bytes())
     });
     let sidecar = sidecar(&upstream, |_| ());
     let made_up = bearing(&sidecar, "alice", "[]");
@@ -360,7 +360,7 @@ fn a_challenge_stays_where_that_is_said() {
 
 #[test]
 fn a_registry_that_gives_no_answer_is_said_to_be_away() {
-    let upstream = Faulty::start(|_| Verdict::Close);
+    let upstream = MisbehavingUpstream::start(|_| Reply::Close);
     let broken = sidecar(&upstream, |_| ());
     broken.client().mount("dst", DIGEST, "src").expect(502);
     assert_eq!(upstream.all().len(), 1);
@@ -371,11 +371,11 @@ fn a_registry_that_gives_no_answer_is_said_to_be_away() {
     let answer = absent.client().mount("dst", DIGEST, "src").expect(503);
     assert!(answer.text().contains("UNAVAILABLE"), "{}", answer.text());
     // Where the plain upload fails, the answer to the mount is there all the same.
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         if is_mount(heard) {
-            Verdict::Answer(answer_404())
+            Reply::Answer(answer_404())
         } else {
-            Verdict::Close
+            Reply::Close
         }
     });
     let half = sidecar(&upstream, |_| ());

@@ -3,10 +3,10 @@
 use crate::{needs, support};
 use serde_json::json;
 use std::fs;
-use support::push::{Client, encoded};
+use support::raw_http::Answer;
 use support::registry::Registry;
+use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
-use support::wire::Answer;
 use support::{bytes_from, wait_until};
 
 /// A registry with a descriptor cache behind a sidecar that only knows that it is one.
@@ -99,9 +99,13 @@ fn a_blob_with_bytes_is_mounted_for_two_requests_and_the_empty_one_too() {
     let case = Case::start();
     for bytes in [bytes_from("there", 3000), Vec::new()] {
         let digest = case.alice().upload("source", &bytes);
-        let before = case.sidecar.questions();
+        let before = case.sidecar.subrequests();
         case.alice().head_blob("new/through", &digest).expect(200);
-        assert_eq!(case.sidecar.questions() - before, 2, "a look and the mount");
+        assert_eq!(
+            case.sidecar.subrequests() - before,
+            2,
+            "a look and the mount"
+        );
         assert_eq!(case.registry.client().pull("new/through", &digest), bytes);
         sourceless(&case.alice(), "new/other", &digest).expect(201);
         sourceless(&case.alice(), "source", &digest).expect(201);

@@ -4,8 +4,8 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use support::image::Image;
 use support::pulp::{self, ADMIN, fresh};
-use support::push::encoded;
 use support::registry::Registry;
+use support::registry_client::encoded;
 use support::sidecar::Sidecar;
 use support::wait_until;
 
@@ -33,9 +33,9 @@ fn any_registry_is_asked_for_the_repository_before_a_head_is_made_true() {
     Image::of(&["own"], 2000).push(&alice, "there", "v1");
     for (repository, status) in [("new", 404), ("there", 200)] {
         // To him nothing can be suggested, so nothing is asked for him.
-        let before = sidecar.questions();
+        let before = sidecar.subrequests();
         bob.head_blob(repository, &digest).expect(404);
-        assert_eq!(sidecar.questions(), before);
+        assert_eq!(sidecar.subrequests(), before);
         alice.head_blob(repository, &digest).expect(status);
         let asked = format!("GET /v2/{repository}/tags/list?n=1 ");
         wait_until("the question is in the log", || {

@@ -4,7 +4,7 @@ use crate::support;
 use serde_json::json;
 use support::image::Image;
 use support::pulp::{self, ADMIN, fresh};
-use support::wire;
+use support::raw_http;
 
 #[test]
 fn the_signed_redirect_of_a_blob_is_untouched_and_never_logged() {
@@ -26,7 +26,7 @@ fn the_signed_redirect_of_a_blob_is_untouched_and_never_logged() {
         let place = format!("http://127.0.0.1:{}/pulp/container/{source}/", pulp.content);
         assert!(location.starts_with(&place), "{location}");
         assert!(location.contains("validate_token="), "{location}");
-        let body = wire::get(pulp.content, &answer.location_path())
+        let body = raw_http::get(pulp.content, &answer.location_path())
             .expect(200)
             .body;
         assert_eq!(body, layer.bytes);
@@ -55,7 +55,7 @@ fn a_push_and_a_pull_pass_as_they_are() {
     for blob in image.blobs() {
         assert_eq!(pulp.pull(&client, &repository, &blob.digest), blob.bytes);
     }
-    let ready = wire::get(sidecar.admin, "/readyz");
+    let ready = raw_http::get(sidecar.admin, "/readyz");
     assert_eq!(ready.status, 200, "{}", ready.text());
 }
 

@@ -4,7 +4,7 @@ use crate::support;
 use serde_json::json;
 use support::image::Image;
 use support::pulp::{self, ADMIN, Pulp, fresh, settled};
-use support::push::mount_target;
+use support::registry_client::mount_target;
 use support::sidecar::Sidecar;
 
 /// Somebody with push on a repository of their own, and a source that they may not pull.

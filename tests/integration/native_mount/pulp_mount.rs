@@ -4,9 +4,9 @@ use crate::support;
 use support::bytes_from;
 use support::image::Image;
 use support::pulp::{self, ADMIN, Pulp, fresh, settled};
-use support::push::{Client, encoded};
+use support::raw_http::Answer;
+use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
-use support::wire::Answer;
 
 /// An image of two layers in a repository of its own, as Pulp holds it after a push.
 fn pushed(pulp: &Pulp) -> (String, Image) {
@@ -149,8 +149,8 @@ fn a_mount_without_from_and_an_upload_beside_a_mount_go_on_as_they_came() {
     };
     settled(|| asked(&format!("mount={digest}&ns=x")), 1);
     settled(|| asked(&query), 1);
-    assert_eq!(sidecar.because("source_missing"), 1);
-    assert_eq!(sidecar.because("odd_request"), 1);
+    assert_eq!(sidecar.mounts_with_reason("source_missing"), 1);
+    assert_eq!(sidecar.mounts_with_reason("odd_request"), 1);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use crate::support;
 use support::image::Image;
 use support::pulp::{self, ADMIN, fresh, settled};
-use support::push::{Client, encoded};
-use support::wire::Answer;
+use support::raw_http::Answer;
+use support::registry_client::{Client, encoded};
 
 /// crane as it copies an image within a registry, after it has its tokens.
 fn crane(client: &Client, method: &str, target: &str) -> Answer {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use support::faulty::{Faulty, Verdict, answer};
-use support::push::{Client, encoded};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, answer};
 use support::registry::Registry;
+use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
 use support::wait_until;
 
 /// What a registry of another kind answers to mounts; everything else is as usual.
 struct Other {
-    upstream: Faulty,
+    upstream: MisbehavingUpstream,
     is_closed: Arc<AtomicBool>,
     sidecar: Sidecar,
     digest: String,
@@ -26,7 +26,7 @@ impl Other {
         let mounted = AtomicBool::new(false);
         let is_closed = Arc::new(AtomicBool::new(false));
         let closed = is_closed.clone();
-        let upstream = Faulty::start(move |heard| {
+        let upstream = MisbehavingUpstream::start(move |heard| {
             let is_mount = heard.target.contains("mount=");
             let begun = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\
                          Location: /v2/dst/blobs/uploads/17?_state=a\r\n\r\n";
@@ -37,7 +37,7 @@ impl Other {
                     let digest = heard.target.rsplit('=').next().unwrap();
                     let head = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n";
                     let named = format!("{head}Docker-Content-Digest: {digest}\r\n\r\n");
-                    return Verdict::Answer(named.into());
+                    return Reply::Answer(named.into());
                 }
                 "HEAD" if heard.target.starts_with("/v2/dst/") && !mounted.load(SeqCst) => {
                     "404 Not Found"
@@ -48,18 +48,18 @@ impl Other {
                 }
                 "GET" => {
                     assert_eq!(heard.header("Range"), Some("bytes=0-0"));
-                    return Verdict::Answer(answer("206 Partial Content", "b"));
+                    return Reply::Answer(answer("206 Partial Content", "b"));
                 }
                 "POST" if heard.target.contains("from=slow") => {
-                    return Verdict::Pieces(vec![begun.into()], Duration::from_millis(500));
+                    return Reply::Pieces(vec![begun.into()], Duration::from_millis(500));
                 }
                 "POST" if is_mount && heard.target.contains("from=src") => {
                     mounted.store(true, SeqCst);
                     "201 Created"
                 }
-                _ => return Verdict::Answer(begun.into()),
+                _ => return Reply::Answer(begun.into()),
             };
-            Verdict::Answer(answer(said, ""))
+            Reply::Answer(answer(said, ""))
         });
         let config = json!({
             "listen": {"address": "127.0.0.1:0"},

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
-use support::faulty::{Faulty, Verdict};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply};
 use support::pulp::{self, ADMIN, Pulp, fresh, settled};
-use support::push::Client;
+use support::raw_http::{Answer, Connection};
+use support::registry_client::Client;
 use support::sidecar::Sidecar;
-use support::wire::{Answer, Connection};
 use support::{base64, wait_until};
 
 const ASKED: &str = "/token/?service=s&scope=repository%3Aa%3Apull%2Cpush";
@@ -95,7 +95,7 @@ fn a_refusal_of_pulps_is_not_remembered() {
 
 /// A token endpoint that gives every token out once, and counts.
 struct Endpoint {
-    upstream: Faulty,
+    upstream: MisbehavingUpstream,
     sidecar: Sidecar,
 }
 
@@ -127,12 +127,12 @@ impl Endpoint {
         pause: Duration,
     ) -> Self {
         let number = AtomicUsize::new(0);
-        let upstream = Faulty::start(move |_| {
+        let upstream = MisbehavingUpstream::start(move |_| {
             thread::sleep(pause);
             let number = number.fetch_add(1, Ordering::Relaxed);
             let token = token(access, life);
             let body = format!(r#"{{"number":{number},"expires_in":{life},"token":"{token}"}}"#);
-            Verdict::Answer(
+            Reply::Answer(
                 format!(
                     "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}",
                     body.len()
@@ -268,14 +268,14 @@ fn an_answers_age_is_its_own_and_ours() {
 }
 
 /// An endpoint whose first answer never comes.
-fn stuck_at_first() -> (Faulty, Sidecar) {
+fn stuck_at_first() -> (MisbehavingUpstream, Sidecar) {
     let calls = AtomicUsize::new(0);
-    let upstream = Faulty::start(move |_| {
+    let upstream = MisbehavingUpstream::start(move |_| {
         if calls.fetch_add(1, Ordering::Relaxed) == 0 {
             thread::sleep(Duration::from_secs(3600));
         }
         let body = format!(r#"{{"expires_in":300,"token":"{}"}}"#, token(GRANTED, 300));
-        Verdict::Answer(support::faulty::ok(&body))
+        Reply::Answer(support::misbehaving_upstream::ok(&body))
     });
     let config = json!({
         "listen": {"address": "127.0.0.1:0"},
@@ -287,7 +287,7 @@ fn stuck_at_first() -> (Faulty, Sidecar) {
     (upstream, sidecar)
 }
 
-fn ask_and_wait(upstream: &Faulty, client: &Client) -> Connection {
+fn ask_and_wait(upstream: &MisbehavingUpstream, client: &Client) -> Connection {
     let mut connection = client.connect();
     let request = client.request("GET", ASKED);
     connection.write(&request.bytes(client.port)).unwrap();
@@ -355,13 +355,13 @@ fn whoever_waits_for_an_answer_that_cannot_be_shared_asks_alone() {
 #[test]
 fn an_endpoint_that_breaks_off_is_said_to_be_away_and_asked_again() {
     let calls = AtomicUsize::new(0);
-    let upstream = Faulty::start(move |_| {
+    let upstream = MisbehavingUpstream::start(move |_| {
         if calls.fetch_add(1, Ordering::Relaxed) == 0 {
             let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec();
-            return Verdict::AnswerAndClose(cut);
+            return Reply::AnswerAndClose(cut);
         }
         let body = format!(r#"{{"expires_in":300,"token":"{}"}}"#, token(GRANTED, 300));
-        Verdict::Answer(support::faulty::ok(&body))
+        Reply::Answer(support::misbehaving_upstream::ok(&body))
     });
     let config = json!({
         "listen": {"address": "127.0.0.1:0"},

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
-use support::faulty::{Faulty, Verdict};
-use support::played::Played;
-use support::program::Home;
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply};
+use support::program_run::Home;
+use support::raw_http::{self, Connection, Request};
 use support::registry::Registry;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{BINARY, Sidecar, command, config};
-use support::wire::{self, Connection, Request};
 use support::{digest_of, free_port, wait_until};
 
 /// The lines with this message, once there are so many.
@@ -44,7 +44,7 @@ fn essence(line: &Value) -> Value {
 fn each_request_has_one_line() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let digest = registry.client().upload("source", b"layer");
     let before = lines(&sidecar, "request", 2).len();
     let client = sidecar.client().header("X-Request-Id", "theirs");
@@ -87,7 +87,7 @@ fn each_request_has_one_line() {
 
 #[test]
 fn a_name_is_kept_or_made_and_passed_on() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
     let given = [Some("theirs-1"), None, Some("two words"), Some("")];
@@ -120,7 +120,7 @@ fn a_name_is_kept_or_made_and_passed_on() {
 
 #[test]
 fn a_question_of_our_own_has_no_name_of_the_clients() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(|config| config["access"] = json!({"mode": "upstream"}));
     let digest = registry.plant("source", b"blob");
     let alice = sidecar.client().basic("alice", "right");
@@ -131,7 +131,7 @@ fn a_question_of_our_own_has_no_name_of_the_clients() {
 
 #[test]
 fn text_is_a_line_too() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let mut config = config(&upstream.url(), &home.root());
     config["log"] = json!({"format": "text"});
@@ -147,11 +147,11 @@ fn text_is_a_line_too() {
 
 #[test]
 fn health_checks_and_scrapes_are_silent() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
     for path in ["/healthz", "/readyz", "/metrics"] {
-        wire::get(sidecar.admin, path).expect(200);
+        raw_http::get(sidecar.admin, path).expect(200);
     }
     // Lines come in their order.
     sidecar.client().get("/v2/last").expect(200);
@@ -196,9 +196,9 @@ fn a_registry_that_is_absent_is_a_warning_and_a_calm_answer() {
 
 #[test]
 fn a_client_that_goes_away_is_no_warning() {
-    let upstream = Faulty::start(|_| {
+    let upstream = MisbehavingUpstream::start(|_| {
         std::thread::sleep(Duration::from_millis(300));
-        Verdict::Answer(support::faulty::ok("late"))
+        Reply::Answer(support::misbehaving_upstream::ok("late"))
     });
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
@@ -243,13 +243,13 @@ fn unread(config: &Value) -> (Child, ChildStderr, u16, u16) {
 
 #[test]
 fn a_log_that_nobody_reads_holds_up_nobody() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let mut config = config(&upstream.url(), &home.root());
     config["shutdown"] = json!({"drain_delay": "0s"});
     let (mut process, _log, port, admin) = unread(&config);
     let lost = || {
-        let metrics = wire::get(admin, "/metrics").expect(200).text();
+        let metrics = raw_http::get(admin, "/metrics").expect(200).text();
         let line = metrics
             .lines()
             .find_map(|line| line.strip_prefix("crossmount_log_lines_lost_total "));
@@ -274,11 +274,11 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
 /// What clients, and a registry that ends kept connections, do at any time.
 #[test]
 fn what_clients_do_at_any_time_is_for_debugging_alone() {
-    let upstream = Faulty::start(|heard| match (&*heard.method, heard.nth) {
+    let upstream = MisbehavingUpstream::start(|heard| match (&*heard.method, heard.nth) {
         // The second request on a kept connection finds it dead.
-        ("GET", 1) => Verdict::Close,
-        ("GET", _) => Verdict::Answer(support::faulty::ok("heard")),
-        _ => Verdict::AnswerAndClose(support::faulty::answer("413 Too Large", "")),
+        ("GET", 1) => Reply::Close,
+        ("GET", _) => Reply::Answer(support::misbehaving_upstream::ok("heard")),
+        _ => Reply::AnswerAndClose(support::misbehaving_upstream::answer("413 Too Large", "")),
     });
     let home = Home::new();
     let mut config = config(&upstream.url(), &home.root());

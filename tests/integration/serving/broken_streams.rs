@@ -3,24 +3,24 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use support::faulty::in_front_of;
-use support::faulty::{Faulty, Heard, Verdict, answer, ok};
-use support::pieces::{memory_is_flat, pieces};
+use support::generated_body::{assert_memory_is_flat, body_pieces};
+use support::misbehaving_upstream::in_front_of;
+use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer, ok};
+use support::raw_http::Request;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::wire::Request;
 
-fn breaks(heard: &Heard) -> bool {
+fn breaks(heard: &ReceivedRequest) -> bool {
     heard.target.contains("break")
 }
 
 #[test]
 fn a_request_that_changes_something_is_never_sent_twice() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         if breaks(heard) {
-            Verdict::Close
+            Reply::Close
         } else {
-            Verdict::Answer(ok("fine"))
+            Reply::Answer(ok("fine"))
         }
     });
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
@@ -49,11 +49,11 @@ fn a_request_that_changes_something_is_never_sent_twice() {
 
 #[test]
 fn a_request_without_a_body_is_not_sent_twice_either_when_it_may_change_something() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         if breaks(heard) {
-            Verdict::Close
+            Reply::Close
         } else {
-            Verdict::Answer(ok("fine"))
+            Reply::Answer(ok("fine"))
         }
     });
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
@@ -67,11 +67,11 @@ fn a_request_without_a_body_is_not_sent_twice_either_when_it_may_change_somethin
 
 #[test]
 fn a_read_on_a_connection_that_died_is_asked_again() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         if heard.nth > 0 {
-            Verdict::Close
+            Reply::Close
         } else {
-            Verdict::Answer(ok("fine"))
+            Reply::Answer(ok("fine"))
         }
     });
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
@@ -80,7 +80,7 @@ fn a_read_on_a_connection_that_died_is_asked_again() {
         sidecar.metric("crossmount_requests_in_flight", &[]);
         assert_eq!(sidecar.client().get("/v2/").expect(200).text(), "fine");
     }
-    let dead = Faulty::start(|_| Verdict::Close);
+    let dead = MisbehavingUpstream::start(|_| Reply::Close);
     let (sidecar, _root) = in_front_of(&dead, |_| ());
     assert_eq!(sidecar.client().get("/v2/").status, 502);
     assert!(
@@ -92,13 +92,13 @@ fn a_read_on_a_connection_that_died_is_asked_again() {
 
 #[test]
 fn a_download_that_breaks_in_the_middle_is_seen_to_be_broken() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         let head = if heard.target.contains("chunked") {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
         } else {
             "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nfirst"
         };
-        Verdict::AnswerAndClose(head.into())
+        Reply::AnswerAndClose(head.into())
     });
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     for (at, target) in ["/v2/a/blobs/x", "/v2/a/blobs/chunked"].iter().enumerate() {
@@ -110,14 +110,14 @@ fn a_download_that_breaks_in_the_middle_is_seen_to_be_broken() {
 
 #[test]
 fn an_upload_that_breaks_in_the_middle_is_not_sent_again() {
-    let upstream = Faulty::start(|_| Verdict::Close);
+    let upstream = MisbehavingUpstream::start(|_| Reply::Close);
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     let mut connection = sidecar.client().connect();
     connection
         .write(b"PATCH /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         .unwrap();
     // The sidecar may hang up on a client that is still sending.
-    for piece in pieces(64) {
+    for piece in body_pieces(64) {
         if connection.write_chunk(&piece).is_err() {
             break;
         }
@@ -127,7 +127,7 @@ fn an_upload_that_breaks_in_the_middle_is_not_sent_again() {
         assert_eq!(answer.status, 502);
     }
     assert_eq!(upstream.count("PATCH"), 1);
-    memory_is_flat(&sidecar);
+    assert_memory_is_flat(&sidecar);
 }
 
 #[test]
@@ -154,9 +154,9 @@ fn a_client_that_goes_away_ends_the_upload_upstream_too() {
 
 #[test]
 fn a_registry_that_hashes_in_silence_is_waited_for() {
-    let upstream = Faulty::start(|_| {
+    let upstream = MisbehavingUpstream::start(|_| {
         let created = answer("201 Created", "");
-        Verdict::Pieces(vec![created], Duration::from_secs(4))
+        Reply::Pieces(vec![created], Duration::from_secs(4))
     });
     let (patient, _root) = in_front_of(&upstream, |_| ());
     let put = Request::new("PUT", "/v2/a/blobs/uploads/x?digest=y").body(b"bytes");
@@ -176,10 +176,10 @@ fn a_registry_that_hashes_in_silence_is_waited_for() {
 
 #[test]
 fn a_slow_download_that_keeps_coming_is_not_cut() {
-    let upstream = Faulty::start(|_| {
+    let upstream = MisbehavingUpstream::start(|_| {
         let mut pieces = vec![b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n".to_vec()];
         pieces.extend(vec![b"piece".to_vec(); 8]);
-        Verdict::Pieces(pieces, Duration::from_millis(300))
+        Reply::Pieces(pieces, Duration::from_millis(300))
     });
     let (sidecar, _root) = in_front_of(&upstream, |config| {
         config["upstream"]["timeouts"] = json!({"read": "1s"});

@@ -3,12 +3,12 @@
 use crate::{needs, support};
 use serde_json::json;
 use std::fs;
-use support::program::{Ended, GOOD, Home, run};
+use support::access_control::htpasswd_mode;
+use support::program_run::{Ended, GOOD, Home, run};
 use support::registry::Registry;
-use support::secured::htpasswd_mode;
 use support::sidecar::{BINARY, Sidecar, command, config};
 use support::store::listing;
-use support::tokens::Tokens;
+use support::token_issuer::TokenIssuer;
 use support::{tools, wait_until};
 
 fn check(registry: &Registry, change: impl FnOnce(&mut serde_json::Value)) -> Ended {
@@ -117,7 +117,7 @@ fn a_check_reads_the_files_that_decide() {
     let ended = check(&registry, htpasswd_mode(&registry));
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("ok: the password file can be read"));
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let ended = check(&registry, |config| tokens.verify_here(config));
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
     assert!(
@@ -259,7 +259,7 @@ fn a_check_knows_by_the_registrys_configuration_whether_it_speaks_tls() {
         let registry = Registry::with(|config| {
             config["http"]["tls"] = json!({"letsencrypt": letsencrypt});
         });
-        let plain = support::wire::Request::new("GET", "/v2/").try_send(registry.port);
+        let plain = support::raw_http::Request::new("GET", "/v2/").try_send(registry.port);
         let is_tls = !plain.is_ok_and(|answer| answer.status == 200);
         let theirs = registry.home().join("config.yml");
         let file = registry.home().join("crossmount.yml");

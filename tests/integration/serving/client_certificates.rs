@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
 use support::client_certificates::{Clients, demanding, over_tls, servers_files};
-use support::program::{Ended, run};
+use support::program_run::{Ended, run};
+use support::raw_http;
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command, config, whole};
 use support::tools;
 use support::wait_until;
-use support::wire;
 
 /// The status by curl, which shows these files or none.
 fn curl(registry: &Registry, authority: &std::path::Path, clients: Option<&Clients>) -> String {
@@ -51,7 +51,7 @@ fn every_connection_to_the_registry_shows_the_client_certificate() {
     // A HEAD that is held until its answer was looked at.
     client.head_blob("third", &digest).expect(200);
     assert_eq!(sidecar.mounted(), 2);
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
     let place = [("place", "upstream_client")];
     let expiry = sidecar.metric("crossmount_certificate_expiry_timestamp_seconds", &place);
     assert!(expiry > 1.7e9, "{expiry}");
@@ -71,7 +71,7 @@ fn without_a_client_certificate_nothing_reaches_such_a_registry() {
         });
         let status = sidecar.client().get("/v2/").status;
         assert!([502, 503].contains(&status), "{status}");
-        wire::get(sidecar.admin, "/readyz").expect(503);
+        raw_http::get(sidecar.admin, "/readyz").expect(503);
     }
 }
 
@@ -94,7 +94,7 @@ fn a_renewed_client_certificate_is_shown_by_every_new_connection() {
     registry.config["http"]["tls"]["clientcas"] = json!([fresh.path("ca.pem")]);
     registry.restart();
     assert_ne!(client.get("/v2/").status, 200);
-    wire::get(sidecar.admin, "/readyz").expect(503);
+    raw_http::get(sidecar.admin, "/readyz").expect(503);
 
     // Half of a renewal is none: the certificate does not fit the key.
     let old = fs::read(clients.path("client.pem")).unwrap();
@@ -109,7 +109,7 @@ fn a_renewed_client_certificate_is_shown_by_every_new_connection() {
     clients.replace(&fresh);
     wait_until("the new one is shown", || client.get("/v2/").status == 200);
     wait_until("questions show it too", || {
-        wire::get(sidecar.admin, "/readyz").status == 200
+        raw_http::get(sidecar.admin, "/readyz").status == 200
     });
     let digest = client.upload("source", b"some bytes");
     client.mount("target", &digest, "source").expect(201);
@@ -141,7 +141,7 @@ fn keys_of_every_usual_form_are_taken() {
         });
         let answer = sidecar.client().get("/v2/");
         assert_eq!(answer.status, 200, "{key}");
-        wire::get(sidecar.admin, "/readyz").expect(200);
+        raw_http::get(sidecar.admin, "/readyz").expect(200);
     }
 }
 
@@ -159,7 +159,7 @@ fn the_systems_roots_and_a_client_certificate_go_together() {
     command.env("SSL_CERT_FILE", files.path().join("ca.pem"));
     let sidecar = Sidecar::launch(command, &config);
     sidecar.client().get("/v2/").expect(200);
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
 }
 
 fn check(registry: &Registry, change: impl FnOnce(&mut Value)) -> Ended {

@@ -3,14 +3,14 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use support::endpoint::Endpoint;
-use support::faulty::Faulty;
-use support::program::Home;
-use support::push::mount_target;
+use support::misbehaving_upstream::MisbehavingUpstream;
+use support::program_run::Home;
+use support::raw_http::{Answer, Connection, Request};
 use support::registry::Registry;
+use support::registry_client::mount_target;
 use support::sidecar::{Sidecar, config};
 use support::wait_until;
-use support::wire::{Answer, Connection, Request};
+use support::webhook_endpoint::Endpoint;
 
 const FOUR: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SIX: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -41,7 +41,7 @@ fn a_proxy_is_believed_by_its_ipv4_address() {
     ] {
         let registry = Registry::start();
         let sidecar = Sidecar::with(&registry, |config| trusting(config, trusted));
-        sidecar.prove();
+        sidecar.verify_store();
         let digest = registry.client().upload("a", b"layer");
         for (from, scheme) in [(believed, "https"), (unbelieved, "http")] {
             let path = mount_target("b", &digest, "a");
@@ -59,7 +59,7 @@ fn a_proxy_is_believed_by_its_ipv4_address() {
 
 #[test]
 fn the_registry_hears_of_ipv4_clients_by_their_ipv4_address() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let mut config = config(&upstream.url(), &home.root());
     trusting(&mut config, "127.0.0.0/8");
@@ -86,7 +86,7 @@ fn events_name_ipv4_clients_by_their_ipv4_address() {
         let endpoint = json!({"name": "audit", "url": endpoint.url()});
         config["notifications"] = json!({"endpoints": [endpoint]});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let digest = registry.client().upload("a", b"layer");
     for (target, from) in [("four", FOUR), ("six", SIX)] {
         let path = mount_target(target, &digest, "a");

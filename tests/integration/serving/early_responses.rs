@@ -5,12 +5,12 @@ use crate::{needs, support};
 use serde_json::json;
 use std::io;
 use std::time::Duration;
-use support::faulty::Step::{Finish, Reset, Send, Wait};
-use support::faulty::{Faulty, Verdict, answer, in_front_of};
+use support::misbehaving_upstream::Step::{Finish, Reset, Send, Wait};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, answer, in_front_of};
 use support::nginx::Nginx;
+use support::raw_http::{Connection, get};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::wire::{Connection, get};
 
 const PIECE: usize = 10_000;
 const PAUSE: Duration = Duration::from_millis(2);
@@ -195,11 +195,11 @@ fn a_limit_of_size_or_rate_is_told_to_a_client_that_is_still_sending() {
                 Wait(Duration::from_millis(500)),
                 ending,
             ];
-            let upstream = Faulty::start(move |heard| {
+            let upstream = MisbehavingUpstream::start(move |heard| {
                 if heard.method == "GET" {
-                    return Verdict::Answer(answer("200 OK", "fine"));
+                    return Reply::Answer(answer("200 OK", "fine"));
                 }
-                Verdict::Steps(steps.clone())
+                Reply::Steps(steps.clone())
             });
             let (sidecar, _root) = in_front_of(&upstream, |_| ());
             for upload in uploads(1_000_000) {
@@ -227,7 +227,8 @@ fn a_registry_that_is_away_is_told_to_a_client_that_is_still_sending() {
 
 #[test]
 fn a_client_that_never_stops_sending_is_let_go() {
-    let upstream = Faulty::start(|_| Verdict::Steps(vec![Send(answer("401 No", "no")), Reset]));
+    let upstream =
+        MisbehavingUpstream::start(|_| Reply::Steps(vec![Send(answer("401 No", "no")), Reset]));
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     let mut connection = Connection::to(sidecar.port).unwrap();
     connection
@@ -315,13 +316,13 @@ fn what_a_client_waits_to_send_is_not_waited_for() {
 
 #[test]
 fn connections_to_the_registry_that_carried_a_body_are_not_kept() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = in_front_of(&upstream, |config| {
         config["upstream"]["timeouts"] = json!({"idle": "50s"});
     });
     for _ in 0..10 {
         for method in ["PATCH", "PUT", "POST"] {
-            let request = support::wire::Request::new(method, SESSION).body(b"some bytes");
+            let request = support::raw_http::Request::new(method, SESSION).body(b"some bytes");
             request.send(sidecar.port).expect(200);
         }
     }

@@ -5,28 +5,28 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::faulty::{Faulty, Verdict, ok};
-use support::program::Home;
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, ok};
+use support::program_run::Home;
+use support::raw_http;
 use support::sidecar::{BINARY, Sidecar, command, config};
 use support::tools;
-use support::wire;
 
 /// What `/readyz` lacks, in words.
 #[track_caller]
 fn reason(sidecar: &Sidecar) -> String {
-    wire::get(sidecar.admin, "/healthz").expect(200);
-    let answer = wire::get(sidecar.admin, "/readyz").expect(503).text();
+    raw_http::get(sidecar.admin, "/healthz").expect(200);
+    let answer = raw_http::get(sidecar.admin, "/readyz").expect(503).text();
     assert_eq!(answer.lines().count(), 1, "{answer}");
     answer.strip_prefix("not ready: ").unwrap().to_owned()
 }
 
 #[test]
 fn a_registry_that_answers_and_a_folder_of_ours_are_enough() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
     assert_eq!(
-        wire::get(sidecar.admin, "/readyz").expect(200).text(),
+        raw_http::get(sidecar.admin, "/readyz").expect(200).text(),
         "ready\n"
     );
 }
@@ -34,12 +34,15 @@ fn a_registry_that_answers_and_a_folder_of_ours_are_enough() {
 #[test]
 fn a_registry_that_is_absent_or_silent_or_no_registry_is_named() {
     let home = Home::new();
-    let silent = Faulty::start(|_| {
+    let silent = MisbehavingUpstream::start(|_| {
         std::thread::sleep(Duration::from_secs(5));
-        Verdict::Close
+        Reply::Close
     });
-    let broken = Faulty::start(|_| {
-        Verdict::Answer(support::faulty::answer("500 Internal Server Error", ""))
+    let broken = MisbehavingUpstream::start(|_| {
+        Reply::Answer(support::misbehaving_upstream::answer(
+            "500 Internal Server Error",
+            "",
+        ))
     });
     let absent = format!("http://127.0.0.1:{}", support::free_port());
     for (url, words) in [
@@ -61,13 +64,13 @@ fn a_registry_that_is_absent_or_silent_or_no_registry_is_named() {
 
 #[test]
 fn a_folder_that_went_away_is_named() {
-    let upstream = Faulty::start(|_| Verdict::Answer(ok("heard")));
+    let upstream = MisbehavingUpstream::start(|_| Reply::Answer(ok("heard")));
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
     fs::rename(home.root(), home.root().with_extension("aside")).unwrap();
     assert!(reason(&sidecar).contains("is not there"));
     fs::rename(home.root().with_extension("aside"), home.root()).unwrap();
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
 }
 
 /// Mounts the folder over itself, in the sidecar's own view of the file system.
@@ -85,11 +88,11 @@ fn a_folder_that_became_read_only_is_named() {
         tools::skip("only root can mount");
         return;
     }
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let settings = config(&upstream.url(), &home.root());
     let sidecar = Sidecar::launch(in_a_view_of_its_own(&home.root()), &settings);
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
     let remount = |how: &str| {
         let mut command = Command::new("nsenter");
         let id = sidecar.id().to_string();
@@ -100,5 +103,5 @@ fn a_folder_that_became_read_only_is_named() {
     let said = reason(&sidecar);
     assert!(said.contains("Read-only file system"), "{said}");
     remount("rw");
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
 }

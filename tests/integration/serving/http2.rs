@@ -9,13 +9,13 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use support::faulty::{Faulty, Verdict, in_front_of, ok};
-use support::pair::exchange;
-use support::push::{encoded, mount_target};
+use support::compare::send_raw;
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of, ok};
+use support::raw_http::{Answer, get};
 use support::registry::Registry;
+use support::registry_client::{encoded, mount_target};
 use support::sidecar::Sidecar;
-use support::tokens::signed;
-use support::wire::{Answer, get};
+use support::token_issuer::signed;
 use support::{bytes_from, digest_of, tools, wait_until};
 use tempfile::TempDir;
 
@@ -207,9 +207,9 @@ fn an_early_answer_reaches_a_client_that_speaks_http_2() {
 fn a_connection_is_not_ended_while_the_registry_takes_its_time() {
     needs!("openssl", "curl");
     let home = Home::new();
-    let upstream = Faulty::start(|_| {
+    let upstream = MisbehavingUpstream::start(|_| {
         std::thread::sleep(Duration::from_secs(4));
-        Verdict::Answer(ok("in the end"))
+        Reply::Answer(ok("in the end"))
     });
     let (sidecar, _root) = in_front_of(&upstream, |config| {
         config["listen"]["tls"] = home.tls();
@@ -265,7 +265,7 @@ fn what_is_in_flight_over_http_2_is_finished_before_the_process_ends() {
     sidecar.signal(Signal::TERM);
     let answer = uploading.join().unwrap().expect(202);
     assert_eq!(answer.header("Range"), Some("0-2999999"));
-    assert_eq!(sidecar.ended().code(), Some(0));
+    assert_eq!(sidecar.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn with_prior_knowledge_http_2_is_spoken_without_tls() {
         config["listen"]["h2c"] = true.into();
         config["listen"]["header_timeout"] = "2s".into();
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let digest = sidecar.client().upload("source", b"a layer");
     let mount = mount_target("target", &digest, "source");
     let url = format!("http://127.0.0.1:{}{mount}", sidecar.port);
@@ -284,8 +284,8 @@ fn with_prior_knowledge_http_2_is_spoken_without_tls() {
     assert_eq!((&*version, answer.status), ("2", 201));
     assert_eq!(sidecar.mounted(), 1);
     // A request that is shorter than what a client of HTTP/2 begins with.
-    exchange(sidecar.port, b"GET / HTTP/1.0\r\n\r\n");
-    exchange(
+    send_raw(sidecar.port, b"GET / HTTP/1.0\r\n\r\n");
+    send_raw(
         sidecar.port,
         b"GET /v2/ HTTP/1.1\r\nHost: registry.test\r\n\r\n",
     )

@@ -4,13 +4,13 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
-use support::pair::Differences;
-use support::push::mount_target;
+use support::compare::Differences;
+use support::raw_http::Request;
 use support::registry::Registry;
+use support::registry_client::mount_target;
 use support::sidecar::{BINARY, Sidecar, command, config};
-use support::tokens::signed;
-use support::wire::Request;
-use support::{program, tools};
+use support::token_issuer::signed;
+use support::{program_run, tools};
 
 type Headers = &'static [(&'static str, &'static str)];
 
@@ -144,7 +144,7 @@ fn where_tls_ends_here_a_location_is_as_that_of_a_registry_that_ends_it() {
             .map(|port| places(&format!("https://127.0.0.1:{port}"), &digest, headers));
         differences.compare(&format!("{headers:?}"), &alone, &behind);
     }
-    differences.none();
+    differences.assert_none();
     let mounts = sidecar.metric("crossmount_mounts_total", &[]);
     let forwarded = sidecar.metric("crossmount_mounts_total", &[("outcome", "forwarded")]);
     assert!(
@@ -182,7 +182,7 @@ fn a_plain_port_in_front_of_tls_gives_plain_locations() {
             .map(|port| places(&format!("http://127.0.0.1:{port}"), &digest, headers));
         differences.compare(&format!("{headers:?}"), &alone, &behind);
     }
-    differences.none();
+    differences.assert_none();
     // A proxy with TLS in front said so, if not where distribution looks.
     for (headers, scheme) in UNREAD.iter().zip(["http", "https", "http"]) {
         let places = places(
@@ -251,7 +251,7 @@ fn a_check_warns_of_a_plain_port_in_front_of_tls() {
         fs::write(&file, config.to_string()).unwrap();
         let mut command = command(BINARY);
         command.args(["check", "--offline", "--config"]).arg(&file);
-        let ended = program::run(command);
+        let ended = program_run::run(command);
         let warnings = ended
             .out
             .lines()

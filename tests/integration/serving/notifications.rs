@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use support::endpoint::{Endpoint, Told};
 use support::registry::Registry;
 use support::sidecar::{Sidecar, whole};
 use support::wait_until;
+use support::webhook_endpoint::{Endpoint, ReceivedEvents};
 
 fn endpoints(endpoint: &Endpoint) -> Value {
     json!([{
@@ -22,7 +22,7 @@ fn telling(registry: &Registry, endpoint: &Endpoint) -> Sidecar {
         config["notifications"] = json!({"endpoints": endpoints(endpoint)});
         config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar
 }
 
@@ -74,11 +74,12 @@ fn an_event_is_the_one_that_the_registry_sends_for_its_own_mount() {
         config["notifications"] = json!({"endpoints": endpoints(&ours)});
     });
     let through = sidecar.client().basic("alice", "right");
-    sidecar.prove_as(&through);
+    sidecar.verify_store_as(&through);
     let direct = registry.client().basic("alice", "right");
     let digest = direct.upload("team/base", b"a layer");
-    let agent =
-        |client: &support::push::Client| client.clone().header("User-Agent", "a client/1.0");
+    let agent = |client: &support::registry_client::Client| {
+        client.clone().header("User-Agent", "a client/1.0")
+    };
     agent(&direct)
         .mount("team/app", &digest, "team/base")
         .expect(201);
@@ -101,7 +102,7 @@ fn an_event_is_the_one_that_the_registry_sends_for_its_own_mount() {
     assert!(native["timestamp"].as_str().unwrap().contains('T'));
     let head = told.head.to_ascii_lowercase();
     assert!(head.contains("authorization: bearer s3cret"), "{head}");
-    let kind = |told: &Told| {
+    let kind = |told: &ReceivedEvents| {
         let head = told.head.to_ascii_lowercase();
         let mut lines = head.lines().map(str::to_owned);
         lines.find(|line| line.starts_with("content-type: "))
@@ -134,7 +135,11 @@ fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
         .mount("app", &support::digest_of(b"absent"), "base")
         .expect(202);
     wait_until("both were sent", || counted(&sidecar, "sent") == 2);
-    let events: Vec<_> = endpoint.told().iter().flat_map(Told::events).collect();
+    let events: Vec<_> = endpoint
+        .told()
+        .iter()
+        .flat_map(ReceivedEvents::events)
+        .collect();
     assert_eq!(events.len(), 2);
     assert_eq!(events[0]["request"]["method"], "HEAD");
     // Many may have to wait.
@@ -148,7 +153,7 @@ fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
 
 /// Which of these endpoints are told of a mount, by name.
 fn told_of_mounts(endpoints: &[(&str, Endpoint, Value)]) -> Vec<String> {
-    let of_mount = |told: &Told| told.events()[0]["action"] == "mount";
+    let of_mount = |told: &ReceivedEvents| told.events()[0]["action"] == "mount";
     let told = endpoints
         .iter()
         .filter(|(_, endpoint, _)| endpoint.told().iter().any(of_mount));
@@ -204,7 +209,7 @@ fn an_endpoint_that_is_disabled_or_ignores_mounts_is_told_as_little_as_by_the_re
         config["upstream"]["version"] = json!(version);
         config["notifications"] = json!({"endpoints": block(&ours)});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let digest = registry.client().upload("base", b"a layer");
     registry.client().mount("one", &digest, "base").expect(201);
     sidecar.client().mount("two", &digest, "base").expect(201);
@@ -234,7 +239,7 @@ fn the_media_type_of_events_is_that_of_the_registrys_version() {
             config["upstream"]["version"] = version.into();
             config["notifications"] = json!({"endpoints": endpoints(&endpoint)});
         });
-        sidecar.prove();
+        sidecar.verify_store();
         let client = sidecar.client();
         let digest = client.upload("base", b"a layer");
         client.mount("app", &digest, "base").expect(201);
@@ -307,7 +312,7 @@ fn an_endpoint_that_hangs_delays_no_mount_and_what_waits_is_sent_before_the_end(
     assert!(sidecar.metric("crossmount_notifications_waiting", &waiting) > 0.0);
     sidecar.signal(rustix::process::Signal::TERM);
     drop(go_on);
-    assert!(sidecar.ended().success());
+    assert!(sidecar.wait_for_exit().success());
     let targets: std::collections::BTreeSet<_> = endpoint
         .told()
         .iter()

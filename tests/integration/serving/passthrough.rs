@@ -3,14 +3,14 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use support::faulty::{Faulty, Verdict, answer, ok};
-use support::pair::{essence, exchange};
-use support::played::Played;
+use support::compare::{essence, send_raw};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, answer, ok};
+use support::raw_http::Request;
 use support::registry::Registry;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{self, Sidecar};
-use support::wire::Request;
 
-fn in_front_of(upstream: &Faulty) -> (Sidecar, tempfile::TempDir) {
+fn in_front_of(upstream: &MisbehavingUpstream) -> (Sidecar, tempfile::TempDir) {
     let root = tempfile::tempdir().unwrap();
     let config = sidecar::config(&upstream.url(), root.path());
     (Sidecar::from(&config), root)
@@ -18,7 +18,7 @@ fn in_front_of(upstream: &Faulty) -> (Sidecar, tempfile::TempDir) {
 
 #[test]
 fn the_request_reaches_the_registry_as_it_came() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let (sidecar, _root) = in_front_of(&upstream);
     let target = "/v2/a%2Fb/../c//d;e/blobs/?x=%zz&y=a+b&%6d=;&z";
     Request::new("GET", target)
@@ -64,7 +64,7 @@ fn the_request_reaches_the_registry_as_it_came() {
 
 #[test]
 fn the_peers_address_is_appended_to_x_forwarded_for() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let (sidecar, _root) = in_front_of(&upstream);
     for (sent, wanted) in [
         (&[] as &[&str], "127.0.0.1"),
@@ -99,7 +99,7 @@ fn the_answer_reaches_the_client_as_it_was_given() {
         Set-Cookie: a=1\r\nX-Own: one\r\nSet-Cookie: b=2\r\nServer: the registry\r\n\
         Www-Authenticate: Basic realm=\"a\"\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\
         Content-Length: 4\r\n\r\nbody";
-    let upstream = Faulty::start(move |_| Verdict::Answer(given.into()));
+    let upstream = MisbehavingUpstream::start(move |_| Reply::Answer(given.into()));
     let (sidecar, _root) = in_front_of(&upstream);
     let mut direct = sidecar.client().at(upstream.port).get("/v2/a/blobs/x");
     let mut answer = sidecar.client().get("/v2/a/blobs/x");
@@ -118,10 +118,10 @@ fn the_answer_reaches_the_client_as_it_was_given() {
 
 #[test]
 fn refusals_are_never_mended() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         let code = heard.target.split("/code").nth(1).unwrap_or("200");
         let code = &code[..3];
-        Verdict::Answer(answer(
+        Reply::Answer(answer(
             &format!("{code} As It Is"),
             &format!("body of {code}"),
         ))
@@ -151,7 +151,7 @@ fn refusals_are_never_mended() {
 
 #[test]
 fn a_connection_can_be_used_again_and_again() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = in_front_of(&upstream);
     let mut connection = sidecar.client().connect();
     for at in 0..20 {
@@ -169,7 +169,7 @@ fn a_connection_can_be_used_again_and_again() {
 
 #[test]
 fn requests_that_no_registry_understands_are_refused_and_do_no_harm() {
-    let upstream = Faulty::start(|_| Verdict::Answer(ok("fine")));
+    let upstream = MisbehavingUpstream::start(|_| Reply::Answer(ok("fine")));
     let (mut sidecar, _root) = in_front_of(&upstream);
     for request in [
         "GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -192,7 +192,7 @@ fn requests_that_no_registry_understands_are_refused_and_do_no_harm() {
 
 #[test]
 fn nothing_of_the_admin_port_is_on_the_registrys_port() {
-    let upstream = Faulty::saying("the registry");
+    let upstream = MisbehavingUpstream::always_answering("the registry");
     let (sidecar, _root) = in_front_of(&upstream);
     for target in ["/metrics", "/healthz", "/readyz", "/"] {
         assert_eq!(
@@ -200,15 +200,15 @@ fn nothing_of_the_admin_port_is_on_the_registrys_port() {
             "the registry"
         );
     }
-    let metrics = support::wire::get(sidecar.admin, "/metrics").expect(200);
+    let metrics = support::raw_http::get(sidecar.admin, "/metrics").expect(200);
     let kind = metrics.header("Content-Type").unwrap();
     assert!(kind.starts_with("text/plain"), "{kind}");
-    assert_eq!(support::wire::get(sidecar.admin, "/v2/").status, 404);
+    assert_eq!(support::raw_http::get(sidecar.admin, "/v2/").status, 404);
 }
 
 #[test]
 fn requests_are_counted_by_method_and_code() {
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = in_front_of(&upstream);
     for method in ["GET", "GET", "PUT", "BREW"] {
         Request::new(method, "/v2/").send(sidecar.port).expect(200);
@@ -216,7 +216,7 @@ fn requests_are_counted_by_method_and_code() {
     for (method, wanted) in [("GET", 2), ("PUT", 1), ("other", 1)] {
         let labels = [("method", method), ("code", "200")];
         support::wait_until("they are counted", || {
-            let text = support::wire::get(sidecar.admin, "/metrics").text();
+            let text = support::raw_http::get(sidecar.admin, "/metrics").text();
             text.contains(&format!("method=\"{method}\"")) || method.is_empty()
         });
         let counted = sidecar.metric("crossmount_requests_total", &labels);
@@ -242,7 +242,7 @@ fn an_old_request_without_a_host_is_answered_as_by_the_registry() {
         "GET /v2/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
         "GET /v2/_catalog HTTP/1.0\r\nUser-Agent: an old health check\r\n\r\n",
     ] {
-        let ask = |port| exchange(port, request.as_bytes()).expect(200);
+        let ask = |port| send_raw(port, request.as_bytes()).expect(200);
         let (theirs, ours) = (ask(registry.port), ask(sidecar.port));
         assert_eq!(essence(&theirs), essence(&ours), "{request:?}");
     }
@@ -250,7 +250,7 @@ fn an_old_request_without_a_host_is_answered_as_by_the_registry() {
 
 #[test]
 fn a_mount_whose_credentials_are_for_the_next_hop_alone_is_the_registrys() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(|config| {
         config["access"] = json!({"mode": "upstream"});
     });
@@ -279,7 +279,11 @@ fn a_mount_whose_credentials_are_for_the_next_hop_alone_is_the_registrys() {
     .enumerate()
     {
         assert_eq!(mount(options, &format!("odd{at}")), 202, "{options}");
-        assert_eq!(sidecar.because("odd_request"), at as u64 + 1, "{options}");
+        assert_eq!(
+            sidecar.mounts_with_reason("odd_request"),
+            at as u64 + 1,
+            "{options}"
+        );
         let target = registry.store.repository(&format!("odd{at}"));
         assert!(!target.exists(), "{options}");
     }
@@ -303,7 +307,7 @@ fn a_client_that_was_refused_early_and_sends_no_more_is_let_go() {
     connection.answer("PATCH").unwrap().expect(401);
     let start = Instant::now();
     support::wait_until("it is in flight no more", || {
-        let metrics = support::wire::get(sidecar.admin, "/metrics").text();
+        let metrics = support::raw_http::get(sidecar.admin, "/metrics").text();
         metrics.contains("\ncrossmount_requests_in_flight 0\n")
     });
     assert!(start.elapsed() < Duration::from_secs(30));

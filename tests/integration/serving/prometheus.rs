@@ -4,9 +4,9 @@ use crate::{needs, support};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use support::prometheus::Prometheus;
+use support::raw_http;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
-use support::wire;
 use support::{digest_of, wait_until};
 
 /// Every name that dashboards and alerts may rely on, but for the one that needs a certificate.
@@ -29,7 +29,7 @@ const METRICS: &[&str] = &[
 /// A sidecar that has mounted and forwarded, and its registry.
 fn busy() -> (Registry, Sidecar) {
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = registry.client().upload("source", b"twelve bytes");
     for target in ["one", "other"] {
@@ -44,7 +44,7 @@ fn busy() -> (Registry, Sidecar) {
 fn prometheus_has_nothing_to_say_against_the_metrics() {
     needs!("docker-registry", "promtool");
     let (_registry, sidecar) = busy();
-    let metrics = wire::get(sidecar.admin, "/metrics").expect(200).text();
+    let metrics = raw_http::get(sidecar.admin, "/metrics").expect(200).text();
     for name in METRICS {
         let is_there = metrics.lines().any(|line| {
             line.strip_prefix(name)

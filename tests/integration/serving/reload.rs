@@ -6,10 +6,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use support::faulty::Faulty;
+use support::misbehaving_upstream::MisbehavingUpstream;
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command, whole};
-use support::tokens::signed;
+use support::token_issuer::signed;
 use support::wait_until;
 
 /// A certificate and its key, each put in its place at once.
@@ -122,14 +122,14 @@ fn a_renewed_certificate_is_served_to_new_connections_and_drops_none() {
 
 struct Written {
     home: tempfile::TempDir,
-    upstream: Faulty,
+    upstream: MisbehavingUpstream,
 }
 
 impl Written {
     fn new() -> Self {
         Self {
             home: tempfile::tempdir().unwrap(),
-            upstream: Faulty::saying("{}"),
+            upstream: MisbehavingUpstream::always_answering("{}"),
         }
     }
 
@@ -185,7 +185,7 @@ fn the_logs_level_changes_with_the_file() {
 
 #[test]
 fn a_hangup_ends_no_process_that_has_no_file() {
-    let upstream = Faulty::saying("{}");
+    let upstream = MisbehavingUpstream::always_answering("{}");
     let mut command = command(BINARY);
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use support::digest_of;
 use support::image::Image;
-use support::program::{Ended, run};
+use support::program_run::{Ended, run};
 use support::registry::Registry;
 use support::sidecar::{BINARY, command};
 use support::store::{Store, listing};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::registry::Registry;
 use support::sidecar::{Sidecar, config};
-use support::{digest_of, tools, wire};
+use support::{digest_of, raw_http, tools};
 use tempfile::TempDir;
 
 const LOCALHOST: &str = "subjectAltName=DNS:localhost";
@@ -85,7 +85,7 @@ fn a_certificate_that_signed_itself_is_taken_when_it_is_the_trusted_one() {
         client.head_blob("third", &digest).expect(200);
         assert_eq!(sidecar.mounted(), 2);
         assert!(case.registry.store.has_link("third", &digest));
-        wire::get(sidecar.admin, "/readyz").expect(200);
+        raw_http::get(sidecar.admin, "/readyz").expect(200);
     }
 }
 
@@ -140,7 +140,7 @@ fn no_other_certificate_is_taken_for_the_trusted_one() {
         ] {
             assert_eq!(answer.status, 503, "{what}");
         }
-        let ready = wire::get(sidecar.admin, "/readyz").expect(503);
+        let ready = raw_http::get(sidecar.admin, "/readyz").expect(503);
         assert!(
             ready.text().contains("certificate"),
             "{what}: {}",
@@ -157,7 +157,7 @@ fn no_other_certificate_is_taken_for_the_trusted_one() {
 fn an_authority_that_has_the_registrys_name_may_sign_its_certificate_now_and_later() {
     needs!("docker-registry", "openssl");
     let home = tempfile::tempdir().unwrap();
-    support::tokens::signed(home.path());
+    support::token_issuer::signed(home.path());
     let at = |name: &str| home.path().join(name);
     let mut registry = Registry::with(|config| {
         config["http"]["tls"] = json!({"certificate": at("cert.pem"), "key": at("key.pem")});

@@ -4,8 +4,8 @@ use crate::support;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::faulty::Faulty;
-use support::program::{GOOD, Home, refuses, run};
+use support::misbehaving_upstream::MisbehavingUpstream;
+use support::program_run::{GOOD, Home, refuses, run};
 use support::sidecar::{BINARY, Sidecar, command};
 
 #[test]
@@ -91,7 +91,8 @@ fn by_environment(upstream: &str, root: &Path) -> Command {
 #[test]
 fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     let home = Home::new();
-    let [file, environment, flag] = ["file", "environment", "flag"].map(Faulty::saying);
+    let [file, environment, flag] =
+        ["file", "environment", "flag"].map(MisbehavingUpstream::always_answering);
     let says = |command: Command| {
         let sidecar = Sidecar::run(command);
         sidecar.client().get("/v2/").expect(200).text()
@@ -139,7 +140,7 @@ fn a_bad_value_in_the_environment_is_named() {
 #[test]
 fn an_unknown_variable_is_one_warning() {
     let home = Home::new();
-    let upstream = Faulty::saying("fine");
+    let upstream = MisbehavingUpstream::always_answering("fine");
     let mut command = by_environment(&upstream.url(), &home.root());
     command
         .arg("serve")

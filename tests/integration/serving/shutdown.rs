@@ -5,27 +5,30 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use support::faulty::{Faulty, Verdict, ok};
-use support::pieces::{MIB, digest_of_pieces, memory_is_flat, send_pieces_and};
-use support::program::Home;
-use support::push::closing;
+use support::generated_body::{MIB, assert_memory_is_flat, digest_of_body, send_body_with};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, ok};
+use support::program_run::Home;
 use support::registry::Registry;
+use support::registry_client::closing;
 use support::sidecar::{Sidecar, config};
-use support::{wait_until, wire};
+use support::{raw_http, wait_until};
 
 /// An upstream that answers when it is told to, and a sidecar that ends without delay.
-fn slow(drain_delay: &str) -> (Sidecar, mpsc::Sender<()>, Faulty, Home) {
+fn slow(drain_delay: &str) -> (Sidecar, mpsc::Sender<()>, MisbehavingUpstream, Home) {
     slow_until(drain_delay, "30s")
 }
 
-fn slow_until(drain_delay: &str, timeout: &str) -> (Sidecar, mpsc::Sender<()>, Faulty, Home) {
+fn slow_until(
+    drain_delay: &str,
+    timeout: &str,
+) -> (Sidecar, mpsc::Sender<()>, MisbehavingUpstream, Home) {
     let (tell, told) = mpsc::channel();
     let told = std::sync::Mutex::new(told);
-    let upstream = Faulty::start(move |heard| {
+    let upstream = MisbehavingUpstream::start(move |heard| {
         if heard.target.contains("slow") {
             told.lock().unwrap().recv().unwrap();
         }
-        Verdict::Answer(ok("in the end"))
+        Reply::Answer(ok("in the end"))
     });
     let home = Home::new();
     let mut config = config(&upstream.url(), &home.root());
@@ -41,27 +44,27 @@ fn a_terminated_process_ends_when_what_is_in_flight_is_done() {
     wait_until("the request is in flight", || upstream.count("GET") == 1);
     sidecar.signal(Signal::TERM);
     wait_until("the listener is closed", || {
-        wire::Connection::to(sidecar.port).is_err()
+        raw_http::Connection::to(sidecar.port).is_err()
     });
     assert!(sidecar.is_running());
     tell.send(()).unwrap();
     assert_eq!(waiting.join().unwrap().expect(200).text(), "in the end");
-    assert_eq!(sidecar.ended().code(), Some(0));
+    assert_eq!(sidecar.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn before_it_closes_the_listener_it_is_not_ready_but_still_answers() {
     let (mut sidecar, _tell, _upstream, _home) = slow("2s");
     wait_until("it is ready", || {
-        wire::get(sidecar.admin, "/readyz").status == 200
+        raw_http::get(sidecar.admin, "/readyz").status == 200
     });
     sidecar.signal(Signal::TERM);
     wait_until("it is not ready", || {
-        wire::get(sidecar.admin, "/readyz").status == 503
+        raw_http::get(sidecar.admin, "/readyz").status == 503
     });
     sidecar.client().get("/v2/").expect(200);
-    wire::get(sidecar.admin, "/healthz").expect(200);
-    assert_eq!(sidecar.ended().code(), Some(0));
+    raw_http::get(sidecar.admin, "/healthz").expect(200);
+    assert_eq!(sidecar.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -72,21 +75,21 @@ fn an_upload_of_two_gibibytes_that_is_on_its_way_is_finished() {
         config["shutdown"] = json!({"drain_delay": "0s", "timeout": "5m"});
     });
     let count = 2048;
-    let digest = digest_of_pieces(count);
+    let digest = digest_of_body(count);
     let opened = sidecar.client().begin("big").expect(202);
     let told = |number| {
         if number == count / 8 {
             sidecar.signal(Signal::TERM);
             wait_until("nobody else is taken", || {
-                wire::Connection::to(sidecar.port).is_err()
+                raw_http::Connection::to(sidecar.port).is_err()
             });
         }
     };
     let target = closing(&opened, &digest);
-    let mut upload = send_pieces_and(&sidecar, "PUT", &target, count, false, told);
-    memory_is_flat(&sidecar);
+    let mut upload = send_body_with(&sidecar, "PUT", &target, count, false, told);
+    assert_memory_is_flat(&sidecar);
     upload.answer("PUT").unwrap().expect(201);
-    assert_eq!(sidecar.ended().code(), Some(0));
+    assert_eq!(sidecar.wait_for_exit().code(), Some(0));
     let stored = std::fs::metadata(registry.store.data(&digest)).unwrap();
     assert_eq!(stored.len(), (count * MIB) as u64);
 }
@@ -99,7 +102,7 @@ fn what_is_not_done_when_the_time_is_up_is_broken_off_and_the_end_is_a_good_one(
         std::thread::spawn(move || client.request("GET", "/v2/slow").try_send(client.port));
     wait_until("the request is in flight", || upstream.count("GET") == 1);
     sidecar.signal(Signal::TERM);
-    assert_eq!(sidecar.ended().code(), Some(0));
+    assert_eq!(sidecar.wait_for_exit().code(), Some(0));
     assert!(sidecar.log().contains("the time is up"));
     let _ = tell.send(());
     assert!(waiting.join().unwrap().is_err());
@@ -118,7 +121,7 @@ fn while_it_drains_connections_are_asked_to_go_elsewhere() {
     assert_ne!(ask().as_deref(), Some("close"));
     sidecar.signal(Signal::TERM);
     wait_until("it is not ready", || {
-        wire::get(sidecar.admin, "/readyz").status == 503
+        raw_http::get(sidecar.admin, "/readyz").status == 503
     });
     assert_eq!(ask().as_deref(), Some("close"));
     assert_eq!(
@@ -138,12 +141,12 @@ fn it_ends_calmly_where_the_registry_ended_before() {
     registry.kill();
     sidecar.signal(Signal::TERM);
     wait_until("it says that it drains", || {
-        let ready = wire::get(sidecar.admin, "/readyz").expect(503);
+        let ready = raw_http::get(sidecar.admin, "/readyz").expect(503);
         ready.text().contains("draining")
     });
     let answer = sidecar.client().get("/v2/").expect(503);
     assert_eq!(answer.header("Retry-After"), Some("1"));
-    assert_eq!(sidecar.ended().code(), Some(0));
+    assert_eq!(sidecar.wait_for_exit().code(), Some(0));
     assert!(!sidecar.log().contains("ERROR"), "{}", sidecar.log());
 }
 
@@ -157,10 +160,10 @@ fn a_second_signal_ends_it_at_once() {
     let start = Instant::now();
     sidecar.signal(Signal::TERM);
     wait_until("it is not ready", || {
-        wire::get(sidecar.admin, "/readyz").status == 503
+        raw_http::get(sidecar.admin, "/readyz").status == 503
     });
     sidecar.signal(Signal::TERM);
-    sidecar.ended();
+    sidecar.wait_for_exit();
     assert!(start.elapsed() < Duration::from_secs(20));
     let _ = tell.send(());
     assert!(waiting.join().unwrap().is_err());
@@ -171,5 +174,5 @@ fn an_interrupt_ends_it_too() {
     let (mut sidecar, _tell, _upstream, _home) = slow("0s");
     sidecar.client().get("/v2/").expect(200);
     sidecar.signal(Signal::INT);
-    assert_eq!(sidecar.ended().code(), Some(0));
+    assert_eq!(sidecar.wait_for_exit().code(), Some(0));
 }

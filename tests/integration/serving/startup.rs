@@ -3,7 +3,7 @@
 use crate::{needs, support};
 use std::fs;
 use std::net::TcpListener;
-use support::program::{GOOD, Home, refuses, run};
+use support::program_run::{GOOD, Home, refuses, run};
 use support::sidecar::{BINARY, command};
 use support::tools;
 
@@ -114,8 +114,8 @@ fn bad_tls_files_are_refused() {
     let home = Home::new();
     let [key, certificate, other] =
         ["key.pem", "cert.pem", "other.pem"].map(|name| home.0.path().join(name));
-    support::tokens::self_signed(&key, &certificate);
-    support::tokens::self_signed(&other, &home.0.path().join("unused.pem"));
+    support::token_issuer::self_signed(&key, &certificate);
+    support::token_issuer::self_signed(&other, &home.0.path().join("unused.pem"));
     let nonsense = home.0.path().join("nonsense.pem");
     fs::write(&nonsense, "nonsense").unwrap();
     let missing = home.0.path().join("missing.pem");

@@ -2,10 +2,10 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
-use support::program::Home;
+use support::program_run::Home;
+use support::raw_http::{self, Answer, Request};
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command, config};
-use support::wire::{self, Answer, Request};
 use support::{digest_of, free_port};
 
 /// Stands in the configuration and in the environment, where nobody may read it.
@@ -13,14 +13,14 @@ const SECRET: &str = "hunter2-of-the-tests";
 
 #[track_caller]
 fn status(sidecar: &Sidecar) -> Value {
-    let answer = wire::get(sidecar.admin, "/status.json").expect(200);
+    let answer = raw_http::get(sidecar.admin, "/status.json").expect(200);
     assert_eq!(answer.header("Content-Type"), Some("application/json"));
     serde_json::from_slice(&answer.body).unwrap()
 }
 
 #[track_caller]
 fn page(sidecar: &Sidecar) -> String {
-    wire::get(sidecar.admin, "/").expect(200).text()
+    raw_http::get(sidecar.admin, "/").expect(200).text()
 }
 
 /// How many mounts ended this way, by the page's own script's reading.
@@ -34,7 +34,7 @@ fn mounts(status: &Value, outcome: &str, reason: &str) -> u64 {
 fn the_page_tells_what_was_mounted_and_how_much_was_not_sent() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let before = status(&sidecar);
     assert_eq!(
         before["saved_bytes"],
@@ -90,7 +90,7 @@ fn a_dry_run_shows_what_it_would_have_saved() {
     let sidecar = Sidecar::with(&registry, |config| {
         config["mount"] = json!({"dry_run": true});
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let digest = registry.client().upload("source", &[7; 1500]);
     sidecar.client().mount("one", &digest, "source").expect(201);
     let status = status(&sidecar);
@@ -105,7 +105,7 @@ fn health_has_the_words_of_readyz() {
     let home = Home::new();
     let url = format!("http://127.0.0.1:{}", free_port());
     let sidecar = Sidecar::from(&config(&url, &home.root()));
-    let ready = wire::get(sidecar.admin, "/readyz").expect(503).text();
+    let ready = raw_http::get(sidecar.admin, "/readyz").expect(503).text();
     let reason = ready.trim_end();
     let status = status(&sidecar);
     assert_eq!(status["ready"], false);
@@ -127,7 +127,7 @@ fn no_secret_is_ever_shown() {
         .env("CROSSMOUNT_MOUNT_TIME_BUDGET", "3s");
     let sidecar = Sidecar::launch(command, &settings);
     for path in ["/", "/status.json", "/metrics", "/readyz"] {
-        let answer = wire::get(sidecar.admin, path);
+        let answer = raw_http::get(sidecar.admin, path);
         assert!(!answer.text().contains(SECRET), "{path}");
     }
     let page = page(&sidecar);
@@ -162,14 +162,14 @@ fn every_answer_has_its_type_and_a_strict_policy() {
         ("/healthz", "text/plain; charset=utf-8"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
     ] {
-        let got = wire::get(sidecar.admin, path).expect(200);
+        let got = raw_http::get(sidecar.admin, path).expect(200);
         is_safe(&got, kind);
         let head = Request::new("HEAD", path).send(sidecar.admin).expect(200);
         is_safe(&head, kind);
         assert!(head.body.is_empty());
         assert_ne!(head.header("Content-Length"), Some("0"), "{path}");
     }
-    let lost = wire::get(sidecar.admin, "/v2/").expect(404);
+    let lost = raw_http::get(sidecar.admin, "/v2/").expect(404);
     is_safe(&lost, "text/plain; charset=utf-8");
     assert_eq!(
         lost.text(),
@@ -177,5 +177,5 @@ fn every_answer_has_its_type_and_a_strict_policy() {
     );
     Request::new("POST", "/").send(sidecar.admin).expect(405);
     // Nothing of it is on the registry's port.
-    wire::get(sidecar.port, "/status.json").expect(503);
+    raw_http::get(sidecar.port, "/status.json").expect(503);
 }

@@ -61,7 +61,7 @@ fn complaints(browser: &mut Browser) -> Vec<Value> {
 fn it_follows_along_without_being_loaded_again() {
     needs!("docker-registry", "chromium", "mkfifo");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let digest = registry.client().upload("source", &[7; 1500]);
     let mount = |target: &str| {
         sidecar
@@ -114,7 +114,7 @@ fn it_fits_on_a_phone_and_can_be_read_in_the_light_and_in_the_dark() {
         let long = format!("https://registry.{}.example.com", "long".repeat(12));
         config["upstream"]["external_url"] = json!(long);
     });
-    sidecar.prove();
+    sidecar.verify_store();
     let digest = registry.client().upload("source", &[7; 1500]);
     sidecar.client().mount("one", &digest, "source").expect(201);
     sidecar
@@ -138,7 +138,7 @@ fn it_fits_on_a_phone_and_can_be_read_in_the_light_and_in_the_dark() {
 fn it_can_be_read_without_javascript() {
     needs!("docker-registry", "chromium", "mkfifo");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let digest = registry.client().upload("source", &[7; 1500]);
     sidecar.client().mount("one", &digest, "source").expect(201);
     let mut browser = Browser::start(PHONE, "light");
@@ -166,7 +166,7 @@ fn the_picture_in_the_readme_is_the_page() {
     };
     needs!("docker-registry", "chromium", "mkfifo");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let layers: Vec<_> = (0..4)
         .map(|at| bytes_from(&format!("layer {at}"), 3_000_000 * (at + 1)))

@@ -3,13 +3,13 @@
 use crate::{needs, support};
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
-use support::faulty::in_front_of;
-use support::faulty::{Faulty, Verdict, answer};
-use support::pieces::{MIB, digest_of_pieces, download, memory_is_flat, send_pieces};
-use support::push::closing;
+use support::generated_body::{MIB, assert_memory_is_flat, digest_of_body, download, send_body};
+use support::misbehaving_upstream::in_front_of;
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, answer};
+use support::raw_http::Request;
 use support::registry::Registry;
+use support::registry_client::closing;
 use support::sidecar::Sidecar;
-use support::wire::Request;
 use support::{digest_of, hex};
 
 #[test]
@@ -18,19 +18,19 @@ fn a_gibibyte_goes_up_in_chunks_and_comes_down_in_flat_memory() {
     let registry = Registry::start();
     let sidecar = Sidecar::start(&registry);
     let client = sidecar.client();
-    let digest = digest_of_pieces(1024);
+    let digest = digest_of_body(1024);
 
     let opened = client.begin("big").expect(202);
-    let mut upload = send_pieces(&sidecar, "PATCH", &opened.location_path(), 1024, true);
+    let mut upload = send_body(&sidecar, "PATCH", &opened.location_path(), 1024, true);
     let session = upload.answer("PATCH").unwrap().expect(202);
     assert_eq!(session.header("Range"), Some("0-1073741823"));
-    memory_is_flat(&sidecar);
+    assert_memory_is_flat(&sidecar);
     let put = client.request("PUT", &closing(&session, &digest));
     put.send(client.port).expect(201);
 
     let get = Request::new("GET", &format!("/v2/big/blobs/{digest}"));
     assert_eq!(download(client.connect(), &get, client.port), digest);
-    memory_is_flat(&sidecar);
+    assert_memory_is_flat(&sidecar);
     // And by the link that the sidecar writes, for the upload has proved the store.
     client.mount("bigger", &digest, "big").expect(201);
     assert_eq!(sidecar.mounted(), 1);
@@ -52,18 +52,18 @@ fn a_client_that_does_not_read_slows_the_registry_down() {
     let registry = Registry::start();
     let sidecar = Sidecar::start(&registry);
     let client = sidecar.client();
-    let digest = digest_of_pieces(256);
+    let digest = digest_of_body(256);
     let opened = client.begin("big").expect(202);
-    let mut upload = send_pieces(&sidecar, "PUT", &closing(&opened, &digest), 256, false);
+    let mut upload = send_body(&sidecar, "PUT", &closing(&opened, &digest), 256, false);
     upload.answer("PUT").unwrap().expect(201);
-    memory_is_flat(&sidecar);
+    assert_memory_is_flat(&sidecar);
 
     let get = Request::new("GET", &format!("/v2/big/blobs/{digest}"));
     let mut lazy = client.connect();
     lazy.write(&get.bytes(client.port)).unwrap();
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(3) {
-        memory_is_flat(&sidecar);
+        assert_memory_is_flat(&sidecar);
         client.get("/v2/").expect(200);
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -71,26 +71,26 @@ fn a_client_that_does_not_read_slows_the_registry_down() {
     let mut hash = Sha256::new();
     lazy.body(&head, |piece| hash.update(piece)).unwrap();
     assert_eq!(format!("sha256:{}", hex(&hash.finalize())), digest);
-    memory_is_flat(&sidecar);
+    assert_memory_is_flat(&sidecar);
 }
 
 #[test]
 fn a_registry_that_does_not_read_slows_the_client_down() {
     let (tell, told) = std::sync::mpsc::channel::<()>();
     let told = std::sync::Mutex::new(told);
-    let upstream = Faulty::start(move |heard| {
+    let upstream = MisbehavingUpstream::start(move |heard| {
         if heard.method == "PATCH" {
             told.lock().unwrap().recv().unwrap();
         }
-        Verdict::Answer(answer("202 Accepted", ""))
+        Reply::Answer(answer("202 Accepted", ""))
     });
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     let mut upload = std::thread::scope(|scope| {
         let sending =
-            scope.spawn(|| send_pieces(&sidecar, "PATCH", "/v2/a/blobs/uploads/x", 256, true));
+            scope.spawn(|| send_body(&sidecar, "PATCH", "/v2/a/blobs/uploads/x", 256, true));
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(2) {
-            memory_is_flat(&sidecar);
+            assert_memory_is_flat(&sidecar);
             assert!(!sending.is_finished(), "256 MiB went somewhere");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -98,7 +98,7 @@ fn a_registry_that_does_not_read_slows_the_client_down() {
         sending.join().unwrap()
     });
     upload.answer("PATCH").unwrap().expect(202);
-    memory_is_flat(&sidecar);
+    assert_memory_is_flat(&sidecar);
     assert_eq!(upstream.count("PATCH"), 1);
 }
 
@@ -150,7 +150,8 @@ fn a_client_that_waits_for_100_continue_gets_it() {
 
 #[test]
 fn a_client_that_waits_for_100_continue_gets_a_refusal_instead() {
-    let upstream = Faulty::start(|_| Verdict::AnswerAndClose(answer("401 Unauthorized", "no")));
+    let upstream =
+        MisbehavingUpstream::start(|_| Reply::AnswerAndClose(answer("401 Unauthorized", "no")));
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     let head = Request::new("PUT", "/v2/a/manifests/v1")
         .header("Expect", "100-continue")

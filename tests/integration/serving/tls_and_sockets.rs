@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use support::digest_of;
-use support::faulty::Faulty;
-use support::program::{GOOD, Home, run};
-use support::push::mount_target;
+use support::misbehaving_upstream::MisbehavingUpstream;
+use support::program_run::{GOOD, Home, run};
 use support::registry::Registry;
+use support::registry_client::mount_target;
 use support::sidecar::{BINARY, Sidecar, command, config};
-use support::tokens::signed;
-use support::{tools, wire};
+use support::token_issuer::signed;
+use support::{raw_http, tools};
 
 const BLOB: &[u8] = b"a blob over many ways";
 
@@ -134,7 +134,7 @@ fn clients_may_speak_tls() {
     let odd = mount_target("b", &digest, "a") + "&from=a";
     let native = curl(&pems, "POST", &(base + &odd), None);
     assert_eq!(native.header("Location"), Some(&*wanted));
-    assert_eq!(sidecar.because("odd_request"), 1);
+    assert_eq!(sidecar.mounts_with_reason("odd_request"), 1);
     let expiry = sidecar.metric("crossmount_certificate_expiry_timestamp_seconds", &[]);
     assert!(expiry > 1.7e9, "{expiry}");
 }
@@ -147,7 +147,7 @@ fn plain_text_on_a_tls_listener_is_not_answered_as_if_it_were_the_registry() {
     let mut sidecar = Sidecar::with(&registry, |config| {
         config["listen"]["tls"] = json!({"certificate": pems.certificate(), "key": pems.key()});
     });
-    let answer = support::wire::Request::new("GET", "/v2/").try_send(sidecar.port);
+    let answer = support::raw_http::Request::new("GET", "/v2/").try_send(sidecar.port);
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status >= 400));
     assert!(sidecar.is_running());
 }
@@ -299,12 +299,12 @@ fn without_roots(mut command: Command) -> Command {
 
 #[test]
 fn a_system_without_certificates_is_enough_for_a_registry_without_tls() {
-    let upstream = Faulty::saying("heard");
+    let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let config = config(&upstream.url(), &home.root());
     let sidecar = Sidecar::launch(without_roots(command(BINARY)), &config);
     sidecar.client().get("/v2/").expect(200);
-    wire::get(sidecar.admin, "/readyz").expect(200);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
 }
 
 #[test]

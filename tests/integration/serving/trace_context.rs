@@ -4,11 +4,11 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
-use support::faulty::{Faulty, Heard, Verdict, answer};
-use support::played::{Played, allowed};
-use support::push::{Client, encoded};
+use support::access_control::behind_passwords;
+use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer};
 use support::registry::Registry;
-use support::secured::behind_passwords;
+use support::registry_client::{Client, encoded};
+use support::scripted_registry::{ScriptedRegistry, allowed};
 use support::sidecar::Sidecar;
 use support::{digest_of, wait_until};
 
@@ -29,7 +29,7 @@ fn upstream_mode(config: &mut Value) {
 }
 
 /// Traces of what was asked.
-fn traces(heard: &[Heard]) -> Vec<Option<&str>> {
+fn traces(heard: &[ReceivedRequest]) -> Vec<Option<&str>> {
     heard
         .iter()
         .map(|heard| heard.header("traceparent"))
@@ -52,7 +52,7 @@ fn named(sidecar: &Sidecar, message: &str, count: usize) -> Vec<Option<String>> 
 
 #[test]
 fn a_question_about_rights_belongs_to_the_clients_trace() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(upstream_mode);
     let digest = registry.plant("source", b"blob");
     let states = ["rojo=00f067aa0ba902b7", "congo=t61rcWkgMzE"];
@@ -97,8 +97,8 @@ fn a_question_about_rights_belongs_to_the_clients_trace() {
 
 #[test]
 fn a_request_that_passes_keeps_its_own_words_and_names_its_trace() {
-    let upstream = Faulty::saying("heard");
-    let (sidecar, _root) = support::faulty::in_front_of(&upstream, |_| ());
+    let upstream = MisbehavingUpstream::always_answering("heard");
+    let (sidecar, _root) = support::misbehaving_upstream::in_front_of(&upstream, |_| ());
     traced(&sidecar.client(), 1).get("/v2/").expect(200);
     let odd = sidecar.client().header("traceparent", "odd");
     odd.header("tracestate", "a=1").get("/v2/").expect(200);
@@ -111,9 +111,9 @@ fn a_request_that_passes_keeps_its_own_words_and_names_its_trace() {
 
 #[test]
 fn equal_questions_at_once_carry_one_trace_and_a_remembered_answer_is_everyones() {
-    let registry = Played::start(|heard| {
+    let registry = ScriptedRegistry::start(|heard| {
         let is_probe = heard.method == "PATCH";
-        is_probe.then(|| Verdict::Pieces(vec![allowed()], Duration::from_millis(400)))
+        is_probe.then(|| Reply::Pieces(vec![allowed()], Duration::from_millis(400)))
     });
     let sidecar = registry.sidecar(upstream_mode);
     let digest = registry.plant("source", b"blob");
@@ -143,7 +143,7 @@ fn equal_questions_at_once_carry_one_trace_and_a_remembered_answer_is_everyones(
 
 #[test]
 fn a_registry_that_mounts_itself_is_asked_in_the_clients_trace() {
-    let upstream = Faulty::start(|heard| {
+    let upstream = MisbehavingUpstream::start(|heard| {
         let said = match &*heard.method {
             "HEAD" if heard.target.starts_with("/v2/dst/") => "404 Not Found",
             "POST" => "201 Created",
@@ -151,7 +151,7 @@ fn a_registry_that_mounts_itself_is_asked_in_the_clients_trace() {
         };
         // The blob's first byte is read before it is mounted.
         let body = if heard.method == "GET" { "a" } else { "" };
-        Verdict::Answer(answer(said, body))
+        Reply::Answer(answer(said, body))
     });
     let sidecar = Sidecar::from(&json!({
         "listen": {"address": "127.0.0.1:0"},
@@ -165,7 +165,10 @@ fn a_registry_that_mounts_itself_is_asked_in_the_clients_trace() {
     let before = upstream.all().len();
     traced(&alice, 1).head_blob("dst", &digest);
     let heard = upstream.all().split_off(before);
-    let ours: Vec<_> = heard.into_iter().filter(Heard::is_the_sidecars).collect();
+    let ours: Vec<_> = heard
+        .into_iter()
+        .filter(ReceivedRequest::is_the_sidecars)
+        .collect();
     let mount = format!("/v2/dst/blobs/uploads/?from=src&mount={}", encoded(&digest));
     assert!(ours.iter().any(|asked| asked.target == mount), "{ours:#?}");
     let one = parent(1);

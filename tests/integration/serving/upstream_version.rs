@@ -4,11 +4,11 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
-use support::faulty::{Faulty, Verdict};
-use support::program::{Ended, Home, run};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply};
+use support::program_run::{Ended, Home, run};
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command, config};
-use support::tokens::Tokens;
+use support::token_issuer::TokenIssuer;
 use support::wait_until;
 
 const SETTING: &str = "set upstream.version to ";
@@ -37,7 +37,7 @@ fn check(registry: &Registry, change: impl FnOnce(&mut Value)) -> Ended {
 #[test]
 fn a_check_names_the_setting_if_the_registry_is_of_another_version() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     for registry in [Registry::start(), tokens.registry()] {
         let real = version_of(&registry);
         for version in [2, 3] {
@@ -61,7 +61,7 @@ fn a_check_names_the_setting_if_the_registry_is_of_another_version() {
 #[test]
 fn the_start_names_the_setting_if_decisions_depend_on_it() {
     needs!("docker-registry", "openssl");
-    let tokens = Tokens::new();
+    let tokens = TokenIssuer::new();
     let mut registry = tokens.registry();
     let real = version_of(&registry);
     // The registry may come later than crossmount.
@@ -101,12 +101,12 @@ fn each_version_is_known_by_its_answer_and_other_answers_show_none() {
             .into_iter()
             .flat_map(|status| [(status, 2), (status, 3)])
         {
-            let upstream = Faulty::start(move |_| {
+            let upstream = MisbehavingUpstream::start(move |_| {
                 let answer = format!(
                     "HTTP/1.1 {status}\r\n{headers}\r\n\
                      Docker-Distribution-Api-Version: registry/2.0\r\nContent-Length: 2\r\n\r\n{{}}"
                 );
-                Verdict::Answer(answer.into_bytes())
+                Reply::Answer(answer.into_bytes())
             });
             let home = Home::new();
             let mut config = config(&upstream.url(), &home.root());

@@ -1,7 +1,7 @@
 //! Certificates that clients show to a registry, and registries that demand one.
 
 use super::registry::Registry;
-use super::tokens::signed;
+use super::token_issuer::signed;
 use super::tools;
 use serde_json::{Value, json};
 use std::fs;

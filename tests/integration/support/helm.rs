@@ -1,6 +1,6 @@
 //! Real helm 3 and 4 on the chart, what they render, and who else looks at it.
 
-use super::program::{Ended, run};
+use super::program_run::{Ended, run};
 use super::sidecar::{BINARY, command};
 use super::tools;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Small images made from seeds: the same seed gives the same layer, wherever it is used.
 
-use super::push::Client;
+use super::registry_client::Client;
 use super::{bytes_from, digest_of};
 use serde_json::{Value, json};
 use std::fs;

@@ -1,6 +1,6 @@
 //! A real nginx as a proxy in front of a port.
 
-use super::{free_port, tools, wait_until, wire};
+use super::{free_port, raw_http, tools, wait_until};
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ impl Nginx {
         wait_until("nginx listens", || {
             let ended = nginx.process.try_wait().unwrap();
             assert!(ended.is_none(), "{ended:?}: {}", nginx.errors());
-            wire::Connection::to(port).is_ok()
+            raw_http::Connection::to(port).is_ok()
         });
         nginx
     }

@@ -1,9 +1,9 @@
 //! The chart's pod, played by podman, with the kubelet's part at its end.
 
-use super::engine::{CROSSMOUNT, Engine, REGISTRY, engine};
 use super::helm::{Rendered, chart};
-use super::push::Client;
-use super::{free_port, wait_until, wire};
+use super::podman::{CROSSMOUNT, Engine, REGISTRY, engine};
+use super::registry_client::Client;
+use super::{free_port, raw_http, wait_until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,8 +57,8 @@ impl Pod {
         std::fs::write(&file, documents.join("\n---\n")).unwrap();
         engine.podman(&["play", "kube", file.to_str().unwrap()]);
         wait_until("the pod is ready", || {
-            wire::Connection::to(admin).is_ok()
-                && wire::Request::new("GET", "/readyz")
+            raw_http::Connection::to(admin).is_ok()
+                && raw_http::Request::new("GET", "/readyz")
                     .try_send(admin)
                     .is_ok_and(|answer| answer.status == 200)
         });

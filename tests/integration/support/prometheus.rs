@@ -1,7 +1,7 @@
 //! A real Prometheus that scrapes a sidecar.
 
 use super::sidecar::Sidecar;
-use super::{free_port, wire};
+use super::{free_port, raw_http};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -68,8 +68,8 @@ impl Prometheus {
 
     /// An answer of its API, once it runs.
     pub fn get(&self, path: &str) -> Option<Value> {
-        wire::Connection::to(self.port).ok()?;
-        let answer = wire::get(self.port, path);
+        raw_http::Connection::to(self.port).ok()?;
+        let answer = raw_http::get(self.port, path);
         serde_json::from_slice(&answer.body).ok()
     }
 }

@@ -1,8 +1,8 @@
 //! A real Pulp, shared by the tests of one process (`tests/pulp.sh`), and what a client does there.
 
-use super::push::{Client, encoded};
+use super::registry_client::{Client, encoded};
 use super::sidecar::{self, Sidecar};
-use super::{PATIENCE, tools, wait_until, wire};
+use super::{PATIENCE, raw_http, tools, wait_until};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -199,7 +199,7 @@ impl Pulp {
     /// Pulls a blob through this client's port and from where that leads to.
     pub fn pull(&self, client: &Client, repository: &str, digest: &str) -> Vec<u8> {
         let led = client.blob(repository, digest).expect(302);
-        wire::get(self.content, &led.location_path())
+        raw_http::get(self.content, &led.location_path())
             .expect(200)
             .body
     }

@@ -1,8 +1,8 @@
 //! A real docker-registry over a temporary root.
 
-use super::push::Client;
+use super::registry_client::Client;
 use super::store::Store;
-use super::{free_port, tools, wait_until, wire};
+use super::{free_port, raw_http, tools, wait_until};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -156,7 +156,7 @@ impl Registry {
             if self.config["http"]["net"] == "unix" {
                 return std::os::unix::net::UnixStream::connect(&socket).is_ok();
             }
-            wire::Connection::to(self.port).is_ok()
+            raw_http::Connection::to(self.port).is_ok()
         });
         self.process = Some(process);
     }

@@ -1,9 +1,9 @@
 //! The real binary, started from a configuration file.
 
-use super::push::Client;
 use super::registry::Registry;
+use super::registry_client::Client;
 use super::version::version;
-use super::{PATIENCE, bytes_from, wait_until, wire};
+use super::{PATIENCE, bytes_from, raw_http, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -74,7 +74,7 @@ impl Sidecar {
     }
 
     /// By a configuration that is delivered, but for addresses and folder.
-    pub fn by(registry: &Registry, delivered: &Value) -> Self {
+    pub fn with_delivered_config(registry: &Registry, delivered: &Value) -> Self {
         Self::with(registry, |config| {
             let ours = std::mem::replace(config, delivered.clone());
             for key in ["listen", "admin", "store"] {
@@ -86,9 +86,9 @@ impl Sidecar {
     }
 
     /// As [`Sidecar::start`], and the store is proved already: the next mount is its own.
-    pub fn proved(registry: &Registry) -> Self {
+    pub fn with_verified_store(registry: &Registry) -> Self {
         let sidecar = Self::start(registry);
-        sidecar.prove();
+        sidecar.verify_store();
         sidecar
     }
 
@@ -181,12 +181,12 @@ impl Sidecar {
 
     /// Lets the registry write a link through the sidecar, which may write its own from then on.
     #[track_caller]
-    pub fn prove(&self) {
-        self.prove_as(&self.client());
+    pub fn verify_store(&self) {
+        self.verify_store_as(&self.client());
     }
 
     #[track_caller]
-    pub fn prove_as(&self, client: &Client) {
+    pub fn verify_store_as(&self, client: &Client) {
         let seed = format!("{} at {:?}", self.port, Instant::now());
         client
             .at(self.port)
@@ -198,7 +198,7 @@ impl Sidecar {
     pub fn metrics(&self) -> String {
         let start = Instant::now();
         loop {
-            let text = wire::get(self.admin, "/metrics").expect(200).text();
+            let text = raw_http::get(self.admin, "/metrics").expect(200).text();
             let quiet = text.contains("\ncrossmount_requests_in_flight 0\n");
             if quiet || start.elapsed() > Duration::from_secs(10) {
                 return text;
@@ -235,7 +235,7 @@ impl Sidecar {
 
     /// How many mounts went to the registry for this reason, whatever it made of them.
     #[track_caller]
-    pub fn because(&self, reason: &str) -> u64 {
+    pub fn mounts_with_reason(&self, reason: &str) -> u64 {
         whole(self.metric("crossmount_mounts_total", &[("reason", reason)]))
     }
 
@@ -254,7 +254,7 @@ impl Sidecar {
 
     /// How often the sidecar asked the registry on its own account.
     #[track_caller]
-    pub fn questions(&self) -> u64 {
+    pub fn subrequests(&self) -> u64 {
         whole(self.metric("crossmount_upstream_request_duration_seconds_count", &[]))
     }
 
@@ -283,7 +283,7 @@ impl Sidecar {
     }
 
     /// Waits for the process to end by itself.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {

@@ -1,20 +1,20 @@
 //! A token server that gives every login what it asks for.
 
-use super::faulty::{Faulty, Heard, Verdict, answer, ok};
-use super::tokens::Tokens;
+use super::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer, ok};
+use super::token_issuer::TokenIssuer;
 use serde_json::json;
 use std::sync::Arc;
 
 /// Ends with the test process.
 pub struct TokenServer {
-    server: Faulty,
+    server: MisbehavingUpstream,
 }
 
 impl TokenServer {
-    pub fn start(tokens: Arc<Tokens>) -> Self {
-        let server = Faulty::start(move |heard| {
+    pub fn start(tokens: Arc<TokenIssuer>) -> Self {
+        let server = MisbehavingUpstream::start(move |heard| {
             if heard.header("Authorization").is_none() {
-                return Verdict::Answer(answer("401 Unauthorized", ""));
+                return Reply::Answer(answer("401 Unauthorized", ""));
             }
             let asked = scopes(heard);
             let asked: Vec<(&str, Vec<&str>)> = asked
@@ -27,7 +27,7 @@ impl TokenServer {
                 .collect();
             let token = tokens.token("alice", &access);
             let body = json!({"token": token, "expires_in": 300});
-            Verdict::Answer(ok(&body.to_string()))
+            Reply::Answer(ok(&body.to_string()))
         });
         Self { server }
     }
@@ -38,7 +38,7 @@ impl TokenServer {
 }
 
 /// Repositories and actions of a request's query.
-fn scopes(heard: &Heard) -> Vec<(String, String)> {
+fn scopes(heard: &ReceivedRequest) -> Vec<(String, String)> {
     let query = heard.target.split_once('?').map_or("", |(_, query)| query);
     let pairs = query
         .split('&')

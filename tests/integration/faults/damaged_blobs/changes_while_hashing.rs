@@ -3,21 +3,21 @@
 use super::{Damage, SIZE, hashed, mount_until, on, says, verifying, waiting};
 use crate::{needs, support};
 use serde_json::json;
-use support::played::Played;
 use support::registry::Registry;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{self, Sidecar};
-use support::traced::{noted, noting_at, with_faults};
+use support::strace::{inject_faults, record_calls_at, recorded_calls};
 use support::{bytes_from, wait_until};
 
 #[test]
 fn damage_between_the_look_and_the_link_is_not_vouched_for() {
     needs!("strace");
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let bytes = bytes_from("meanwhile", SIZE);
     let digest = registry.plant("source", &bytes);
     let home = tempfile::tempdir().unwrap();
     let slow = "rename,renameat,renameat2:delay_enter=3000000";
-    let command = with_faults(&[slow], &home.path().join("trace"));
+    let command = inject_faults(&[slow], &home.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
         on(config);
         config["mount"] = json!({"time_budget": "30s"});
@@ -56,11 +56,11 @@ fn a_blob_that_cannot_be_read_is_not_vouched_for_and_is_tried_again() {
     on(&mut config);
     // The second piece of the first attempt.
     let fault = "read:error=EIO:when=2";
-    let command = noting_at(&[&data], "read", &[fault], &log);
+    let command = record_calls_at(&[&data], "read", &[fault], &log);
     let sidecar = Sidecar::launch(command, &config);
-    sidecar.prove();
+    sidecar.verify_store();
     mount_until(&sidecar, &digest, "unreadable");
-    let errors = noted(&log).len();
+    let errors = recorded_calls(&log).len();
     assert_eq!(errors, 2, "one piece, and the error");
     assert_eq!(sidecar.mounts("native", "blob_unverified"), 1);
     says(&sidecar, "could not be read to be hashed");

@@ -4,8 +4,8 @@ use super::{Damage, SIZE, alarms, discovering, hashed, mount_until, on, says, ve
 use crate::{needs, support};
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
-use support::push::encoded;
 use support::registry::Registry;
+use support::registry_client::encoded;
 use support::sidecar::Sidecar;
 use support::{bytes_from, digest_of, figures, wait_until};
 
@@ -13,7 +13,7 @@ use support::{bytes_from, digest_of, figures, wait_until};
 #[track_caller]
 fn is_never_mounted(registry: &Registry, sidecar: &Sidecar, digest: &str, target: &str) {
     let client = sidecar.client();
-    let damaged = sidecar.because("blob_damaged");
+    let damaged = sidecar.mounts_with_reason("blob_damaged");
     let answer = client.mount(target, digest, "source").expect(202);
     assert!(answer.header("Docker-Upload-Uuid").is_some());
     let sourceless = format!("/v2/{target}/blobs/uploads/?mount={}", encoded(digest));
@@ -24,7 +24,7 @@ fn is_never_mounted(registry: &Registry, sidecar: &Sidecar, digest: &str, target
     // Its link is there, and so is a file.
     client.mount("source", digest, "source").expect(202);
     assert!(!registry.store.has_link(target, digest), "{target}");
-    assert!(sidecar.because("blob_damaged") >= damaged + 2);
+    assert!(sidecar.mounts_with_reason("blob_damaged") >= damaged + 2);
 }
 
 /// Damages one blob after the other, in every way and from the first byte to the last; `before` and
@@ -162,7 +162,7 @@ fn a_blob_that_is_touched_is_hashed_again_and_mounted_again() {
 fn without_verify_a_damaged_blob_is_the_registrys_matter() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::proved(&registry);
+    let sidecar = Sidecar::with_verified_store(&registry);
     let bytes = bytes_from("unseen", 1000);
     let digest = sidecar.client().upload("source", &bytes);
     Damage::Flipped.happens_to(&registry.store, &digest, &bytes, 5);

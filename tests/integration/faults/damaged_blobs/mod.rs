@@ -29,7 +29,7 @@ pub fn discovering(config: &mut Value) {
 /// In front of this registry, with its store proved.
 pub fn verifying(registry: &Registry, change: fn(&mut Value)) -> Sidecar {
     let sidecar = Sidecar::with(registry, change);
-    sidecar.prove();
+    sidecar.verify_store();
     sidecar
 }
 

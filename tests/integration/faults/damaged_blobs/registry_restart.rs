@@ -20,9 +20,9 @@ fn what_is_known_to_be_damaged_is_not_mounted_by_a_registry_that_was_away() {
     registry.kill();
     client.get("/v2/").expect(503);
     registry.resume();
-    let before = sidecar.because("blob_damaged");
+    let before = sidecar.mounts_with_reason("blob_damaged");
     client.mount("target", &damaged, "source").expect(202);
-    assert_eq!(sidecar.because("blob_damaged"), before + 1);
+    assert_eq!(sidecar.mounts_with_reason("blob_damaged"), before + 1);
     assert!(!registry.store.has_link("target", &damaged));
     // Of this one nobody knows anything: the registry mounts it, as without crossmount.
     client.mount("target", &unknown, "source").expect(201);

@@ -5,8 +5,8 @@ use crate::{needs, support};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use support::bytes_from;
-use support::played::Played;
 use support::registry::Registry;
+use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 use support::wait_until;
 
@@ -36,11 +36,11 @@ fn a_blob_is_mounted_by_the_registry_until_it_is_found_good_and_here_from_then_o
 
 #[test]
 fn a_registry_that_mounts_nothing_gets_an_unverified_mount_as_it_came() {
-    let registry = Played::start(|_| None);
+    let registry = ScriptedRegistry::start(|_| None);
     let digest = registry.plant("source", b"a layer");
     let sidecar = registry.sidecar(on);
     let client = sidecar.client();
-    let target = support::push::mount_target("target", &digest, "source");
+    let target = support::registry_client::mount_target("target", &digest, "source");
     client.mount("target", &digest, "source").expect(202);
     let heard = registry.heard("POST");
     let heard: Vec<_> = heard.iter().filter(|it| !it.is_the_sidecars()).collect();
@@ -115,7 +115,7 @@ fn nobody_waits_for_a_blob_that_is_being_hashed() {
     assert_eq!(hashed(&sidecar, "good"), 0);
     assert_eq!(sidecar.mounts("native", "blob_unverified"), 41);
     sidecar.signal(rustix::process::Signal::TERM);
-    assert!(sidecar.ended().success());
+    assert!(sidecar.wait_for_exit().success());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_caller_who_may_not_pull_makes_nothing_be_hashed() {
         config["access"] = json!({"mode": "upstream"});
     });
     let alice = sidecar.client().basic("alice", "right");
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     let digest = alice.upload("source", b"a layer");
     for nobody in [sidecar.client(), sidecar.client().basic("alice", "wrong")] {
         nobody.mount("target", &digest, "source").expect(401);

@@ -1,6 +1,6 @@
 //! Tokens of every kind: good ones, odd ones and forged ones.
 
-use super::authorities::openssl;
+use super::certificates::openssl;
 use super::version::version;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

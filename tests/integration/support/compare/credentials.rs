@@ -3,14 +3,14 @@
 //! What the registry alone says is right. The sidecar in front of the other one must lead to the
 //! same answer and the same link, and may decide by itself only as the registry does.
 
-use super::authorities::forge;
-use super::pair::Differences;
-use super::push::{Client, mount_target};
-use super::registry::Registry;
-use super::sidecar::Sidecar;
-use super::tokens::{REALM, SERVICE};
-use super::variants::{ISSUER, Says, Variant, entry, good_claims, good_token};
-use super::wire::Connection;
+use super::Differences;
+use crate::support::certificates::forge;
+use crate::support::credential_variants::{ISSUER, Says, Variant, entry, good_claims, good_token};
+use crate::support::raw_http::Connection;
+use crate::support::registry::Registry;
+use crate::support::registry_client::{Client, mount_target};
+use crate::support::sidecar::Sidecar;
+use crate::support::token_issuer::{REALM, SERVICE};
 use serde_json::json;
 use std::{fs, io};
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ impl World {
             config["mount"] = json!({"time_budget": "30s"});
         });
         let world = Self {
-            digest: super::digest_of(BLOB),
+            digest: crate::support::digest_of(BLOB),
             alone,
             behind,
             sidecar,
@@ -63,14 +63,14 @@ impl World {
                 owner.at(registry.port).upload(source, BLOB);
             }
         }
-        world.prove();
+        world.verify_store();
         assert_eq!(world.sidecar.mounted(), 1);
         world
     }
 
     /// The sidecar knows its store and has the registry's word.
-    fn prove(&self) {
-        self.sidecar.prove_as(&owner());
+    fn verify_store(&self) {
+        self.sidecar.verify_store_as(&owner());
         self.freshen();
     }
 
@@ -89,7 +89,7 @@ impl World {
     fn counts(&self) -> Counts {
         Counts {
             mounted: self.sidecar.mounted(),
-            questions: self.sidecar.questions(),
+            questions: self.sidecar.subrequests(),
             allowed: self.sidecar.decisions("allowed", "token"),
             denied: self.sidecar.decisions("denied", "token"),
         }
@@ -132,7 +132,7 @@ pub fn compare_trusting(trusted: &str, variants: &[Variant]) {
     for (number, variant) in variants.iter().enumerate() {
         judge(&world, &format!("to/{number}"), variant, &mut differences);
     }
-    differences.none();
+    differences.assert_none();
 }
 
 fn judge(world: &World, target: &str, variant: &Variant, differences: &mut Differences) {

@@ -10,7 +10,7 @@ use tokio::net::TcpSocket;
 
 /// The head of a request that reached the upstream.
 #[derive(Debug, Clone)]
-pub struct Heard {
+pub struct ReceivedRequest {
     pub method: String,
     pub target: String,
     pub headers: Vec<(String, String)>,
@@ -19,7 +19,7 @@ pub struct Heard {
     pub nth: usize,
 }
 
-impl Heard {
+impl ReceivedRequest {
     pub fn is_the_sidecars(&self) -> bool {
         let agent = self.header("User-Agent").unwrap_or_default();
         agent.starts_with("crossmount/")
@@ -34,7 +34,7 @@ impl Heard {
 }
 
 /// What to do about a request, its body still unread.
-pub enum Verdict {
+pub enum Reply {
     /// Read the body, send these bytes, keep the connection.
     Answer(Vec<u8>),
     /// Send these bytes and close.
@@ -64,14 +64,14 @@ pub enum Step {
     Reset,
 }
 
-pub struct Faulty {
+pub struct MisbehavingUpstream {
     pub port: u16,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    heard: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Faulty {
+impl MisbehavingUpstream {
     /// `judge` decides about each request. It may block: each connection has a thread.
-    pub fn start(judge: impl Fn(&Heard) -> Verdict + Send + Sync + 'static) -> Self {
+    pub fn start(judge: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -87,8 +87,8 @@ impl Faulty {
     }
 
     /// An upstream that answers every request with 200 and this text.
-    pub fn saying(text: &'static str) -> Self {
-        Self::start(move |_| Verdict::Answer(ok(text)))
+    pub fn always_answering(text: &'static str) -> Self {
+        Self::start(move |_| Reply::Answer(ok(text)))
     }
 
     pub fn url(&self) -> String {
@@ -96,12 +96,12 @@ impl Faulty {
     }
 
     /// Everything, with what the sidecar asks on its own account.
-    pub fn all(&self) -> Vec<Heard> {
+    pub fn all(&self) -> Vec<ReceivedRequest> {
         self.heard.lock().unwrap().clone()
     }
 
     /// What clients asked.
-    pub fn heard(&self) -> Vec<Heard> {
+    pub fn heard(&self) -> Vec<ReceivedRequest> {
         let mut heard = self.all();
         heard.retain(|heard| !heard.is_the_sidecars());
         heard
@@ -131,8 +131,8 @@ pub fn answer(status: &str, text: &str) -> Vec<u8> {
 fn serve(
     stream: &TcpStream,
     connection: usize,
-    kept: &Mutex<Vec<Heard>>,
-    judge: &dyn Fn(&Heard) -> Verdict,
+    kept: &Mutex<Vec<ReceivedRequest>>,
+    judge: &dyn Fn(&ReceivedRequest) -> Reply,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
@@ -140,23 +140,23 @@ fn serve(
         let heard = head(&mut reader, connection, nth)?;
         kept.lock().unwrap().push(heard.clone());
         match judge(&heard) {
-            Verdict::Answer(bytes) => {
+            Reply::Answer(bytes) => {
                 body(&mut reader, &heard)?;
                 writer.write_all(&bytes).ok()?;
             }
-            Verdict::AnswerAndClose(bytes) => {
+            Reply::AnswerAndClose(bytes) => {
                 writer.write_all(&bytes).ok()?;
                 return None;
             }
-            Verdict::Pieces(pieces, pause) => {
+            Reply::Pieces(pieces, pause) => {
                 body(&mut reader, &heard)?;
                 for piece in pieces {
                     std::thread::sleep(pause);
                     writer.write_all(&piece).ok()?;
                 }
             }
-            Verdict::Close => return None,
-            Verdict::Steps(steps) => {
+            Reply::Close => return None,
+            Reply::Steps(steps) => {
                 for step in steps {
                     take(&step, stream, &mut reader, &heard)?;
                 }
@@ -171,7 +171,7 @@ fn take(
     step: &Step,
     mut stream: &TcpStream,
     reader: &mut BufReader<&TcpStream>,
-    heard: &Heard,
+    heard: &ReceivedRequest,
 ) -> Option<()> {
     match step {
         Step::Read => body(reader, heard)?,
@@ -202,7 +202,7 @@ fn line(reader: &mut impl BufRead) -> Option<String> {
     line.strip_suffix("\r\n").map(str::to_owned)
 }
 
-fn head(reader: &mut impl BufRead, connection: usize, nth: usize) -> Option<Heard> {
+fn head(reader: &mut impl BufRead, connection: usize, nth: usize) -> Option<ReceivedRequest> {
     let request = line(reader)?;
     let mut words = request.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -215,7 +215,7 @@ fn head(reader: &mut impl BufRead, connection: usize, nth: usize) -> Option<Hear
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    Some(Heard {
+    Some(ReceivedRequest {
         method,
         target,
         headers,
@@ -224,7 +224,7 @@ fn head(reader: &mut impl BufRead, connection: usize, nth: usize) -> Option<Hear
     })
 }
 
-fn body(reader: &mut impl BufRead, heard: &Heard) -> Option<()> {
+fn body(reader: &mut impl BufRead, heard: &ReceivedRequest) -> Option<()> {
     if heard.header("Transfer-Encoding").is_some() {
         loop {
             let size = u64::from_str_radix(&line(reader)?, 16).ok()?;
@@ -242,7 +242,7 @@ fn body(reader: &mut impl BufRead, heard: &Heard) -> Option<()> {
 
 /// The sidecar in front of such an upstream, over an empty store.
 pub fn in_front_of(
-    upstream: &Faulty,
+    upstream: &MisbehavingUpstream,
     change: impl FnOnce(&mut Value),
 ) -> (Sidecar, tempfile::TempDir) {
     let root = tempfile::tempdir().unwrap();

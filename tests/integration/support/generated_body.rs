@@ -1,8 +1,8 @@
 //! Big bodies made on the way: no two pieces alike, and nothing kept.
 
 use super::hex;
+use super::raw_http::{Connection, Request};
 use super::sidecar::Sidecar;
-use super::wire::{Connection, Request};
 use sha2::{Digest, Sha256};
 
 pub const MIB: usize = 1 << 20;
@@ -10,7 +10,7 @@ pub const MIB: usize = 1 << 20;
 pub const MOST_MEMORY: u64 = 64 * 1024;
 
 /// Pieces of 1 MiB, no two of them alike.
-pub fn pieces(count: usize) -> impl Iterator<Item = Vec<u8>> {
+pub fn body_pieces(count: usize) -> impl Iterator<Item = Vec<u8>> {
     let pattern: Vec<u8> = (0..=u8::MAX).cycle().take(MIB).collect();
     (0..count).map(move |at| {
         let mut piece = pattern.clone();
@@ -19,31 +19,31 @@ pub fn pieces(count: usize) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-pub fn digest_of_pieces(count: usize) -> String {
+pub fn digest_of_body(count: usize) -> String {
     let mut hash = Sha256::new();
-    pieces(count).for_each(|piece| hash.update(piece));
+    body_pieces(count).for_each(|piece| hash.update(piece));
     format!("sha256:{}", hex(&hash.finalize()))
 }
 
 #[track_caller]
-pub fn memory_is_flat(sidecar: &Sidecar) {
+pub fn assert_memory_is_flat(sidecar: &Sidecar) {
     let peak = sidecar.memory("VmHWM");
     assert!(peak < MOST_MEMORY, "{peak} kB");
 }
 
 /// Opens an upload and sends the pieces in one request, chunked or with its length.
-pub fn send_pieces(
+pub fn send_body(
     sidecar: &Sidecar,
     method: &str,
     target: &str,
     count: usize,
     chunked: bool,
 ) -> Connection {
-    send_pieces_and(sidecar, method, target, count, chunked, |_| ())
+    send_body_with(sidecar, method, target, count, chunked, |_| ())
 }
 
 /// The same, and `at` is called before each piece with its number.
-pub fn send_pieces_and(
+pub fn send_body_with(
     sidecar: &Sidecar,
     method: &str,
     target: &str,
@@ -63,7 +63,7 @@ pub fn send_pieces_and(
         sidecar.port
     );
     connection.write(head.as_bytes()).unwrap();
-    for (number, piece) in pieces(count).enumerate() {
+    for (number, piece) in body_pieces(count).enumerate() {
         at(number);
         if chunked {
             connection.write_chunk(&piece).unwrap();

@@ -1,6 +1,6 @@
 //! Keys and certificates, made by openssl once in each process.
 
-use super::forge::Key;
+use super::forged_tokens::Key;
 use super::tools;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

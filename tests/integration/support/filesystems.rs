@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 #[macro_export]
 macro_rules! needs_mounts {
     () => {
-        if !$crate::support::mounted::can_mount() {
+        if !$crate::support::filesystems::can_mount() {
             return;
         }
     };
@@ -35,11 +35,11 @@ pub fn can_mount() -> bool {
 
 /// A folder with a filesystem on it.
 #[derive(Debug)]
-pub struct Mounted {
+pub struct MountedFilesystem {
     pub place: PathBuf,
 }
 
-impl Mounted {
+impl MountedFilesystem {
     /// A filesystem in memory, with options such as `size=8m`.
     pub fn in_memory(place: &Path, options: &str) -> Self {
         Self::by(&["-t", "tmpfs", "-o", options, "none"], place)
@@ -67,7 +67,7 @@ impl Mounted {
     }
 }
 
-impl Drop for Mounted {
+impl Drop for MountedFilesystem {
     fn drop(&mut self) {
         // Whoever still uses it goes on with it.
         unmount(&self.place);
@@ -90,12 +90,12 @@ fn quiet(command: &mut Command) -> bool {
 
 /// A filesystem that a process of its own serves, as a network's does.
 #[derive(Debug)]
-pub struct Served {
+pub struct FuseFilesystem {
     pub place: PathBuf,
     process: Child,
 }
 
-impl Served {
+impl FuseFilesystem {
     /// `command` serves in the foreground what appears at `place`.
     pub fn by(command: &mut Command, place: &Path, log: &Path) -> Self {
         fs::create_dir_all(place).unwrap();
@@ -144,7 +144,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for FuseFilesystem {
     fn drop(&mut self) {
         // Its end lets go of every call that waits for it.
         let _ = self.process.kill();

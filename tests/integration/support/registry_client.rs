@@ -1,6 +1,6 @@
 //! What a client does in a push and a pull, through any port.
 
-use super::wire::{Answer, Connection, Request};
+use super::raw_http::{Answer, Connection, Request};
 use super::{base64, digest_of};
 
 /// Query values as skopeo and docker send them.

@@ -16,11 +16,11 @@ const ISSUER: &str = "auth.test";
 /// What a token says of one repository.
 pub type Access<'a> = (&'a str, &'a [&'a str]);
 
-pub struct Tokens {
+pub struct TokenIssuer {
     home: TempDir,
 }
 
-impl Tokens {
+impl TokenIssuer {
     pub fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         signed(home.path());

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Says that it is over when it goes, also where a panic takes it: others would go on for ever.
-pub struct OverAfter<'a>(pub &'a AtomicBool);
+pub struct StopGuard<'a>(pub &'a AtomicBool);
 
-impl Drop for OverAfter<'_> {
+impl Drop for StopGuard<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -1,8 +1,8 @@
 //! Credentials of many kinds, each with what the sidecar says to them without asking.
 
-use super::authorities::{Forge, forge};
-use super::forge::{Signing, Token, url_safe};
-use super::tokens::SERVICE;
+use super::certificates::{Forge, forge};
+use super::forged_tokens::{Signing, Token, url_safe};
+use super::token_issuer::SERVICE;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,7 +24,7 @@ pub enum Says {
 #[macro_export]
 macro_rules! table {
     ($($says:ident $name:literal: $variant:expr;)+) => {
-        [$($variant.named($crate::support::variants::Says::$says, $name)),+]
+        [$($variant.named($crate::support::credential_variants::Says::$says, $name)),+]
     };
 }
 

@@ -1,9 +1,9 @@
 //! Registries with access control, and the sidecar in front of them.
 
+use super::raw_http::Answer;
 use super::registry::Registry;
 use super::sidecar::Sidecar;
-use super::tokens::Tokens;
-use super::wire::Answer;
+use super::token_issuer::TokenIssuer;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -30,12 +30,12 @@ pub fn with_passwords_here(users: &[(&str, &str)]) -> (Registry, Sidecar, String
     let first = registry.client().basic(users[0].0, users[0].1);
     let digest = first.upload("source", BLOB);
     let sidecar = Sidecar::with(&registry, htpasswd_mode(&registry));
-    sidecar.prove_as(&first);
+    sidecar.verify_store_as(&first);
     (registry, sidecar, digest)
 }
 
 /// A registry that believes tokens, and a sidecar that verifies them itself, with its store proved.
-pub fn with_tokens_here(tokens: &Tokens) -> (Registry, Sidecar, String) {
+pub fn with_tokens_here(tokens: &TokenIssuer) -> (Registry, Sidecar, String) {
     behind_tokens(tokens, |config| tokens.verify_here(config))
 }
 
@@ -45,13 +45,13 @@ pub fn behind_passwords(change: impl FnOnce(&mut Value)) -> (Registry, Sidecar, 
     let alice = registry.client().basic("alice", "right");
     let digest = alice.upload("source", BLOB);
     let sidecar = Sidecar::with(&registry, change);
-    sidecar.prove_as(&alice);
+    sidecar.verify_store_as(&alice);
     (registry, sidecar, digest)
 }
 
 /// A registry that believes tokens, and a sidecar in front of it whose store is proved.
 pub fn behind_tokens(
-    tokens: &Tokens,
+    tokens: &TokenIssuer,
     change: impl FnOnce(&mut Value),
 ) -> (Registry, Sidecar, String) {
     let registry = tokens.registry();
@@ -60,7 +60,7 @@ pub fn behind_tokens(
     let owner = registry.client().bearer(&token);
     let digest = owner.upload("source", BLOB);
     let sidecar = Sidecar::with(&registry, change);
-    sidecar.prove_as(&owner);
+    sidecar.verify_store_as(&owner);
     (registry, sidecar, digest)
 }
 

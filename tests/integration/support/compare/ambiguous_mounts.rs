@@ -3,20 +3,20 @@
 //! The sidecar's store is proved, so that what is not odd after all is answered by the sidecar and
 //! must look the same too.
 
-use super::digest_of;
-use super::pair::{Differences, Pair};
+use super::{Differences, RegistryPair};
+use crate::support::digest_of;
 
 pub const BLOB: &[u8] = b"the blob that is asked for";
 pub const OTHER: &[u8] = b"another blob, not in the source";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum AnsweredBy {
     Sidecar,
     Registry,
 }
 
-pub fn pair() -> Pair {
-    let pair = Pair::start();
+pub fn pair() -> RegistryPair {
+    let pair = RegistryPair::start();
     pair.prepare(|registry| {
         let client = registry.client();
         client.upload("source", BLOB);
@@ -42,36 +42,38 @@ pub fn query(number: usize, query: &str) -> String {
 }
 
 /// Compares the answers, who gave them, and what they left in the store.
-pub fn compare(pair: &Pair, cases: &[(By, String)]) {
+pub fn compare(pair: &RegistryPair, cases: &[(AnsweredBy, String)]) {
     let mut differences = Differences::default();
     for (by, request) in cases {
         let before = (pair.sidecar.mounted(), odd(pair));
         let (wanted, got) = pair.both(request);
         differences.compare(request, &wanted, &got);
         let who = if pair.sidecar.mounted() > before.0 {
-            By::Sidecar
+            AnsweredBy::Sidecar
         } else {
-            By::Registry
+            AnsweredBy::Registry
         };
         differences.compare(&format!("{request}answered by"), by, &who);
         // A mount that the registry made itself was forwarded because it was odd, for no other
         // reason; one that only its body asks for is an upload by its request line.
-        if *by == By::Registry && wanted.status == 201 && request.contains("/blobs/uploads/?mount=")
+        if *by == AnsweredBy::Registry
+            && wanted.status == 201
+            && request.contains("/blobs/uploads/?mount=")
         {
             let counted = odd(pair) - before.1;
             differences.compare(&format!("{request}counted as odd"), &1, &counted);
         }
     }
     differences.compare("the links", &links(&pair.alone), &links(&pair.behind));
-    differences.none();
+    differences.assert_none();
 }
 
-pub fn odd(pair: &Pair) -> u64 {
-    pair.sidecar.because("odd_request")
+pub fn odd(pair: &RegistryPair) -> u64 {
+    pair.sidecar.mounts_with_reason("odd_request")
 }
 
 /// All links but those of the proof, which only one of the two registries has.
-pub fn links(registry: &super::registry::Registry) -> Vec<String> {
+pub fn links(registry: &crate::support::registry::Registry) -> Vec<String> {
     let mut files = registry.store.files();
     files.retain(|file| file.contains("/_layers/") && !file.contains("/proof/"));
     files.sort();

@@ -1,9 +1,9 @@
 //! What is said in confidence, and a search for it.
 
-use super::push::Client;
+use super::raw_http::Answer;
+use super::registry_client::Client;
 use super::sidecar::Sidecar;
-use super::wire::Answer;
-use super::{base64, wait_until, wire};
+use super::{base64, raw_http, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -85,6 +85,6 @@ fn log_of(sidecar: &Sidecar) -> String {
 pub fn nothing_is_said(sidecar: &Sidecar, secrets: &Secrets) -> String {
     let log = log_of(sidecar);
     secrets.are_not_in(&log);
-    secrets.are_not_in(&wire::get(sidecar.admin, "/metrics").expect(200).text());
+    secrets.are_not_in(&raw_http::get(sidecar.admin, "/metrics").expect(200).text());
     log
 }

@@ -1,8 +1,8 @@
 //! A registry played by hand over a store of its own, for what a real one never does.
 
 use super::digest_of;
-use super::faulty::{Faulty, Heard, Verdict, answer};
-use super::push::Client;
+use super::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer};
+use super::registry_client::Client;
 use super::sidecar::{self, Sidecar};
 use super::store::Store;
 use serde_json::Value;
@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-pub struct Played {
-    pub upstream: Faulty,
+pub struct ScriptedRegistry {
+    pub upstream: MisbehavingUpstream,
     pub store: Store,
     _home: TempDir,
 }
@@ -35,15 +35,17 @@ pub fn refused() -> Vec<u8> {
     .into_bytes()
 }
 
-impl Played {
+impl ScriptedRegistry {
     /// `judge` says what is special; the rest is answered as by an open registry that mounts nothing.
-    pub fn start(judge: impl Fn(&Heard) -> Option<Verdict> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        judge: impl Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let upstream = Faulty::start(move |heard| {
+        let upstream = MisbehavingUpstream::start(move |heard| {
             if let Some(digest) = heard.header("X-Proof") {
-                return Verdict::Answer(created(digest));
+                return Reply::Answer(created(digest));
             }
-            judge(heard).unwrap_or_else(|| Verdict::Answer(usual(heard)))
+            judge(heard).unwrap_or_else(|| Reply::Answer(usual(heard)))
         });
         Self {
             upstream,
@@ -62,7 +64,7 @@ impl Played {
         let mut config = sidecar::config(&self.upstream.url(), &self.store.root);
         change(&mut config);
         let sidecar = Sidecar::launch(command, &config);
-        self.prove(&sidecar.client());
+        self.verify_store(&sidecar.client());
         sidecar
     }
 
@@ -77,7 +79,7 @@ impl Played {
     }
 
     /// Plays the registry's part in an upload: the link, then the 201.
-    pub fn prove(&self, client: &Client) {
+    pub fn verify_store(&self, client: &Client) {
         let digest = self.plant("proof", b"proof");
         // A file's time is as coarse as the kernel's clock tick, and must not be older than the request.
         let link = fs::File::options()
@@ -99,14 +101,14 @@ impl Played {
     }
 
     /// The requests of one method, but for those of the proof.
-    pub fn heard(&self, method: &str) -> Vec<Heard> {
+    pub fn heard(&self, method: &str) -> Vec<ReceivedRequest> {
         let mut heard = self.upstream.all();
         heard.retain(|heard| heard.method == method && heard.header("X-Proof").is_none());
         heard
     }
 }
 
-fn usual(heard: &Heard) -> Vec<u8> {
+fn usual(heard: &ReceivedRequest) -> Vec<u8> {
     match &*heard.method {
         "PATCH" => allowed(),
         "POST" => answer("202 Accepted", ""),

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 
 /// One request that came.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct ReceivedEvents {
     pub head: String,
     pub body: Vec<u8>,
 }
 
-impl Told {
+impl ReceivedEvents {
     /// The events in it.
     pub fn events(&self) -> Vec<Value> {
         let envelope: Value = serde_json::from_slice(&self.body).unwrap();
@@ -22,7 +22,7 @@ impl Told {
 
 pub struct Endpoint {
     pub port: u16,
-    told: Arc<Mutex<Vec<Told>>>,
+    told: Arc<Mutex<Vec<ReceivedEvents>>>,
 }
 
 impl Endpoint {
@@ -46,14 +46,14 @@ impl Endpoint {
         format!("http://127.0.0.1:{}/events", self.port)
     }
 
-    pub fn told(&self) -> Vec<Told> {
+    pub fn told(&self) -> Vec<ReceivedEvents> {
         self.told.lock().unwrap().clone()
     }
 }
 
 fn serve(
     stream: &TcpStream,
-    kept: &Mutex<Vec<Told>>,
+    kept: &Mutex<Vec<ReceivedEvents>>,
     status: &dyn Fn(usize) -> &'static str,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
@@ -72,7 +72,7 @@ fn serve(
         reader.read_exact(&mut body).ok()?;
         let before = {
             let mut kept = kept.lock().unwrap();
-            kept.push(Told { head, body });
+            kept.push(ReceivedEvents { head, body });
             kept.len() - 1
         };
         let answer = format!("HTTP/1.1 {}\r\nContent-Length: 0\r\n\r\n", status(before));

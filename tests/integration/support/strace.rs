@@ -47,13 +47,13 @@ const WRITES: &[&str] = &[
 
 /// One system call that names files.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct SystemCall {
     pub name: String,
     pub paths: Vec<PathBuf>,
     pub line: String,
 }
 
-impl Call {
+impl SystemCall {
     pub fn writes(&self) -> bool {
         let flags = [
             "O_WRONLY",
@@ -70,21 +70,21 @@ impl Call {
 
 /// The sidecar's command under strace, which breaks system calls by rules such as
 /// `fsync:error=EIO`; `log` is where it notes them.
-pub fn with_faults(faults: &[&str], log: &Path) -> Command {
+pub fn inject_faults(faults: &[&str], log: &Path) -> Command {
     let calls: Vec<_> = faults
         .iter()
         .map(|fault| fault.split(':').next().unwrap())
         .collect();
-    noting(&calls.join(","), faults, log)
+    record_calls(&calls.join(","), faults, log)
 }
 
 /// The sidecar's command under strace, which notes these calls in `log` and breaks some of them.
-pub fn noting(calls: &str, faults: &[&str], log: &Path) -> Command {
-    noting_at(&[], calls, faults, log)
+pub fn record_calls(calls: &str, faults: &[&str], log: &Path) -> Command {
+    record_calls_at(&[], calls, faults, log)
 }
 
 /// The same for those calls alone that name one of these paths, or go out from an open folder there.
-pub fn noting_at(places: &[&Path], calls: &str, faults: &[&str], log: &Path) -> Command {
+pub fn record_calls_at(places: &[&Path], calls: &str, faults: &[&str], log: &Path) -> Command {
     let mut command = sidecar::command("strace");
     // With -D the child is the sidecar itself, and strace ends with it.
     command
@@ -102,14 +102,14 @@ pub fn noting_at(places: &[&Path], calls: &str, faults: &[&str], log: &Path) -> 
 }
 
 /// The calls that strace has noted so far. It lets a thread go on only when its call is noted.
-pub fn noted(log: &Path) -> Vec<Call> {
+pub fn recorded_calls(log: &Path) -> Vec<SystemCall> {
     let text = fs::read_to_string(log).unwrap_or_default();
     text.lines().filter_map(call).collect()
 }
 
 /// How many calls that name a path below `place` strace has made slower. Where another thread's
 /// call came between, a line says only that the thread's call has gone on.
-pub fn delayed(log: &Path, place: &Path) -> usize {
+pub fn count_delayed(log: &Path, place: &Path) -> usize {
     let text = fs::read_to_string(log).unwrap_or_default();
     let (mut begun, mut count) = (BTreeMap::new(), 0);
     for (line, (thread, call)) in text
@@ -131,19 +131,19 @@ pub fn delayed(log: &Path, place: &Path) -> usize {
     count
 }
 
-pub struct Traced {
+pub struct StracedSidecar {
     pub sidecar: Sidecar,
     home: TempDir,
 }
 
-impl Traced {
+impl StracedSidecar {
     pub fn start(registry: &Registry, change: impl FnOnce(&mut Value)) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut config = sidecar::config(&registry.url(), &registry.store.root);
         fs::create_dir_all(&registry.store.root).unwrap();
         change(&mut config);
         let log = home.path().join("trace");
-        let command = noting(
+        let command = record_calls(
             "%file,ftruncate,fchmod,fchown,fallocate,io_uring_setup",
             &[],
             &log,
@@ -159,7 +159,7 @@ impl Traced {
     }
 
     /// The calls so far, once none has been added for a while.
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<SystemCall> {
         let (mut seen, mut since) = (usize::MAX, Instant::now());
         wait_until("the trace is quiet", || {
             let length = self.text().len();
@@ -173,7 +173,7 @@ impl Traced {
 }
 
 /// `PID name(AT_FDCWD</folder>, "path", 3</open/file>, …) = …`
-fn call(line: &str) -> Option<Call> {
+fn call(line: &str) -> Option<SystemCall> {
     let (_, rest) = line.split_once(' ')?;
     let (name, arguments) = rest.trim_start().split_once('(')?;
     if !name
@@ -182,7 +182,7 @@ fn call(line: &str) -> Option<Call> {
     {
         return None;
     }
-    Some(Call {
+    Some(SystemCall {
         name: name.to_owned(),
         paths: paths(arguments),
         line: line.to_owned(),

@@ -11,7 +11,7 @@ use forms::{CODINGS, ENDS, LENGTHS, LINES, REQUESTS, RIGHT_SIZES, SIZES};
 pub const BLOB: &[u8] = b"what a hidden request would mount";
 
 #[derive(Debug, Clone)]
-pub struct Smuggled {
+pub struct SmugglingAttempt {
     pub number: usize,
     pub name: String,
     /// The first request with all that may be its body.
@@ -48,7 +48,7 @@ fn target(method: &str, kind: &str, number: usize) -> String {
     }
 }
 
-struct Made(Vec<Smuggled>);
+struct Made(Vec<SmugglingAttempt>);
 
 impl Made {
     /// `body` makes what follows the head around the hidden request.
@@ -78,7 +78,7 @@ impl Made {
             target("GET", "last", number)
         );
         let shown = body.replace(&inner, "<hidden>");
-        self.0.push(Smuggled {
+        self.0.push(SmugglingAttempt {
             number,
             name: (head.clone() + end + &shown).escape_debug().to_string(),
             first: format!("{head}{end}{body}").into_bytes(),
@@ -117,7 +117,7 @@ impl Hidden {
     }
 }
 
-impl Smuggled {
+impl SmugglingAttempt {
     /// Whether there are no two ways to read it.
     pub fn is_plain(&self) -> bool {
         self.hidden == Hidden::InBody
@@ -140,7 +140,7 @@ impl Smuggled {
 }
 
 /// Every variant, about three thousand of them.
-pub fn variants() -> Vec<Smuggled> {
+pub fn variants() -> Vec<SmugglingAttempt> {
     let mut made = Made(Vec::new());
     for method in ["GET", "POST", "PUT"] {
         let plainly = (LINE, END, method);

@@ -2,8 +2,8 @@
 //! the sidecar, step by step, and wants the same of both.
 
 use super::image::Image;
-use super::push::{closing, mount_target};
-use super::wire::{Answer, Connection, Request};
+use super::raw_http::{Answer, Connection, Request};
+use super::registry_client::{closing, mount_target};
 use super::{base64, bytes_from, digest_of};
 use std::collections::BTreeMap;
 use std::io;

@@ -1,11 +1,11 @@
 //! The sidecar over a disk that fails, and what must hold after each mount.
 
-use super::played::Played;
+use super::raw_http::Answer;
 use super::registry::Registry;
+use super::scripted_registry::ScriptedRegistry;
 use super::sidecar::Sidecar;
 use super::store::Store;
-use super::traced::{Call, noted};
-use super::wire::Answer;
+use super::strace::{SystemCall, recorded_calls};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ pub const ENOUGH: usize = 30;
 
 /// A sidecar that meets faults, between a registry that mounts nothing itself and the store of
 /// a real one, which would make a broken link whole again unseen.
-pub struct Faulted {
+pub struct FaultDisk {
     pub sidecar: Sidecar,
-    pub played: Played,
+    pub played: ScriptedRegistry,
     pub registry: Registry,
     /// A blob in `source`.
     pub digest: String,
@@ -29,10 +29,10 @@ pub struct Faulted {
     _home: TempDir,
 }
 
-impl Faulted {
+impl FaultDisk {
     /// `command` gets the store and the file for strace's notes.
     pub fn start(command: impl FnOnce(&Store, &Path) -> Command) -> Self {
-        let played = Played::start(|_| None);
+        let played = ScriptedRegistry::start(|_| None);
         let root = played.store.root.clone();
         let registry =
             Registry::with(|config| config["storage"]["filesystem"]["rootdirectory"] = json!(root));
@@ -92,8 +92,8 @@ impl Faulted {
     }
 
     /// The calls that strace made fail in this way.
-    pub fn injected(&self, error: &str) -> Vec<Call> {
-        let mut calls = noted(&self.log);
+    pub fn injected(&self, error: &str) -> Vec<SystemCall> {
+        let mut calls = recorded_calls(&self.log);
         calls.retain(|call| call.line.contains(error) && call.line.ends_with("(INJECTED)"));
         calls
     }

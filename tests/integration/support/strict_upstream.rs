@@ -22,12 +22,12 @@ struct Notes {
     faults: Vec<String>,
 }
 
-pub struct Recorder {
+pub struct StrictUpstream {
     pub port: u16,
     notes: Arc<Mutex<Notes>>,
 }
 
-impl Recorder {
+impl StrictUpstream {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

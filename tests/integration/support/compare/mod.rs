@@ -1,11 +1,14 @@
 //! Two registries prepared alike, one of them behind the sidecar, and a way to compare what they say.
 
-use super::registry::Registry;
-use super::sidecar::Sidecar;
-use super::wire::{Answer, Connection};
+pub mod ambiguous_mounts;
+pub mod credentials;
+
+use crate::support::raw_http::{Answer, Connection};
+use crate::support::registry::Registry;
+use crate::support::sidecar::Sidecar;
 use std::fmt::Debug;
 
-pub struct Pair {
+pub struct RegistryPair {
     pub alone: Registry,
     pub behind: Registry,
     pub sidecar: Sidecar,
@@ -13,17 +16,17 @@ pub struct Pair {
 
 /// An answer without what differs from one request to the next.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Essence {
+pub struct ComparableResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Pair {
+impl RegistryPair {
     /// Both registries, and the sidecar with its store proved.
     pub fn start() -> Self {
         let (alone, behind) = (Registry::start(), Registry::start());
-        let sidecar = Sidecar::proved(&behind);
+        let sidecar = Sidecar::with_verified_store(&behind);
         Self {
             alone,
             behind,
@@ -38,14 +41,14 @@ impl Pair {
     }
 
     /// Sends the same bytes to the registry alone and through the sidecar.
-    pub fn both(&self, request: &str) -> (Essence, Essence) {
-        let ask = |port| essence(&exchange(port, request.as_bytes()));
+    pub fn both(&self, request: &str) -> (ComparableResponse, ComparableResponse) {
+        let ask = |port| essence(&send_raw(port, request.as_bytes()));
         (ask(self.alone.port), ask(self.sidecar.port))
     }
 }
 
 /// Sends raw bytes and reads one answer.
-pub fn exchange(port: u16, request: &[u8]) -> Answer {
+pub fn send_raw(port: u16, request: &[u8]) -> Answer {
     let method = request.split(|byte| *byte == b' ').next().unwrap();
     let method = String::from_utf8_lossy(method);
     let mut connection = Connection::to(port).unwrap();
@@ -55,7 +58,7 @@ pub fn exchange(port: u16, request: &[u8]) -> Answer {
         .unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(request)))
 }
 
-pub fn essence(answer: &Answer) -> Essence {
+pub fn essence(answer: &Answer) -> ComparableResponse {
     let session = answer.header("Docker-Upload-Uuid").map(str::to_owned);
     let clean = |text: &str| {
         let text = match &session {
@@ -75,7 +78,7 @@ pub fn essence(answer: &Answer) -> Essence {
         .map(|(name, value)| (name.clone(), clean(value)))
         .collect();
     headers.sort();
-    Essence {
+    ComparableResponse {
         status: answer.status,
         headers,
         body: answer.text(),
@@ -95,7 +98,7 @@ impl Differences {
     }
 
     #[track_caller]
-    pub fn none(self) {
+    pub fn assert_none(self) {
         let found = self.0;
         assert!(
             found.is_empty(),

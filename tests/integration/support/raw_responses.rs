@@ -1,7 +1,7 @@
 //! Sends what may be split in different ways, and tells which requests the answers are about.
 
 use super::figures::note;
-use super::smuggled::Smuggled;
+use super::smuggling::SmugglingAttempt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 32;
 
 /// How the bytes are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub enum SendMode {
     /// All at once.
     Burst,
     /// The last request when the first is answered.
@@ -31,8 +31,8 @@ pub struct About {
 
 /// Looks at each variant, many at once; what is wrong with them.
 pub fn judge_each(
-    variants: &[Smuggled],
-    judge: impl Fn(&Smuggled) -> Result<(), String> + Sync,
+    variants: &[SmugglingAttempt],
+    judge: impl Fn(&SmugglingAttempt) -> Result<(), String> + Sync,
 ) -> Vec<String> {
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -52,7 +52,7 @@ pub fn judge_each(
 
 /// Wants nothing to be wrong with the variants, and that there were any; notes the row.
 #[track_caller]
-pub fn conclude(tried: &str, variants: &[Smuggled], wrong: &[String], happened: &str) {
+pub fn conclude(tried: &str, variants: &[SmugglingAttempt], wrong: &[String], happened: &str) {
     let (many, plain) = (variants.len(), variants.iter().filter(|it| it.is_plain()));
     assert!(many >= 1000 && plain.count() >= 50, "only {many} variants");
     assert!(
@@ -64,9 +64,9 @@ pub fn conclude(tried: &str, variants: &[Smuggled], wrong: &[String], happened: 
     note("Hostile clients", tried, many as u64, happened);
 }
 
-impl Smuggled {
+impl SmugglingAttempt {
     /// Sends the variant and reads answers until the connection ends, or is quiet for so long.
-    pub fn send(&self, port: u16, manner: Manner, quiet: Duration) -> Vec<About> {
+    pub fn send(&self, port: u16, manner: SendMode, quiet: Duration) -> Vec<About> {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(quiet)).unwrap();
@@ -77,16 +77,16 @@ impl Smuggled {
         answers(&got).0
     }
 
-    fn write(&self, stream: &mut TcpStream, manner: Manner, got: &mut Vec<u8>) -> io::Result<()> {
+    fn write(&self, stream: &mut TcpStream, manner: SendMode, got: &mut Vec<u8>) -> io::Result<()> {
         let all = [&*self.first, &*self.last].concat();
         match manner {
-            Manner::Burst => stream.write_all(&all),
-            Manner::InTurn => {
+            SendMode::Burst => stream.write_all(&all),
+            SendMode::InTurn => {
                 stream.write_all(&self.first)?;
                 read(stream, got, |got| !answers(got).0.is_empty());
                 stream.write_all(&self.last)
             }
-            Manner::Pieces(size) => {
+            SendMode::Pieces(size) => {
                 for piece in all.chunks(size) {
                     stream.write_all(piece)?;
                     std::thread::sleep(Duration::from_millis(1));
