@@ -6,12 +6,13 @@ use std::fs;
 use support::client_programs::{Skopeo, Storage, at};
 use support::image::Image;
 use support::registry::Registry;
+use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::tools;
 
 /// A registry that says what it was asked.
 fn talkative() -> Registry {
-    Registry::with(|config| config["log"]["accesslog"] = json!({"disabled": false}))
+    Registry::with(log_requests)
 }
 
 /// How many blobs were uploaded into this repository.
@@ -100,7 +101,7 @@ fn skopeo_uploads_what_was_deleted_behind_its_cache() {
 fn skopeo_logs_in_and_mounts() {
     needs!("docker-registry", "skopeo", "htpasswd");
     let mut registry = Registry::prepared(|config| {
-        config["log"]["accesslog"] = json!({"disabled": false});
+        log_requests(config);
     });
     registry.demand_passwords(&[("alice", "right")]);
     registry.resume();

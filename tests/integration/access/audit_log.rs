@@ -10,21 +10,10 @@ use support::registry_client::Client;
 use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 use support::token_issuer::TokenIssuer;
-use support::wait_until;
 
 /// The lines about links, once there are so many.
 fn audit(sidecar: &Sidecar, count: usize) -> Vec<Value> {
-    let lines = || -> Vec<Value> {
-        let log = sidecar.log();
-        let lines = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        lines
-            .filter(|line: &Value| line["message"] == "linked")
-            .collect()
-    };
-    wait_until("the links are in the log", || lines().len() >= count);
-    lines()
+    sidecar.log_lines_with("linked", count)
 }
 
 /// The one line about a mount from `source` into `target`.

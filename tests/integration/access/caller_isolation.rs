@@ -1,7 +1,6 @@
 //! What one caller does takes nothing from another.
 
 use crate::{needs, support};
-use serde_json::json;
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +14,8 @@ use support::misbehaving_upstream::{Reply, answer};
 use support::registry::Registry;
 use support::registry_client::Client;
 use support::scripted_registry::{ScriptedRegistry, refused};
-use support::sidecar::{Sidecar, most_questions};
+use support::sidecar::{Sidecar, generous_time_budget};
+use support::sidecar_metrics::most_questions;
 use support::stop_guard::StopGuard;
 use support::token_issuer::{TokenIssuer, now};
 use support::wait_until;
@@ -221,7 +221,7 @@ fn questions_without_an_answer_hold_nobody_up() {
     });
     let sidecar = registry.sidecar(|config| {
         htpasswd_mode(&passwords)(config);
-        config["mount"] = json!({"time_budget": "30s"});
+        generous_time_budget(config);
     });
     let digest = registry.plant("source", BLOB);
     let alice = sidecar.client().basic("alice", "right");

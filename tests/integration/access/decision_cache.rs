@@ -10,7 +10,7 @@ use support::base64;
 use support::misbehaving_upstream::{Reply, answer};
 use support::registry_client::Client;
 use support::scripted_registry::{ScriptedRegistry, allowed, refused};
-use support::sidecar::most_questions;
+use support::sidecar_metrics::most_questions;
 
 /// Far beyond what these tests take on a slow machine.
 const LONG: &str = "60s";

@@ -10,7 +10,8 @@ use support::access_control::{BLOB, htpasswd_mode, with_passwords_here};
 use support::compare::essence;
 use support::registry::Registry;
 use support::registry_client::Client;
-use support::sidecar::{Sidecar, most_questions};
+use support::sidecar::Sidecar;
+use support::sidecar_metrics::most_questions;
 use support::{base64, program_run, tools, wait_until};
 
 fn file(registry: &Registry) -> PathBuf {

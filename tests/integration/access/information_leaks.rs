@@ -3,17 +3,17 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::access_control::{BLOB, behind_passwords, upstream_mode};
 use support::compare::Differences;
+use support::digest_of;
 use support::registry::Registry;
 use support::registry_client::{Client, encoded, mount_target};
+use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::store::Store;
-use support::strace::{StracedSidecar, SystemCall};
+use support::strace::{StracedSidecar, lines_below};
 use support::token_issuer::{Access, TokenIssuer};
-use support::{digest_of, wait_until};
 
 /// Every byte of the answer, but for the upload's identifier, its state and the date.
 #[track_caller]
@@ -102,7 +102,7 @@ fn a_caller_with_rights_cannot_tell_why_there_is_nothing_to_mount() {
 fn guarded(tokens: &TokenIssuer) -> (Registry, String) {
     let registry = Registry::with(|config| {
         tokens.configure(config);
-        config["log"]["accesslog"]["disabled"] = false.into();
+        log_requests(config);
     });
     let all: &[&str] = &["pull", "push"];
     let names = ["secret/one", "secret/two", "elsewhere"];
@@ -158,15 +158,6 @@ fn a_denied_caller_cannot_tell_what_there_is() {
     assert_eq!(sidecar.mounts("forwarded", "denied"), 10);
 }
 
-fn below<'a>(root: &Path, calls: &'a [SystemCall]) -> Vec<&'a str> {
-    let below = |call: &&SystemCall| call.paths.iter().any(|path| path.starts_with(root));
-    calls
-        .iter()
-        .filter(below)
-        .map(|call| call.line.as_str())
-        .collect()
-}
-
 #[test]
 fn a_denied_caller_causes_no_call_below_the_root() {
     needs!("docker-registry", "openssl", "strace");
@@ -181,14 +172,14 @@ fn a_denied_caller_causes_no_call_below_the_root() {
         client.mount("target", &digest, source).expect(202);
     }
     let asked = traced.calls();
-    assert_eq!(below(&root, &asked[before..]), [""; 0]);
+    assert_eq!(lines_below(&root, &asked[before..]), [""; 0]);
     assert_eq!(traced.sidecar.mounts("forwarded", "denied"), 5);
 
     let access: &[Access] = &[("target", &["pull", "push"]), ("secret/one", &["pull"])];
     let allowed = traced.sidecar.client().bearer(&tokens.token("ci", access));
     allowed.mount("target", &digest, "secret/one").expect(201);
     let calls = traced.calls();
-    let caused = below(&root, &calls[asked.len()..]);
+    let caused = lines_below(&root, &calls[asked.len()..]);
     assert!(
         caused.iter().any(|line| line.contains("secret/one")),
         "{caused:#?}"
@@ -197,28 +188,10 @@ fn a_denied_caller_causes_no_call_below_the_root() {
 
 /// Method, path and status of what reached the registry since its log was `before` bytes long.
 fn requests(registry: &Registry, before: usize, source: &str) -> Vec<String> {
-    let read = || {
-        let log = registry.log();
-        let lines = log[before..].lines().filter_map(|line| {
-            let (_, rest) = line.split_once("] \"")?;
-            let (request, rest) = rest.split_once("\" ")?;
-            Some(format!("{request} {}", rest.split(' ').next()?))
-        });
-        lines.collect::<Vec<_>>()
-    };
-    let (mut seen, mut since) = (Vec::new(), Instant::now());
-    wait_until(
-        "the mount itself is in the registry's log, and nothing more comes",
-        || {
-            let now = read();
-            if now != seen {
-                (seen, since) = (now, Instant::now());
-            }
-            let is_there = seen.iter().any(|line| line.starts_with("POST "));
-            is_there && since.elapsed() > Duration::from_millis(300)
-        },
-    );
-    seen.iter()
+    let is_there = |seen: &[String]| seen.iter().any(|line| line.starts_with("POST "));
+    registry
+        .requests_since(before, Duration::from_millis(300), is_there)
+        .iter()
         .map(|line| line.replace(&encoded(source), "S").replace(source, "S"))
         .collect()
 }

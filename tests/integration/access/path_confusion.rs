@@ -3,7 +3,7 @@
 
 use crate::{needs, support};
 use support::compare::ambiguous_mounts::AnsweredBy::{Registry as Theirs, Sidecar as Ours};
-use support::compare::ambiguous_mounts::{compare, digest, links, pair, post, query};
+use support::compare::ambiguous_mounts::{compare, compare_queries, digest, links, pair, post};
 use support::compare::send_raw;
 
 #[test]
@@ -135,12 +135,7 @@ fn a_source_that_is_read_differently_is_the_registrys() {
         "'source'",
         "%22source%22",
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, from)| (Theirs, query(at, &format!("mount={d}&from={from}"))))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases.map(|from| (Theirs, format!("mount={d}&from={from}"))));
 }
 
 #[test]
@@ -171,12 +166,7 @@ fn a_digest_that_is_read_differently_is_the_registrys() {
         format!("sha256/{hex}"),
         format!("%EF%BD%93ha256:{hex}"),
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, mount)| (Theirs, query(at, &format!("mount={mount}&from=source"))))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases.map(|mount| (Theirs, format!("mount={mount}&from=source"))));
 }
 
 #[test]
@@ -199,12 +189,7 @@ fn a_query_with_two_readings_is_the_registrys() {
         (Ours, format!("mount={d}&from=source&from[]=elsewhere")),
         (Ours, format!("mount={d}&from=source&x=/../../secret")),
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, (by, text))| (*by, query(at, text)))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use support::misbehaving_upstream::{Reply, answer};
 use support::scripted_registry::{ScriptedRegistry, allowed, refused};
-use support::sidecar::most_questions;
+use support::sidecar_metrics::most_questions;
 
 const BLOB: &[u8] = b"a blob in a played registry";
 

@@ -10,7 +10,7 @@ use support::access_control::BLOB;
 use support::registry::Registry;
 use support::registry_client::Client;
 use support::scripted_registry::ScriptedRegistry;
-use support::sidecar::{self, Sidecar};
+use support::sidecar::{self, Sidecar, generous_time_budget};
 use support::strace::inject_faults;
 use support::wait_until;
 
@@ -120,7 +120,7 @@ fn a_refusal_that_is_noticed_in_passing_stops_a_mount_that_is_on_its_way() {
 fn no_link_for_a_password_appears_later_than_the_decision_counts() {
     needs!("docker-registry", "htpasswd", "strace");
     let slow = Slow::start(Duration::from_secs(4), true, |config| {
-        config["mount"] = json!({"time_budget": "30s"});
+        generous_time_budget(config);
         config["access"]["decision_ttl"] = json!("2s");
     });
     assert_eq!(slow.mount_while_she_is_dropped(|| ()), 401);
@@ -131,7 +131,7 @@ fn no_link_for_a_password_appears_later_than_the_decision_counts() {
 fn no_link_that_the_registry_allowed_appears_later_than_the_decision_counts() {
     needs!("docker-registry", "htpasswd", "strace");
     let slow = Slow::start(Duration::from_secs(4), false, |config| {
-        config["mount"] = json!({"time_budget": "30s"});
+        generous_time_budget(config);
         config["access"]["decision_ttl"] = json!("2s");
     });
     assert_eq!(slow.mount_while_she_is_dropped(|| ()), 401);

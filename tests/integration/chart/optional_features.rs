@@ -3,7 +3,9 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
-use support::helm::{Rendered, Values, chart, covers, helm, project, refuses, validate_custom};
+use support::helm::{
+    Rendered, Values, chart, covers, helm, project, refuses_each, validate_custom,
+};
 use support::tools;
 
 fn everything() -> Rendered {
@@ -256,8 +258,5 @@ fn what_cannot_be_added_is_refused_with_the_reason() {
             &["maxUnavailable"],
         ),
     ];
-    for (settings, words) in cases {
-        let arguments: Vec<_> = settings.iter().flat_map(|it| ["--set", it]).collect();
-        refuses(&arguments, words);
-    }
+    refuses_each(cases);
 }

@@ -4,8 +4,9 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use support::helm::{HELMS, Rendered, SIDECAR_VERSIONS, chart, check_offline, helm};
-use support::helm::{project, validate};
+use support::helm::{
+    HELMS, Rendered, SIDECAR_VERSIONS, chart, check_offline, helm, project, validate,
+};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::{raw_http, tools};

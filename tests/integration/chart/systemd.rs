@@ -1,11 +1,11 @@
 //! The unit for systemd: systemd takes it, it is narrow, and not too narrow for crossmount.
 
 use crate::{needs, support};
-use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use support::discovery::discover_on_head;
 use support::helm::project;
 use support::program_run::{Home, run};
 use support::registry::Registry;
@@ -142,7 +142,7 @@ fn crossmount_makes_no_system_call_that_the_unit_forbids() {
     // A name, so that it is looked up.
     let url = registry.url().replace("127.0.0.1", "localhost");
     let mut config = support::sidecar::config(&url, &registry.store.root);
-    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    discover_on_head(&mut config);
     fs::create_dir_all(&registry.store.root).unwrap();
     let digest = registry.client().upload("source", b"a blob under a filter");
     let mut sidecar = Sidecar::launch(strace, &config);

@@ -4,8 +4,10 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
-use support::helm::{HELMS, Rendered, SIDECAR_VERSIONS, Values, chart, helm};
-use support::helm::{refuses, validate, validate_custom};
+use support::helm::{
+    HELMS, Rendered, SIDECAR_VERSIONS, Values, chart, helm, refuses, refuses_each, validate,
+    validate_custom,
+};
 use support::tools;
 
 #[test]
@@ -187,10 +189,7 @@ fn values_that_cannot_work_are_refused_with_the_reason() {
             &["httpSecret"],
         ),
     ];
-    for (settings, words) in cases {
-        let arguments: Vec<_> = settings.iter().flat_map(|it| ["--set", it]).collect();
-        refuses(&arguments, words);
-    }
+    refuses_each(cases);
     let old = &["--kube-version", "1.28.15"];
     refuses(old, &["Kubernetes 1.29", "v1.28.15", "nativeSidecar"]);
     let older = &[
@@ -247,10 +246,7 @@ fn times_and_ports_that_cannot_work_are_refused_with_the_reason() {
             &["listen.address"],
         ),
     ];
-    for (settings, words) in cases {
-        let arguments: Vec<_> = settings.iter().flat_map(|it| ["--set", it]).collect();
-        refuses(&arguments, words);
-    }
+    refuses_each(cases);
 }
 
 #[test]

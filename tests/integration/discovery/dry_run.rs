@@ -2,18 +2,18 @@
 
 use crate::{needs, support};
 use serde_json::json;
+use support::discovery::discover_on_head;
 use support::registry::Registry;
 use support::registry_client::encoded;
 use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
-use support::wait_until;
 
 #[test]
 fn a_dry_run_counts_what_it_would_have_saved_and_links_nothing() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, |config| {
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
         config["mount"] = json!({"dry_run": true});
     });
     sidecar.verify_store();
@@ -39,10 +39,7 @@ fn a_dry_run_sends_a_mount_on_as_it_would_go_without_discovery() {
         config["discovery"] = json!({"enabled": true, "sources": "any"});
         config["mount"] = json!({"dry_run": true});
     });
-    wait_until("the walk is done", || {
-        let ended = "crossmount_walk_last_completed_timestamp_seconds";
-        sidecar.metric(ended, &[]) > 0.0
-    });
+    sidecar.wait_for_scan();
     let client = sidecar.client();
     client.mount("app", &digest, "nowhere").expect(202);
     assert_eq!(sidecar.mounts("would_mount", "none"), 1);

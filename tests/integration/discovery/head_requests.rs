@@ -3,6 +3,7 @@
 use crate::{needs, support};
 use serde_json::json;
 use std::time::Duration;
+use support::discovery::discover_on_head;
 use support::image::Image;
 use support::misbehaving_upstream::{Reply, answer};
 use support::raw_http::{Answer, Connection, Request};
@@ -13,20 +14,11 @@ use support::sidecar::Sidecar;
 use support::token_issuer::TokenIssuer;
 use support::{bytes_from, raw_http, wait_until};
 
-/// Everybody may pull everything, and it is said outright.
-pub fn open(registry: &Registry) -> Sidecar {
-    let sidecar = Sidecar::with(registry, |config| {
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
-    });
-    sidecar.verify_store();
-    sidecar
-}
-
 #[test]
 fn a_layer_that_another_repository_holds_is_there_when_it_is_asked_for() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let bytes = bytes_from("layer", 5000);
     let digest = client.upload("team/base", &bytes);
@@ -53,7 +45,7 @@ fn a_layer_that_another_repository_holds_is_there_when_it_is_asked_for() {
 fn a_fresh_client_pushes_an_image_and_sends_only_what_nobody_has() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let base = Image::of(&["one", "two"], 3000);
     base.push(&client, "base", "v1");
@@ -76,7 +68,7 @@ fn a_fresh_client_pushes_an_image_and_sends_only_what_nobody_has() {
 fn only_a_head_makes_itself_true() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
     client.blob("app", &digest).expect(404);
@@ -101,7 +93,7 @@ fn only_a_head_makes_itself_true() {
 fn an_answer_that_is_no_404_is_passed_on_as_it_is() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let digest = sidecar.client().upload("base", b"a layer");
     for (repository, digest) in [
         ("base", digest.clone()),
@@ -139,7 +131,7 @@ fn silent_now_and_then(way: fn() -> Reply) -> ScriptedRegistry {
 fn in_front_of(registry: &ScriptedRegistry) -> Sidecar {
     registry.sidecar(|config| {
         config["upstream"]["timeouts"] = json!({"read": "500ms"});
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
     })
 }
 
@@ -189,7 +181,7 @@ fn a_head_without_an_answer_in_time_is_not_sent_again() {
 fn a_line_in_the_log_says_what_was_brought_by_which_request() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
     client.head_blob("app", &digest).expect(200);

@@ -1,8 +1,8 @@
 //! What passes by is learned, and looked at again before it is used.
 
-use super::head_requests::open;
 use crate::{needs, support};
 use serde_json::json;
+use support::discovery::discover_on_head;
 use support::registry::Registry;
 use support::registry_client::{encoded, mount_target};
 use support::sidecar::Sidecar;
@@ -12,7 +12,7 @@ use support::{digest_of, wait_until};
 fn uploads_mounts_and_pulls_are_learned() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let uploaded = client.upload("up", b"uploaded");
     client.head_blob("app1", &uploaded).expect(200);
@@ -35,7 +35,7 @@ fn uploads_mounts_and_pulls_are_learned() {
 fn what_failed_is_not_learned_and_what_is_gone_is_forgotten() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let absent = digest_of(b"absent");
     client.blob("base", &absent).expect(404);
@@ -66,8 +66,8 @@ fn mounts(digest: &str) -> [(&'static str, String); 3] {
 fn a_mount_that_is_answered_here_teaches_its_source_and_its_target() {
     needs!("docker-registry");
     let registry = begun(Registry::start());
-    let sidecar = open(&registry);
-    walked(&sidecar);
+    let sidecar = Sidecar::with_discovery(&registry);
+    sidecar.wait_for_scan();
     let (client, direct) = (sidecar.client(), registry.client());
     for (already, gone) in [(false, "s"), (false, "t"), (true, "s"), (true, "t")] {
         let text = format!("{already} {gone}");
@@ -89,11 +89,11 @@ fn a_mount_that_the_registry_makes_teaches_its_source_and_its_target() {
     needs!("docker-registry");
     let registry = begun(Registry::start());
     let sidecar = Sidecar::with(&registry, |config| {
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
         config["store"]["verify"] = json!("sha256");
     });
     sidecar.verify_store();
-    walked(&sidecar);
+    sidecar.wait_for_scan();
     for (number, gone) in ["s", "t"].into_iter().enumerate() {
         let digest = registry.client().upload("s", gone.as_bytes());
         // It was not hashed yet, so the registry is asked.
@@ -116,20 +116,13 @@ fn begun(registry: Registry) -> Registry {
     registry
 }
 
-/// From here on only what passes by is learned.
-fn walked(sidecar: &Sidecar) {
-    wait_until("the walk is done", || {
-        sidecar.metric("crossmount_walk_last_completed_timestamp_seconds", &[]) > 0.0
-    });
-}
-
 #[test]
 fn a_mount_that_is_refused_teaches_nothing() {
     needs!("docker-registry");
     let registry = begun(Registry::start());
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
-    walked(&sidecar);
+    sidecar.wait_for_scan();
     let known = sidecar.metric("crossmount_index_links", &[]);
     let digest = registry.client().upload("elsewhere", b"a layer");
     // The registry makes no mount of these, and begins an upload.
@@ -148,11 +141,11 @@ fn only_the_login_that_has_mounted_is_known_to_use_both() {
     let registry = begun(Registry::with_htpasswd(&users));
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = json!({"mode": "upstream"});
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
     });
     let login = |user: &str| sidecar.client().basic(user, "right");
     sidecar.verify_store_as(&login("eve"));
-    walked(&sidecar);
+    sidecar.wait_for_scan();
     let direct = registry.client().basic("alice", "right");
     for (number, gone) in ["s", "t"].into_iter().enumerate() {
         let (s, t) = (format!("s{number}"), format!("t{number}"));
@@ -185,7 +178,7 @@ fn mounts_without_a_source_and_heads_teach_their_target() {
     });
     let login = |user: &str| sidecar.client().basic(user, "right");
     sidecar.verify_store_as(&login("bob"));
-    walked(&sidecar);
+    sidecar.wait_for_scan();
     for (number, (method, target)) in mounts("D").into_iter().enumerate() {
         let text = format!("layer {number}");
         let digest = login("bob").upload("s", text.as_bytes());

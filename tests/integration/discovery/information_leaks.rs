@@ -2,15 +2,15 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::digest_of;
 use support::raw_http::Answer;
 use support::registry::Registry;
 use support::registry_client::{Client, encoded, mount_target};
+use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
-use support::strace::{StracedSidecar, SystemCall};
+use support::strace::{StracedSidecar, lines_below};
 use support::token_issuer::TokenIssuer;
-use support::{digest_of, wait_until};
 
 const HELD: &[u8] = b"held by repositories that the caller may not pull";
 const ABSENT: &[u8] = b"held by nobody";
@@ -26,7 +26,7 @@ impl Case {
         let tokens = TokenIssuer::new();
         let registry = Registry::with(|config| {
             tokens.configure(config);
-            config["log"]["accesslog"]["disabled"] = false.into();
+            log_requests(config);
         });
         let all: &[&str] = &["pull", "push"];
         let owner = tokens.token("owner", &[("secret/one", all), ("target/two", all)]);
@@ -62,9 +62,7 @@ impl Case {
         let held = digest_of(HELD);
         owner.head_blob("secret/one", &held).expect(200);
         owner.head_blob("target/two", &held).expect(200);
-        wait_until("the walk is done", || {
-            sidecar.metric("crossmount_walk_last_completed_timestamp_seconds", &[]) > 0.0
-        });
+        sidecar.wait_for_scan();
     }
 
     /// Somebody who may push to a repository beside one of the holders.
@@ -116,23 +114,7 @@ fn ask(client: &Client, digest: &str) -> Vec<String> {
 
 /// What reached the registry since its log was `before` bytes long.
 fn asked(registry: &Registry, before: usize, digest: &str) -> Vec<String> {
-    let read = || {
-        let log = registry.log();
-        let lines = log[before..].lines().filter_map(|line| {
-            let (_, rest) = line.split_once("] \"")?;
-            let (request, rest) = rest.split_once("\" ")?;
-            Some(format!("{request} {}", rest.split(' ').next()?))
-        });
-        lines.collect::<Vec<_>>()
-    };
-    let (mut all, mut since) = (Vec::new(), Instant::now());
-    wait_until("nothing more is in the registry's log", || {
-        let now = read();
-        if now != all {
-            (all, since) = (now, Instant::now());
-        }
-        all.len() >= 4 && since.elapsed() > Duration::from_millis(500)
-    });
+    let all = registry.requests_since(before, Duration::from_millis(500), |all| all.len() >= 4);
     let own = |line: &String| line.replace(digest, "D").replace(&encoded(digest), "D");
     all.iter().map(own).collect()
 }
@@ -169,12 +151,6 @@ fn answers_and_questions_to_the_registry_are_the_same() {
     }
 }
 
-fn below(root: &Path, calls: &[SystemCall]) -> Vec<String> {
-    let below = |call: &&SystemCall| call.paths.iter().any(|path| path.starts_with(root));
-    let lines = calls.iter().filter(below);
-    lines.map(|call| call.line.clone()).collect()
-}
-
 #[test]
 fn no_call_on_the_store_is_made_for_who_may_not() {
     needs!("docker-registry", "openssl", "strace");
@@ -192,7 +168,7 @@ fn no_call_on_the_store_is_made_for_who_may_not() {
                 client.request(method, target).send(client.port);
             }
             let calls = traced.calls();
-            assert_eq!(below(&root, &calls[before..]), [""; 0], "{mode}");
+            assert_eq!(lines_below(&root, &calls[before..]), [""; 0], "{mode}");
         }
         assert_eq!(traced.sidecar.mounted(), 0);
     }

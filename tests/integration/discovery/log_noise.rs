@@ -1,7 +1,6 @@
 //! What real pushes leave in the log.
 
 use crate::{needs, support};
-use serde_json::{Value, json};
 use std::thread;
 use support::client_programs::{Skopeo, at};
 use support::image::Image;
@@ -16,10 +15,7 @@ const AT_ONCE: usize = 4;
 fn pushes_at_once_leave_no_warning() {
     needs!("docker-registry", "skopeo");
     let registry = Registry::start();
-    let sidecar = Sidecar::with(&registry, |config| {
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
-    });
-    sidecar.verify_store();
+    let sidecar = Sidecar::with_discovery(&registry);
     let shared: Vec<_> = (0..8).map(|layer| format!("shared {layer}")).collect();
     let skopeo = Skopeo::new();
     let layouts: Vec<_> = (0..PUSHES)
@@ -43,10 +39,7 @@ fn pushes_at_once_leave_no_warning() {
         }
     });
     assert!(sidecar.mounted() > 0, "nothing was mounted");
-    let log = sidecar.log();
-    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-    let loud: Vec<Value> = lines
-        .filter(|line: &Value| line["level"] == "WARN" || line["level"] == "ERROR")
-        .collect();
+    let mut loud = sidecar.log_lines();
+    loud.retain(|line| line["level"] == "WARN" || line["level"] == "ERROR");
     assert!(loud.is_empty(), "{} lines: {loud:#?}", loud.len());
 }

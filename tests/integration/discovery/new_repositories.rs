@@ -1,6 +1,5 @@
 //! A HEAD in a repository to which nothing was ever pushed.
 
-use super::head_requests::open;
 use crate::{needs, support};
 use serde_json::{Value, json};
 use support::registry::Registry;
@@ -30,7 +29,11 @@ fn a_head_makes_its_repository_appear_unless_that_is_forbidden() {
     needs!("docker-registry");
     for is_strict in [false, true] {
         let registry = Registry::start();
-        let sidecar = if is_strict { strict } else { open }(&registry);
+        let sidecar = if is_strict {
+            strict(&registry)
+        } else {
+            Sidecar::with_discovery(&registry)
+        };
         let (client, direct) = (sidecar.client(), registry.client());
         let digest = client.upload("team/base", b"a layer");
         direct.head_blob("team/tpyo", &digest).expect(404);

@@ -5,25 +5,19 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use support::discovery::discover_on_head;
 use support::registry::Registry;
-use support::sidecar::{self, Sidecar, whole};
+use support::sidecar::{self, Sidecar};
+use support::sidecar_metrics::whole;
 use support::strace::record_calls_at;
-use support::wait_until;
 
 fn walked(registry: &Registry, change: impl FnOnce(&mut Value)) -> Sidecar {
     let sidecar = Sidecar::with(registry, |config| {
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
         change(config);
     });
-    wait_for(&sidecar);
+    sidecar.wait_for_scan();
     sidecar
-}
-
-fn wait_for(sidecar: &Sidecar) {
-    wait_until("the walk is done", || {
-        let ended = "crossmount_walk_last_completed_timestamp_seconds";
-        sidecar.metric(ended, &[]) > 0.0
-    });
 }
 
 fn walk_total(sidecar: &Sidecar, what: &str) -> u64 {
@@ -106,9 +100,9 @@ fn a_folder_that_cannot_be_read_is_passed_over() {
     let (place, log) = (Path::new("repositories/broken"), home.path().join("trace"));
     let command = record_calls_at(&[place, &store], "openat", &["openat:error=EIO"], &log);
     let mut config = sidecar::config(&registry.url(), &registry.store.root);
-    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    discover_on_head(&mut config);
     let sidecar = Sidecar::launch(command, &config);
-    wait_for(&sidecar);
+    sidecar.wait_for_scan();
     assert_eq!(walk_total(&sidecar, "unreadable"), 1);
     assert_eq!(walk_total(&sidecar, "repository"), 2);
     assert!(sidecar.log().contains("the walk passes over"));
@@ -120,10 +114,7 @@ fn a_folder_that_cannot_be_read_is_passed_over() {
 fn a_store_that_does_not_exist_yet_is_no_fault() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::with(&registry, |config| {
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
-    });
-    sidecar.verify_store();
+    let sidecar = Sidecar::with_discovery(&registry);
     let digest = sidecar.client().upload("base", b"a layer");
     sidecar.client().head_blob("app", &digest).expect(200);
 }

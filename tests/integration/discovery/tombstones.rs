@@ -1,10 +1,9 @@
 //! What was deleted on purpose stays away.
 
-use super::head_requests::open;
 use crate::{needs, support};
-use serde_json::json;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
+use support::discovery::discover_on_head;
 use support::misbehaving_upstream::{Reply, answer};
 use support::registry::Registry;
 use support::registry_client::encoded;
@@ -16,7 +15,7 @@ use support::wait_until;
 fn a_deleted_layer_is_not_brought_back_by_a_head() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
     client.head_blob("app", &digest).expect(200);
@@ -40,7 +39,7 @@ fn a_delete_that_the_registry_refuses_bars_nothing() {
     let registry = Registry::with(|config| {
         config["storage"]["delete"] = serde_json::json!({"enabled": false});
     });
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
     let path = format!("/v2/app/blobs/{digest}");
@@ -56,7 +55,7 @@ fn a_delete_that_the_registry_refuses_bars_nothing() {
 fn a_layer_is_deleted_however_its_name_is_written() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = open(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let client = sidecar.client();
     let digest = client.upload("base", b"a layer");
     let encoded = encoded(&digest);
@@ -94,13 +93,8 @@ impl Slow {
             _ => None,
         });
         let digest = registry.plant("base", b"a layer");
-        let sidecar = registry.sidecar(|config| {
-            config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
-        });
-        wait_until("the walk is done", || {
-            let ended = "crossmount_walk_last_completed_timestamp_seconds";
-            sidecar.metric(ended, &[]) > 0.0
-        });
+        let sidecar = registry.sidecar(discover_on_head);
+        sidecar.wait_for_scan();
         Self {
             registry,
             sidecar,

@@ -1,10 +1,9 @@
 //! What a killed sidecar has left: whole links, temporary files of its own, and nothing else.
 
 use super::crash_harness::{Crashing, Pair};
+use crate::support::discovery::discover_on_head;
 use crate::support::sidecar::{self, Sidecar};
 use crate::support::store::Store;
-use crate::support::wait_until;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -101,12 +100,9 @@ impl Crashing {
 
     fn walk(&self) {
         let mut config = sidecar::config(&self.played.upstream.url(), &self.played.store.root);
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(&mut config);
         let sidecar = Sidecar::from(&config);
-        wait_until("the walk is done", || {
-            let ended = "crossmount_walk_last_completed_timestamp_seconds";
-            sidecar.metric(ended, &[]) > 0.0
-        });
+        sidecar.wait_for_scan();
     }
 }
 

@@ -8,7 +8,7 @@ use crate::support::raw_http::Request;
 use crate::support::registry::Registry;
 use crate::support::registry_client::mount_target;
 use crate::support::scripted_registry::ScriptedRegistry;
-use crate::support::sidecar::Sidecar;
+use crate::support::sidecar::{Sidecar, generous_time_budget};
 use crate::support::store::Store;
 use crate::support::wait_until;
 use rustix::process::Signal;
@@ -105,9 +105,7 @@ impl Crashing {
 
     /// Starts the sidecar by `command`, kills it in the midst of mounts, and looks at what is left.
     pub fn round(&mut self, command: Command, before_the_kill: Duration) {
-        let mut sidecar = self.played.sidecar_by(command, |config| {
-            config["mount"] = json!({"time_budget": "30s"});
-        });
+        let mut sidecar = self.played.sidecar_by(command, generous_time_budget);
         self.push_again(&sidecar);
         let elsewhere = self.elsewhere();
         let (mut received, mut unanswered) = (BTreeSet::new(), BTreeSet::new());

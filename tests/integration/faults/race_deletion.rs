@@ -2,7 +2,7 @@
 
 use super::mount_load::{Attempt, Layer, Mounters, all_are_readable};
 use crate::{needs, support};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::figures::{amount, note};
 use support::registry::Registry;
 use support::registry_client::Client;
-use support::sidecar::Sidecar;
+use support::sidecar::{Sidecar, generous_time_budget};
 use support::{bytes_from, wait_until};
 
 const CLIENTS: usize = 4;
@@ -58,9 +58,7 @@ impl Race<'_> {
 
 /// A folder that stands still for a moment is not what is looked at here.
 fn patient(registry: &Registry) -> Sidecar {
-    let sidecar = Sidecar::with(registry, |config| {
-        config["mount"] = json!({"time_budget": "30s"});
-    });
+    let sidecar = Sidecar::with(registry, generous_time_budget);
     sidecar.verify_store();
     sidecar
 }
@@ -172,9 +170,9 @@ fn failures(attempts: &[Attempt]) -> usize {
 
 /// What the sidecar's log says of requests that were answered 500.
 fn lines_of_500(sidecar: &Sidecar) -> Vec<Value> {
-    let log = sidecar.log();
-    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-    lines.filter(|line: &Value| line["status"] == 500).collect()
+    let mut lines = sidecar.log_lines();
+    lines.retain(|line| line["status"] == 500);
+    lines
 }
 
 /// The folders that a mount has just made may go away under it.

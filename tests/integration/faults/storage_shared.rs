@@ -2,11 +2,11 @@
 
 use super::gluster_hosts::{BLOB, Cluster};
 use crate::support::scripted_registry::ScriptedRegistry;
+use crate::support::sidecar::generous_time_budget;
 use crate::support::store::trace_of;
 use crate::support::strace::inject_faults;
 use crate::support::{figures, wait_until};
 use crate::{needs, needs_mounts};
-use serde_json::json;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,9 +93,7 @@ fn a_link_that_another_host_has_written_meanwhile_is_not_replaced() {
     let home = tempfile::tempdir().unwrap();
     let slow = "fsync,fdatasync:delay_enter=3000000:when=1";
     let command = inject_faults(&[slow], &home.path().join("trace"));
-    let sidecar = registry.sidecar_by(command, |config| {
-        config["mount"] = json!({"time_budget": "30s"});
-    });
+    let sidecar = registry.sidecar_by(command, generous_time_budget);
     let (client, digest) = (sidecar.client(), registry.plant("source", BLOB));
     let (answer, theirs) = std::thread::scope(|scope| {
         let mount = scope.spawn(|| client.mount("target", &digest, "source"));

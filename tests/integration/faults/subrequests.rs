@@ -14,6 +14,7 @@ use support::figures::{amount, is_long, note};
 use support::misbehaving_upstream::Reply;
 use support::registry_client::Client;
 use support::scripted_registry::{ScriptedRegistry, allowed};
+use support::sidecar::generous_time_budget;
 use support::token_issuer::TokenIssuer;
 use support::{tools, wait_until};
 
@@ -55,7 +56,7 @@ fn a_question_that_gets_no_answer_leaves_the_mount_to_the_registry() {
         });
         let sidecar = upstream.sidecar(|config| {
             config["access"] = access;
-            config["mount"] = json!({"time_budget": "30s"});
+            generous_time_budget(config);
         });
         let digest = upstream.plant("source", b"a layer");
         let client = client.at(sidecar.port);
@@ -111,7 +112,7 @@ fn a_question_on_a_kept_connection_that_ends_fails_no_mount() {
         let sidecar = upstream.sidecar(|config| {
             upstream_mode(config);
             // A busy machine is not to blame.
-            config["mount"] = json!({"time_budget": "30s"});
+            generous_time_budget(config);
         });
         let digest = upstream.plant("source", b"a layer");
         let many = amount(10, 200);

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread::scope;
 use support::compare::Differences;
+use support::discovery::discover_on_head;
 use support::figures::{amount, note};
 use support::generated_body::assert_memory_is_flat;
 use support::misbehaving_upstream::{Reply, Step};
@@ -27,7 +28,7 @@ fn linking(_: &mut Value) {}
 
 /// A HEAD of a layer is held until it is known whether it becomes true.
 fn filling(config: &mut Value) {
-    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    discover_on_head(config);
 }
 
 /// The answer to a mount is held until it is known whether it breaks clients.

@@ -6,9 +6,9 @@ use crate::support::filesystems::MountedFilesystem;
 use crate::support::raw_http::Answer;
 use crate::support::registry::Registry;
 use crate::support::registry_client::Client;
-use crate::support::sidecar::{self, Sidecar};
+use crate::support::sidecar::{self, Sidecar, generous_time_budget};
 use crate::support::version::version;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -189,7 +189,7 @@ impl Volume {
 
 /// What is refused is refused at once; a disk that stands still meanwhile is not looked at here.
 fn patient(config: &mut Value) {
-    config["mount"] = json!({"time_budget": "30s"});
+    generous_time_budget(config);
 }
 
 /// A session's name, which is in the path of a call that failed, is another one each time; so is

@@ -1,9 +1,10 @@
 //! Queries that are odd: the answer is the registry's own, whatever it is.
 
 use crate::{needs, support};
-use support::compare::Differences;
 use support::compare::ambiguous_mounts::AnsweredBy::{Registry as Theirs, Sidecar as Ours};
-use support::compare::ambiguous_mounts::{OTHER, compare, digest, links, odd, pair, query};
+use support::compare::ambiguous_mounts::{
+    OTHER, compare_answers, compare_queries, counted_as_odd, digest, pair, query,
+};
 use support::digest_of;
 
 #[test]
@@ -25,12 +26,7 @@ fn queries_that_are_not_odd_are_mounts() {
         format!("%6D%6F%75%6E%74={d}&%66%72%6F%6D=%73%6F%75%72%63%65"),
         format!("mount={d}&from=source&Mount=x&FROM=y&mount2=z"),
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, text)| (Ours, query(at, text)))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases.map(|text| (Ours, text)));
 }
 
 #[test]
@@ -62,12 +58,7 @@ fn repeated_and_missing_parameters_are_answered_as_by_the_registry() {
         format!("digest={d}"),
         String::new(),
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, text)| (Theirs, query(at, text)))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases.map(|text| (Theirs, text)));
 }
 
 #[test]
@@ -98,12 +89,7 @@ fn digests_outside_the_grammar_are_answered_as_by_the_registry() {
         format!("sha256%253A{hex}"),
         format!("sha256+b64:{hex}"),
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, mount)| (Theirs, query(at, &format!("mount={mount}&from=source"))))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases.map(|mount| (Theirs, format!("mount={mount}&from=source"))));
 }
 
 #[test]
@@ -125,7 +111,7 @@ fn a_mount_by_another_algorithm_is_the_registrys_own() {
     assert_eq!(wanted.status, 201);
     assert_eq!(wanted, got);
     assert_eq!(pair.sidecar.mounted(), 0);
-    assert_eq!(odd(&pair), 1);
+    assert_eq!(counted_as_odd(&pair), 1);
 }
 
 fn sha512_of(bytes: &[u8]) -> String {
@@ -173,12 +159,7 @@ fn sources_outside_the_grammar_are_answered_as_by_the_registry() {
         format!("{}/source", "a".repeat(249)),
         "a/".repeat(130),
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, from)| (Theirs, query(at, &format!("mount={d}&from={from}"))))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases.map(|from| (Theirs, format!("mount={d}&from={from}"))));
 }
 
 #[test]
@@ -204,12 +185,7 @@ fn odd_escapes_and_separators_are_answered_as_by_the_registry() {
         (Theirs, format!("mount+={d}&from=source")),
         (Theirs, format!("mount[]={d}&from=source")),
     ];
-    let cases: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(at, (by, text))| (*by, query(at, text)))
-        .collect();
-    compare(&pair(), &cases);
+    compare_queries(cases);
 }
 
 #[test]
@@ -219,8 +195,7 @@ fn odd_neighbours_of_a_mount_do_not_change_its_answer() {
     let d = digest();
     let long = "x".repeat(4000);
     let pair = pair();
-    let mut differences = Differences::default();
-    for (at, text) in [
+    let texts = [
         format!("x=1;y=2&mount={d}&from=source"),
         format!("x=%zz&mount={d}&from=source"),
         format!("mount={d}&from=source&%"),
@@ -230,14 +205,7 @@ fn odd_neighbours_of_a_mount_do_not_change_its_answer() {
         format!("mount={d}&from=source&%00=%00"),
         format!("mount={d}&from=source&x=\u{fc}"),
         format!("mount={d}&from=source;"),
-    ]
-    .iter()
-    .enumerate()
-    {
-        let request = query(at, text);
-        let (wanted, got) = pair.both(&request);
-        differences.compare(&request, &wanted, &got);
-    }
-    differences.compare("the links", &links(&pair.alone), &links(&pair.behind));
-    differences.assert_none();
+    ];
+    let requests = texts.iter().enumerate();
+    compare_answers(&pair, requests.map(|(at, text)| query(at, text)));
 }

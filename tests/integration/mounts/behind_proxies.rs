@@ -2,7 +2,6 @@
 //! its default settings, and a client that offers h2c. They get what others get.
 
 use crate::{needs, support};
-use serde_json::json;
 use support::bytes_from;
 use support::compare::send_raw;
 use support::image::Image;
@@ -16,19 +15,11 @@ use support::sidecar::Sidecar;
 const H2C_OFFER: &str = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
      HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n";
 
-fn discovering(registry: &Registry) -> Sidecar {
-    let sidecar = Sidecar::with(registry, |config| {
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
-    });
-    sidecar.verify_store();
-    sidecar
-}
-
 #[test]
 fn nginx_with_its_default_settings_mounts_with_and_without_a_source_and_on_head() {
     needs!("docker-registry", "nginx");
     let registry = Registry::start();
-    let sidecar = discovering(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let nginx = Nginx::before(sidecar.port, "proxy_set_header Host $http_host;");
     let client = sidecar.client().at(nginx.port);
     let layer = bytes_from("a layer", 300_000);
@@ -52,7 +43,7 @@ fn nginx_with_its_default_settings_mounts_with_and_without_a_source_and_on_head(
 fn a_client_of_http_1_0_mounts_as_well() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = discovering(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let digest = sidecar.client().upload("base", b"a layer");
     for (target, headers) in [("closed", ""), ("kept", "Connection: keep-alive\r\n")] {
         let path = mount_target(target, &digest, "base");
@@ -70,7 +61,7 @@ fn a_client_of_http_1_0_mounts_as_well() {
 fn a_client_that_offers_another_protocol_is_answered_in_this_one() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = discovering(&registry);
+    let sidecar = Sidecar::with_discovery(&registry);
     let digest = sidecar.client().upload("base", b"a layer");
     let line = format!("HEAD /v2/asked/blobs/{digest} HTTP/1.1");
     let request = format!("{line}\r\nHost: registry.test\r\n{H2C_OFFER}\r\n");

@@ -1,14 +1,14 @@
 //! Disks that are full, slow or broken: the push goes on without us.
 
 use crate::{needs, support};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use support::registry::Registry;
 use support::scripted_registry::ScriptedRegistry;
-use support::sidecar::Sidecar;
+use support::sidecar::{Sidecar, generous_time_budget};
 use support::strace::inject_faults;
 use support::{raw_http, wait_until};
 
@@ -16,10 +16,6 @@ const BLOB: &[u8] = b"a blob on a bad disk";
 const SYNC: &str = "fsync,fdatasync";
 const RENAME: &str = "rename,renameat,renameat2";
 const MKDIR: &str = "mkdir,mkdirat";
-
-fn patient(config: &mut Value) {
-    config["mount"] = json!({"time_budget": "30s"});
-}
 
 /// Whether strace has noted such a call already.
 fn has_recorded(log: &Path, word: &str) -> bool {
@@ -41,7 +37,7 @@ fn a_disk_that_fails_leaves_the_mount_to_the_registry() {
         let fault = format!("{calls}:error={error}");
         let mut config = support::sidecar::config(&registry.url(), &registry.store.root);
         fs::create_dir_all(&registry.store.root).unwrap();
-        patient(&mut config);
+        generous_time_budget(&mut config);
         let sidecar = Sidecar::launch(inject_faults(&[&fault], &log), &config);
         sidecar.verify_store();
         let client = sidecar.client();
@@ -110,7 +106,7 @@ fn a_blob_that_goes_away_meanwhile_is_not_vouched_for() {
     let log = tempfile::tempdir().unwrap();
     let slow = format!("{RENAME}:delay_enter=2000000");
     let command = inject_faults(&[&slow], &log.path().join("trace"));
-    let sidecar = registry.sidecar_by(command, patient);
+    let sidecar = registry.sidecar_by(command, generous_time_budget);
     let digest = registry.plant("source", BLOB);
     let client = sidecar.client();
     let answer = std::thread::scope(|scope| {
@@ -139,7 +135,7 @@ fn other_requests_do_not_wait_for_a_slow_disk() {
     let slow = format!("{SYNC}:delay_enter=2000000");
     let mut config = support::sidecar::config(&registry.url(), &registry.store.root);
     fs::create_dir_all(&registry.store.root).unwrap();
-    patient(&mut config);
+    generous_time_budget(&mut config);
     let sidecar = Sidecar::launch(inject_faults(&[&slow], &log), &config);
     sidecar.verify_store();
     let client = sidecar.client();

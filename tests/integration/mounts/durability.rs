@@ -1,13 +1,12 @@
 //! What is synced before a mount is answered, as the kernel saw it.
 
 use crate::{needs, support};
-use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use support::raw_http::Answer;
 use support::scripted_registry::ScriptedRegistry;
-use support::sidecar::Sidecar;
+use support::sidecar::{Sidecar, generous_time_budget};
 use support::strace::{SystemCall, record_calls, recorded_calls};
 use tempfile::TempDir;
 
@@ -35,7 +34,7 @@ impl Watched {
         let registry = ScriptedRegistry::start(|_| None);
         let sidecar = registry.sidecar_by(record_calls(CALLS, faults, &log), |config| {
             config["store"]["durability"] = durability.into();
-            config["mount"] = json!({"time_budget": "30s"});
+            generous_time_budget(config);
         });
         Self {
             registry,

@@ -3,17 +3,14 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
+use support::discovery::discover_on_head;
 use support::registry::Registry;
 use support::registry_client::encoded;
 use support::sidecar::Sidecar;
 use support::{digest_of, wait_until};
 
-fn discovering(config: &mut Value) {
-    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
-}
-
 fn verifying(config: &mut Value) {
-    discovering(config);
+    discover_on_head(config);
     config["store"]["verify"] = json!("sha256");
 }
 
@@ -31,7 +28,7 @@ fn the_blob_of_no_bytes_is_mounted_as_by_the_registry_alone() {
         .client()
         .mount("alone", &nothing, "source")
         .expect(201);
-    let sidecar = Sidecar::with(&registry, discovering);
+    let sidecar = Sidecar::with(&registry, discover_on_head);
     sidecar.verify_store();
     let client = sidecar.client();
     for repetition in ["written", "there already"] {
@@ -57,7 +54,7 @@ fn the_blob_of_no_bytes_is_mounted_as_by_the_registry_alone() {
 fn every_other_empty_file_is_a_missing_blob() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::with(&registry, discovering);
+    let sidecar = Sidecar::with(&registry, discover_on_head);
     sidecar.verify_store();
     let client = sidecar.client();
     let digest = client.upload("source", b"a layer");

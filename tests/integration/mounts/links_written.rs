@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use support::image::Image;
 use support::raw_http::Request;
 use support::registry::Registry;
-use support::sidecar::Sidecar;
+use support::sidecar::{Sidecar, generous_time_budget};
 use support::store::trace_of;
 use support::{bytes_from, digest_of};
 
@@ -33,7 +33,7 @@ fn an_image_whose_blobs_were_mounted_pulls_back_whole() {
     assert_eq!(sidecar.mounts("mounted", "none"), 4);
     let sizes: usize = image.blobs().map(|blob| blob.bytes.len()).sum();
     let counted = sidecar.metric("crossmount_mounted_bytes_total", &[("via", "from")]);
-    assert_eq!(support::sidecar::whole(counted), sizes as u64);
+    assert_eq!(support::sidecar_metrics::whole(counted), sizes as u64);
 }
 
 #[test]
@@ -219,9 +219,7 @@ fn a_broken_target_link_is_made_whole() {
 fn parallel_mounts_of_one_digest_into_one_new_repository_all_succeed() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::with(&registry, |config| {
-        config["mount"] = serde_json::json!({"time_budget": "30s"});
-    });
+    let sidecar = Sidecar::with(&registry, generous_time_budget);
     sidecar.verify_store();
     let client = sidecar.client();
     let digest = client.upload("a", b"wanted by many");
@@ -251,9 +249,7 @@ fn parallel_mounts_of_one_digest_into_one_new_repository_all_succeed() {
 fn parallel_mounts_of_many_digests_into_many_repositories_all_succeed() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::with(&registry, |config| {
-        config["mount"] = serde_json::json!({"time_budget": "30s"});
-    });
+    let sidecar = Sidecar::with(&registry, generous_time_budget);
     sidecar.verify_store();
     let client = sidecar.client();
     let digests: Vec<_> = (0..8)

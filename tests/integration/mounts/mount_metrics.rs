@@ -30,7 +30,7 @@ fn a_dry_run_counts_and_leaves_the_mount_to_the_registry() {
     assert_eq!(sidecar.mounts("would_mount", "none"), 1);
     assert_eq!(sidecar.mounted(), 0);
     let bytes = sidecar.metric("crossmount_dry_run_bytes_total", &[("via", "from")]);
-    assert_eq!(support::sidecar::whole(bytes), 12);
+    assert_eq!(support::sidecar_metrics::whole(bytes), 12);
 
     client.mount("b", &digest, "nobody/has/it").expect(202);
     assert_eq!(sidecar.mounts("forwarded", "source_missing"), 1);

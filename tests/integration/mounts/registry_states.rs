@@ -9,7 +9,8 @@ use support::misbehaving_upstream::{Reply, answer};
 use support::raw_http::{self, Request};
 use support::registry::Registry;
 use support::scripted_registry::ScriptedRegistry;
-use support::sidecar::{Sidecar, most_questions};
+use support::sidecar::Sidecar;
+use support::sidecar_metrics::most_questions;
 use support::store::listing;
 use support::wait_until;
 

@@ -4,6 +4,7 @@ use crate::support;
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use support::discovery::discover_on_head;
 use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, Step, answer};
 use support::registry_client::Client;
 use support::sidecar::{self, Sidecar};
@@ -35,16 +36,10 @@ fn in_front_of(upstream: &MisbehavingUpstream) -> Sidecar {
     let mut command = sidecar::command(sidecar::BINARY);
     // Nobody listens there.
     proxied(&mut command);
-    Sidecar::launch(
-        command,
-        &json!({
-            "listen": {"address": "127.0.0.1:0"},
-            "admin": {"address": "127.0.0.1:0"},
-            "upstream": {"url": upstream.url(), "kind": "generic"},
-            "mount": {"time_budget": "1s"},
-            "discovery": {"enabled": true, "on_head": true, "sources": "any"},
-        }),
-    )
+    let mut config = sidecar::generic_config(&upstream.url());
+    config["mount"] = json!({"time_budget": "1s"});
+    discover_on_head(&mut config);
+    Sidecar::launch(command, &config)
 }
 
 fn proxied(command: &mut Command) {

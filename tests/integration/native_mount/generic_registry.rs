@@ -2,7 +2,7 @@
 
 use crate::support;
 use base64_url::encode;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -46,20 +46,10 @@ fn registry(mount: &'static str, plain: &'static str) -> MisbehavingUpstream {
     })
 }
 
-fn sidecar(upstream: &MisbehavingUpstream, change: impl FnOnce(&mut Value)) -> Sidecar {
-    let mut config = json!({
-        "listen": {"address": "127.0.0.1:0"},
-        "admin": {"address": "127.0.0.1:0"},
-        "upstream": {"url": upstream.url(), "kind": "generic"},
-    });
-    change(&mut config);
-    Sidecar::from(&config)
-}
-
 /// What the client gets, and how often the registry was asked for it.
 fn mounted(mount: &'static str, plain: &'static str) -> (Answer, usize) {
     let upstream = registry(mount, plain);
-    let sidecar = sidecar(&upstream, |_| ());
+    let sidecar = Sidecar::generic(&upstream.url(), |_| ());
     let answer = sidecar.client().mount("dst", DIGEST, "src");
     let asked = upstream.all();
     assert!(
@@ -128,7 +118,7 @@ fn the_configuration_says_which_answers_are_replaced() {
         (json!([422]), "422 Unprocessable", 202),
     ] {
         let upstream = registry(mount, "202 Accepted");
-        let sidecar = sidecar(&upstream, |config| {
+        let sidecar = Sidecar::generic(&upstream.url(), |config| {
             config["mend"] = json!({"statuses": statuses});
         });
         sidecar
@@ -149,7 +139,7 @@ fn an_answer_is_passed_on_byte_for_byte() {
     ] {
         let bytes = framed.into_bytes();
         let upstream = MisbehavingUpstream::start(move |_| Reply::AnswerAndClose(bytes.clone()));
-        let sidecar = sidecar(&upstream, |_| ());
+        let sidecar = Sidecar::generic(&upstream.url(), |_| ());
         let mount = sidecar.client().mount("dst", DIGEST, "src");
         // The same answer to something that is passed through.
         let other = sidecar
@@ -183,7 +173,9 @@ fn an_answer_is_passed_on_while_it_still_comes() {
         stream.write_all(b"ended").unwrap();
     });
     let unused = registry("201 Created", "202 Accepted");
-    let sidecar = sidecar(&unused, |config| config["upstream"]["url"] = json!(url));
+    let sidecar = Sidecar::generic(&unused.url(), |config| {
+        config["upstream"]["url"] = json!(url);
+    });
     let mut connection = Connection::to(sidecar.port).unwrap();
     let request = Request::new("POST", &mount_target("dst", DIGEST, "src"));
     connection.write(&request.bytes(sidecar.port)).unwrap();
@@ -208,7 +200,7 @@ fn a_client_that_leaves_takes_its_mount_with_it() {
         std::thread::sleep(Duration::from_secs(3600));
         Reply::Close
     });
-    let sidecar = sidecar(&upstream, |_| ());
+    let sidecar = Sidecar::generic(&upstream.url(), |_| ());
     let mut connection = Connection::to(sidecar.port).unwrap();
     let request = Request::new("POST", &mount_target("dst", DIGEST, "src"));
     connection.write(&request.bytes(sidecar.port)).unwrap();
@@ -223,7 +215,7 @@ fn a_client_that_leaves_takes_its_mount_with_it() {
 #[test]
 fn the_mount_goes_as_it_came_and_the_upload_without_it() {
     let upstream = registry("404 Not Found", "202 Accepted");
-    let sidecar = sidecar(&upstream, |_| ());
+    let sidecar = Sidecar::generic(&upstream.url(), |_| ());
     let query = format!("origin=h%3a1&fr%6fm=src&mount={DIGEST}&ns=x");
     sidecar
         .client()
@@ -250,7 +242,7 @@ fn the_mount_goes_as_it_came_and_the_upload_without_it() {
 #[test]
 fn a_mount_that_only_looks_odd_is_mended_too_and_one_with_a_body_is_not() {
     let upstream = registry("400 Bad Request", "202 Accepted");
-    let sidecar = sidecar(&upstream, |_| ());
+    let sidecar = Sidecar::generic(&upstream.url(), |_| ());
     let begin = "/v2/dst/blobs/uploads/";
     for query in [
         format!("mount={DIGEST}"),
@@ -288,7 +280,7 @@ const DENIED: &str = r#"[{"type":"repository","name":"src","actions":[]}]"#;
 #[test]
 fn who_lacks_a_scope_sees_the_challenge_and_who_was_denied_it_gets_an_upload() {
     let upstream = registry("401 Unauthorized", "202 Accepted");
-    let sidecar = sidecar(&upstream, |_| ());
+    let sidecar = Sidecar::generic(&upstream.url(), |_| ());
     let mount = |client: &Client| client.mount("dst", DIGEST, "src").status;
     let anonymous = sidecar.client().mount("dst", DIGEST, "src").expect(401);
     assert_eq!(anonymous.header("WWW-Authenticate"), Some(CHALLENGE));
@@ -309,7 +301,7 @@ fn who_lacks_a_scope_sees_the_challenge_and_who_was_denied_it_gets_an_upload() {
 fn who_may_not_push_either_gets_the_answer_to_the_mount() {
     for plain in ["401 Unauthorized", "403 Forbidden", "500 Oh"] {
         let upstream = registry("401 Unauthorized", plain);
-        let sidecar = sidecar(&upstream, |_| ());
+        let sidecar = Sidecar::generic(&upstream.url(), |_| ());
         let mount = mount_target("dst", DIGEST, "src");
         for client in [
             bearing(&sidecar, "alice", DENIED),
@@ -334,7 +326,7 @@ fn in_a_name_that_the_registry_has_not_verified_nothing_is_remembered_or_shown()
         let head = format!("HTTP/1.1 401 No\r\nWWW-Authenticate: {said}\r\n");
         Reply::Answer((head + "Content-Length: 0\r\n\r\n").into_bytes())
     });
-    let sidecar = sidecar(&upstream, |_| ());
+    let sidecar = Sidecar::generic(&upstream.url(), |_| ());
     let made_up = bearing(&sidecar, "alice", "[]");
     let genuine = bearing(&sidecar, "alice", ON_TARGET).header("X-Genuine", "yes");
     let mount = |client: &Client| client.mount("dst", DIGEST, "src").status;
@@ -349,7 +341,7 @@ fn in_a_name_that_the_registry_has_not_verified_nothing_is_remembered_or_shown()
 #[test]
 fn a_challenge_stays_where_that_is_said() {
     let upstream = registry("401 Unauthorized", "202 Accepted");
-    let sidecar = sidecar(&upstream, |config| {
+    let sidecar = Sidecar::generic(&upstream.url(), |config| {
         config["mount"] = json!({"source_denied": "challenge"});
     });
     bearing(&sidecar, "carol", DENIED)
@@ -361,11 +353,11 @@ fn a_challenge_stays_where_that_is_said() {
 #[test]
 fn a_registry_that_gives_no_answer_is_said_to_be_away() {
     let upstream = MisbehavingUpstream::start(|_| Reply::Close);
-    let broken = sidecar(&upstream, |_| ());
+    let broken = Sidecar::generic(&upstream.url(), |_| ());
     broken.client().mount("dst", DIGEST, "src").expect(502);
     assert_eq!(upstream.all().len(), 1);
     assert_eq!(broken.mounts("forwarded", "upstream_unavailable"), 1);
-    let absent = sidecar(&upstream, |config| {
+    let absent = Sidecar::generic(&upstream.url(), |config| {
         config["upstream"]["url"] = json!(format!("http://127.0.0.1:{}", support::free_port()));
     });
     let answer = absent.client().mount("dst", DIGEST, "src").expect(503);
@@ -378,7 +370,7 @@ fn a_registry_that_gives_no_answer_is_said_to_be_away() {
             Reply::Close
         }
     });
-    let half = sidecar(&upstream, |_| ());
+    let half = Sidecar::generic(&upstream.url(), |_| ());
     half.client().mount("dst", DIGEST, "src").expect(404);
     assert_eq!(upstream.all().len(), 2);
 }

@@ -3,9 +3,11 @@
 use crate::{needs, support};
 use serde_json::json;
 use std::fs;
+use support::discovery::discover_on_head;
 use support::raw_http::Answer;
 use support::registry::Registry;
 use support::registry_client::{Client, encoded};
+use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::{bytes_from, wait_until};
 
@@ -19,14 +21,9 @@ impl Case {
     fn start() -> Self {
         let registry = Registry::with(|config| {
             config["storage"]["cache"] = json!({"blobdescriptor": "inmemory"});
-            config["log"]["accesslog"]["disabled"] = false.into();
+            log_requests(config);
         });
-        let sidecar = Sidecar::from(&json!({
-            "listen": {"address": "127.0.0.1:0"},
-            "admin": {"address": "127.0.0.1:0"},
-            "upstream": {"url": registry.url(), "kind": "generic"},
-            "discovery": {"enabled": true, "on_head": true, "sources": "any"},
-        }));
+        let sidecar = Sidecar::generic(&registry.url(), discover_on_head);
         Self { registry, sidecar }
     }
 

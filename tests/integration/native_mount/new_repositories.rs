@@ -6,6 +6,7 @@ use support::image::Image;
 use support::pulp::{self, ADMIN, fresh};
 use support::registry::Registry;
 use support::registry_client::encoded;
+use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::wait_until;
 
@@ -19,15 +20,9 @@ fn strict(config: &mut Value) {
 fn any_registry_is_asked_for_the_repository_before_a_head_is_made_true() {
     needs!("docker-registry");
     let registry = Registry::with(|config| {
-        config["log"]["accesslog"]["disabled"] = false.into();
+        log_requests(config);
     });
-    let mut config = json!({
-        "listen": {"address": "127.0.0.1:0"},
-        "admin": {"address": "127.0.0.1:0"},
-        "upstream": {"url": registry.url(), "kind": "generic"},
-    });
-    strict(&mut config);
-    let sidecar = Sidecar::from(&config);
+    let sidecar = Sidecar::generic(&registry.url(), strict);
     let [alice, bob] = ["alice", "bob"].map(|user| sidecar.client().basic(user, "right"));
     let digest = alice.upload("base", b"a layer");
     Image::of(&["own"], 2000).push(&alice, "there", "v1");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+use support::discovery::discover_on_head;
 use support::misbehaving_upstream::{MisbehavingUpstream, Reply, answer};
 use support::registry::Registry;
 use support::registry_client::{Client, encoded};
@@ -61,18 +62,15 @@ impl Other {
             };
             Reply::Answer(answer(said, ""))
         });
-        let config = json!({
-            "listen": {"address": "127.0.0.1:0"},
-            "admin": {"address": "127.0.0.1:0"},
-            "upstream": {"url": upstream.url(), "kind": "generic"},
-            "discovery": {
+        let sidecar = Sidecar::generic(&upstream.url(), |config| {
+            config["discovery"] = json!({
                 "enabled": true, "on_head": true, "sources": "any", "shared_sources": ["base/*"],
-            },
+            });
         });
         Self {
             upstream,
             is_closed,
-            sidecar: Sidecar::from(&config),
+            sidecar,
             digest: support::digest_of(b"a layer"),
         }
     }
@@ -262,12 +260,7 @@ fn in_front_of_any_registry_what_was_deleted_stays_away() {
 fn a_mount_that_any_registry_makes_teaches_its_source_and_its_target() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::from(&json!({
-        "listen": {"address": "127.0.0.1:0"},
-        "admin": {"address": "127.0.0.1:0"},
-        "upstream": {"url": registry.url(), "kind": "generic"},
-        "discovery": {"enabled": true, "on_head": true, "sources": "any"},
-    }));
+    let sidecar = Sidecar::generic(&registry.url(), discover_on_head);
     let [alice, bob, eve] =
         ["alice", "bob", "eve"].map(|user| sidecar.client().basic(user, "right"));
     let digest = registry.client().upload("s", b"a layer");

@@ -113,6 +113,19 @@ fn token(access: &str, life: u64) -> String {
     format!("e30.{claims}.c2ln")
 }
 
+/// A sidecar that caches the answers of this endpoint by these settings.
+fn caching(upstream: &MisbehavingUpstream, cache: &Value) -> Sidecar {
+    Sidecar::generic(&upstream.url(), |config| {
+        config["token_endpoint"] = json!({"path": "/token/", "cache": cache});
+    })
+}
+
+/// A token that can be kept.
+fn granted() -> Reply {
+    let body = format!(r#"{{"expires_in":300,"token":"{}"}}"#, token(GRANTED, 300));
+    Reply::Answer(support::misbehaving_upstream::ok(&body))
+}
+
 impl Endpoint {
     /// Answers with these headers, and a token with this access and life in seconds.
     fn new(headers: &'static str, access: &'static str, life: u64, ttl: &str) -> Self {
@@ -140,14 +153,9 @@ impl Endpoint {
                 .into_bytes(),
             )
         });
-        let config = json!({
-            "listen": {"address": "127.0.0.1:0"},
-            "admin": {"address": "127.0.0.1:0"},
-            "upstream": {"url": upstream.url(), "kind": "generic"},
-            "token_endpoint": {"path": "/token/", "cache": {"enabled": true, "ttl": ttl}},
-        });
+        let cache = json!({"enabled": true, "ttl": ttl});
         Self {
-            sidecar: Sidecar::from(&config),
+            sidecar: caching(&upstream, &cache),
             upstream,
         }
     }
@@ -274,16 +282,9 @@ fn stuck_at_first() -> (MisbehavingUpstream, Sidecar) {
         if calls.fetch_add(1, Ordering::Relaxed) == 0 {
             thread::sleep(Duration::from_secs(3600));
         }
-        let body = format!(r#"{{"expires_in":300,"token":"{}"}}"#, token(GRANTED, 300));
-        Reply::Answer(support::misbehaving_upstream::ok(&body))
+        granted()
     });
-    let config = json!({
-        "listen": {"address": "127.0.0.1:0"},
-        "admin": {"address": "127.0.0.1:0"},
-        "upstream": {"url": upstream.url(), "kind": "generic"},
-        "token_endpoint": {"path": "/token/", "cache": {"enabled": true}},
-    });
-    let sidecar = Sidecar::from(&config);
+    let sidecar = caching(&upstream, &json!({"enabled": true}));
     (upstream, sidecar)
 }
 
@@ -360,16 +361,9 @@ fn an_endpoint_that_breaks_off_is_said_to_be_away_and_asked_again() {
             let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec();
             return Reply::AnswerAndClose(cut);
         }
-        let body = format!(r#"{{"expires_in":300,"token":"{}"}}"#, token(GRANTED, 300));
-        Reply::Answer(support::misbehaving_upstream::ok(&body))
+        granted()
     });
-    let config = json!({
-        "listen": {"address": "127.0.0.1:0"},
-        "admin": {"address": "127.0.0.1:0"},
-        "upstream": {"url": upstream.url(), "kind": "generic"},
-        "token_endpoint": {"path": "/token/", "cache": {"enabled": true}},
-    });
-    let sidecar = Sidecar::from(&config);
+    let sidecar = caching(&upstream, &json!({"enabled": true}));
     let client = sidecar.client().basic("u", "p");
     client.get(ASKED).expect(502);
     client.get(ASKED).expect(200);

@@ -14,20 +14,6 @@ use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{BINARY, Sidecar, command, config};
 use support::{digest_of, free_port, wait_until};
 
-/// The lines with this message, once there are so many.
-#[track_caller]
-fn lines(sidecar: &Sidecar, message: &str, count: usize) -> Vec<Value> {
-    let said = || -> Vec<Value> {
-        let log = sidecar.log();
-        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines
-            .filter(|line: &Value| line["message"] == message)
-            .collect()
-    };
-    wait_until("the lines are in the log", || said().len() >= count);
-    said()
-}
-
 /// A line without what differs from run to run, once that was seen to be there.
 fn essence(line: &Value) -> Value {
     let mut line = line.clone();
@@ -46,19 +32,21 @@ fn each_request_has_one_line() {
     let registry = Registry::start();
     let sidecar = Sidecar::with_verified_store(&registry);
     let digest = registry.client().upload("source", b"layer");
-    let before = lines(&sidecar, "request", 2).len();
+    let before = sidecar.log_lines_with("request", 2).len();
     let client = sidecar.client().header("X-Request-Id", "theirs");
     // A line comes after its answer, so the next request waits for it.
     client.mount("target", &digest, "source").expect(201);
-    lines(&sidecar, "request", before + 1);
+    sidecar.log_lines_with("request", before + 1);
     client
         .mount("target", &digest_of(b"unheard of"), "source")
         .expect(202);
-    lines(&sidecar, "request", before + 2);
+    sidecar.log_lines_with("request", before + 2);
     client
         .get("/v2/target/manifests/none?n=1&last=x")
         .expect(404);
-    let seen = lines(&sidecar, "request", before + 3).split_off(before);
+    let seen = sidecar
+        .log_lines_with("request", before + 3)
+        .split_off(before);
     assert_eq!(seen.len(), 3);
     let mount = |outcome: &str, reason: &str, digest: &str| {
         json!({
@@ -82,7 +70,10 @@ fn each_request_has_one_line() {
     assert_eq!(essence(&seen[2]), other);
     assert!(sent > 0 && seen[2]["upstream_seconds"].as_f64().unwrap() > 0.0);
     // What the registry's own log does not see can be found by the same name.
-    assert_eq!(lines(&sidecar, "linked", 1)[0]["request_id"], "theirs");
+    assert_eq!(
+        sidecar.log_lines_with("linked", 1)[0]["request_id"],
+        "theirs"
+    );
 }
 
 #[test]
@@ -100,7 +91,7 @@ fn a_name_is_kept_or_made_and_passed_on() {
         let answer = request.send(sidecar.port).expect(200);
         assert_eq!(answer.header("X-Request-Id"), None);
     }
-    let logged = lines(&sidecar, "request", given.len());
+    let logged = sidecar.log_lines_with("request", given.len());
     let mut names = Vec::new();
     for (heard, line) in upstream.heard().iter().zip(&logged) {
         let name = heard.header("X-Request-Id").unwrap();
@@ -155,7 +146,7 @@ fn health_checks_and_scrapes_are_silent() {
     }
     // Lines come in their order.
     sidecar.client().get("/v2/last").expect(200);
-    let all = lines(&sidecar, "request", 1);
+    let all = sidecar.log_lines_with("request", 1);
     assert_eq!(all.len(), 1);
     assert_eq!(all[0]["path"], "/v2/last");
     for path in ["healthz", "readyz", "metrics"] {
@@ -172,7 +163,7 @@ fn a_registry_that_is_absent_is_a_warning_and_a_calm_answer() {
         let answer = sidecar.client().get("/v2/").expect(503);
         assert_eq!(answer.header("Retry-After"), Some("1"));
     }
-    let all = lines(&sidecar, "request", 3);
+    let all = sidecar.log_lines_with("request", 3);
     assert_eq!(all.len(), 3);
     for line in &all {
         assert_eq!(
@@ -207,7 +198,7 @@ fn a_client_that_goes_away_is_no_warning() {
     let bytes = request.bytes(sidecar.port);
     connection.write(&bytes[..bytes.len() - 1]).unwrap();
     drop(connection);
-    let line = &lines(&sidecar, "request", 1)[0];
+    let line = &sidecar.log_lines_with("request", 1)[0];
     assert_eq!(line["level"], "INFO", "{line}");
     assert_eq!(line.get("status"), None);
     assert!(line["error"].is_string());

@@ -4,8 +4,9 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use support::generated_body::{assert_memory_is_flat, body_pieces};
-use support::misbehaving_upstream::in_front_of;
-use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer, ok};
+use support::misbehaving_upstream::{
+    MisbehavingUpstream, ReceivedRequest, Reply, answer, in_front_of, ok,
+};
 use support::raw_http::Request;
 use support::registry::Registry;
 use support::sidecar::Sidecar;

@@ -4,22 +4,12 @@ use crate::{needs, support};
 use serde_json::json;
 use std::fs;
 use support::access_control::htpasswd_mode;
-use support::program_run::{Ended, GOOD, Home, run};
+use support::program_run::{GOOD, Home, check, check_command, run};
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command, config};
 use support::store::listing;
 use support::token_issuer::TokenIssuer;
 use support::{tools, wait_until};
-
-fn check(registry: &Registry, change: impl FnOnce(&mut serde_json::Value)) -> Ended {
-    let mut config = config(&registry.url(), &registry.store.root);
-    change(&mut config);
-    let file = registry.home().join("crossmount.yml");
-    fs::write(&file, config.to_string()).unwrap();
-    let mut command = command(BINARY);
-    command.arg("check").arg("--config").arg(&file);
-    run(command)
-}
 
 #[test]
 fn a_check_that_finds_all_well_leaves_nothing_behind() {
@@ -41,7 +31,6 @@ fn a_check_that_finds_all_well_leaves_nothing_behind() {
 fn a_check_says_which_blobs_are_vouched_for() {
     needs!("docker-registry");
     let registry = Registry::start();
-    fs::create_dir_all(&registry.store.root).unwrap();
     let all = check(&registry, |_| ());
     assert!(!all.out.contains("ok: store.verify"), "{}", all.out);
     let hashed = check(&registry, |config| {
@@ -59,7 +48,6 @@ fn a_check_says_which_blobs_are_vouched_for() {
 fn a_check_on_an_empty_volume_leaves_it_empty() {
     needs!("docker-registry");
     let registry = Registry::start();
-    fs::create_dir_all(&registry.store.root).unwrap();
     let ended = check(&registry, |_| ());
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
     assert_eq!(listing(&registry.store.root).len(), 0);
@@ -99,7 +87,6 @@ fn a_check_finds_a_store_that_cannot_be_written() {
 fn a_check_finds_access_control_behind_none() {
     needs!("docker-registry", "htpasswd");
     let registry = Registry::with_htpasswd(&[("alice", "right")]);
-    fs::create_dir_all(&registry.store.root).unwrap();
     let ended = check(&registry, |_| ());
     assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("access.mode"), "{}", ended.out);
@@ -113,7 +100,6 @@ fn a_check_finds_access_control_behind_none() {
 fn a_check_reads_the_files_that_decide() {
     needs!("docker-registry", "htpasswd", "openssl");
     let registry = Registry::with_htpasswd(&[("alice", "right")]);
-    fs::create_dir_all(&registry.store.root).unwrap();
     let ended = check(&registry, htpasswd_mode(&registry));
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("ok: the password file can be read"));
@@ -138,7 +124,6 @@ fn a_check_finds_that_a_registry_with_passwords_has_none() {
     needs!("docker-registry", "htpasswd");
     let passwords = Registry::with_htpasswd(&[("alice", "right")]);
     let open = Registry::start();
-    fs::create_dir_all(&open.store.root).unwrap();
     let ended = check(&open, htpasswd_mode(&passwords));
     assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
     assert!(
@@ -154,8 +139,7 @@ fn none_before_a_registry_with_access_control_is_a_loud_warning() {
     let registry = Registry::with_htpasswd(&[("alice", "right")]);
     let sidecar = Sidecar::start(&registry);
     wait_until("it warns", || {
-        sidecar.log().lines().any(|line| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        sidecar.log_lines().iter().any(|line| {
             let level = line["level"].as_str().unwrap();
             ["WARN", "ERROR"].contains(&level) && line.to_string().contains("access.mode")
         })
@@ -167,7 +151,6 @@ fn a_check_finds_that_the_registry_is_absent() {
     needs!("docker-registry");
     let mut registry = Registry::start();
     registry.kill();
-    fs::create_dir_all(&registry.store.root).unwrap();
     let ended = check(&registry, |_| ());
     assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains(&registry.url()), "{}", ended.out);
@@ -224,13 +207,10 @@ fn a_check_compares_the_registrys_own_configuration() {
     registry.client().upload("a", b"something in the store");
     let theirs = registry.home().join("config.yml");
     let compared = |change: &dyn Fn(&mut serde_json::Value)| {
-        let mut config = config(&registry.url(), &registry.store.root);
-        config["upstream"]["response_headers"] = json!({"X-Content-Type-Options": ["nosniff"]});
-        change(&mut config);
-        let file = registry.home().join("crossmount.yml");
-        fs::write(&file, config.to_string()).unwrap();
-        let mut command = command(BINARY);
-        command.arg("check").arg("--config").arg(&file);
+        let mut command = check_command(&registry, |config| {
+            config["upstream"]["response_headers"] = json!({"X-Content-Type-Options": ["nosniff"]});
+            change(config);
+        });
         command.arg("--registry-config").arg(&theirs);
         run(command)
     };

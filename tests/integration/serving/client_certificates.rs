@@ -1,14 +1,16 @@
 //! A registry that demands a client certificate (`http.tls.clientcas`).
 
 use crate::{needs, support};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::process::Command;
 use support::client_certificates::{Clients, demanding, over_tls, servers_files};
-use support::program_run::{Ended, run};
+use support::discovery::discover_on_head;
+use support::program_run::check;
 use support::raw_http;
 use support::registry::Registry;
-use support::sidecar::{BINARY, Sidecar, command, config, whole};
+use support::sidecar::{BINARY, Sidecar, command, config};
+use support::sidecar_metrics::whole;
 use support::tools;
 use support::wait_until;
 
@@ -39,7 +41,7 @@ fn every_connection_to_the_registry_shows_the_client_certificate() {
     let sidecar = Sidecar::with(&registry, |config| {
         over_tls(config, &registry, &authority);
         clients.show(config);
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
     });
     // A push, a mount, for which the registry is asked whether it is writable, and a pull.
     let client = sidecar.client();
@@ -160,17 +162,6 @@ fn the_systems_roots_and_a_client_certificate_go_together() {
     let sidecar = Sidecar::launch(command, &config);
     sidecar.client().get("/v2/").expect(200);
     raw_http::get(sidecar.admin, "/readyz").expect(200);
-}
-
-fn check(registry: &Registry, change: impl FnOnce(&mut Value)) -> Ended {
-    let mut config = config(&registry.url(), &registry.store.root);
-    fs::create_dir_all(&registry.store.root).unwrap();
-    change(&mut config);
-    let file = registry.home().join("crossmount.yml");
-    fs::write(&file, config.to_string()).unwrap();
-    let mut command = command(BINARY);
-    command.arg("check").arg("--config").arg(&file);
-    run(command)
 }
 
 #[test]

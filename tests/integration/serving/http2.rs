@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use support::compare::send_raw;
+use support::discovery::discover_on_head;
 use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of, ok};
 use support::raw_http::{Answer, get};
 use support::registry::Registry;
@@ -111,7 +112,7 @@ fn discovering(registry: &Registry, home: &Home, http2: bool) -> Sidecar {
     Sidecar::with(registry, |config| {
         config["listen"]["tls"] = home.tls();
         config["listen"]["http2"] = http2.into();
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
     })
 }
 

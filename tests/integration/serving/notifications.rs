@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
+use support::discovery::discover_on_head;
 use support::registry::Registry;
-use support::sidecar::{Sidecar, whole};
+use support::sidecar::Sidecar;
+use support::sidecar_metrics::whole;
+use support::version::version_shown_by;
 use support::wait_until;
 use support::webhook_endpoint::{Endpoint, ReceivedEvents};
 
@@ -20,7 +23,7 @@ fn endpoints(endpoint: &Endpoint) -> Value {
 fn telling(registry: &Registry, endpoint: &Endpoint) -> Sidecar {
     let sidecar = Sidecar::with(registry, |config| {
         config["notifications"] = json!({"endpoints": endpoints(endpoint)});
-        config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+        discover_on_head(config);
     });
     sidecar.verify_store();
     sidecar
@@ -29,13 +32,6 @@ fn telling(registry: &Registry, endpoint: &Endpoint) -> Sidecar {
 fn counted(sidecar: &Sidecar, result: &str) -> u64 {
     let labels = [("endpoint", "audit"), ("result", result)];
     whole(sidecar.metric("crossmount_notifications_total", &labels))
-}
-
-/// distribution's major version.
-fn version_of(registry: &Registry) -> u8 {
-    let base = registry.client().get("/v2/");
-    let is_third = base.header("Content-Type") == Some("application/json");
-    if is_third { 3 } else { 2 }
 }
 
 /// Everything of an event that may not differ between two processes and two requests.
@@ -70,7 +66,7 @@ fn an_event_is_the_one_that_the_registry_sends_for_its_own_mount() {
     registry.resume();
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = json!({"mode": "upstream"});
-        config["upstream"]["version"] = json!(version_of(&registry));
+        config["upstream"]["version"] = json!(version_shown_by(&registry));
         config["notifications"] = json!({"endpoints": endpoints(&ours)});
     });
     let through = sidecar.client().basic("alice", "right");
@@ -204,7 +200,7 @@ fn an_endpoint_that_is_disabled_or_ignores_mounts_is_told_as_little_as_by_the_re
     let registry = Registry::with(|config| {
         config["notifications"] = json!({"endpoints": block(&theirs)});
     });
-    let version = version_of(&registry);
+    let version = version_shown_by(&registry);
     let sidecar = Sidecar::with(&registry, |config| {
         config["upstream"]["version"] = json!(version);
         config["notifications"] = json!({"endpoints": block(&ours)});

@@ -220,7 +220,7 @@ fn requests_are_counted_by_method_and_code() {
             text.contains(&format!("method=\"{method}\"")) || method.is_empty()
         });
         let counted = sidecar.metric("crossmount_requests_total", &labels);
-        assert_eq!(sidecar::whole(counted), wanted, "{method}");
+        assert_eq!(support::sidecar_metrics::whole(counted), wanted, "{method}");
     }
     assert!(sidecar.metric("crossmount_build_info", &[]) > 0.0);
     let log: Vec<Value> = sidecar

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use support::misbehaving_upstream::MisbehavingUpstream;
 use support::registry::Registry;
-use support::sidecar::{BINARY, Sidecar, command, whole};
+use support::sidecar::{BINARY, Sidecar, command};
+use support::sidecar_metrics::whole;
 use support::token_issuer::signed;
 use support::wait_until;
 

@@ -5,6 +5,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::discovery::discover_on_head;
 use support::registry::Registry;
 use support::sidecar::{Sidecar, config};
 use support::{digest_of, raw_http, tools};
@@ -58,7 +59,7 @@ fn sidecar(certificate: &Path, trusted: &Path, home: TempDir) -> (Case, Sidecar)
     let mut config = config(&registry.url(), &registry.store.root);
     config["upstream"]["url"] = json!(format!("https://localhost:{}", registry.port));
     config["upstream"]["ca_certificate"] = json!(trusted);
-    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    discover_on_head(&mut config);
     fs::create_dir_all(&registry.store.root).unwrap();
     let command = support::sidecar::command(support::sidecar::BINARY);
     let sidecar = Sidecar::launch(command, &config);

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
 use support::access_control::behind_passwords;
+use support::digest_of;
+use support::discovery::discover_on_head;
 use support::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer};
 use support::registry::Registry;
 use support::registry_client::{Client, encoded};
 use support::scripted_registry::{ScriptedRegistry, allowed};
 use support::sidecar::Sidecar;
-use support::{digest_of, wait_until};
 
 fn id(number: u32) -> String {
     format!("4bf92f3577b34da6a3ce929d{number:08x}")
@@ -38,16 +39,9 @@ fn traces(heard: &[ReceivedRequest]) -> Vec<Option<&str>> {
 
 /// The `trace_id` of the lines with this message, in their order.
 fn named(sidecar: &Sidecar, message: &str, count: usize) -> Vec<Option<String>> {
-    let lines = || -> Vec<Value> {
-        let log = sidecar.log();
-        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines
-            .filter(|line: &Value| line["message"] == message)
-            .collect()
-    };
-    wait_until("the lines are in the log", || lines().len() >= count);
+    let lines = sidecar.log_lines_with(message, count);
     let id = |line: Value| line["trace_id"].as_str().map(str::to_owned);
-    lines().into_iter().map(id).collect()
+    lines.into_iter().map(id).collect()
 }
 
 #[test]
@@ -153,12 +147,7 @@ fn a_registry_that_mounts_itself_is_asked_in_the_clients_trace() {
         let body = if heard.method == "GET" { "a" } else { "" };
         Reply::Answer(answer(said, body))
     });
-    let sidecar = Sidecar::from(&json!({
-        "listen": {"address": "127.0.0.1:0"},
-        "admin": {"address": "127.0.0.1:0"},
-        "upstream": {"url": upstream.url(), "kind": "generic"},
-        "discovery": {"enabled": true, "on_head": true, "sources": "any"},
-    }));
+    let sidecar = Sidecar::generic(&upstream.url(), discover_on_head);
     let digest = digest_of(b"a layer");
     let alice = sidecar.client().basic("alice", "right");
     alice.head_blob("src", &digest).expect(200);

@@ -1,45 +1,25 @@
 //! An `upstream.version` that is not the registry's.
 
 use crate::{needs, support};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::time::Duration;
 use support::misbehaving_upstream::{MisbehavingUpstream, Reply};
-use support::program_run::{Ended, Home, run};
+use support::program_run::{Home, check};
 use support::registry::Registry;
 use support::sidecar::{BINARY, Sidecar, command, config};
 use support::token_issuer::TokenIssuer;
+use support::version::version_shown_by;
 use support::wait_until;
 
 const SETTING: &str = "set upstream.version to ";
-
-/// The version that a registry shows, with and without access control.
-fn version_of(registry: &Registry) -> u8 {
-    let base = registry.client().get("/v2/");
-    match base.header("Content-Type") {
-        Some("application/json; charset=utf-8") => 2,
-        Some("application/json") => 3,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn check(registry: &Registry, change: impl FnOnce(&mut Value)) -> Ended {
-    let mut config = config(&registry.url(), &registry.store.root);
-    fs::create_dir_all(&registry.store.root).unwrap();
-    change(&mut config);
-    let file = registry.home().join("crossmount.yml");
-    fs::write(&file, config.to_string()).unwrap();
-    let mut command = command(BINARY);
-    command.arg("check").arg("--config").arg(&file);
-    run(command)
-}
 
 #[test]
 fn a_check_names_the_setting_if_the_registry_is_of_another_version() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
     for registry in [Registry::start(), tokens.registry()] {
-        let real = version_of(&registry);
+        let real = version_shown_by(&registry);
         for version in [2, 3] {
             let ended = check(&registry, |config| {
                 if !registry.config["auth"].is_null() {
@@ -63,7 +43,7 @@ fn the_start_names_the_setting_if_decisions_depend_on_it() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
     let mut registry = tokens.registry();
-    let real = version_of(&registry);
+    let real = version_shown_by(&registry);
     // The registry may come later than crossmount.
     registry.kill();
     fs::create_dir_all(&registry.store.root).unwrap();

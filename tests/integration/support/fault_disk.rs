@@ -1,4 +1,4 @@
-//! The sidecar over a disk that fails, and what must hold after each mount.
+//! The sidecar over a disk with injected faults, and what must hold after each mount.
 
 use super::raw_http::Answer;
 use super::registry::Registry;
@@ -6,6 +6,7 @@ use super::scripted_registry::ScriptedRegistry;
 use super::sidecar::Sidecar;
 use super::store::Store;
 use super::strace::{SystemCall, recorded_calls};
+use crate::support::sidecar::generous_time_budget;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,9 +40,7 @@ impl FaultDisk {
         let digest = registry.client().upload("source", BLOB);
         let home = tempfile::tempdir().unwrap();
         let log = home.path().join("trace");
-        let sidecar = played.sidecar_by(command(&played.store, &log), |config| {
-            config["mount"] = json!({"time_budget": "30s"});
-        });
+        let sidecar = played.sidecar_by(command(&played.store, &log), generous_time_budget);
         Self {
             sidecar,
             played,

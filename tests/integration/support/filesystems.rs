@@ -1,4 +1,4 @@
-//! Filesystems that a test mounts, and that are gone when it ends, whatever happened.
+//! Filesystems that a test mounts, and that are unmounted when it ends, by a panic too.
 
 use super::{tools, wait_until};
 use rustix::process::{Pid, Signal, kill_process};

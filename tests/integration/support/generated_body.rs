@@ -1,4 +1,4 @@
-//! Big bodies made on the way: no two pieces alike, and nothing kept.
+//! Big bodies, generated while they are sent: no two pieces are alike, and none is kept.
 
 use super::hex;
 use super::raw_http::{Connection, Request};

@@ -85,6 +85,15 @@ pub fn refuses(arguments: &[&str], words: &[&str]) {
     }
 }
 
+/// Each of the settings, set together, makes helm refuse the chart with words.
+#[track_caller]
+pub fn refuses_each(cases: &[(&[&str], &[&str])]) {
+    for (settings, words) in cases {
+        let arguments: Vec<_> = settings.iter().flat_map(|it| ["--set", it]).collect();
+        refuses(&arguments, words);
+    }
+}
+
 fn run_helm(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
     Ended {

@@ -1,4 +1,4 @@
-//! An upstream that misbehaves as it is told, and remembers what it was asked.
+//! An upstream that misbehaves as a test says, and records the requests that it received.
 
 use super::sidecar::{self, Sidecar};
 use serde_json::Value;

@@ -1,6 +1,8 @@
 //! The program run to its end, by a configuration that is good but for what a test changes.
 
-use super::sidecar::{BINARY, command};
+use super::registry::Registry;
+use super::sidecar::{BINARY, command, config};
+use serde_json::Value;
 use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -44,6 +46,24 @@ pub fn run(mut command: Command) -> Ended {
         out,
         err,
     }
+}
+
+/// `crossmount check` in front of this registry and its store. `change` edits the configuration.
+pub fn check_command(registry: &Registry, change: impl FnOnce(&mut Value)) -> Command {
+    let mut config = config(&registry.url(), &registry.store.root);
+    fs::create_dir_all(&registry.store.root).unwrap();
+    change(&mut config);
+    let file = registry.home().join("crossmount.yml");
+    fs::write(&file, config.to_string()).unwrap();
+    let mut command = command(BINARY);
+    command.arg("check").arg("--config").arg(&file);
+    command
+}
+
+/// The same, run to its end.
+#[track_caller]
+pub fn check(registry: &Registry, change: impl FnOnce(&mut Value)) -> Ended {
+    run(check_command(registry, change))
 }
 
 /// A start that fails with one clear line that says all of `words`, of `one|other` one or the other.

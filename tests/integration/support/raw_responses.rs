@@ -1,4 +1,4 @@
-//! Sends what may be split in different ways, and tells which requests the answers are about.
+//! Sends smuggling attempts as raw bytes, and reads which requests the responses belong to.
 
 use super::figures::note;
 use super::smuggling::SmugglingAttempt;

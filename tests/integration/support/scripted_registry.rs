@@ -1,4 +1,4 @@
-//! A registry played by hand over a store of its own, for what a real one never does.
+//! A registry with scripted responses over a store of its own, for what a real one never does.
 
 use super::digest_of;
 use super::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer};

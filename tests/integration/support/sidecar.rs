@@ -3,7 +3,7 @@
 use super::registry::Registry;
 use super::registry_client::Client;
 use super::version::version;
-use super::{PATIENCE, bytes_from, raw_http, wait_until};
+use super::{PATIENCE, bytes_from, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -38,6 +38,20 @@ pub fn config(upstream: &str, root: &Path) -> Value {
     });
     set_version(&mut config);
     config
+}
+
+/// The configuration in front of any registry, which makes the mounts itself.
+pub fn generic_config(upstream: &str) -> Value {
+    json!({
+        "listen": {"address": "127.0.0.1:0"},
+        "admin": {"address": "127.0.0.1:0"},
+        "upstream": {"url": upstream, "kind": "generic"},
+    })
+}
+
+/// No mount is late on a machine that is busy with other tests.
+pub fn generous_time_budget(config: &mut Value) {
+    config["mount"] = json!({"time_budget": "30s"});
 }
 
 /// Says which version the registry is, where it is not the one that crossmount expects.
@@ -90,6 +104,13 @@ impl Sidecar {
         let sidecar = Self::start(registry);
         sidecar.verify_store();
         sidecar
+    }
+
+    /// In front of any registry, by [`generic_config`] with a change.
+    pub fn generic(upstream: &str, change: impl FnOnce(&mut Value)) -> Self {
+        let mut config = generic_config(upstream);
+        change(&mut config);
+        Self::from(&config)
     }
 
     pub fn from(config: &Value) -> Self {
@@ -193,80 +214,6 @@ impl Sidecar {
             .upload("proof/of-store", &bytes_from(&seed, 64));
     }
 
-    /// /metrics, once every request has been counted: that comes after its answer.
-    #[track_caller]
-    pub fn metrics(&self) -> String {
-        let start = Instant::now();
-        loop {
-            let text = raw_http::get(self.admin, "/metrics").expect(200).text();
-            let quiet = text.contains("\ncrossmount_requests_in_flight 0\n");
-            if quiet || start.elapsed() > Duration::from_secs(10) {
-                return text;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// The sum of all samples of `name` that carry these labels.
-    #[track_caller]
-    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let wanted: Vec<_> = labels
-            .iter()
-            .map(|(key, value)| format!("{key}=\"{value}\""))
-            .collect();
-        let text = self.metrics();
-        let samples: Vec<f64> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(name))
-            .filter(|line| line.starts_with([' ', '{']))
-            .filter(|line| wanted.iter().all(|label| line.contains(label)))
-            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
-            .collect();
-        assert!(!samples.is_empty(), "no {name} {labels:?} in:\n{text}");
-        samples.iter().sum()
-    }
-
-    /// How many mounts ended this way.
-    #[track_caller]
-    pub fn mounts(&self, outcome: &str, reason: &str) -> u64 {
-        let labels = [("outcome", outcome), ("reason", reason)];
-        whole(self.metric("crossmount_mounts_total", &labels))
-    }
-
-    /// How many mounts went to the registry for this reason, whatever it made of them.
-    #[track_caller]
-    pub fn mounts_with_reason(&self, reason: &str) -> u64 {
-        whole(self.metric("crossmount_mounts_total", &[("reason", reason)]))
-    }
-
-    /// How many mounts the sidecar answered by a link of its own.
-    #[track_caller]
-    pub fn mounted(&self) -> u64 {
-        whole(self.metric("crossmount_mounts_total", &[("outcome", "mounted")]))
-    }
-
-    /// How many decisions about access ended this way.
-    #[track_caller]
-    pub fn decisions(&self, decision: &str, via: &str) -> u64 {
-        let labels = [("decision", decision), ("via", via)];
-        whole(self.metric("crossmount_access_decisions_total", &labels))
-    }
-
-    /// How often the sidecar asked the registry on its own account.
-    #[track_caller]
-    pub fn subrequests(&self) -> u64 {
-        whole(self.metric("crossmount_upstream_request_duration_seconds_count", &[]))
-    }
-
-    /// Mounts of every outcome, by outcome and reason, without those that never happened.
-    pub fn all_mounts(&self) -> Vec<String> {
-        self.metrics()
-            .lines()
-            .filter(|line| line.starts_with("crossmount_mounts_total{") && !line.ends_with(" 0"))
-            .map(str::to_owned)
-            .collect()
-    }
-
     /// A line of /proc/PID/status in kB: `VmRSS`, or its peak `VmHWM`.
     pub fn memory(&self, line: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
@@ -297,21 +244,6 @@ impl Sidecar {
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
     }
-}
-
-/// How often the registry was asked whether it is writable at most, from a first time then on: its
-/// word counts for five seconds, and nothing is begun in the last tenth of them.
-pub fn most_questions(since: Instant) -> u64 {
-    1 + whole(since.elapsed().as_secs_f64() / 4.5)
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counters of a test are small and whole"
-)]
-pub fn whole(value: f64) -> u64 {
-    value as u64
 }
 
 impl Drop for Sidecar {

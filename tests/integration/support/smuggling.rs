@@ -1,4 +1,5 @@
-//! Requests that two readers may split in different ways, with another request hidden in them.
+//! Request smuggling: requests that two parsers may split in different ways, with another request
+//! hidden in them.
 //!
 //! Each variant is a first request with odd framing; what a reader may take for its body holds a
 //! hidden request, a mount, and a last one follows. All three name the variant's number.

@@ -1,8 +1,9 @@
-//! Threads that go on until it is over.
+//! Stops the threads that a test runs in the background.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Says that it is over when it goes, also where a panic takes it: others would go on for ever.
+/// Sets its flag when it is dropped, by a panic too: threads that watch the flag would go on for
+/// ever.
 pub struct StopGuard<'a>(pub &'a AtomicBool);
 
 impl Drop for StopGuard<'_> {

@@ -1,4 +1,4 @@
-//! The sidecar under strace: what it does to files.
+//! The sidecar under strace: which system calls it makes, and faults injected into them.
 
 use super::registry::Registry;
 use super::sidecar::{self, Sidecar};
@@ -101,7 +101,7 @@ pub fn record_calls_at(places: &[&Path], calls: &str, faults: &[&str], log: &Pat
     command
 }
 
-/// The calls that strace has noted so far. It lets a thread go on only when its call is noted.
+/// The calls that strace has recorded so far. It lets a thread go on only when its call is noted.
 pub fn recorded_calls(log: &Path) -> Vec<SystemCall> {
     let text = fs::read_to_string(log).unwrap_or_default();
     text.lines().filter_map(call).collect()
@@ -129,6 +129,13 @@ pub fn count_delayed(log: &Path, place: &Path) -> usize {
         count += usize::from(is_there && line.ends_with("(DELAYED)"));
     }
     count
+}
+
+/// The lines of those calls that name a path below `root`.
+pub fn lines_below<'a>(root: &Path, calls: &'a [SystemCall]) -> Vec<&'a str> {
+    let is_below = |call: &&SystemCall| call.paths.iter().any(|path| path.starts_with(root));
+    let lines = calls.iter().filter(is_below);
+    lines.map(|call| call.line.as_str()).collect()
 }
 
 pub struct StracedSidecar {

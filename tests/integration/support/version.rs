@@ -3,6 +3,7 @@
 //! Debian's 2.8.2, or the program that `CROSSMOUNT_TEST_REGISTRY` names. All that differs between
 //! versions is a predicate here; no test asks for a number.
 
+use super::registry::Registry;
 use super::tools;
 use std::env;
 use std::path::PathBuf;
@@ -47,6 +48,16 @@ pub fn version() -> Version {
         let said = String::from_utf8_lossy(&output.stdout);
         Version::read(&said).unwrap_or_else(|| panic!("{}: {said:?}", program.display()))
     })
+}
+
+/// The version that a registry shows, with and without access control.
+pub fn version_shown_by(registry: &Registry) -> u8 {
+    let base = registry.client().get("/v2/");
+    match base.header("Content-Type") {
+        Some("application/json; charset=utf-8") => 2,
+        Some("application/json") => 3,
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Version {

@@ -2,10 +2,9 @@
 
 use super::{Damage, SIZE, hashed, mount_until, on, says, verifying, waiting};
 use crate::{needs, support};
-use serde_json::json;
 use support::registry::Registry;
 use support::scripted_registry::ScriptedRegistry;
-use support::sidecar::{self, Sidecar};
+use support::sidecar::{self, Sidecar, generous_time_budget};
 use support::strace::{inject_faults, record_calls_at, recorded_calls};
 use support::{bytes_from, wait_until};
 
@@ -20,7 +19,7 @@ fn damage_between_the_look_and_the_link_is_not_vouched_for() {
     let command = inject_faults(&[slow], &home.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
         on(config);
-        config["mount"] = json!({"time_budget": "30s"});
+        generous_time_budget(config);
     });
     mount_until(&sidecar, &digest, "good");
     let client = sidecar.client();

@@ -6,11 +6,13 @@ mod registry_restart;
 mod verify_cache;
 
 use crate::support;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use support::discovery::discover_on_head;
 use support::registry::Registry;
-use support::sidecar::{Sidecar, whole};
+use support::sidecar::Sidecar;
+use support::sidecar_metrics::whole;
 use support::store::Store;
 use support::wait_until;
 
@@ -23,7 +25,7 @@ pub fn on(config: &mut Value) {
 
 pub fn discovering(config: &mut Value) {
     on(config);
-    config["discovery"] = json!({"enabled": true, "on_head": true, "sources": "any"});
+    discover_on_head(config);
 }
 
 /// In front of this registry, with its store proved.
@@ -47,13 +49,13 @@ pub fn waiting(sidecar: &Sidecar) -> u64 {
 pub fn alarms(sidecar: &Sidecar, wanted: u64) -> Vec<String> {
     let mut found = Vec::new();
     wait_until(&format!("the log names {wanted} blobs"), || {
-        let log = sidecar.log();
-        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        let is_alarm = |line: &Value| {
+        let is_alarm = |line: &&Value| {
             let message = line["message"].as_str().unwrap_or_default();
             line["level"] == "ERROR" && message.starts_with("a blob is damaged")
         };
-        found = lines
+        found = sidecar
+            .log_lines()
+            .iter()
             .filter(is_alarm)
             .map(|line| line["digest"].as_str().unwrap().to_owned())
             .collect();

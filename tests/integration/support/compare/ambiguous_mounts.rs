@@ -1,7 +1,7 @@
-//! Odd requests, each sent to a registry alone and to one behind the sidecar.
+//! Ambiguous mounts, each sent to a registry alone and to one behind the sidecar.
 //!
-//! The sidecar's store is proved, so that what is not odd after all is answered by the sidecar and
-//! must look the same too.
+//! The sidecar's store is verified, so that the sidecar itself answers a mount that is not ambiguous
+//! after all; its response must look the same too.
 
 use super::{Differences, RegistryPair};
 use crate::support::digest_of;
@@ -41,11 +41,31 @@ pub fn query(number: usize, query: &str) -> String {
     post(&format!("/v2/new{number}/blobs/uploads/?{query}"))
 }
 
+/// Compares mounts with these queries, each into a repository of its own.
+pub fn compare_queries(cases: impl IntoIterator<Item = (AnsweredBy, String)>) {
+    let cases = cases.into_iter().enumerate();
+    let cases: Vec<_> = cases
+        .map(|(at, (by, text))| (by, query(at, &text)))
+        .collect();
+    compare(&pair(), &cases);
+}
+
+/// Compares the answers and what they left in the store, whoever gave them.
+pub fn compare_answers(pair: &RegistryPair, requests: impl IntoIterator<Item = String>) {
+    let mut differences = Differences::default();
+    for request in requests {
+        let (wanted, got) = pair.both(&request);
+        differences.compare(&request, &wanted, &got);
+    }
+    differences.compare("the links", &links(&pair.alone), &links(&pair.behind));
+    differences.assert_none();
+}
+
 /// Compares the answers, who gave them, and what they left in the store.
 pub fn compare(pair: &RegistryPair, cases: &[(AnsweredBy, String)]) {
     let mut differences = Differences::default();
     for (by, request) in cases {
-        let before = (pair.sidecar.mounted(), odd(pair));
+        let before = (pair.sidecar.mounted(), counted_as_odd(pair));
         let (wanted, got) = pair.both(request);
         differences.compare(request, &wanted, &got);
         let who = if pair.sidecar.mounted() > before.0 {
@@ -60,7 +80,7 @@ pub fn compare(pair: &RegistryPair, cases: &[(AnsweredBy, String)]) {
             && wanted.status == 201
             && request.contains("/blobs/uploads/?mount=")
         {
-            let counted = odd(pair) - before.1;
+            let counted = counted_as_odd(pair) - before.1;
             differences.compare(&format!("{request}counted as odd"), &1, &counted);
         }
     }
@@ -68,7 +88,7 @@ pub fn compare(pair: &RegistryPair, cases: &[(AnsweredBy, String)]) {
     differences.assert_none();
 }
 
-pub fn odd(pair: &RegistryPair) -> u64 {
+pub fn counted_as_odd(pair: &RegistryPair) -> u64 {
     pair.sidecar.mounts_with_reason("odd_request")
 }
 

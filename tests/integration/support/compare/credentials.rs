@@ -1,4 +1,4 @@
-//! A registry alone and one behind the sidecar, which are shown the same credentials.
+//! The same credentials, sent to a registry alone and to one behind the sidecar.
 //!
 //! What the registry alone says is right. The sidecar in front of the other one must lead to the
 //! same answer and the same link, and may decide by itself only as the registry does.
@@ -9,7 +9,7 @@ use crate::support::credential_variants::{ISSUER, Says, Variant, entry, good_cla
 use crate::support::raw_http::Connection;
 use crate::support::registry::Registry;
 use crate::support::registry_client::{Client, mount_target};
-use crate::support::sidecar::Sidecar;
+use crate::support::sidecar::{Sidecar, generous_time_budget};
 use crate::support::token_issuer::{REALM, SERVICE};
 use serde_json::json;
 use std::{fs, io};
@@ -48,7 +48,7 @@ impl World {
         let (alone, behind) = (registry(), registry());
         let sidecar = Sidecar::with(&behind, |config| {
             config["access"] = json!({"mode": "token", "token": token});
-            config["mount"] = json!({"time_budget": "30s"});
+            generous_time_budget(config);
         });
         let world = Self {
             digest: crate::support::digest_of(BLOB),

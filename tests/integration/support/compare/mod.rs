@@ -1,4 +1,5 @@
-//! Two registries prepared alike, one of them behind the sidecar, and a way to compare what they say.
+//! Two registries with the same content, one of them behind the sidecar, and a comparison of their
+//! responses.
 
 pub mod ambiguous_mounts;
 pub mod credentials;
