@@ -7,7 +7,7 @@ use support::misbehaving_upstream::{Reply, answer};
 use support::scripted_registry::{ScriptedRegistry, allowed, refused};
 use support::sidecar_metrics::most_questions;
 
-const BLOB: &[u8] = b"a blob in a played registry";
+const BLOB: &[u8] = b"a blob in a scripted registry";
 
 fn upstream_mode(config: &mut Value) {
     config["access"] = json!({"mode": "upstream"});

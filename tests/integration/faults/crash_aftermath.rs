@@ -1,6 +1,6 @@
 //! What a killed sidecar has left: whole links, temporary files of its own, and nothing else.
 
-use super::crash_harness::{Crashing, Pair};
+use super::crash_harness::{CrashHarness, Pair};
 use crate::support::discovery::discover_on_head;
 use crate::support::sidecar::{self, Sidecar};
 use crate::support::store::Store;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
-impl Crashing {
+impl CrashHarness {
     pub fn look_at(&mut self, received: &BTreeSet<Pair>) {
         let (links, left) = self.links_and_leftovers(self.rounds);
         for (target, digest) in received {
@@ -82,24 +82,24 @@ impl Crashing {
 
     /// The walk takes those leftovers that are old, and touches nothing else.
     pub fn walk_takes_what_is_old(&self) {
-        let left = self.played.store.stray_files();
+        let left = self.scripted.store.stray_files();
         let (old, young): (Vec<_>, Vec<_>) =
             left.iter().enumerate().partition(|(at, _)| at % 2 == 0);
         for half in [old, young] {
             let half: Vec<_> = half.into_iter().map(|(_, file)| file).collect();
             for file in &half {
-                make_old(&self.played.store.root.join(file));
+                make_old(&self.scripted.store.root.join(file));
             }
-            let mut wanted = self.played.store.files();
+            let mut wanted = self.scripted.store.files();
             wanted.retain(|file| !half.contains(&file));
             self.walk();
-            assert_eq!(self.played.store.files(), wanted);
+            assert_eq!(self.scripted.store.files(), wanted);
         }
-        assert_eq!(self.played.store.stray_files(), [""; 0]);
+        assert_eq!(self.scripted.store.stray_files(), [""; 0]);
     }
 
     fn walk(&self) {
-        let mut config = sidecar::config(&self.played.upstream.url(), &self.played.store.root);
+        let mut config = sidecar::config(&self.scripted.upstream.url(), &self.scripted.store.root);
         discover_on_head(&mut config);
         let sidecar = Sidecar::from(&config);
         sidecar.wait_for_scan();

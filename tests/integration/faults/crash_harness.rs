@@ -70,10 +70,10 @@ struct Life {
     is_over: AtomicBool,
 }
 
-pub struct Crashing {
+pub struct CrashHarness {
     pub random: Random,
     pub tally: Tally,
-    pub played: ScriptedRegistry,
+    pub scripted: ScriptedRegistry,
     pub registry: Registry,
     digests: Vec<String>,
     /// What the last round's clients do not know about.
@@ -81,18 +81,19 @@ pub struct Crashing {
     pub rounds: usize,
 }
 
-impl Crashing {
+impl CrashHarness {
     pub fn start() -> Self {
-        let played = ScriptedRegistry::start(|_| None);
-        let root = played.store.root.clone();
+        let scripted = ScriptedRegistry::start(|_| None);
+        let root = scripted.store.root.clone();
         let registry =
             Registry::with(|config| config["storage"]["filesystem"]["rootdirectory"] = json!(root));
-        let digests = (0..BLOBS).map(|at| played.plant("source", format!("blob {at}").as_bytes()));
+        let digests =
+            (0..BLOBS).map(|at| scripted.plant("source", format!("blob {at}").as_bytes()));
         Self {
             random: Random::from_seed(),
             tally: Tally::default(),
             digests: digests.collect(),
-            played,
+            scripted,
             registry,
             unanswered: BTreeSet::new(),
             rounds: 0,
@@ -100,12 +101,12 @@ impl Crashing {
     }
 
     pub fn store(&self) -> &Store {
-        &self.played.store
+        &self.scripted.store
     }
 
     /// Starts the sidecar by `command`, kills it in the midst of mounts, and looks at what is left.
     pub fn round(&mut self, command: Command, before_the_kill: Duration) {
-        let mut sidecar = self.played.sidecar_by(command, generous_time_budget);
+        let mut sidecar = self.scripted.sidecar_by(command, generous_time_budget);
         self.push_again(&sidecar);
         let elsewhere = self.elsewhere();
         let (mut received, mut unanswered) = (BTreeSet::new(), BTreeSet::new());
@@ -182,6 +183,6 @@ impl Crashing {
     }
 
     fn link(&self, target: &str, digest: &str) -> Option<String> {
-        fs::read_to_string(self.played.store.link(target, digest)).ok()
+        fs::read_to_string(self.scripted.store.link(target, digest)).ok()
     }
 }

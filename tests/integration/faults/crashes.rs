@@ -1,6 +1,6 @@
 //! The process dies at any moment of any mount: nothing half-done is ever seen.
 
-use super::crash_harness::Crashing;
+use super::crash_harness::CrashHarness;
 use crate::needs;
 use crate::support::figures;
 use crate::support::sidecar::{BINARY, command};
@@ -27,7 +27,7 @@ const SLOW: [(&str, &str); 9] = [
 /// Rounds beyond those that are wanted, where the kill came before anything was slow.
 const MORE: u64 = 10;
 
-fn told(crashing: &Crashing) -> String {
+fn told(crashing: &CrashHarness) -> String {
     let tally = &crashing.tally;
     format!(
         "{} answers of 201, each with its link, read back through the registry; {} mounts without \
@@ -41,7 +41,7 @@ fn told(crashing: &Crashing) -> String {
 fn a_kill_at_any_moment_leaves_no_link_that_is_not_whole_and_no_201_without_one() {
     needs!("docker-registry");
     let rounds = figures::amount(40, 500);
-    let mut crashing = Crashing::start();
+    let mut crashing = CrashHarness::start();
     for _ in 0..rounds {
         let moment = Duration::from_micros(crashing.random.below(60_000));
         crashing.round(command(BINARY), moment);
@@ -58,7 +58,7 @@ fn a_kill_at_any_moment_leaves_no_link_that_is_not_whole_and_no_201_without_one(
 fn a_kill_between_any_two_calls_leaves_no_link_that_is_not_whole_and_no_201_without_one() {
     needs!("docker-registry", "strace");
     let each = figures::amount(2, 20);
-    let mut crashing = Crashing::start();
+    let mut crashing = CrashHarness::start();
     let home = tempfile::tempdir().unwrap();
     let mut rounds = 0;
     for (call, side) in SLOW {
@@ -86,7 +86,7 @@ fn a_kill_between_any_two_calls_leaves_no_link_that_is_not_whole_and_no_201_with
 }
 
 /// The sidecar with one slow call; where a call is not the disk's alone, only in the store.
-fn slow(call: &str, fault: &str, log: &Path, crashing: &Crashing) -> Command {
+fn slow(call: &str, fault: &str, log: &Path, crashing: &CrashHarness) -> Command {
     if call == "openat" {
         return record_calls_at(&[&crashing.store().top()], call, &[fault], log);
     }

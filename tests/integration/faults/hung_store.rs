@@ -32,7 +32,7 @@ pub fn passing() -> Duration {
 }
 
 /// What hangs goes first, so that nobody waits for it.
-pub struct Hanging {
+pub struct HungStore {
     pub seen: FuseFilesystem,
     pub sidecar: Sidecar,
     pub registry: Registry,
@@ -46,7 +46,7 @@ pub enum Whose {
     Both,
 }
 
-impl Hanging {
+impl HungStore {
     pub fn start(whose: Whose) -> Self {
         Self::with(whose, |_| ())
     }
@@ -168,7 +168,7 @@ impl Times {
     }
 }
 
-impl Hanging {
+impl HungStore {
     /// Mounts and passes by while `time` goes by; all of it must end though the store hangs.
     pub fn stream(&self, time: Duration, mounters: usize) -> Seen {
         let (over, start) = (AtomicBool::new(false), Instant::now());

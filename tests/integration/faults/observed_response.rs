@@ -6,7 +6,7 @@ use support::raw_http::{Answer, Connection, Request};
 
 /// What came before the connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub enum ObservedResponse {
     /// No head of an answer that can be read.
     Nothing,
     Answer {
@@ -22,20 +22,20 @@ pub enum Seen {
 const HOP: &[&str] = &["Connection", "Transfer-Encoding", "Keep-Alive", "Date"];
 
 /// Sends a request and takes whatever comes.
-pub fn see(port: u16, method: &str, request: &Request) -> Seen {
+pub fn send_and_observe(port: u16, method: &str, request: &Request) -> ObservedResponse {
     let mut connection = Connection::to(port).expect("a connection");
     // An upstream or sidecar that has answered already may hang up on the rest of the body.
     let _ = connection.write(&request.bytes(port));
-    take(&mut connection, method)
+    observe(&mut connection, method)
 }
 
 /// Takes one answer; interim ones are passed over.
-pub fn take(connection: &mut Connection, method: &str) -> Seen {
+pub fn observe(connection: &mut Connection, method: &str) -> ObservedResponse {
     let head = loop {
         match connection.head() {
             Ok(head) if (100..200).contains(&head.status) => {}
             Ok(head) => break head,
-            Err(_) => return Seen::Nothing,
+            Err(_) => return ObservedResponse::Nothing,
         }
     };
     let mut body = Vec::new();
@@ -44,7 +44,7 @@ pub fn take(connection: &mut Connection, method: &str) -> Seen {
         || connection
             .body(&head, |piece| body.extend_from_slice(piece))
             .is_ok();
-    Seen::Answer {
+    ObservedResponse::Answer {
         status: head.status,
         headers: essential(&head),
         body,
@@ -59,7 +59,7 @@ fn essential(head: &Answer) -> Vec<(String, String)> {
     headers
 }
 
-impl Seen {
+impl ObservedResponse {
     /// The status of an answer that the sidecar gives where the upstream gave none.
     pub fn own_failure(&self) -> Option<u16> {
         let Self::Answer {

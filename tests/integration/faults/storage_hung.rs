@@ -1,7 +1,7 @@
 //! A store that gives no answer for a while, as a network's does: FUSE, its process stopped.
 
 use super::damaged_blobs::{discovering, mount_until};
-use super::hung_store::{BLOB, BUDGET, Hanging, Whose, passing, sidecar_of, time};
+use super::hung_store::{BLOB, BUDGET, HungStore, Whose, passing, sidecar_of, time};
 use crate::support::generated_body::MOST_MEMORY;
 use crate::support::{figures, raw_http, wait_until};
 use crate::{needs, needs_mounts};
@@ -15,7 +15,7 @@ const MOST_HELD: u64 = 16 + 1 + 4;
 fn a_store_that_hangs_leaves_mounts_to_the_registry_and_nothing_else_waits_for_it() {
     needs!("docker-registry", "bindfs");
     needs_mounts!();
-    let hanging = Hanging::start(Whose::Sidecars);
+    let hanging = HungStore::start(Whose::Sidecars);
     hangs_and_comes_back(&hanging, "store that hangs", 0);
 }
 
@@ -23,14 +23,14 @@ fn a_store_that_hangs_leaves_mounts_to_the_registry_and_nothing_else_waits_for_i
 fn where_heads_come_true_and_blobs_are_hashed_nothing_waits_for_a_store_that_hangs_either() {
     needs!("docker-registry", "bindfs");
     needs_mounts!();
-    let hanging = Hanging::with(Whose::Sidecars, discovering);
+    let hanging = HungStore::with(Whose::Sidecars, discovering);
     mount_until(&hanging.sidecar, &hanging.digest, "good");
     let tried = "store that hangs, with discovery.on_head and store.verify,";
     hangs_and_comes_back(&hanging, tried, 1);
 }
 
 /// `heads` of what passes by ask the store too.
-fn hangs_and_comes_back(hanging: &Hanging, tried: &str, heads: u64) {
+fn hangs_and_comes_back(hanging: &HungStore, tried: &str, heads: u64) {
     hanging.mounts_itself("before");
     let (threads, own) = (hanging.sidecar.threads(), hanging.sidecar.mounted());
     hanging.seen.hang();
@@ -76,7 +76,7 @@ fn hangs_and_comes_back(hanging: &Hanging, tried: &str, heads: u64) {
 fn where_the_registry_hangs_too_what_needs_no_store_is_answered_and_nothing_is_lost() {
     needs!("docker-registry", "bindfs");
     needs_mounts!();
-    let hanging = Hanging::start(Whose::Both);
+    let hanging = HungStore::start(Whose::Both);
     hanging.mounts_itself("before");
     let (threads, mounts) = (hanging.sidecar.threads(), figures::amount(30, 100));
     hanging.seen.hang();
@@ -125,7 +125,7 @@ fn where_the_registry_hangs_too_what_needs_no_store_is_answered_and_nothing_is_l
 fn it_starts_beside_a_store_that_hangs_and_ends_beside_one() {
     needs!("docker-registry", "bindfs");
     needs_mounts!();
-    let mut hanging = Hanging::start(Whose::Sidecars);
+    let mut hanging = HungStore::start(Whose::Sidecars);
     hanging.mounts_itself("before");
     hanging.seen.hang();
     std::thread::scope(|scope| {

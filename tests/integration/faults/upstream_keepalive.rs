@@ -1,6 +1,6 @@
 //! Kept connections that the upstream closes at the worst moment.
 
-use super::observed_response::{Seen, see};
+use super::observed_response::{ObservedResponse, send_and_observe};
 use crate::support;
 use support::figures::{amount, note};
 use support::misbehaving_upstream::Step::{self, Finish, Next, Read, Reset, Send};
@@ -52,12 +52,12 @@ fn counted<'a>(
 }
 
 /// Each request has a path of its own, by which the upstream's memory knows it.
-fn ask(sidecar: &Sidecar, method: &str, target: &str) -> Seen {
+fn ask(sidecar: &Sidecar, method: &str, target: &str) -> ObservedResponse {
     let mut request = Request::new(method, target);
     if ["POST", "PUT", "PATCH"].contains(&method) {
         request = request.body(b"some bytes");
     }
-    see(sidecar.port, method, &request)
+    send_and_observe(sidecar.port, method, &request)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_kept_connection_that_ends_at_any_moment_fails_no_request_and_repeats_no_wri
                 let target = format!("/v2/{round}/{at}");
                 let seen = ask(&sidecar, method, &target);
                 let body = if *method == "HEAD" { "" } else { &target };
-                let is_answered = matches!(&seen, Seen::Answer { status: 200, body: got, is_whole: true, .. } if got == body.as_bytes());
+                let is_answered = matches!(&seen, ObservedResponse::Answer { status: 200, body: got, is_whole: true, .. } if got == body.as_bytes());
                 assert!(is_answered, "{moment}: {method} {target}: {seen:?}");
                 asked += 1;
             }
@@ -117,16 +117,16 @@ fn a_kept_connection_that_ends_in_a_body_is_not_mended_by_a_second_answer() {
         for round in 0..amount(20, 400) {
             let target = format!("/v2/a/blobs/{round}");
             match ask(&sidecar, "GET", &target) {
-                Seen::Answer {
+                ObservedResponse::Answer {
                     is_whole: true,
                     body,
                     ..
                 } => assert_eq!(body, target.as_bytes()),
-                Seen::Answer { body, .. } => {
+                ObservedResponse::Answer { body, .. } => {
                     assert!(b"the beginning".starts_with(&body), "{body:?}");
                     cut += 1;
                 }
-                Seen::Nothing => panic!("no answer"),
+                ObservedResponse::Nothing => panic!("no answer"),
             }
             assert_eq!(counted(&upstream.heard(), &target).count(), 1);
         }

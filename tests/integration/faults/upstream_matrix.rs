@@ -1,7 +1,7 @@
 //! Every kind of request meets every kind of failing upstream: the client sees what it would have
 //! seen without the sidecar, and nothing is sent twice.
 
-use super::observed_response::{Seen, see};
+use super::observed_response::{ObservedResponse, send_and_observe};
 use super::upstream_failures::{Asked, Fault, Sense, faults, requests};
 use crate::support;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn mending(config: &mut Value) {
 /// An upstream that fails as each request says, and counts how often it heard each case. By target:
 /// the upload that is begun where a mount is answered with 404 is another request.
 struct Failing {
-    played: ScriptedRegistry,
+    scripted: ScriptedRegistry,
     heard: Arc<Mutex<HashMap<String, HashMap<String, usize>>>>,
 }
 
@@ -50,7 +50,7 @@ impl Failing {
     fn start() -> Self {
         let heard = Arc::new(Mutex::new(HashMap::<String, HashMap<String, usize>>::new()));
         let (faults, counted) = (faults(), Arc::clone(&heard));
-        let played = ScriptedRegistry::start(move |heard| {
+        let scripted = ScriptedRegistry::start(move |heard| {
             let wanted = heard.header(FAULT)?;
             let case = heard.header(CASE)?;
             let mut counted = counted.lock().unwrap();
@@ -59,7 +59,7 @@ impl Failing {
             let fault = faults.iter().find(|fault| fault.name == wanted)?;
             Some(Reply::Steps(fault.steps.clone()))
         });
-        Self { played, heard }
+        Self { scripted, heard }
     }
 
     fn times(&self, case: &str) -> usize {
@@ -69,18 +69,23 @@ impl Failing {
     }
 }
 
-fn ask(port: u16, asked: &Asked, fault: &Fault, case: &str) -> Seen {
+fn ask(port: u16, asked: &Asked, fault: &Fault, case: &str) -> ObservedResponse {
     let request = asked.request.clone();
     let request = request.header(FAULT, fault.name).header(CASE, case);
-    see(port, asked.method, &request)
+    send_and_observe(port, asked.method, &request)
 }
 
 /// What is wrong with what is seen through the sidecar, if anything is.
-fn judge(asked: &Asked, fault: &Fault, upstream: &Failing, through: &Seen) -> Option<String> {
+fn judge(
+    asked: &Asked,
+    fault: &Fault,
+    upstream: &Failing,
+    through: &ObservedResponse,
+) -> Option<String> {
     let is_right = match fault.sense {
         Sense::Rubbish => through.own_failure() == Some(502),
         Sense::Clear => {
-            let direct = ask(upstream.played.upstream.port, asked, fault, "direct");
+            let direct = ask(upstream.scripted.upstream.port, asked, fault, "direct");
             let is_reset = matches!(fault.steps.last(), Some(Step::Reset));
             if !direct.is_shown_as(through, is_reset) {
                 return Some(format!("direct:  {direct:?}\n  through: {through:?}"));
@@ -141,7 +146,7 @@ fn whatever_the_upstream_does_the_client_sees_it_and_nothing_is_sent_twice() {
     let upstream = Failing::start();
     let sidecars: Vec<_> = WAYS
         .iter()
-        .map(|way| upstream.played.sidecar(way))
+        .map(|way| upstream.scripted.sidecar(way))
         .collect();
     let mut cases = 0;
     for round in 0..amount(WAYS.len(), 30) {

@@ -1,6 +1,6 @@
 //! An upstream that falls silent: nothing hangs past its timeout, and nothing is left behind.
 
-use super::observed_response::{Seen, see, take};
+use super::observed_response::{ObservedResponse, observe, send_and_observe};
 use super::upstream_failures::requests;
 use crate::support;
 use serde_json::{Value, json};
@@ -113,14 +113,14 @@ fn a_silent_upstream_is_given_up_within_its_timeout_and_nothing_is_left() {
                     scope.spawn(move || {
                         let request = asked.request.header("X-Silence", name);
                         let start = Instant::now();
-                        let seen = see(port, asked.method, &request);
+                        let seen = send_and_observe(port, asked.method, &request);
                         let what = format!("{round}: {}, silent {name}: {seen:?}", asked.name);
                         waits.add(start, &what);
                         if !has_begun {
                             assert_eq!(seen.own_failure(), Some(504), "{what}");
                             return;
                         }
-                        let Seen::Answer {
+                        let ObservedResponse::Answer {
                             status: 200,
                             is_whole,
                             ..
@@ -202,11 +202,11 @@ fn an_upstream_that_takes_no_more_of_a_body_is_given_up() {
     connection.write(head.as_bytes()).unwrap();
     // The sidecar hangs up on a client that is still sending.
     let _ = body_pieces(64).try_for_each(|piece| connection.write(&piece));
-    let seen = take(&mut connection, "PATCH");
+    let seen = observe(&mut connection, "PATCH");
     assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
     // What was said before may be lost with the connection.
     assert!(
-        seen == Seen::Nothing || seen.own_failure() == Some(504),
+        seen == ObservedResponse::Nothing || seen.own_failure() == Some(504),
         "{seen:?}"
     );
     assert_eq!(upstream.count("PATCH"), 1);
@@ -244,7 +244,7 @@ fn an_upstream_that_takes_no_connection_is_given_up() {
             let port = sidecar.port;
             scope.spawn(move || {
                 let start = Instant::now();
-                let seen = see(port, asked.method, &asked.request);
+                let seen = send_and_observe(port, asked.method, &asked.request);
                 assert_eq!(seen.own_failure(), Some(503), "{}: {seen:?}", asked.name);
                 assert!(start.elapsed() < SLACK, "{:?}", start.elapsed());
             });
@@ -262,7 +262,7 @@ fn an_absent_upstream_is_said_to_be_absent_at_once() {
     let before = at_rest(&sidecar);
     for asked in requests() {
         let start = Instant::now();
-        let seen = see(sidecar.port, asked.method, &asked.request);
+        let seen = send_and_observe(sidecar.port, asked.method, &asked.request);
         assert_eq!(seen.own_failure(), Some(503), "{}: {seen:?}", asked.name);
         assert!(start.elapsed() < SLACK);
         let again = Request::new("GET", "/v2/").send(sidecar.port).expect(503);

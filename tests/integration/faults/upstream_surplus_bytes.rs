@@ -1,6 +1,6 @@
 //! Upstreams that send more than an answer.
 
-use super::observed_response::{Seen, see, take};
+use super::observed_response::{ObservedResponse, observe, send_and_observe};
 use crate::support;
 use std::thread::sleep;
 use std::time::Duration;
@@ -80,8 +80,9 @@ fn more_than_an_answer_is_nobodys_answer() {
                 let mut connection = sidecar.client().connect();
                 let request = Request::new(method, &target).bytes(sidecar.port);
                 connection.write(&request).unwrap();
-                let seen = take(&mut connection, method);
-                let is_right = matches!(&seen, Seen::Answer { status: got, .. } if *got == status);
+                let seen = observe(&mut connection, method);
+                let is_right =
+                    matches!(&seen, ObservedResponse::Answer { status: got, .. } if *got == status);
                 assert!(is_right, "{method} {status}: {seen:?}");
                 // So that the rest has come, and nobody waits for an answer yet.
                 sleep(when.unwrap_or_default() * 10);
@@ -103,9 +104,9 @@ fn more_than_an_answer_is_nobodys_answer() {
 
 #[track_caller]
 fn is_its_own(sidecar: &Sidecar, method: &str, after: &str) {
-    let next = see(sidecar.port, method, &Request::new(method, "/v2/"));
+    let next = send_and_observe(sidecar.port, method, &Request::new(method, "/v2/"));
     let wanted: &[u8] = if method == "HEAD" { b"" } else { b"its own" };
-    let Seen::Answer {
+    let ObservedResponse::Answer {
         status: 200,
         body,
         is_whole: true,

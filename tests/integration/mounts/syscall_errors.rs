@@ -198,7 +198,7 @@ fn a_link_that_is_there_already_and_cannot_be_synced_stays_as_it_is() {
         let fault = format!("fsync:error={error}");
         let faulted = FaultDisk::start(|_, log| record_calls("fsync", &[&fault], log));
         faulted.registry.client().upload("target", BLOB);
-        let link = faulted.played.store.link("target", &faulted.digest);
+        let link = faulted.scripted.store.link("target", &faulted.digest);
         let before = trace_of(&link);
         // The upload that comes next may rename another link into its place.
         faulted.try_mount("target").expect(202);

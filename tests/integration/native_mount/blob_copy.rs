@@ -212,7 +212,7 @@ fn what_pulp_does_not_show_this_caller_is_not_relayed() {
     assert_eq!(case.asked("PATCH"), 0);
 }
 
-/// A Pulp played by hand, whose answer to the bytes waits for the test.
+/// A scripted Pulp, whose answer to the bytes waits for the test.
 struct Slow {
     upstream: MisbehavingUpstream,
     sidecar: Sidecar,

@@ -21,7 +21,7 @@ pub const ENOUGH: usize = 30;
 /// a real one, which would make a broken link whole again unseen.
 pub struct FaultDisk {
     pub sidecar: Sidecar,
-    pub played: ScriptedRegistry,
+    pub scripted: ScriptedRegistry,
     pub registry: Registry,
     /// A blob in `source`.
     pub digest: String,
@@ -33,17 +33,17 @@ pub struct FaultDisk {
 impl FaultDisk {
     /// `command` gets the store and the file for strace's notes.
     pub fn start(command: impl FnOnce(&Store, &Path) -> Command) -> Self {
-        let played = ScriptedRegistry::start(|_| None);
-        let root = played.store.root.clone();
+        let scripted = ScriptedRegistry::start(|_| None);
+        let root = scripted.store.root.clone();
         let registry =
             Registry::with(|config| config["storage"]["filesystem"]["rootdirectory"] = json!(root));
         let digest = registry.client().upload("source", BLOB);
         let home = tempfile::tempdir().unwrap();
         let log = home.path().join("trace");
-        let sidecar = played.sidecar_by(command(&played.store, &log), generous_time_budget);
+        let sidecar = scripted.sidecar_by(command(&scripted.store, &log), generous_time_budget);
         Self {
             sidecar,
-            played,
+            scripted,
             registry,
             digest,
             log,
@@ -76,18 +76,18 @@ impl FaultDisk {
     /// Every link that can be seen holds the 71 bytes of its own digest.
     #[track_caller]
     pub fn links_are_whole(&self) {
-        for file in self.played.store.files() {
+        for file in self.scripted.store.files() {
             if let Some(folder) = file.strip_suffix("/link")
                 && let Some((_, digest)) = folder.split_once("/_layers/")
             {
-                let content = fs::read_to_string(self.played.store.root.join(&file)).unwrap();
+                let content = fs::read_to_string(self.scripted.store.root.join(&file)).unwrap();
                 assert_eq!(content, digest.replace('/', ":"), "{file}");
             }
         }
     }
 
     pub fn strays(&self) -> Vec<String> {
-        self.played.store.stray_files()
+        self.scripted.store.stray_files()
     }
 
     /// The calls that strace made fail in this way.

@@ -1,6 +1,6 @@
 //! The disk changes, or fails, while a blob is looked at.
 
-use super::{Damage, SIZE, hashed, mount_until, on, says, verifying, waiting};
+use super::{Damage, SIZE, hashed, mount_until, verify_blobs, verifying, wait_for_log, waiting};
 use crate::{needs, support};
 use support::registry::Registry;
 use support::scripted_registry::ScriptedRegistry;
@@ -18,7 +18,7 @@ fn damage_between_the_look_and_the_link_is_not_vouched_for() {
     let slow = "rename,renameat,renameat2:delay_enter=3000000";
     let command = inject_faults(&[slow], &home.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
-        on(config);
+        verify_blobs(config);
         generous_time_budget(config);
     });
     mount_until(&sidecar, &digest, "good");
@@ -52,7 +52,7 @@ fn a_blob_that_cannot_be_read_is_not_vouched_for_and_is_tried_again() {
     let log = registry.home().join("trace");
     let data = registry.store.data(&digest).canonicalize().unwrap();
     let mut config = sidecar::config(&registry.url(), &registry.store.root);
-    on(&mut config);
+    verify_blobs(&mut config);
     // The second piece of the first attempt.
     let fault = "read:error=EIO:when=2";
     let command = record_calls_at(&[&data], "read", &[fault], &log);
@@ -62,7 +62,7 @@ fn a_blob_that_cannot_be_read_is_not_vouched_for_and_is_tried_again() {
     let errors = recorded_calls(&log).len();
     assert_eq!(errors, 2, "one piece, and the error");
     assert_eq!(sidecar.mounts("native", "blob_unverified"), 1);
-    says(&sidecar, "could not be read to be hashed");
+    wait_for_log(&sidecar, "could not be read to be hashed");
     mount_until(&sidecar, &digest, "good");
     sidecar
         .client()
@@ -76,7 +76,7 @@ fn a_blob_that_goes_away_while_it_waits_does_no_harm() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = verifying(&registry, |config| {
-        on(config);
+        verify_blobs(config);
         config["store"]["verify_rate"] = "30KiB".into();
     });
     let client = sidecar.client();

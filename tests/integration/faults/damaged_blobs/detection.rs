@@ -1,6 +1,8 @@
 //! Damage is found, told, and never mounted.
 
-use super::{Damage, SIZE, alarms, discovering, hashed, mount_until, on, says, verifying};
+use super::{
+    Damage, SIZE, alarms, discovering, hashed, mount_until, verify_blobs, verifying, wait_for_log,
+};
 use crate::{needs, support};
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
@@ -115,7 +117,7 @@ fn damage_to_a_blob_that_was_good_is_not_mounted_even_once() {
 fn what_is_replaced_by_good_bytes_is_mounted_again() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = verifying(&registry, on);
+    let sidecar = verifying(&registry, verify_blobs);
     let client = sidecar.client();
     let bytes = bytes_from("healed", SIZE);
     let digest = client.upload("source", &bytes);
@@ -135,7 +137,7 @@ fn what_is_replaced_by_good_bytes_is_mounted_again() {
     client.mount("third", &digest, "source").expect(201);
     assert_eq!(sidecar.mounted(), 1);
     assert_eq!(client.pull("third", &digest), bytes);
-    says(&sidecar, "is whole again");
+    wait_for_log(&sidecar, "is whole again");
     assert_eq!(alarms(&sidecar, 1), [digest]);
 }
 
@@ -143,7 +145,7 @@ fn what_is_replaced_by_good_bytes_is_mounted_again() {
 fn a_blob_that_is_touched_is_hashed_again_and_mounted_again() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = verifying(&registry, on);
+    let sidecar = verifying(&registry, verify_blobs);
     let client = sidecar.client();
     let digest = client.upload("source", &bytes_from("touched", SIZE));
     mount_until(&sidecar, &digest, "good");

@@ -19,12 +19,12 @@ use support::wait_until;
 /// Long enough for more than one piece.
 pub const SIZE: usize = 300_000;
 
-pub fn on(config: &mut Value) {
+pub fn verify_blobs(config: &mut Value) {
     config["store"]["verify"] = "sha256".into();
 }
 
 pub fn discovering(config: &mut Value) {
-    on(config);
+    verify_blobs(config);
     discover_on_head(config);
 }
 
@@ -66,7 +66,7 @@ pub fn alarms(sidecar: &Sidecar, wanted: u64) -> Vec<String> {
 }
 
 /// Waits until the log says something.
-pub fn says(sidecar: &Sidecar, words: &str) {
+pub fn wait_for_log(sidecar: &Sidecar, words: &str) {
     wait_until(words, || sidecar.log().contains(words));
 }
 

@@ -1,6 +1,6 @@
 //! The registry was away: until it is known again that the store is its own, it answers mounts.
 
-use super::{Damage, SIZE, mount_until, on, verifying};
+use super::{Damage, SIZE, mount_until, verify_blobs, verifying};
 use crate::{needs, support};
 use support::bytes_from;
 use support::registry::Registry;
@@ -9,7 +9,7 @@ use support::registry::Registry;
 fn what_is_known_to_be_damaged_is_not_mounted_by_a_registry_that_was_away() {
     needs!("docker-registry");
     let mut registry = Registry::start();
-    let sidecar = verifying(&registry, on);
+    let sidecar = verifying(&registry, verify_blobs);
     let client = sidecar.client();
     let bytes = bytes_from("damaged", SIZE);
     let damaged = client.upload("source", &bytes);

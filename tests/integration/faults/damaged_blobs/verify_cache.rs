@@ -1,6 +1,8 @@
 //! Good blobs are vouched for once they were hashed, and nobody waits for that.
 
-use super::{Damage, SIZE, alarms, discovering, hashed, mount_until, on, verifying, waiting};
+use super::{
+    Damage, SIZE, alarms, discovering, hashed, mount_until, verify_blobs, verifying, waiting,
+};
 use crate::{needs, support};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use support::wait_until;
 fn a_blob_is_mounted_by_the_registry_until_it_is_found_good_and_here_from_then_on() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = verifying(&registry, on);
+    let sidecar = verifying(&registry, verify_blobs);
     let client = sidecar.client();
     let bytes = bytes_from("good", SIZE);
     let digest = client.upload("source", &bytes);
@@ -38,7 +40,7 @@ fn a_blob_is_mounted_by_the_registry_until_it_is_found_good_and_here_from_then_o
 fn a_registry_that_mounts_nothing_gets_an_unverified_mount_as_it_came() {
     let registry = ScriptedRegistry::start(|_| None);
     let digest = registry.plant("source", b"a layer");
-    let sidecar = registry.sidecar(on);
+    let sidecar = registry.sidecar(verify_blobs);
     let client = sidecar.client();
     let target = support::registry_client::mount_target("target", &digest, "source");
     client.mount("target", &digest, "source").expect(202);
@@ -72,7 +74,7 @@ fn a_dry_run_counts_what_would_be_vouched_for() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = verifying(&registry, |config| {
-        on(config);
+        verify_blobs(config);
         config["mount"] = json!({"dry_run": true});
     });
     let client = sidecar.client();
@@ -93,7 +95,7 @@ fn nobody_waits_for_a_blob_that_is_being_hashed() {
     needs!("docker-registry");
     let registry = Registry::start();
     let mut sidecar = verifying(&registry, |config| {
-        on(config);
+        verify_blobs(config);
         // A quarter of an hour for the blob below.
         config["store"]["verify_rate"] = "1KiB".into();
         config["shutdown"] = json!({"drain_delay": "0s"});
@@ -123,7 +125,7 @@ fn a_blob_is_hashed_no_faster_than_the_rate_allows() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = verifying(&registry, |config| {
-        on(config);
+        verify_blobs(config);
         config["store"]["verify_rate"] = "100KiB".into();
     });
     let digest = sidecar
@@ -141,7 +143,7 @@ fn a_caller_who_may_not_pull_makes_nothing_be_hashed() {
     needs!("docker-registry", "htpasswd");
     let registry = Registry::with_htpasswd(&[("alice", "right")]);
     let sidecar = Sidecar::with(&registry, |config| {
-        on(config);
+        verify_blobs(config);
         config["access"] = json!({"mode": "upstream"});
     });
     let alice = sidecar.client().basic("alice", "right");
