@@ -122,8 +122,8 @@ unit() {
   cargo test --release --locked --doc
 }
 
-# integration MODULE...: the tests of these modules of tests/integration. One module after another, so
-# that tests that wait or measure share the machine with those of their own module alone.
+# integration MODULE...: the tests of these modules of tests/integration, each module in a process
+# of its own. Tests that measure time share the machine with those of their own module alone.
 integration() {
   local module failed=0
   for module in "$@"; do

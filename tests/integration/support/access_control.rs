@@ -24,7 +24,7 @@ pub fn htpasswd_mode(registry: &Registry) -> impl FnOnce(&mut Value) + use<> {
     move |config| config["access"] = json!({"mode": "htpasswd", "htpasswd": {"path": path}})
 }
 
-/// A registry with passwords, and a sidecar that checks them itself, with its store proved.
+/// A registry with passwords, and a sidecar that checks them itself, with its store verified.
 pub fn with_passwords_here(users: &[(&str, &str)]) -> (Registry, Sidecar, String) {
     let registry = Registry::with_htpasswd(users);
     let first = registry.client().basic(users[0].0, users[0].1);
@@ -34,12 +34,12 @@ pub fn with_passwords_here(users: &[(&str, &str)]) -> (Registry, Sidecar, String
     (registry, sidecar, digest)
 }
 
-/// A registry that believes tokens, and a sidecar that verifies them itself, with its store proved.
+/// A registry that believes tokens, and a sidecar that verifies them itself, with its store verified.
 pub fn with_tokens_here(tokens: &TokenIssuer) -> (Registry, Sidecar, String) {
     behind_tokens(tokens, |config| tokens.verify_here(config))
 }
 
-/// A registry with passwords, and a sidecar in front of it whose store is proved.
+/// A registry with passwords, and a sidecar in front of it whose store is verified.
 pub fn behind_passwords(change: impl FnOnce(&mut Value)) -> (Registry, Sidecar, String) {
     let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "also right")]);
     let alice = registry.client().basic("alice", "right");
@@ -49,7 +49,7 @@ pub fn behind_passwords(change: impl FnOnce(&mut Value)) -> (Registry, Sidecar, 
     (registry, sidecar, digest)
 }
 
-/// A registry that believes tokens, and a sidecar in front of it whose store is proved.
+/// A registry that believes tokens, and a sidecar in front of it whose store is verified.
 pub fn behind_tokens(
     tokens: &TokenIssuer,
     change: impl FnOnce(&mut Value),

@@ -54,7 +54,7 @@ impl ScriptedRegistry {
         }
     }
 
-    /// A sidecar in front of it, with its store proved.
+    /// A sidecar in front of it, with its store verified.
     pub fn sidecar(&self, change: impl FnOnce(&mut Value)) -> Sidecar {
         self.sidecar_by(sidecar::command(sidecar::BINARY), change)
     }

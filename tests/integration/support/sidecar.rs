@@ -99,7 +99,7 @@ impl Sidecar {
         })
     }
 
-    /// As [`Sidecar::start`], and the store is proved already: the next mount is its own.
+    /// As [`Sidecar::start`], and the store is verified: crossmount links the next mount itself.
     pub fn with_verified_store(registry: &Registry) -> Self {
         let sidecar = Self::start(registry);
         sidecar.verify_store();

@@ -24,7 +24,7 @@ pub struct ComparableResponse {
 }
 
 impl RegistryPair {
-    /// Both registries, and the sidecar with its store proved.
+    /// Both registries, and the sidecar with its store verified.
     pub fn start() -> Self {
         let (alone, behind) = (Registry::start(), Registry::start());
         let sidecar = Sidecar::with_verified_store(&behind);
