@@ -3,8 +3,9 @@
 //! Once it has refused anybody anything, it decides itself, until it has contradicted nobody for
 //! a while and then says yes to a question without credentials.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How long the registry must have contradicted nobody before its yes settles the matter.
 const SETTLES_AFTER: Duration = Duration::from_secs(60);
@@ -18,22 +19,22 @@ pub(crate) struct OpenModeGuard {
 impl OpenModeGuard {
     /// The registry refused what is allowed here; returns whether they agreed so far.
     pub fn record_contradiction(&self) -> bool {
-        self.state().replace(Instant::now()).is_none()
+        self.contradicted.lock().replace(Instant::now()).is_none()
     }
 
     /// Whether nothing is to be said against decisions made here.
     pub fn allows_open_mode(&self) -> bool {
-        self.state().is_none()
+        self.contradicted.lock().is_none()
     }
 
     /// Whether the registry contradicted so lately that it decides itself.
     pub fn is_in_dispute(&self) -> bool {
-        self.state().is_some_and(is_fresh)
+        self.contradicted.lock().is_some_and(is_fresh)
     }
 
     /// The registry has just allowed what is allowed here; returns whether that settles it.
     pub fn record_confirmation(&self) -> bool {
-        let mut contradicted = self.state();
+        let mut contradicted = self.contradicted.lock();
         if contradicted.is_some_and(is_fresh) {
             return false;
         }
@@ -45,15 +46,8 @@ impl OpenModeGuard {
 
     #[cfg(test)]
     pub fn age(&self) {
-        let mut state = self.state();
+        let mut state = self.contradicted.lock();
         *state = state.and_then(|at| at.checked_sub(SETTLES_AFTER));
-    }
-
-    fn state(&self) -> MutexGuard<'_, Option<Instant>> {
-        // No code panics while it holds this lock, and each change is whole in itself.
-        self.contradicted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

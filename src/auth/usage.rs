@@ -2,8 +2,10 @@
 //! caller's own credentials say or have done; it proves nothing.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::auth::claims::UnverifiedClaims;
 use crate::auth::credentials::CredentialScheme;
@@ -128,7 +130,7 @@ impl UsageHistory {
             return;
         };
         let known = self.logins.get(&login).await.unwrap_or_default();
-        lock(&known).learn(repository.as_str(), what);
+        known.lock().learn(repository.as_str(), what);
         // Its hour begins anew.
         let kept = Entry {
             answer: known,
@@ -140,7 +142,7 @@ impl UsageHistory {
     /// The registry does not let these credentials pull from a repository after all.
     pub async fn forget(&self, credentials: &Credentials, repository: &RepositoryName) {
         if let Some(known) = self.history_of(credentials).await {
-            lock(&known).forget(repository.as_str());
+            known.lock().forget(repository.as_str());
         }
     }
 
@@ -150,7 +152,7 @@ impl UsageHistory {
         let names = match self.claims(credentials) {
             Some(claims) => claims.pull_repositories(),
             None => match self.history_of(credentials).await {
-                Some(known) => lock(&known).names(),
+                Some(known) => known.lock().names(),
                 None => HashSet::new(),
             },
         };
@@ -160,7 +162,7 @@ impl UsageHistory {
     /// Whether the registry let these credentials write something within the last hour.
     pub async fn has_pushed(&self, credentials: &Credentials) -> bool {
         match self.history_of(credentials).await {
-            Some(known) => lock(&known).pushed.is_some_and(is_recent),
+            Some(known) => known.lock().pushed.is_some_and(is_recent),
             None => false,
         }
     }
@@ -188,11 +190,6 @@ impl UsageHistory {
     async fn history_of(&self, credentials: &Credentials) -> Option<Arc<Mutex<LoginHistory>>> {
         self.logins.get(&self.login(credentials)?).await
     }
-}
-
-fn lock(known: &Mutex<LoginHistory>) -> MutexGuard<'_, LoginHistory> {
-    // No code panics while it holds this lock, and each change is whole in itself.
-    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

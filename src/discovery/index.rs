@@ -1,8 +1,9 @@
 //! Which repositories hold a digest, as far as somebody has seen it.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -130,14 +131,11 @@ impl Index {
     /// Held while the holders of one digest change.
     fn row(&self, key: &[u8; 32]) -> MutexGuard<'_, ()> {
         // Digests are spread evenly, whatever part of them is taken.
-        let row = &self.rows[usize::from(key[0]) % ROWS];
-        row.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows[usize::from(key[0]) % ROWS].lock()
     }
 
     fn name(&self, repository: &RepositoryName) -> SharedName {
-        // No code panics while it holds this lock, and each change is whole in itself.
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.get(repository)
+        self.names.lock().get(repository)
     }
 }
 
@@ -269,7 +267,7 @@ mod tests {
         for number in 0..20_000 {
             index.learn(&name(&format!("repository/{number}")), &digest(number));
         }
-        let names = index.names.lock().unwrap();
+        let names = index.names.lock();
         assert!(names.all.len() <= FEW_NAMES + 10, "{}", names.all.len());
     }
 }

@@ -1,7 +1,8 @@
 //! Which repositories were pushed to or mounted from lately.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::oci::RepositoryName;
 
@@ -20,8 +21,7 @@ struct RepositoryUse {
 
 impl RecentRepositories {
     pub fn record_use(&self, repository: &RepositoryName) {
-        // No code panics while it holds this lock, and each change is whole in itself.
-        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = self.0.lock();
         uses.count += 1;
         let now = uses.count;
         if let Some(last) = uses.last.get_mut(repository) {
@@ -44,7 +44,7 @@ impl RecentRepositories {
         most: usize,
         is_wanted: impl Fn(&RepositoryName) -> bool,
     ) -> Vec<RepositoryName> {
-        let uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = self.0.lock();
         let mut found: Vec<_> = uses
             .last
             .iter()
@@ -83,7 +83,7 @@ mod tests {
         for number in 0..3 * MOST {
             active.record_use(&name(number));
         }
-        assert!(active.0.lock().unwrap().last.len() <= MOST);
+        assert!(active.0.lock().last.len() <= MOST);
         assert_eq!(active.latest(1, |_| true), [name(3 * MOST - 1)]);
     }
 }

@@ -1,10 +1,11 @@
 //! What was deleted on purpose, or is being deleted.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 
 use crate::oci::{BlobRef, RepositoryName};
 
@@ -86,14 +87,14 @@ impl Tombstones {
 
     /// Whether no HEAD may bring a layer back.
     pub fn is_tombstoned(&self, blob: &BlobRef) -> bool {
-        if lock(&self.full_until).is_some_and(|until| Instant::now() < until) {
+        if self.full_until.lock().is_some_and(|until| Instant::now() < until) {
             return true;
         }
         let layer = (blob.repository.clone(), blob.digest.bytes());
         self.pending.contains_key(&layer)
             || self.done.get(&layer).is_some_and(|since| is_recent(*since))
             || {
-                let unanswered = lock(&self.unanswered);
+                let unanswered = self.unanswered.lock();
                 unanswered.last.get(&layer).copied().is_some_and(is_recent)
             }
     }
@@ -105,14 +106,9 @@ impl Tombstones {
         if self.done.len() < BOUND {
             self.done.insert(layer.clone(), Instant::now());
         } else {
-            *lock(&self.full_until) = Some(Instant::now() + BARRED_FOR);
+            *self.full_until.lock() = Some(Instant::now() + BARRED_FOR);
         }
     }
-}
-
-/// No code panics while it holds one of these locks, and each change is whole in itself.
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl PendingDelete {
@@ -132,7 +128,7 @@ impl Drop for PendingDelete {
         // First what stays, so that the layer is barred without a gap.
         match self.end {
             End::Done => self.all.remember(&self.layer),
-            End::Unanswered => lock(&self.all.unanswered).add(self.layer.clone()),
+            End::Unanswered => self.all.unanswered.lock().add(self.layer.clone()),
             End::Refused => {}
         }
         if let Some(mut count) = self.all.pending.get_mut(&self.layer) {

@@ -1,10 +1,10 @@
 //! Which directories are not synced yet.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 
 /// What is older than this has reached the disk by the kernel's own writeback.
 pub(crate) const SETTLED: Duration = Duration::from_secs(60);
@@ -94,7 +94,7 @@ impl UnsyncedDirectories {
 
     /// Whether a directory may be unsynced though [`get`](Self::get) knew nothing of it before.
     pub fn has_forgotten(&self) -> bool {
-        let until = *self.forgotten_until();
+        let until = *self.forgotten_until.lock();
         until.is_some_and(|until| Instant::now() < until)
     }
 
@@ -131,17 +131,10 @@ impl UnsyncedDirectories {
         }
         if self.directories.len() > most {
             // Said before it is done: whoever misses a directory sees that it may be forgotten.
-            *self.forgotten_until() = Some(now + settled);
+            *self.forgotten_until.lock() = Some(now + settled);
             self.directories
                 .retain(|_, directory| directory.is_younger_than(now));
         }
-    }
-
-    fn forgotten_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        // No code panics while it holds this lock.
-        self.forgotten_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

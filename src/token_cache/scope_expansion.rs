@@ -5,11 +5,12 @@
 //! asked for is only what everybody may know of, and what the same login was granted before.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
 use http::request::Parts;
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::auth::{ClaimsTrust, Credentials, UsageHistory, Use};
@@ -96,7 +97,7 @@ impl ScopeExpansion {
     /// A widened request was refused, and the client's own was not: nothing is widened for a while.
     pub fn record_refusal(&self) {
         let until = Instant::now() + PAUSE;
-        let was_paused = self.paused_until().replace(until);
+        let was_paused = self.paused_until.lock().replace(until);
         if was_paused.is_none() {
             tracing::warn!(
                 "the token server refuses a request with more scopes: discovery.widen_scopes is no use here"
@@ -131,15 +132,9 @@ impl ScopeExpansion {
     }
 
     fn is_paused(&self) -> bool {
-        self.paused_until()
-            .is_some_and(|until| Instant::now() < until)
-    }
-
-    fn paused_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        // No code panics while it holds this lock, and each change is whole in itself.
         self.paused_until
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|until| Instant::now() < until)
     }
 }
 

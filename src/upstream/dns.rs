@@ -1,8 +1,10 @@
 //! The addresses of the registry's host.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How long addresses are used before the name is looked up again.
 const COUNT_FOR: Duration = Duration::from_secs(5);
@@ -49,7 +51,7 @@ impl HostAddresses {
             return Ok(address);
         }
         self.look_up(limit).await?;
-        let known = self.known();
+        let known = self.known.lock();
         let address = known.all.get(known.preferred).copied();
         address.ok_or_else(|| std::io::Error::other("the host has no address"))
     }
@@ -58,7 +60,7 @@ impl HostAddresses {
     ///
     /// Returns how many addresses there are.
     pub fn failed(&self, address: SocketAddr) -> usize {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         if known.all.get(known.preferred) == Some(&address) {
             known.preferred = (known.preferred + 1) % known.all.len();
         }
@@ -66,7 +68,7 @@ impl HostAddresses {
     }
 
     fn cached(self: &Arc<Self>, limit: Duration) -> Option<SocketAddr> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let address = known.all.get(known.preferred).copied()?;
         if known.since.is_none_or(|since| since.elapsed() >= COUNT_FOR) {
             known.since = Some(Instant::now());
@@ -91,7 +93,7 @@ impl HostAddresses {
 
     /// Takes new addresses; the preferred one stays so while it is among them.
     fn store(&self, all: Vec<SocketAddr>) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let preferred = known.all.get(known.preferred).copied();
         let place = all.iter().position(|address| Some(*address) == preferred);
         *known = ResolvedAddresses {
@@ -99,11 +101,6 @@ impl HostAddresses {
             all,
             since: Some(Instant::now()),
         };
-    }
-
-    fn known(&self) -> MutexGuard<'_, ResolvedAddresses> {
-        // No code panics while it holds this lock, and each change is whole in itself.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

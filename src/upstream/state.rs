@@ -6,8 +6,9 @@
 //! the last seconds. Together they keep crossmount from writing into a foreign directory, beside
 //! a pull-through cache, or under the registry's garbage collector.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How long the registry's word that it is writable counts, from when it was asked.
 pub const PROBE_COUNTS_FOR: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ impl RegistryState {
     #[must_use]
     pub fn observe(&self) -> Observation {
         Observation {
-            generation: self.lock().generation,
+            generation: self.0.lock().generation,
             taken: Instant::now(),
         }
     }
@@ -59,13 +60,13 @@ impl RegistryState {
     /// Whether nothing spoke against the registry since then.
     #[must_use]
     pub fn is_unchanged_since(&self, observation: &Observation) -> bool {
-        self.lock().generation == observation.generation
+        self.0.lock().generation == observation.generation
     }
 
     /// Whether the store was seen to be this registry's.
     #[must_use]
     pub fn is_store_verified(&self) -> bool {
-        self.lock().store_is_its
+        self.0.lock().store_is_its
     }
 
     /// Whether a link may be written now.
@@ -84,7 +85,7 @@ impl RegistryState {
     }
 
     fn probed_within(&self, time: Duration) -> bool {
-        let state = self.lock();
+        let state = self.0.lock();
         let fresh = |asked: Instant| asked.elapsed() < time;
         state.store_is_its && state.asked_writable.is_some_and(fresh)
     }
@@ -92,14 +93,14 @@ impl RegistryState {
     /// Whether the registry has taken its word back, or never given it; an old word is no such.
     #[must_use]
     pub fn is_write_revoked(&self) -> bool {
-        self.lock().asked_writable.is_none()
+        self.0.lock().asked_writable.is_none()
     }
 
     /// A link that the registry has just written was seen in the store.
     ///
     /// Returns whether this was news.
     pub fn record_own_link(&self, observation: &Observation) -> bool {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         let is_news = state.generation == observation.generation && !state.store_is_its;
         if is_news {
             state.store_is_its = true;
@@ -109,7 +110,7 @@ impl RegistryState {
 
     /// The registry answered the traceless probe as writable.
     pub fn record_writable(&self, observation: &Observation) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if state.generation == observation.generation
             && state.asked_writable < Some(observation.taken)
         {
@@ -119,14 +120,14 @@ impl RegistryState {
 
     /// The registry answered a write with 405.
     pub fn record_write_refused(&self) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.asked_writable = None;
         state.generation += 1;
     }
 
     /// The registry answered the start of an upload with 405: read-only, or a pull-through cache.
     pub fn record_upload_refused(&self) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         *state = KnownState {
             generation: state.generation + 1,
             ..KnownState::default()
@@ -136,11 +137,6 @@ impl RegistryState {
     /// A connection to the registry was refused or broke: it may be another one when it is back.
     pub fn record_unreachable(&self) {
         self.record_upload_refused();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, KnownState> {
-        // No code panics while it holds this lock, and each change is whole in itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,7 +165,7 @@ mod tests {
     fn asked_before(age: Duration) -> RegistryState {
         let registry_state = proved();
         let asked = Instant::now().checked_sub(age);
-        registry_state.lock().asked_writable = asked;
+        registry_state.0.lock().asked_writable = asked;
         registry_state
     }
 

@@ -9,9 +9,10 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::time::Instant as Deadline;
 
 use crate::util::blocking_pool::{BlockingPool, JobError};
@@ -129,12 +130,12 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
 
     /// What the files meant at the last look, without another one.
     pub fn known(&self) -> CurrentValue<T> {
-        self.files.state().current.clone()
+        self.files.state.lock().current.clone()
     }
 
     /// Makes the next use look at the files, however late the last look was.
     pub fn invalidate(&self) {
-        let mut state = self.files.state();
+        let mut state = self.files.state.lock();
         if let Some(long_ago) = state.looked.checked_sub(LOOK_AGAIN) {
             state.looked = long_ago;
         }
@@ -143,7 +144,7 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
 
 impl<T> FileSet<T> {
     fn checked_recently(&self) -> Option<CurrentValue<T>> {
-        let state = self.state();
+        let state = self.state.lock();
         (state.looked.elapsed() < LOOK_AGAIN).then(|| state.current.clone())
     }
 
@@ -154,10 +155,10 @@ impl<T> FileSet<T> {
         let began = Instant::now();
         let is_known =
             |seen: &Option<Vec<FileIdentity>>| seen.is_some() && *seen == stat(&self.paths);
-        if !is_known(&self.state().seen) {
+        if !is_known(&self.state.lock().seen) {
             self.read_again();
         }
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.looked = began;
         state.current.clone()
     }
@@ -170,7 +171,7 @@ impl<T> FileSet<T> {
         let parsed = match read {
             Ok(FileContents { bytes, seen }) => {
                 {
-                    let mut state = self.state();
+                    let mut state = self.state.lock();
                     state.seen = seen;
                     if bytes == state.bytes && state.current.is_whole {
                         return;
@@ -182,7 +183,7 @@ impl<T> FileSet<T> {
             }
             Err(fault) => Err(fault),
         };
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match parsed {
             Ok((value, bytes)) => {
                 state.bytes = bytes;
@@ -200,11 +201,6 @@ impl<T> FileSet<T> {
                 }
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, WatchState<T>> {
-        // A parser that panics leaves the old meaning, which is whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Blobs that wait for the thread, each once.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::oci::Digest;
 
@@ -44,7 +45,7 @@ impl VerifyQueue {
     }
 
     pub fn push(&self, digest: &Digest) -> Pushed {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.all.contains(digest) {
             return Pushed::Already;
         }
@@ -59,9 +60,9 @@ impl VerifyQueue {
 
     /// The first; waits for one. `None` at the end.
     pub fn next(&self) -> Option<Digest> {
-        let nothing_to_do = |state: &mut QueueState| state.order.is_empty() && !state.is_over;
-        let state = self.changed.wait_while(self.state(), nothing_to_do);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
+        let has_nothing_to_do = |state: &mut QueueState| state.order.is_empty() && !state.is_over;
+        self.changed.wait_while(&mut state, has_nothing_to_do);
         if state.is_over {
             return None;
         }
@@ -70,28 +71,23 @@ impl VerifyQueue {
 
     /// The one that was taken is done; returns how many are left.
     pub fn complete(&self, digest: &Digest) -> usize {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.all.remove(digest);
         state.all.len()
     }
 
     /// Waits so long, or until the end; returns whether it goes on.
     pub fn rest(&self, time: Duration) -> bool {
+        let mut state = self.state.lock();
         let goes_on = |state: &mut QueueState| !state.is_over;
-        let rested = self.changed.wait_timeout_while(self.state(), time, goes_on);
-        let (state, _) = rested.unwrap_or_else(PoisonError::into_inner);
+        self.changed.wait_while_for(&mut state, goes_on, time);
         !state.is_over
     }
 
     /// Nothing more is taken, and who rests is woken.
     pub fn end(&self) {
-        self.state().is_over = true;
+        self.state.lock().is_over = true;
         self.changed.notify_all();
-    }
-
-    fn state(&self) -> MutexGuard<'_, QueueState> {
-        // No code panics while it holds this lock, and each change is whole in itself.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

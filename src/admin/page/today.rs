@@ -1,8 +1,9 @@
 //! What was saved since midnight, UTC. Nobody on a request's way knows of it: the counters'
 //! values at the turn of the day are remembered, by a timer and whenever somebody looks.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
 
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::summary::SavedByVia;
@@ -34,7 +35,7 @@ impl Today {
 
     /// What was saved on the day of `now`, of what was saved until `now`.
     pub(crate) fn since_midnight(&self, total: SavedByVia, now: SystemTime) -> SavedByVia {
-        let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.0.lock();
         let day = day(now);
         // Not only later ones: a clock that was set back must not hold the day for ever.
         if day != turn.day {

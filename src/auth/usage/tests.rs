@@ -70,7 +70,7 @@ async fn an_hour_is_each_repositorys_own() {
     }
     let known = used.history_of(&alice).await.unwrap();
     let an_hour_ago = Instant::now().checked_sub(REMEMBERED_FOR).unwrap();
-    lock(&known).names[0].1 = an_hour_ago;
+    known.lock().names[0].1 = an_hour_ago;
     assert_eq!(used.pull_scope(&alice).await, PullScope::these(["b"]));
     used.learn(&alice, &name("a"), Use::Pulled).await;
     assert_eq!(used.pull_scope(&alice).await, PullScope::these(["a", "b"]));

@@ -59,7 +59,7 @@ fn one_whose_answer_nobody_heard_counts_as_done() {
     let last = blob("stranger", 2 * UNANSWERED - 1);
     assert!(deletions.is_tombstoned(&last));
     assert!(!deletions.is_tombstoned(&blob("b", 1)));
-    let unanswered = lock(&deletions.unanswered);
+    let unanswered = deletions.unanswered.lock();
     assert_eq!(unanswered.order.len(), UNANSWERED);
     assert_eq!(unanswered.last.len(), UNANSWERED);
 }
@@ -71,12 +71,12 @@ fn the_last_of_several_without_an_answer_counts() {
         drop(deletions.begin(&blob("a", 1)));
     }
     {
-        let mut unanswered = lock(&deletions.unanswered);
+        let mut unanswered = deletions.unanswered.lock();
         unanswered.order[0].1 = Instant::now().checked_sub(BARRED_FOR).unwrap();
     }
     drop(deletions.begin(&blob("b", 2)));
     assert!(deletions.is_tombstoned(&blob("a", 1)));
-    assert_eq!(lock(&deletions.unanswered).order.len(), 2);
+    assert_eq!(deletions.unanswered.lock().order.len(), 2);
 }
 
 #[test]
@@ -87,6 +87,6 @@ fn more_than_can_be_remembered_bars_everything() {
     }
     assert_eq!(deletions.done.len(), BOUND);
     assert!(deletions.is_tombstoned(&blob("a", BOUND + 1)));
-    *lock(&deletions.full_until) = Some(Instant::now());
+    *deletions.full_until.lock() = Some(Instant::now());
     assert!(!deletions.is_tombstoned(&blob("a", BOUND + 1)));
 }

@@ -1,11 +1,12 @@
 //! Requests to the registry's own token endpoint, answered from memory or widened where that is
 //! allowed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
+use parking_lot::Mutex;
 use pingora::ErrorType::ConnectionClosed;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -197,27 +198,21 @@ impl TokenEndpointHandler {
 }
 
 impl TokenExchange {
-    fn state(&self) -> MutexGuard<'_, TokenSources> {
-        // No code panics while it holds this lock, and each change is whole in itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn begin(&self) {
-        self.state().is_begun = true;
+        self.0.lock().is_begun = true;
     }
 
     fn is_begun(&self) -> bool {
-        self.state().is_begun
+        self.0.lock().is_begun
     }
 
     fn set(&self, answer: Result<PendingResponse>) {
-        self.state().answer = Some(answer);
+        self.0.lock().answer = Some(answer);
     }
 
     /// The answer to a question of our own, as far as it came.
     fn end(self) -> Option<Result<PendingResponse>> {
-        let state = self.0.into_inner();
-        state.unwrap_or_else(PoisonError::into_inner).answer
+        self.0.into_inner().answer
     }
 
     /// Ends where somebody else's question takes too long; one's own may take its time.

@@ -113,7 +113,7 @@ async fn after_a_refusal_nothing_is_widened_for_a_while() {
     let widening = widening(Sources::Shared).await;
     widening.record_refusal();
     assert_eq!(widened(&widening, "GET", PUSH, LOGIN).await, None);
-    *widening.paused_until() = Some(Instant::now());
+    *widening.paused_until.lock() = Some(Instant::now());
     assert!(widened(&widening, "GET", PUSH, LOGIN).await.is_some());
 }
 
