@@ -131,8 +131,8 @@ fn mounts(metrics: &Metrics) -> Vec<MountCounts> {
     let rows = metrics.mounts().into_iter();
     rows.map(|(outcome, reason, count)| MountCounts {
         count,
-        outcome: outcome.as_str(),
-        reason: reason.as_str(),
+        outcome: outcome.into(),
+        reason: reason.into(),
         shown: format::whole_number(count),
         became: descriptions::describe_outcome(outcome),
         because: descriptions::describe_reason(outcome, reason),

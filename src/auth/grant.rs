@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use strum::AsRefStr;
+
 use crate::oci::RepositoryName;
 use crate::upstream::{Observation, RegistryState};
 use crate::util::Fingerprint;
@@ -33,21 +35,27 @@ pub struct Basis {
     pub(in crate::auth) question: Option<Fingerprint>,
 }
 
-/// How it was shown that the caller may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How it was shown that the caller may, in the words of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr)]
 pub enum Proof {
     /// The registry allowed exactly these rights to the caller's own credentials.
+    #[strum(serialize = "registry asked")]
     UpstreamProbe,
     /// It did so a few seconds ago.
+    #[strum(serialize = "registry asked before")]
     RememberedProbe,
     /// The caller's bearer token gives them, by the registry's rules and keys.
+    #[strum(serialize = "token verified")]
     Token,
     /// The caller's password is that of a user in the registry's own file.
+    #[strum(serialize = "password verified")]
     Htpasswd,
     /// The caller may use the target, and the operator declares the source readable by every
     /// authenticated caller.
+    #[strum(serialize = "source declared shared")]
     SharedSource,
     /// The registry has no access control: it allowed them to a request without credentials.
+    #[strum(serialize = "no access control")]
     NoAccessControl,
 }
 
@@ -132,21 +140,6 @@ impl Basis {
     #[must_use]
     pub fn proof(&self) -> Proof {
         self.proof
-    }
-}
-
-impl Proof {
-    /// The word that the log uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UpstreamProbe => "registry asked",
-            Self::RememberedProbe => "registry asked before",
-            Self::Token => "token verified",
-            Self::Htpasswd => "password verified",
-            Self::SharedSource => "source declared shared",
-            Self::NoAccessControl => "no access control",
-        }
     }
 }
 

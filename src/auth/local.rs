@@ -19,6 +19,7 @@ use crate::auth::jwt::TokenVerifier;
 use crate::auth::local_decision::{Allowed, LocalDecision};
 use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized, denial};
+use crate::telemetry::labels::{AccessResult, DecidedBy};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{ProbeResult, UpstreamClient};
 use crate::util::Fingerprint;
@@ -85,10 +86,10 @@ impl LocalVerifier {
         }
     }
 
-    fn name(&self) -> &'static str {
+    fn decided_by(&self) -> DecidedBy {
         match self {
-            Self::Token(_) => "token",
-            Self::Htpasswd(_) => "htpasswd",
+            Self::Token(_) => DecidedBy::Token,
+            Self::Htpasswd(_) => DecidedBy::Htpasswd,
         }
     }
 }
@@ -117,8 +118,8 @@ impl LocalAccess {
         matches!(self.verifier, LocalVerifier::Htpasswd(_))
     }
 
-    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
-        let via = self.verifier.name();
+    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
+        let via = self.verifier.decided_by();
         if request.credentials.header().is_none() {
             return (AuthDecision::NoCredentials, via);
         }
@@ -130,7 +131,7 @@ impl LocalAccess {
                 return (decision_without_verifier(unfinished), via);
             }
             LocalDecision::Unknown => {
-                self.metrics.access_decision("unknown", via);
+                self.metrics.access_decision(AccessResult::Unknown, via);
                 return self.upstream.decide(request).await;
             }
         };
@@ -225,7 +226,7 @@ impl LocalAccess {
         &self,
         request: &AuthRequest<'_>,
         credential_key: Fingerprint,
-    ) -> (AuthDecision, &'static str) {
+    ) -> (AuthDecision, DecidedBy) {
         let (decision, via) = self.upstream.decide(request).await;
         if let AuthDecision::Refused(_) = decision {
             self.refused(credential_key);
@@ -238,7 +239,7 @@ impl LocalAccess {
     fn refused(&self, credential_key: Fingerprint) {
         if self.confirmations.record_refusal(credential_key) {
             tracing::error!(
-                mode = self.verifier.name(),
+                mode = self.verifier.decided_by().as_ref(),
                 "the registry refuses what is allowed here: it is asked about every mount by such \
                  credentials now; do access.mode and its files agree with the registry's own \
                  configuration?"

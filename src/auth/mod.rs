@@ -49,6 +49,7 @@ use crate::auth::request::AuthRequest;
 use crate::auth::upstream::UpstreamAccess;
 use crate::config::{self, AccessMode};
 use crate::oci::{Patterns, RepositoryName};
+use crate::telemetry::labels::AccessResult;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::UpstreamClient;
 use crate::util::file_watch::WatchedFileError;
@@ -155,13 +156,13 @@ impl Access {
             Mode::Open(access) => access.decide(&request).await,
         };
         let label = match &decision {
-            AuthDecision::Granted(_) => "allowed",
-            AuthDecision::NoCredentials | AuthDecision::Refused(_) => "denied",
+            AuthDecision::Granted(_) => AccessResult::Allowed,
+            AuthDecision::NoCredentials | AuthDecision::Refused(_) => AccessResult::Denied,
             AuthDecision::ReadOnly
             | AuthDecision::Mismatch
             | AuthDecision::Unavailable
             | AuthDecision::TimedOut
-            | AuthDecision::Overloaded => "unknown",
+            | AuthDecision::Overloaded => AccessResult::Unknown,
         };
         self.metrics.access_decision(label, via);
         decision

@@ -16,6 +16,7 @@ use crate::auth::grant::{Basis, Proof};
 use crate::auth::open_mode_guard::OpenModeGuard;
 use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized};
+use crate::telemetry::labels::DecidedBy;
 use crate::upstream::{Observation, PROBE_COUNTS_FOR, ProbeResult, UpstreamClient};
 
 /// How long a question without a useful answer is not asked again.
@@ -61,11 +62,11 @@ impl OpenAccess {
         }
     }
 
-    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
+    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
         if self.guard.is_in_dispute() {
             return self.upstream.decide(request).await;
         }
-        (self.decide_for_all(request).await, "none")
+        (self.decide_for_all(request).await, DecidedBy::None)
     }
 
     async fn decide_for_all(&self, request: &AuthRequest<'_>) -> AuthDecision {

@@ -9,6 +9,7 @@ use crate::auth::decision::AuthDecision;
 use crate::auth::grant::Lease;
 use crate::auth::grant::{Basis, Proof};
 use crate::auth::{AuthRequest, denial};
+use crate::telemetry::labels::DecidedBy;
 use crate::upstream::{ProbeResult, UpstreamClient};
 use crate::util::{Entry, TtlCache};
 
@@ -43,18 +44,20 @@ impl UpstreamAccess {
         }
     }
 
-    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, &'static str) {
+    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
         let Some(header) = request.credentials.header() else {
-            return (AuthDecision::NoCredentials, "upstream");
+            return (AuthDecision::NoCredentials, DecidedBy::Upstream);
         };
         let question = request.cache_key("decision", header.as_bytes());
         match self.decisions.get(&question).await {
-            Some(UpstreamDecision::Refused) => return (refused(request, false), "memory"),
-            Some(UpstreamDecision::Insufficient) => return (refused(request, true), "memory"),
+            Some(UpstreamDecision::Refused) => return (refused(request, false), DecidedBy::Memory),
+            Some(UpstreamDecision::Insufficient) => {
+                return (refused(request, true), DecidedBy::Memory);
+            }
             // A decision says nothing about the registry being writable.
             Some(UpstreamDecision::Allowed(lease)) if self.is_usable(&lease) => {
                 let basis = Basis::new(Proof::RememberedProbe, Some(question));
-                return (grant(request, basis, lease), "memory");
+                return (grant(request, basis, lease), DecidedBy::Memory);
             }
             Some(UpstreamDecision::Allowed(_)) => self.decisions.forget(&question).await,
             None => {}
@@ -72,7 +75,7 @@ impl UpstreamAccess {
             Ok(Err(answer)) => without_decision(*answer),
             Err(_) => AuthDecision::TimedOut,
         };
-        (decision, "upstream")
+        (decision, DecidedBy::Upstream)
     }
 
     /// The registry refused what it had allowed.

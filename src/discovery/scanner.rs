@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::discovery::Discovery;
 use crate::oci::RepositoryName;
 use crate::store::{Filesystem, ScanEvent, StaleTempFiles, StoreError};
+use crate::telemetry::labels::ScanItem;
 use crate::telemetry::metrics::Metrics;
 
 /// Directories of layers that are looked into before the others get a turn.
@@ -111,7 +112,7 @@ impl Walker {
                 } => {
                     if is_there {
                         seen.links += 1;
-                        metrics.scanned_link();
+                        metrics.scanned(ScanItem::Link);
                         discovery.record_link(repository, digest);
                     }
                     pace.step(seen);
@@ -119,7 +120,7 @@ impl Walker {
                 ScanEvent::Folder => pace.step(seen),
                 ScanEvent::Unreadable(error) => {
                     seen.unreadable += 1;
-                    metrics.scan_unreadable();
+                    metrics.scanned(ScanItem::Unreadable);
                     if seen.unreadable == 1 {
                         tracing::warn!(%error, "the walk passes over what it cannot read");
                     }
@@ -127,7 +128,7 @@ impl Walker {
                 }
                 ScanEvent::Repository(repository) => {
                     seen.repositories += 1;
-                    metrics.scanned_repository();
+                    metrics.scanned(ScanItem::Repository);
                     metrics.index_links(discovery.links());
                     *last = Some(repository.clone());
                 }

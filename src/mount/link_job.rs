@@ -8,6 +8,7 @@ use crate::auth::Grant;
 use crate::discovery::Discovery;
 use crate::oci::{BlobRef, Digest};
 use crate::store::{BlobData, Filesystem, LinkResult, Lookup, OpenStore, StoreError};
+use crate::telemetry::labels::StoreOperation;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::Via;
 use crate::telemetry::request_id::RequestId;
@@ -67,7 +68,7 @@ impl LinkJob {
     }
 
     fn run_on(&self, store: &OpenStore<'_>) -> Result<LinkOutcome, StoreError> {
-        let timer = self.metrics.store_timer("locate");
+        let timer = self.metrics.store_timer(StoreOperation::Locate);
         if self.needs_repository() && !store.has_repository(self.grant.target())? {
             return Ok(LinkOutcome::NoRepository);
         }
@@ -85,7 +86,7 @@ impl LinkJob {
         if self.dry_run {
             return Ok(LinkOutcome::WouldMount(size));
         }
-        let _timer = self.metrics.store_timer("link");
+        let _timer = self.metrics.store_timer(StoreOperation::Link);
         let still_allowed = || {
             Instant::now() < self.deadline
                 && self.registry_state.is_writable()
@@ -157,8 +158,8 @@ impl LinkJob {
             source = %self.grant.source(),
             digest = %self.digest,
             bytes = size,
-            proof = self.grant.basis().proof().as_str(),
-            via = self.via.as_str(),
+            proof = self.grant.basis().proof().as_ref(),
+            via = self.via.as_ref(),
             "linked"
         );
     }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::config;
+use crate::telemetry::labels::NotificationResult;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{USER_AGENT, root_cause};
 
@@ -94,7 +95,9 @@ impl WebhookEndpoint {
             return;
         }
         self.state.complete();
-        self.state.metrics.notification(&self.state.name, "dropped");
+        self.state
+            .metrics
+            .notification(&self.state.name, NotificationResult::Dropped);
         if !self.state.is_full.swap(true, Ordering::Relaxed) {
             let endpoint = &*self.state.name;
             tracing::warn!(endpoint, "too many events wait: the next are lost");
@@ -186,7 +189,9 @@ impl EventSender {
                     tracing::info!(endpoint = self.state.name, "it takes events again");
                 }
                 self.failures = 0;
-                self.state.metrics.notification(&self.state.name, "sent");
+                self.state
+                    .metrics
+                    .notification(&self.state.name, NotificationResult::Sent);
                 return true;
             }
             Ok(answer) => format!("it answers {}", answer.status().as_u16()),
@@ -194,7 +199,9 @@ impl EventSender {
             Err(error) => root_cause(&error.without_url()),
         };
         self.failures = self.failures.saturating_add(1);
-        self.state.metrics.notification(&self.state.name, "failed");
+        self.state
+            .metrics
+            .notification(&self.state.name, NotificationResult::Failed);
         if self.failures == self.settings.threshold {
             let endpoint = &*self.state.name;
             tracing::warn!(endpoint, reason, "an endpoint takes no events: they wait");

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
+use strum::IntoStaticStr;
 
 use crate::config::Config;
 use crate::proxy::location::is_scheme;
@@ -40,7 +41,8 @@ pub struct ForwardedHeaders {
 }
 
 /// The scheme by which clients reach this process, if the registry must be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 enum ClientScheme {
     /// Plain HTTP in front of a registry with TLS.
     Http,
@@ -97,14 +99,7 @@ impl ClientScheme {
             replace_first(head, &filled);
         }
         if said.is_empty() {
-            set(head, "X-Forwarded-Proto", self.as_str());
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
+            set(head, "X-Forwarded-Proto", self.into());
         }
     }
 
@@ -114,7 +109,7 @@ impl ClientScheme {
         let said = x_forwarded_proto.split(',').next().unwrap_or_default();
         match (self, said.trim()) {
             (Self::Http, said) if is_scheme(said) => said,
-            _ => self.as_str(),
+            _ => self.into(),
         }
     }
 }

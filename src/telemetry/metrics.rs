@@ -1,31 +1,27 @@
 //! Every metric, declared once. No label ever holds a repository, a digest or a user.
 //! `registered` puts each kind into the registry, `figures` has them as numbers, for the page.
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{
     Encoder, Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Registry, TextEncoder,
 };
+use strum::VariantArray;
 use tracing_appender::non_blocking::ErrorCounter;
 
+use crate::telemetry::labels::{
+    AccessResult, DecidedBy, NotificationResult, ScanItem, StoreOperation, TokenSource,
+    VerifyResult,
+};
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
     build_info, certificate_expiry, counter, gauge, histogram, log_lines_dropped,
     notifications_queue_length, plain_histogram, ready, verified, verify_queue_length,
 };
-
-/// What walks come by.
-const WALKED: [&str; 3] = ["link", "repository", "unreadable"];
-/// Where tokens come from.
-const TOKENS_FROM: [&str; 2] = ["upstream", "memory"];
-/// What becomes of events.
-const NOTIFIED: [&str; 3] = ["sent", "failed", "dropped"];
-/// What comes of blobs that are to be hashed.
-const VERIFIED: [&str; 5] = ["good", "damaged", "unreadable", "changed", "dropped"];
-/// Who can decide about access.
-const DECIDERS: [&str; 5] = ["upstream", "memory", "token", "htpasswd", "none"];
 
 /// The metrics of one process.
 #[derive(Debug)]
@@ -166,69 +162,54 @@ impl Metrics {
     }
 
     fn show_every_value(&self) {
-        for outcome in Outcome::ALL {
-            for reason in Reason::ALL {
-                let labels = [outcome.as_str(), reason.as_str()];
+        for outcome in Outcome::VARIANTS {
+            for reason in Reason::VARIANTS {
+                let labels = [outcome.as_ref(), reason.as_ref()];
                 self.mounts.with_label_values(&labels);
             }
-            self.mount_duration.with_label_values(&[outcome.as_str()]);
+            self.mount_duration.with_label_values(&[outcome]);
         }
-        for via in Via::ALL {
-            self.mounted_bytes.with_label_values(&[via.as_str()]);
-            self.dry_run_bytes.with_label_values(&[via.as_str()]);
-        }
-        for via in DECIDERS {
-            for decision in ["allowed", "denied", "unknown"] {
-                self.access_decisions.with_label_values(&[decision, via]);
+        for via in DecidedBy::VARIANTS {
+            for decision in AccessResult::VARIANTS {
+                let labels = [decision.as_ref(), via.as_ref()];
+                self.access_decisions.with_label_values(&labels);
             }
         }
-        for what in WALKED {
-            self.walked.with_label_values(&[what]);
-        }
-        for result in VERIFIED {
-            self.verified.with_label_values(&[result]);
-        }
-        for from in TOKENS_FROM {
-            self.token_answers.with_label_values(&[from]);
-        }
-        for operation in ["locate", "link"] {
-            self.store_duration.with_label_values(&[operation]);
-        }
+        show_values::<Via, _>(&self.mounted_bytes);
+        show_values::<Via, _>(&self.dry_run_bytes);
+        show_values::<ScanItem, _>(&self.walked);
+        show_values::<VerifyResult, _>(&self.verified);
+        show_values::<TokenSource, _>(&self.token_answers);
+        show_values::<StoreOperation, _>(&self.store_duration);
     }
 
     /// Counts a mount's end.
     pub fn mount(&self, outcome: Outcome, reason: Reason, took: Duration) {
-        let labels = [outcome.as_str(), reason.as_str()];
+        let labels = [outcome.as_ref(), reason.as_ref()];
         self.mounts.with_label_values(&labels).inc();
         self.mount_duration
-            .with_label_values(&labels[..1])
+            .with_label_values(&[outcome])
             .observe(took.as_secs_f64());
     }
 
     /// Counts the bytes of a layer that was linked here.
     pub fn mounted_bytes(&self, bytes: u64, via: Via) {
-        self.mounted_bytes
-            .with_label_values(&[via.as_str()])
-            .inc_by(bytes);
+        self.mounted_bytes.with_label_values(&[via]).inc_by(bytes);
     }
 
     /// Counts the bytes of a layer that would have been linked.
     pub fn dry_run_bytes(&self, bytes: u64, via: Via) {
-        self.dry_run_bytes
-            .with_label_values(&[via.as_str()])
-            .inc_by(bytes);
+        self.dry_run_bytes.with_label_values(&[via]).inc_by(bytes);
     }
 
     /// Counts a decision about access.
-    pub fn access_decision(&self, decision: &str, via: &str) {
-        self.access_decisions
-            .with_label_values(&[decision, via])
-            .inc();
+    pub(crate) fn access_decision(&self, decision: AccessResult, via: DecidedBy) {
+        let labels = [decision.as_ref(), via.as_ref()];
+        self.access_decisions.with_label_values(&labels).inc();
     }
 
     /// Counts an answer of the token endpoint.
-    pub fn token_cache_request(&self, is_remembered: bool) {
-        let from = TOKENS_FROM[usize::from(is_remembered)];
+    pub(crate) fn token_cache_request(&self, from: TokenSource) {
         self.token_answers.with_label_values(&[from]).inc();
     }
 
@@ -238,19 +219,9 @@ impl Metrics {
             .set(i64::try_from(links).unwrap_or(i64::MAX));
     }
 
-    /// A walk through the store came by a link.
-    pub fn scanned_link(&self) {
-        self.walked.with_label_values(&WALKED[..1]).inc();
-    }
-
-    /// A walk through the store came by a repository.
-    pub fn scanned_repository(&self) {
-        self.walked.with_label_values(&WALKED[1..2]).inc();
-    }
-
-    /// A walk through the store passed over a directory that it cannot read.
-    pub fn scan_unreadable(&self) {
-        self.walked.with_label_values(&WALKED[2..]).inc();
+    /// Counts what a scan of the store came by; it passes over what it cannot read.
+    pub(crate) fn scanned(&self, item: ScanItem) {
+        self.walked.with_label_values(&[item]).inc();
     }
 
     /// A walk through the store is done, at this time in seconds since 1970.
@@ -260,7 +231,7 @@ impl Metrics {
     }
 
     /// Counts a blob that was hashed, or dropped.
-    pub fn verified(&self, result: &str) {
+    pub(crate) fn verified(&self, result: VerifyResult) {
         self.verified.with_label_values(&[result]).inc();
     }
 
@@ -272,17 +243,17 @@ impl Metrics {
 
     /// Shows an endpoint from the start.
     pub fn notifications_begin(&self, endpoint: &str) {
-        for result in NOTIFIED {
-            self.notifications.with_label_values(&[endpoint, result]);
+        for result in NotificationResult::VARIANTS {
+            let labels = [endpoint, result.as_ref()];
+            self.notifications.with_label_values(&labels);
         }
         self.notifications_queue_length(endpoint, 0);
     }
 
     /// Counts an attempt to send an event, or one that was dropped.
-    pub fn notification(&self, endpoint: &str, result: &str) {
-        self.notifications
-            .with_label_values(&[endpoint, result])
-            .inc();
+    pub(crate) fn notification(&self, endpoint: &str, result: NotificationResult) {
+        let labels = [endpoint, result.as_ref()];
+        self.notifications.with_label_values(&labels).inc();
     }
 
     /// Shows how many events wait for an endpoint.
@@ -298,7 +269,7 @@ impl Metrics {
     }
 
     /// Measures an operation on the store until the timer is dropped.
-    pub fn store_timer(&self, operation: &str) -> HistogramTimer {
+    pub(crate) fn store_timer(&self, operation: StoreOperation) -> HistogramTimer {
         self.store_duration
             .with_label_values(&[operation])
             .start_timer()
@@ -349,6 +320,16 @@ impl Metrics {
     }
 }
 
+/// Shows every value of a label from the start.
+fn show_values<L, T: MetricVecBuilder>(metric: &MetricVec<T>)
+where
+    L: VariantArray + AsRef<str> + Debug,
+{
+    for value in L::VARIANTS {
+        metric.with_label_values(&[value]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,12 +341,12 @@ mod tests {
     #[test]
     fn every_outcome_with_every_reason_is_shown_from_the_start() {
         let text = text(&Metrics::new(None).unwrap());
-        for outcome in Outcome::ALL {
-            for reason in Reason::ALL {
+        for outcome in Outcome::VARIANTS {
+            for reason in Reason::VARIANTS {
                 let line = format!(
                     "crossmount_mounts_total{{outcome=\"{}\",reason=\"{}\"}} 0",
-                    outcome.as_str(),
-                    reason.as_str()
+                    outcome.as_ref(),
+                    reason.as_ref()
                 );
                 assert!(text.contains(&line), "{line}");
             }

@@ -2,10 +2,11 @@
 //! identifiers by which a request is found in the log and in traces.
 //!
 //! `metrics` declares every metric, `registration` puts them into the registry of metrics, and
-//! `summary` has them as numbers for the page. `outcome` has the words for how a mount ends. `log`
-//! writes log lines, and `library_log` takes in those of the libraries. `request_id` and `trace`
+//! `summary` has them as numbers for the page. `outcome` has the words for how a mount ends,
+//! and `labels` those of other labels. `log` writes log lines, and `library_log` takes in those of the libraries. `request_id` and `trace`
 //! identify a request. Nothing here decides anything about a request.
 
+pub(crate) mod labels;
 mod library_log;
 mod log;
 pub mod metrics;

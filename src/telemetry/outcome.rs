@@ -1,7 +1,10 @@
 //! How a mount ends, in the words that metrics and logs use.
 
+use strum::{AsRefStr, IntoStaticStr, VariantArray};
+
 /// What became of a request to mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// A link was written here.
     Mounted,
@@ -18,7 +21,8 @@ pub enum Outcome {
 }
 
 /// How it was found where the layer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Via {
     /// The client said it.
     From,
@@ -28,23 +32,9 @@ pub enum Via {
     Head,
 }
 
-impl Via {
-    /// Every way.
-    pub const ALL: [Self; 3] = [Self::From, Self::Discovery, Self::Head];
-
-    /// The label's value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::From => "from",
-            Self::Discovery => "discovery",
-            Self::Head => "head",
-        }
-    }
-}
-
 /// Why a mount was left to the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// There is nothing to say.
     None,
@@ -76,72 +66,4 @@ pub enum Reason {
     Overload,
     /// A plain upload was started in the place of a refused mount.
     Mended,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 6] = [
-        Self::Mounted,
-        Self::AlreadyLinked,
-        Self::Native,
-        Self::Relayed,
-        Self::WouldMount,
-        Self::Forwarded,
-    ];
-
-    /// The label's value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mounted => "mounted",
-            Self::AlreadyLinked => "already_linked",
-            Self::Native => "native",
-            Self::Relayed => "relayed",
-            Self::WouldMount => "would_mount",
-            Self::Forwarded => "forwarded",
-        }
-    }
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 15] = [
-        Self::None,
-        Self::OddRequest,
-        Self::NoCredentials,
-        Self::Denied,
-        Self::SourceMissing,
-        Self::BlobMissing,
-        Self::BlobUnverified,
-        Self::BlobDamaged,
-        Self::ReadOnly,
-        Self::UpstreamUnavailable,
-        Self::AccessMismatch,
-        Self::StoreError,
-        Self::Timeout,
-        Self::Overload,
-        Self::Mended,
-    ];
-
-    /// The label's value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::OddRequest => "odd_request",
-            Self::NoCredentials => "no_credentials",
-            Self::Denied => "denied",
-            Self::SourceMissing => "source_missing",
-            Self::BlobMissing => "blob_missing",
-            Self::BlobUnverified => "blob_unverified",
-            Self::BlobDamaged => "blob_damaged",
-            Self::ReadOnly => "read_only",
-            Self::UpstreamUnavailable => "upstream_unavailable",
-            Self::AccessMismatch => "access_mismatch",
-            Self::StoreError => "store_error",
-            Self::Timeout => "timeout",
-            Self::Overload => "overload",
-            Self::Mended => "mended",
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use prometheus::Histogram;
 use prometheus::core::Metric;
+use strum::VariantArray;
 
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
@@ -30,22 +31,22 @@ impl Metrics {
     /// Bytes saved since the start.
     #[must_use]
     pub fn saved(&self) -> SavedByVia {
-        Via::ALL.iter().fold(SavedByVia::default(), |sum, via| {
-            let via = [via.as_str()];
-            SavedByVia {
-                mounted: sum.mounted + self.mounted_bytes.with_label_values(&via).get(),
-                dry_run: sum.dry_run + self.dry_run_bytes.with_label_values(&via).get(),
-            }
-        })
+        Via::VARIANTS
+            .iter()
+            .fold(SavedByVia::default(), |sum, via| SavedByVia {
+                mounted: sum.mounted + self.mounted_bytes.with_label_values(&[via]).get(),
+                dry_run: sum.dry_run + self.dry_run_bytes.with_label_values(&[via]).get(),
+            })
     }
 
     /// How many mounts ended in which way, without those ways that never happened.
     #[must_use]
     pub fn mounts(&self) -> Vec<(Outcome, Reason, u64)> {
-        let all = Outcome::ALL.into_iter();
-        let all = all.flat_map(|outcome| Reason::ALL.map(|reason| (outcome, reason)));
+        let reasons = Reason::VARIANTS.iter().copied();
+        let all = Outcome::VARIANTS.iter().copied();
+        let all = all.flat_map(|outcome| reasons.clone().map(move |reason| (outcome, reason)));
         all.map(|(outcome, reason)| {
-            let labels = [outcome.as_str(), reason.as_str()];
+            let labels = [outcome.as_ref(), reason.as_ref()];
             let count = self.mounts.with_label_values(&labels).get();
             (outcome, reason, count)
         })
@@ -56,8 +57,8 @@ impl Metrics {
     /// How long mounts took, whatever became of them.
     #[must_use]
     pub fn mount_latency(&self) -> LatencySummary {
-        let of = |outcome: &Outcome| self.mount_duration.with_label_values(&[outcome.as_str()]);
-        latency(Outcome::ALL.iter().map(of))
+        let of = |outcome: &Outcome| self.mount_duration.with_label_values(&[outcome]);
+        latency(Outcome::VARIANTS.iter().map(of))
     }
 
     /// How long requests on the registry's port took.
@@ -149,8 +150,8 @@ mod tests {
     #[test]
     fn bytes_are_summed_however_a_layer_was_found() {
         let metrics = Metrics::new(None).unwrap();
-        for via in Via::ALL {
-            metrics.mounted_bytes(5, via);
+        for via in Via::VARIANTS {
+            metrics.mounted_bytes(5, *via);
         }
         metrics.dry_run_bytes(7, Via::Head);
         let (mounted, dry_run) = (15, 7);

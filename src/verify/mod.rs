@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use crate::oci::Digest;
 use crate::store::{BlobData, Filesystem, StoreError};
+use crate::telemetry::labels::VerifyResult;
 use crate::telemetry::metrics::Metrics;
 use crate::verify::hasher::{HashResult, Hasher};
 use crate::verify::queue::{Pushed, VerifyQueue};
@@ -98,7 +99,7 @@ impl SharedState {
         match self.queue.push(digest) {
             Pushed::Waits(waiting) => self.metrics.verify_queue_length(waiting),
             Pushed::Already => {}
-            Pushed::Full => self.metrics.verified("dropped"),
+            Pushed::Full => self.metrics.verified(VerifyResult::Dropped),
         }
     }
 }
@@ -114,7 +115,7 @@ impl Hashing {
     fn run(mut self) {
         while let Some(digest) = self.shared.queue.next() {
             if let Err(error) = self.hash(&digest) {
-                self.shared.metrics.verified("unreadable");
+                self.shared.metrics.verified(VerifyResult::Unreadable);
                 tracing::warn!(%digest, %error, "a blob could not be read to be hashed");
             }
             let waiting = self.shared.queue.complete(&digest);
@@ -140,13 +141,13 @@ impl Hashing {
             .hash(&file, digest, &mut |time| queue.rest(time))?;
         match examined {
             HashResult::Good(data) => {
-                metrics.verified("good");
+                metrics.verified(VerifyResult::Good);
                 if known.record_good(digest, data) {
                     tracing::info!(%digest, "a blob that was damaged is whole again");
                 }
             }
             HashResult::Damaged(data) => {
-                metrics.verified("damaged");
+                metrics.verified(VerifyResult::Damaged);
                 known.record_damaged(digest, data);
                 tracing::error!(
                     %digest,
@@ -155,7 +156,7 @@ impl Hashing {
                      remove its data and push it again"
                 );
             }
-            HashResult::Changed => metrics.verified("changed"),
+            HashResult::Changed => metrics.verified(VerifyResult::Changed),
             HashResult::Absent | HashResult::Ended => {}
         }
         Ok(())

@@ -57,11 +57,14 @@ pub(crate) fn describe_reason(outcome: Outcome, reason: Reason) -> &'static str 
 mod tests {
     use super::*;
     use std::collections::HashSet;
+    use strum::VariantArray;
 
     #[test]
     fn every_outcome_and_every_reason_has_a_sentence_of_its_own() {
-        let mut sentences: Vec<_> = Outcome::ALL.into_iter().map(describe_outcome).collect();
-        sentences.extend(Reason::ALL.map(|reason| describe_reason(Outcome::Forwarded, reason)));
+        let outcomes = Outcome::VARIANTS.iter().copied();
+        let mut sentences: Vec<_> = outcomes.map(describe_outcome).collect();
+        let reasons = Reason::VARIANTS.iter().copied();
+        sentences.extend(reasons.map(|reason| describe_reason(Outcome::Forwarded, reason)));
         sentences.push(describe_reason(Outcome::Mounted, Reason::None));
         for sentence in &sentences {
             assert!(sentence.ends_with('.'), "{sentence}");

@@ -16,6 +16,7 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::handlers::client_wait::{client_disconnected, while_client_waits};
 use crate::proxy::response::Response;
 use crate::proxy::route::is_plain;
+use crate::telemetry::labels::TokenSource;
 use crate::telemetry::metrics::Metrics;
 use crate::token_cache::{
     CachedToken, LONGEST, NotCached, ScopeExpansion, TokenCache, TokenRequest,
@@ -127,7 +128,12 @@ impl TokenEndpointHandler {
             context.asked = Some(begun);
             context.answered_after = Some(begun.elapsed());
         }
-        self.metrics.token_cache_request(!is_own && answer.is_ok());
+        self.metrics
+            .token_cache_request(if !is_own && answer.is_ok() {
+                TokenSource::Memory
+            } else {
+                TokenSource::Upstream
+            });
         match (answer, asked.end()) {
             (_, Some(Err(error))) => Err(error),
             (_, Some(Ok(alone))) => Ok(Some(Response::Upstream(Box::new(alone)))),
