@@ -14,6 +14,7 @@ mod listener;
 mod plain_on_tls;
 pub mod rlimit;
 mod signals;
+mod stream_delegation;
 pub(crate) mod tls;
 mod worker_runtimes;
 mod write_coalescing;
