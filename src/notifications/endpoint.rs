@@ -1,13 +1,14 @@
 //! One endpoint: its queue, and the task that sends what is in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config;
 use crate::telemetry::labels::NotificationResult;
@@ -30,16 +31,18 @@ pub struct EndpointError {
 /// Takes events for one endpoint.
 #[derive(Debug)]
 pub(crate) struct WebhookEndpoint {
-    queue: Sender<Bytes>,
+    queue: Sender<QueuedEvent>,
     state: Arc<EndpointState>,
 }
+
+/// An event, counted until it is dropped.
+type QueuedEvent = (Bytes, TaskTrackerToken);
 
 #[derive(Debug)]
 struct EndpointState {
     name: String,
-    waiting: AtomicUsize,
+    waiting: TaskTracker,
     is_full: AtomicBool,
-    empty: Notify,
     metrics: Arc<Metrics>,
 }
 
@@ -71,9 +74,8 @@ impl WebhookEndpoint {
         metrics.notifications_begin(&settings.name);
         let state = Arc::new(EndpointState {
             name: settings.name.clone(),
-            waiting: AtomicUsize::new(0),
+            waiting: TaskTracker::new(),
             is_full: AtomicBool::new(false),
-            empty: Notify::new(),
             metrics,
         });
         let sender = EventSender {
@@ -89,12 +91,13 @@ impl WebhookEndpoint {
 
     /// Never waits.
     pub fn enqueue(&self, event: Bytes) {
-        self.state.count(1);
-        if self.queue.try_send(event).is_ok() {
+        let queued = (event, self.state.waiting.token());
+        let is_queued = self.queue.try_send(queued).is_ok();
+        self.state.show_waiting();
+        if is_queued {
             self.state.is_full.store(false, Ordering::Relaxed);
             return;
         }
-        self.state.complete();
         self.state
             .metrics
             .notification(&self.state.name, NotificationResult::Dropped);
@@ -105,19 +108,12 @@ impl WebhookEndpoint {
     }
 
     pub async fn finished(&self) {
-        loop {
-            let empty = self.state.empty.notified();
-            tokio::pin!(empty);
-            empty.as_mut().enable();
-            if self.waiting() == 0 {
-                return;
-            }
-            empty.await;
-        }
+        self.state.waiting.close();
+        self.state.waiting.wait().await;
     }
 
     pub fn waiting(&self) -> usize {
-        self.state.waiting.load(Ordering::Acquire)
+        self.state.waiting.len()
     }
 }
 
@@ -150,28 +146,20 @@ fn client(settings: &config::Endpoint, by_system: bool) -> Result<reqwest::Clien
 }
 
 impl EndpointState {
-    fn count(&self, more: usize) {
-        let before = self.waiting.fetch_add(more, Ordering::AcqRel);
+    fn show_waiting(&self) {
         self.metrics
-            .notifications_queue_length(&self.name, before + more);
-    }
-
-    fn complete(&self) {
-        let left = self.waiting.fetch_sub(1, Ordering::AcqRel) - 1;
-        self.metrics.notifications_queue_length(&self.name, left);
-        if left == 0 {
-            self.empty.notify_waiters();
-        }
+            .notifications_queue_length(&self.name, self.waiting.len());
     }
 }
 
 impl EventSender {
-    async fn run(mut self, mut events: Receiver<Bytes>) {
-        while let Some(event) = events.recv().await {
+    async fn run(mut self, mut events: Receiver<QueuedEvent>) {
+        while let Some((event, waiting)) = events.recv().await {
             while !self.send(event.clone()).await {
                 self.pause().await;
             }
-            self.state.complete();
+            drop(waiting);
+            self.state.show_waiting();
         }
     }
 

@@ -1,23 +1,26 @@
 //! How the process ends: not ready at once, then no new connections, then what is in flight.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::IntGauge;
-use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// What is in flight, and whether the process is about to end.
 #[derive(Debug)]
 pub struct Drain {
     draining: AtomicBool,
-    requests: AtomicUsize,
-    idle: Notify,
+    requests: TaskTracker,
     gauge: IntGauge,
 }
 
 /// One request that is being answered, until it is dropped.
 #[derive(Debug)]
-pub struct InFlight(Arc<Drain>);
+pub struct InFlight {
+    gauge: IntGauge,
+    _request: TaskTrackerToken,
+}
 
 impl Drain {
     /// Counts in `gauge`.
@@ -25,8 +28,7 @@ impl Drain {
     pub fn new(gauge: IntGauge) -> Self {
         Self {
             draining: AtomicBool::new(false),
-            requests: AtomicUsize::new(0),
-            idle: Notify::new(),
+            requests: TaskTracker::new(),
             gauge,
         }
     }
@@ -45,19 +47,15 @@ impl Drain {
     /// The number of requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.requests.load(Ordering::Acquire)
+        self.requests.len()
     }
 
     /// Waits until no request is in flight.
     pub async fn finished(&self) {
-        loop {
-            let idle = self.idle.notified();
-            tokio::pin!(idle);
-            idle.as_mut().enable();
-            if self.in_flight() == 0 {
-                return;
-            }
-            idle.await;
+        self.requests.close();
+        // Another may begin on an open connection while the last one ends.
+        while !self.requests.is_empty() {
+            self.requests.wait().await;
         }
     }
 }
@@ -66,18 +64,17 @@ impl InFlight {
     /// Counts a request in.
     #[must_use]
     pub fn begin(drain: &Arc<Drain>) -> Self {
-        drain.requests.fetch_add(1, Ordering::AcqRel);
         drain.gauge.inc();
-        Self(drain.clone())
+        Self {
+            gauge: drain.gauge.clone(),
+            _request: drain.requests.token(),
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.gauge.dec();
-        if self.0.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.idle.notify_waiters();
-        }
+        self.gauge.dec();
     }
 }
 

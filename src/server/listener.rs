@@ -3,7 +3,6 @@
 //! Pingora's own listening service retries a taken port for half a minute and then dies
 //! alone; here a port is bound by us, and Pingora gets the accepted connections.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -17,7 +16,7 @@ use pingora::protocols::{IO, SocketDigest};
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use crate::config::ListenAddress;
 use crate::server::header_timeout::HeaderTimeoutStream;
@@ -112,8 +111,7 @@ pub async fn serve<A>(
     A: ServerApp + Send + Sync + 'static,
 {
     let mut turns = apps.iter().cycle();
-    // Each connection holds a sender; when the last has gone, nothing more is received.
-    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
+    let connections = TaskTracker::new();
     let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -129,9 +127,7 @@ pub async fn serve<A>(
                     break;
                 };
                 let (app, tls, shutdown) = (app.clone(), tls.clone(), shutdown.clone());
-                let open = open.clone();
-                runtime.spawn(async move {
-                    let _open = open;
+                let serving = async move {
                     let Some(connection) = settled(connection) else {
                         return;
                     };
@@ -153,7 +149,8 @@ pub async fn serve<A>(
                         }
                     });
                     secured.await;
-                });
+                };
+                connections.spawn_on(serving, runtime);
             }
             Err(error) => {
                 if warned.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
@@ -168,8 +165,8 @@ pub async fn serve<A>(
     for (_, app) in &apps {
         app.cleanup().await;
     }
-    drop(open);
-    all_ended.recv().await;
+    connections.close();
+    connections.wait().await;
 }
 
 /// Serves a connection until it ends.
