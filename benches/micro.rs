@@ -23,13 +23,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use crossmount::auth::PullScope;
-use crossmount::bench_api::{self, Verifier};
+use crossmount::bench_api::{
+    self, BlobRef, Digest, Discovery, Entry, Filesystem, Fingerprints, LinkResult, Patterns,
+    PullScope, RepositoryName, SharedSources, TtlCache, Verifier,
+};
 use crossmount::config::{self, Durability};
-use crossmount::discovery::{Discovery, SharedSources};
-use crossmount::oci::{BlobRef, Digest, Patterns, RepositoryName};
-use crossmount::store::{Filesystem, LinkResult};
-use crossmount::util::{Entry, Fingerprints, TtlCache};
 use http::request::Parts;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};

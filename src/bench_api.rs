@@ -1,27 +1,24 @@
-//! Parts of a mount's way that are no one else's to call, for `benches/micro.rs`, which times each
-//! alone.
+//! The steps of a mount's path, each callable alone, for `benches/micro.rs`.
 //!
-//! This is part of no build but that benchmark's (feature `micro`): [`link`] asks nobody whether
-//! the caller may.
+//! Only that benchmark builds it (feature `micro`), because [`link`] checks no permission.
 
 use http::request::Parts;
 
+pub use crate::auth::PullScope;
 pub use crate::auth::jwt::measured::Verifier;
+pub use crate::discovery::{Discovery, SharedSources};
+pub use crate::oci::{BlobRef, Digest, Patterns, RepositoryName};
+pub use crate::store::{Filesystem, LinkResult, OpenStore, StoreError};
+pub use crate::util::{Entry, Fingerprints, TtlCache};
 
 use crate::auth::Grant;
-use crate::oci::{Digest, RepositoryName};
-use crate::store::{LinkResult, OpenStore, StoreError};
 
-/// Whether a request is a mount in the plain form.
-#[must_use]
+/// Whether `classify` takes a request for an unambiguous mount.
 pub fn is_mount(prefix: &str, target: &[u8], head: &Parts) -> bool {
     crate::proxy::route::measured::is_mount(prefix, target, head)
 }
 
-/// Links a layer into a repository, as for a caller who may.
-///
-/// # Errors
-/// As [`OpenStore::link`].
+/// Links a layer into a repository without a check of permissions.
 pub fn link(
     store: &OpenStore<'_>,
     target: &RepositoryName,

@@ -69,15 +69,11 @@ pub struct Settings {
 
 impl Settings {
     /// The configuration file, if one is named.
-    #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
         self.config.clone()
     }
 
     /// Reads file, environment and flags into a valid configuration.
-    ///
-    /// # Errors
-    /// [`ConfigError`]
     pub fn load(self) -> Result<Config, ConfigError> {
         let flags = Overrides {
             listen: self.listen,

@@ -44,27 +44,27 @@
 //! | [`util`] | threads for blocking calls, files that are read again, caches |
 //! | [`mod@server`], [`check`], [`report`] | the commands; [`cli`] reads their arguments |
 
-pub mod admin;
-pub mod auth;
+mod admin;
+mod auth;
 #[cfg(feature = "micro")]
 pub mod bench_api;
-pub mod blob_copy;
+mod blob_copy;
 pub mod check;
 pub mod cli;
 pub mod config;
-pub mod discovery;
+mod discovery;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
-pub mod mount;
-pub mod native_mount;
-pub mod notifications;
-pub mod oci;
-pub mod proxy;
+mod mount;
+mod native_mount;
+mod notifications;
+mod oci;
+mod proxy;
 pub mod report;
 pub mod server;
-pub mod store;
+mod store;
 pub mod telemetry;
-pub mod token_cache;
-pub mod upstream;
-pub mod util;
-pub mod verify;
+mod token_cache;
+mod upstream;
+mod util;
+mod verify;

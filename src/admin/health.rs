@@ -28,7 +28,6 @@ pub struct Health {
 impl Health {
     /// Ready where the registry answers, the store at `root`, if there is one, is usable, and no
     /// drain has begun.
-    #[must_use]
     pub fn new(ask: Arc<UpstreamClient>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
         Self {
             ask,
@@ -39,9 +38,6 @@ impl Health {
     }
 
     /// `Ok` where requests should be sent here, else the reason in words.
-    ///
-    /// # Errors
-    /// The reason.
     pub async fn ready(&self) -> Result<(), String> {
         if self.drain.is_draining() {
             return Err("draining: the process is about to end".to_owned());

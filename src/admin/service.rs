@@ -71,7 +71,6 @@ impl AdminResponse {
 
 impl AdminService {
     /// Shows `page`, `metrics` and `health`.
-    #[must_use]
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
         Self {
             metrics,

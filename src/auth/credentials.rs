@@ -41,7 +41,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 impl Credentials {
     /// Takes the header's value, if there is one.
-    #[must_use]
     pub fn new(authorization: Option<&HeaderValue>) -> Self {
         Self(
             authorization
@@ -55,7 +54,6 @@ impl Credentials {
     }
 
     /// Takes the one header; `None` where there are several, of which readers may take another.
-    #[must_use]
     pub fn from_single_header(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all(header::AUTHORIZATION).iter();
         let first = all.next();
@@ -63,13 +61,11 @@ impl Credentials {
     }
 
     /// The header's value as it came.
-    #[must_use]
     pub fn header(&self) -> Option<&HeaderValue> {
         self.0.as_ref()
     }
 
     /// Whether there are none, or a login without a name.
-    #[must_use]
     pub fn is_anonymous(&self) -> bool {
         match self.scheme() {
             CredentialScheme::None => true,
@@ -81,7 +77,6 @@ impl Credentials {
     }
 
     /// Whether it is a bearer token.
-    #[must_use]
     pub fn is_token(&self) -> bool {
         matches!(self.scheme(), CredentialScheme::Bearer(_))
     }

@@ -27,7 +27,6 @@ pub enum AuthDecision {
 
 impl AuthDecision {
     /// Why nothing is mounted.
-    #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
             Self::Granted(_) => Reason::None,

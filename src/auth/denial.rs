@@ -57,9 +57,6 @@ pub struct Denials {
 
 impl Denials {
     /// Remembers nothing yet.
-    ///
-    /// # Errors
-    /// [`NoRandomness`]
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
             recent_challenges: RecentChallenges::default(),

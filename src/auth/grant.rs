@@ -89,32 +89,27 @@ impl Grant {
     }
 
     /// Whether it may still be used: decisions age, and are taken back.
-    #[must_use]
     pub fn is_valid(&self, registry_state: &RegistryState) -> bool {
         self.lease.is_valid(registry_state)
     }
 
     /// The repository that may be linked into.
-    #[must_use]
     pub fn target(&self) -> &RepositoryName {
         &self.target
     }
 
     /// The repository that may be linked from.
-    #[must_use]
     pub fn source(&self) -> &RepositoryName {
         &self.source
     }
 
     /// The caller's name for the log: on one line, and not too long.
-    #[must_use]
     pub fn user(&self) -> Option<String> {
         let user = self.user.as_deref()?;
         Some(user.escape_debug().take(LONGEST_NAME).collect())
     }
 
     /// What the grant rests on.
-    #[must_use]
     pub fn basis(&self) -> Basis {
         self.basis
     }
@@ -137,7 +132,6 @@ impl Basis {
     }
 
     /// How it was shown that the caller may.
-    #[must_use]
     pub fn proof(&self) -> Proof {
         self.proof
     }

@@ -36,8 +36,6 @@ pub use credentials::Credentials;
 pub use decision::AuthDecision;
 pub use denial::{Denial, Denials};
 pub use grant::{Basis, Grant, Proof};
-#[cfg(feature = "micro")]
-pub use jwt::measured::Verifier;
 pub use usage::{ClaimsTrust, PullScope, UsageHistory, Use};
 
 use crate::auth::htpasswd::HtpasswdVerifier;
@@ -232,9 +230,6 @@ impl Access {
 }
 
 /// Reads the operator's files as the process would at its start. Blocks.
-///
-/// # Errors
-/// [`AccessError`]
 pub fn check_files(settings: &config::Access) -> Result<(), AccessError> {
     let fingerprints = Arc::new(Fingerprints::new()?);
     local_verifier(settings, &fingerprints).map(drop)

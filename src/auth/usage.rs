@@ -31,7 +31,6 @@ pub enum PullScope {
 
 impl PullScope {
     /// Whether it is tried.
-    #[must_use]
     pub fn includes(&self, repository: &RepositoryName) -> bool {
         match self {
             Self::Everything => true,
@@ -108,9 +107,6 @@ fn is_recent(since: Instant) -> bool {
 
 impl UsageHistory {
     /// Has seen nothing yet.
-    ///
-    /// # Errors
-    /// [`NoRandomness`]
     pub fn new(claims: ClaimsTrust) -> Result<Self, NoRandomness> {
         Ok(Self {
             claims,
@@ -168,7 +164,6 @@ impl UsageHistory {
     }
 
     /// Whether what a token says of itself counts.
-    #[must_use]
     pub fn trusts_claims(&self) -> bool {
         self.claims == ClaimsTrust::Read
     }

@@ -30,9 +30,6 @@ pub struct Artifact {
 
 impl Artifact {
     /// The same at its beginning, if its bytes have the digest.
-    ///
-    /// # Errors
-    /// Where they have not, or cannot be read.
     pub fn checked(mut self, digest: &Digest) -> io::Result<Self> {
         let (mut hash, mut left) = (Sha256::new(), self.size);
         let mut piece = vec![0; PIECE];
@@ -63,9 +60,6 @@ pub struct ArtifactStoreError {
 
 impl ArtifactStore {
     /// Looks whether the directory can be read; Pulp makes `artifact` below it with its first one.
-    ///
-    /// # Errors
-    /// [`ArtifactStoreError`]
     pub fn open(media_root: &Path) -> Result<Self, ArtifactStoreError> {
         let artifacts = media_root.join("artifact");
         let fault = |path: &Path, cause| ArtifactStoreError {
@@ -81,7 +75,6 @@ impl ArtifactStore {
 
     /// The artifact with this digest, in whatever domain: whoever may have it is asked of Pulp,
     /// and the bytes are hashed. Empty ones are none.
-    #[must_use]
     pub fn find(&self, digest: &Digest) -> Option<Artifact> {
         let (directory, file) = digest.hex().split_at(2);
         open(&self.0.join(directory).join(file)).or_else(|| {

@@ -87,9 +87,6 @@ enum CopyFailure {
 
 impl BlobCopier {
     /// Asks by `client`.
-    ///
-    /// # Errors
-    /// [`ArtifactStoreError`], where the artifacts cannot be read.
     pub fn new(
         client: DelegatedClient,
         settings: &config::Artifacts,

@@ -31,13 +31,11 @@ impl Findings {
     }
 
     /// One finding a line.
-    #[must_use]
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
 
     /// Whether `serve` would work.
-    #[must_use]
     pub fn is_ok(&self) -> bool {
         self.faults == 0
     }

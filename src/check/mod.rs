@@ -27,7 +27,6 @@ const PLAIN_BEFORE_TLS: &str = "clients speak plain http here and the registry s
     upstream.external_url";
 
 /// Looks at what the configuration alone says, and at the registry's own, if its file is given.
-#[must_use]
 pub fn offline(config: &Config, registry_config: Option<&Path>) -> Findings {
     let mut findings = about(config, registry_config);
     in_effect(config, &mut findings);

@@ -72,7 +72,6 @@ impl Holders {
 
 impl Index {
     /// Remembers at most so many links.
-    #[must_use]
     pub fn new(most: u64) -> Self {
         // Room grows with what is there; this is only where it begins.
         let expected = usize::try_from(most / 16).unwrap_or(usize::MAX);
@@ -123,7 +122,6 @@ impl Index {
     }
 
     /// How many links are remembered.
-    #[must_use]
     pub fn links(&self) -> u64 {
         self.links.weight()
     }

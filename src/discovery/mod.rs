@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use candidates::SharedSources;
 pub use index::Index;
-pub use scanner::{StoreScanner, start_scan};
+pub use scanner::StoreScanner;
 pub use tombstones::PendingDelete;
 
 use crate::auth::PullScope;
@@ -36,7 +36,6 @@ pub struct Discovery {
 
 impl Discovery {
     /// Knows nothing yet.
-    #[must_use]
     pub fn new(settings: config::Discovery) -> Self {
         Self {
             settings,
@@ -47,7 +46,6 @@ impl Discovery {
     }
 
     /// What the operator allows.
-    #[must_use]
     pub fn settings(&self) -> &config::Discovery {
         &self.settings
     }
@@ -67,7 +65,6 @@ impl Discovery {
     /// Repositories from which a push to `target` is likely to need layers, likeliest first: of
     /// those that are declared shared, or that the caller was seen to pull and the operator
     /// allows. Nobody hears the name of another.
-    #[must_use]
     pub fn likely_sources(
         &self,
         target: &RepositoryName,
@@ -101,13 +98,11 @@ impl Discovery {
     }
 
     /// How many links are remembered.
-    #[must_use]
     pub fn links(&self) -> u64 {
         self.index.links()
     }
 
     /// Repositories that may hold the layer, and that this caller may try for this target.
-    #[must_use]
     pub fn find_candidates(
         &self,
         target: &BlobRef,

@@ -36,9 +36,6 @@ impl Drop for StoreScanner {
 
 /// Walks through the store again and again, and tells `discovery` what is there; what becomes of
 /// files that were left behind says `abandoned`.
-///
-/// # Errors
-/// Where the system gives no thread.
 pub fn start_scan(
     store: Filesystem,
     abandoned: StaleTempFiles,

@@ -87,7 +87,11 @@ impl Tombstones {
 
     /// Whether no HEAD may bring a layer back.
     pub fn is_tombstoned(&self, blob: &BlobRef) -> bool {
-        if self.full_until.lock().is_some_and(|until| Instant::now() < until) {
+        if self
+            .full_until
+            .lock()
+            .is_some_and(|until| Instant::now() < until)
+        {
             return true;
         }
         let layer = (blob.repository.clone(), blob.digest.bytes());

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::fuzz_targets::input::Input;
 use crate::oci::{BlobRef, Digest, RepositoryName};
-use crate::proxy::Locations;
+use crate::proxy::location::Locations;
 
 /// A choice of settings, and the headers that name a host or scheme.
 pub(crate) fn locations(input: &[u8]) -> bool {

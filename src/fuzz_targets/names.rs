@@ -1,7 +1,9 @@
 //! Names, patterns and digests are exactly those of the grammar.
 
 use crate::fuzz_targets::input::Input;
-use crate::oci::{Digest, DigestError, NameError, Patterns, RepositoryName};
+use crate::oci::Patterns;
+use crate::oci::digest::{Digest, DigestError};
+use crate::oci::name::{NameError, RepositoryName};
 
 /// What never stands within a component: separators that do not belong together.
 const ODD: &[&str] = &[

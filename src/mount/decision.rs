@@ -75,7 +75,6 @@ impl Decision {
 
 impl Forward {
     /// Unchanged, for a reason.
-    #[must_use]
     pub fn as_it_came(reason: Reason) -> Self {
         Self {
             form: ForwardForm::AsItCame,

@@ -22,7 +22,6 @@ impl Mounts {
     }
 
     /// Whether a layer that a HEAD asks for in vain may be mounted.
-    #[must_use]
     pub fn mounts_on_head(&self) -> bool {
         let settings = self.discovery.as_deref().map(Discovery::settings);
         settings.is_some_and(|settings| settings.on_head)

@@ -65,7 +65,6 @@ pub struct Caller<'a> {
 
 impl Mounts {
     /// Joins the parts.
-    #[must_use]
     pub fn new(
         access: Access,
         store: Arc<Filesystem>,
@@ -88,7 +87,6 @@ impl Mounts {
     }
 
     /// Vouches only for blobs that the verifier has found good, if there is one.
-    #[must_use]
     pub fn with_verifier(mut self, verifier: Option<BlobVerifier>) -> Self {
         self.verifier = verifier.map(Arc::new);
         self

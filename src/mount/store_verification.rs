@@ -30,7 +30,6 @@ pub struct PendingVerification {
 
 impl StoreVerification {
     /// Looks in `store`, and tells `registry_state`.
-    #[must_use]
     pub fn new(
         store: Arc<Filesystem>,
         workers: Arc<BlockingPool>,
@@ -44,7 +43,6 @@ impl StoreVerification {
     }
 
     /// Notes the beginning of an upload, where a link is still to be seen.
-    #[must_use]
     pub fn begin(&self) -> Option<PendingVerification> {
         if self.registry_state.is_store_verified() {
             return None;

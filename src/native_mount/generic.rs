@@ -19,9 +19,6 @@ pub struct GenericRules {
 
 impl GenericRules {
     /// By `mend.statuses` and `mount.source_denied`.
-    ///
-    /// # Errors
-    /// [`NoRandomness`]
     pub fn new(settings: &config::Generic) -> Result<Self, NoRandomness> {
         Ok(Self {
             statuses: settings.statuses.clone(),

@@ -58,19 +58,16 @@ pub enum Action {
 impl NativeMountRules {
     /// Whether the registry mounts only where the query holds nothing but the mount
     /// (`pulp_container/app/registry_api.py`, `tries_to_mount_blob`).
-    #[must_use]
     pub fn needs_bare_query(&self) -> bool {
         matches!(self, Self::Pulp)
     }
 
     /// Whether an answer with this status must be read to be judged.
-    #[must_use]
     pub fn reads_errors(&self, status: StatusCode) -> bool {
         matches!(self, Self::Pulp) && status == StatusCode::NOT_FOUND
     }
 
     /// Judges an answer.
-    #[must_use]
     pub fn action(&self, answered: &MountResponse<'_>) -> Action {
         match self {
             Self::Pulp => match read_miss(answered.status, answered.body) {

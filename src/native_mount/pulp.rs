@@ -15,7 +15,6 @@ pub enum PulpMiss {
 }
 
 /// What an answer to a mount says that Pulp does not have; a 404 of somebody else's says nothing.
-#[must_use]
 pub fn read_miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
     let body = body.filter(|_| status == StatusCode::NOT_FOUND)?;
     if has_error_code(body, "BLOB_UNKNOWN") {

@@ -118,9 +118,6 @@ impl WebhookEndpoint {
 }
 
 /// Whether events can be sent at all: a system may have no certificates to believe.
-///
-/// # Errors
-/// [`EndpointError`]
 pub fn check(settings: &config::Endpoint) -> Result<(), EndpointError> {
     client(settings, settings.url.starts_with("https:")).map(drop)
 }

@@ -49,9 +49,6 @@ pub struct Notifier {
 impl Notifier {
     /// Starts to send to those of these endpoints that want events of mounts, on the runtime of the
     /// caller. `listen` is where the clients' port is, for the events' source.
-    ///
-    /// # Errors
-    /// [`EndpointError`] where no client can be made for one.
     pub fn start(
         endpoints: &[config::Endpoint],
         version: DistributionVersion,
@@ -95,7 +92,6 @@ impl Notifier {
     }
 
     /// How many events wait, or are being sent.
-    #[must_use]
     pub fn waiting(&self) -> usize {
         self.endpoints.iter().map(WebhookEndpoint::waiting).sum()
     }

@@ -32,9 +32,6 @@ pub enum DigestError {
 
 impl Digest {
     /// Parses the specification's text form.
-    ///
-    /// # Errors
-    /// [`DigestError`] says which part of the grammar is broken.
     pub fn parse(text: &str) -> Result<Self, DigestError> {
         let hex = text.strip_prefix(PREFIX).ok_or(DigestError::Algorithm)?;
         let digits = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -45,13 +42,11 @@ impl Digest {
     }
 
     /// The whole text, 71 bytes: what a layer link holds.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The SHA-256 itself.
-    #[must_use]
     pub fn bytes(&self) -> [u8; 32] {
         let value = |digit: u8| match digit {
             b'0'..=b'9' => digit - b'0',
@@ -63,19 +58,16 @@ impl Digest {
     }
 
     /// Whether it names bytes that have this SHA-256.
-    #[must_use]
     pub fn names(&self, hash: &[u8]) -> bool {
         self.bytes() == hash
     }
 
     /// Whether it names the blob without bytes, the only one that is whole while it is empty.
-    #[must_use]
     pub fn names_nothing(&self) -> bool {
         self.hex() == OF_NOTHING
     }
 
     /// The 64 hexadecimal digits.
-    #[must_use]
     pub fn hex(&self) -> &str {
         &self.0[PREFIX.len()..]
     }

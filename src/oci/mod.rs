@@ -5,15 +5,15 @@
 //! refusal. Nothing here knows about requests, the store or the registry behind.
 
 mod blob_ref;
-mod digest;
+pub(crate) mod digest;
 mod error;
-mod name;
+pub(crate) mod name;
 mod pattern;
 mod www_authenticate;
 
 pub use blob_ref::BlobRef;
-pub use digest::{Digest, DigestError};
+pub use digest::Digest;
 pub use error::{error_body, has_error_code};
-pub use name::{NameError, RepositoryName};
-pub use pattern::{PatternError, Patterns};
+pub use name::RepositoryName;
+pub use pattern::Patterns;
 pub use www_authenticate::{finds_scope_insufficient, refuses_token};

@@ -31,9 +31,6 @@ pub enum NameError {
 
 impl RepositoryName {
     /// Parses a name.
-    ///
-    /// # Errors
-    /// [`NameError`] says which rule is broken.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text.len() > MAX_LENGTH {
             return Err(NameError::TooLong);
@@ -49,32 +46,27 @@ impl RepositoryName {
 
     /// Whether distribution can mount from it and into it: its cache of blobs puts a domain of ten
     /// characters before a name, and refuses what is too long then (`registry/storage/cache/memory`).
-    #[must_use]
     pub fn is_mountable(&self) -> bool {
         self.0.len() + CACHE_DOMAIN <= MAX_LENGTH
     }
 
     /// The name as it was parsed.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The first part, to whose owner the repository belongs; none where there is only one.
-    #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.0.split_once('/').map(|(namespace, _)| namespace)
     }
 
     /// Whether it is `path`, or begins with its components.
-    #[must_use]
     pub fn is_below(&self, path: &Self) -> bool {
         let rest = self.0.strip_prefix(path.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Whether both are in one namespace.
-    #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {
         self.namespace().is_some() && self.namespace() == other.namespace()
     }

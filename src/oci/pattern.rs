@@ -24,9 +24,6 @@ pub enum PatternError {
 
 impl Patterns {
     /// Parses all of them.
-    ///
-    /// # Errors
-    /// [`PatternError`] names the first that cannot be used.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, PatternError> {
         let mut set = GlobSetBuilder::new();
         let mut kept = Vec::new();
@@ -47,19 +44,16 @@ impl Patterns {
     }
 
     /// Whether one of them matches.
-    #[must_use]
     pub fn matches(&self, name: &RepositoryName) -> bool {
         self.set.is_match(name.as_str())
     }
 
     /// As they were written.
-    #[must_use]
     pub fn texts(&self) -> &[String] {
         &self.texts
     }
 
     /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()
     }

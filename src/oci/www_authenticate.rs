@@ -3,13 +3,11 @@
 use http::{HeaderMap, header};
 
 /// Whether the token itself was refused, and not only found too narrow.
-#[must_use]
 pub fn refuses_token(headers: &HeaderMap) -> bool {
     has_error(headers, "Bearer ") && !finds_scope_insufficient(headers)
 }
 
 /// Whether the token was verified, and does not go far enough.
-#[must_use]
 pub fn finds_scope_insufficient(headers: &HeaderMap) -> bool {
     has_error(headers, "error=\"insufficient_scope\"")
 }

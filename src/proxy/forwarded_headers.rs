@@ -52,7 +52,6 @@ enum ClientScheme {
 
 impl ForwardedHeaders {
     /// An empty list of trusted proxies believes everybody, as the registry does.
-    #[must_use]
     pub fn new(config: &Config) -> Self {
         let scheme = match config {
             Config { tls: Some(_), .. } => Some(ClientScheme::Https),

@@ -20,7 +20,6 @@ pub struct Locations {
 
 impl Locations {
     /// By the settings that mirror the registry's own.
-    #[must_use]
     pub fn new(upstream: &Upstream) -> Self {
         Self {
             external: upstream.external_url.as_deref().map(base_of),

@@ -29,7 +29,6 @@ pub struct ResponseObserver {
 
 impl ResponseObserver {
     /// Tells the others what is learned of the registry with this prefix.
-    #[must_use]
     pub fn new(
         prefix: &str,
         mounts: Arc<Mounts>,

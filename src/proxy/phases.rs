@@ -73,7 +73,6 @@ pub struct RegistryProxy {
 
 impl RegistryProxy {
     /// Joins the parts of the request's way.
-    #[must_use]
     pub fn new(
         upstream: &crate::config::Upstream,
         forwarding: ForwardedHeaders,

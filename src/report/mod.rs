@@ -38,7 +38,6 @@ pub enum ReportError {
 
 /// Looks through the store below `root`, as any user who may read it.
 ///
-/// # Errors
 /// [`ReportError`]; single directories that cannot be read are counted in the report.
 pub fn report(root: &Path) -> Result<Report, ReportError> {
     let store = Filesystem::new(root, Durability::None);

@@ -90,7 +90,6 @@ impl Amount {
 
 impl SharedLayers {
     /// Bytes that were sent more than once.
-    #[must_use]
     pub fn sparable(&self) -> u64 {
         self.size
             .saturating_mul(self.repositories.saturating_sub(1))

@@ -24,7 +24,6 @@ pub struct InFlight {
 
 impl Drain {
     /// Counts in `gauge`.
-    #[must_use]
     pub fn new(gauge: IntGauge) -> Self {
         Self {
             draining: AtomicBool::new(false),
@@ -39,13 +38,11 @@ impl Drain {
     }
 
     /// Whether the process is about to end.
-    #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
     /// The number of requests in flight.
-    #[must_use]
     pub fn in_flight(&self) -> usize {
         self.requests.len()
     }
@@ -62,7 +59,6 @@ impl Drain {
 
 impl InFlight {
     /// Counts a request in.
-    #[must_use]
     pub fn begin(drain: &Arc<Drain>) -> Self {
         drain.gauge.inc();
         Self {

@@ -47,9 +47,6 @@ pub fn allow_http2(proxy: &mut HttpProxy<RegistryProxy>, http2: Http2) {
 
 /// Gives a request's head what it would have in HTTP/1.1: a Host, and one Cookie
 /// (RFC 9113, 8.2.3 and 8.3.1).
-///
-/// # Errors
-/// Where the authority is no value of a header.
 pub(crate) fn as_http1(head: &mut RequestHeader) -> Result<()> {
     if head.version != Version::HTTP_2 {
         return Ok(());

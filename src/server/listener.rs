@@ -61,9 +61,6 @@ pub struct ListenError {
 }
 
 /// Binds the first of an address's candidates that the machine has. Needs the runtime.
-///
-/// # Errors
-/// [`ListenError`] names the setting, the address and the system's reason.
 pub fn bind(setting: &'static str, address: &ListenAddress) -> Result<BoundListener, ListenError> {
     let failed = |cause| ListenError {
         setting,

@@ -125,7 +125,6 @@ struct Started {
 /// Serves until a signal ends the process; `reload` says where the configuration comes from, and
 /// `dropped` counts lines that the log lost.
 ///
-/// # Errors
 /// [`StartError`]; nothing is left half-started.
 pub async fn run(
     config: Config,

@@ -47,9 +47,6 @@ impl ListenerTls {
     /// Reads certificate and key, and again whenever they change; `http2` says whether clients may
     /// agree on HTTP/2, and `metrics` shows when the
     /// certificate ends. Blocks.
-    ///
-    /// # Errors
-    /// [`TlsError`] names the file and what is wrong with it.
     pub fn load(files: &TlsFiles, http2: Http2, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         check(files)?;
         let paths = vec![files.certificate.clone(), files.key.clone()];
@@ -103,9 +100,6 @@ impl std::fmt::Debug for ServedCertificate {
 }
 
 /// Whether certificate and key can be used. Blocks.
-///
-/// # Errors
-/// [`TlsError`] names the file and what is wrong with it.
 pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
     let read = |path: &Path, setting| {
         std::fs::read(path).map_err(|error| tls_error(setting, path, error.to_string()))

@@ -26,9 +26,6 @@ pub(crate) struct WorkerRuntimes(Vec<Handle>);
 
 impl WorkerRuntimes {
     /// Starts them.
-    ///
-    /// # Errors
-    /// Where the system has no more threads.
     pub fn start() -> io::Result<Self> {
         set_fast_timeout_to_tokio_threshold(Some(LONGEST_KEPT));
         (0..serving_threads())

@@ -49,7 +49,6 @@ impl OpenStore<'_> {
     /// is there already. The blob's data is looked at again once the link is in place; a link is
     /// never removed again.
     ///
-    /// # Errors
     /// [`StoreError`]; nothing is left behind but directories.
     pub fn link(
         &self,

@@ -48,15 +48,11 @@ impl BlobData {
     }
 
     /// Of an open file; `None` where it is no file, or empty though the digest names bytes.
-    ///
-    /// # Errors
-    /// Where the disk gave no answer.
     pub fn of_open(file: &File, digest: &Digest) -> std::io::Result<Option<Self>> {
         Ok(Self::of(&rustix::fs::fstat(file)?, digest))
     }
 
     /// When it was written last, by the store's clock.
-    #[must_use]
     pub fn written(&self) -> Option<SystemTime> {
         let (seconds, nanoseconds) = self.modified;
         let since = Duration::from_secs(u64::try_from(seconds).ok()?);
@@ -65,7 +61,6 @@ impl BlobData {
     }
 
     /// Whether it is the same file, whatever is in it.
-    #[must_use]
     pub fn is_same_file(&self, other: &Self) -> bool {
         self.file == other.file
     }
@@ -73,9 +68,6 @@ impl BlobData {
 
 impl OpenStore<'_> {
     /// Looks for the source's link and the blob's data.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the disk gave no answer; absence is none.
     pub fn look_up(&self, source: &RepositoryName, digest: &Digest) -> Result<Lookup, StoreError> {
         let link = self.read_link(&layout::layer_link(source, digest))?;
         if link.is_none_or(|link| link.content != digest.as_str().as_bytes()) {
@@ -88,9 +80,6 @@ impl OpenStore<'_> {
     }
 
     /// Whether anything was ever pushed to `repository`, or linked into it.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the disk gave no answer.
     pub fn has_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
         for path in layout::repository_directories(repository) {
             let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
@@ -104,9 +93,6 @@ impl OpenStore<'_> {
     }
 
     /// Whether `repository` holds a link to `digest` that was written at `since` or later.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the disk gave no answer.
     pub fn is_linked_since(
         &self,
         repository: &RepositoryName,
@@ -121,9 +107,6 @@ impl OpenStore<'_> {
     }
 
     /// The blob's data; `None` where it is absent, no file, or empty though the digest names bytes.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the disk gave no answer.
     pub fn data(&self, digest: &Digest) -> Result<Option<BlobData>, StoreError> {
         let path = layout::blob_data(digest);
         let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
@@ -140,9 +123,6 @@ impl OpenStore<'_> {
     }
 
     /// Opens the blob's data for reading; `None` where there is none.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the disk gave no answer.
     pub fn open_data(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let path = layout::blob_data(digest);
         // NONBLOCK: whatever lies there, opening it must not wait.

@@ -23,4 +23,4 @@ pub use link::LinkResult;
 pub use lookup::{BlobData, Lookup};
 pub use open::{Filesystem, OpenStore, StoreError};
 pub use permissions::{StorePermissionError, check_owner, check_writable};
-pub use scan::{ScanEvent, StaleTempFiles, Visitor};
+pub use scan::{ScanEvent, StaleTempFiles};

@@ -87,7 +87,6 @@ pub(crate) struct StoredLink {
 
 impl Filesystem {
     /// Names the store; nothing is opened yet, so it may still be empty or absent.
-    #[must_use]
     pub fn new(root: &Path, durability: Durability) -> Self {
         Self {
             root: root.to_owned(),
@@ -101,9 +100,6 @@ impl Filesystem {
     /// The directory is opened anew for every job: a descriptor that outlives a job would go
     /// on naming the old directory after the volume was unmounted and mounted again. Where a
     /// shared filesystem calls a handle stale, the job runs once more from the root's path.
-    ///
-    /// # Errors
-    /// What the job returns, or why the store cannot be opened.
     pub fn on_open<T>(
         &self,
         mut job: impl FnMut(&OpenStore<'_>) -> Result<T, StoreError>,
@@ -122,9 +118,6 @@ impl Filesystem {
     }
 
     /// As [`Filesystem::on_open`], once, and for any user: the job must only read.
-    ///
-    /// # Errors
-    /// What the job returns, or why the store cannot be opened.
     pub fn on_open_to_read<T>(
         &self,
         job: impl FnOnce(&OpenStore<'_>) -> Result<T, StoreError>,

@@ -54,9 +54,6 @@ pub enum StorePermissionError {
 /// Where the registry has made nothing yet, the root's own owner decides only if this user
 /// could write there all the same: as root beside a registry that is not, or not at all. A
 /// volume that a group may write (Kubernetes' `fsGroup`) is nobody else's.
-///
-/// # Errors
-/// [`StorePermissionError`]
 pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
     let user = rustix::process::geteuid().as_raw();
     let directory = deepest(root)?;
@@ -90,9 +87,6 @@ pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
 ///
 /// Filesystems without such files (NFS) get one with our own temporary name, removed at once.
 /// Returns the directory that was written to.
-///
-/// # Errors
-/// [`StorePermissionError`]
 pub fn check_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
     let directory = deepest(root)?;
     match write_test_file(&directory) {

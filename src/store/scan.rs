@@ -71,7 +71,6 @@ impl OpenStore<'_> {
     ///
     /// Returns whether it came to the end.
     ///
-    /// # Errors
     /// [`StoreError`] where the disk gave no answer about the directory of all repositories, or about
     /// many directories one after another.
     pub fn scan(

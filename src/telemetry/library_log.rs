@@ -42,7 +42,6 @@ struct LibraryLog(LogTracer);
 
 /// Takes in what libraries log from now on.
 ///
-/// # Errors
 /// Where that was done before.
 pub(crate) fn listen(level: LevelFilter) -> Result<(), SetLoggerError> {
     set_boxed_logger(Box::new(LibraryLog(LogTracer::new())))?;

@@ -42,13 +42,11 @@ impl LogLevel {
 
 impl LogWriter {
     /// Counts the lines that were dropped.
-    #[must_use]
     pub fn dropped(&self) -> ErrorCounter {
         self.dropped.clone()
     }
 
     /// Changes the level.
-    #[must_use]
     pub fn level(&self) -> LogLevel {
         self.level.clone()
     }
@@ -62,7 +60,6 @@ fn filter(level: Level) -> Targets {
 }
 
 /// Starts logging to standard error. Called once; a second call changes nothing.
-#[must_use]
 pub fn init(log: Log) -> LogWriter {
     let (filter, level) = reload::Layer::new(filter(log.level));
     let (writer, thread) = NonBlockingBuilder::default()

@@ -55,9 +55,6 @@ pub struct Metrics {
 impl Metrics {
     /// Declares all metrics; mounts and access decisions show every value from the start.
     /// `lines_lost` is what the log counts itself.
-    ///
-    /// # Errors
-    /// Only where two metrics have the same name.
     pub fn new(lines_lost: Option<ErrorCounter>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
@@ -292,7 +289,6 @@ impl Metrics {
     }
 
     /// The number of requests that are being answered.
-    #[must_use]
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
     }
@@ -305,9 +301,6 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text form.
-    ///
-    /// # Errors
-    /// Where a metric cannot be written as text.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         if let Some(lost) = &self.lines_lost {
             let lost = lost.dropped_lines() as u64;

@@ -14,21 +14,18 @@ pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// Makes a new one.
-    #[must_use]
     pub fn new() -> Self {
         Self(Uuid::new_v4().to_string().into())
     }
 
     /// Takes what a client or a proxy before us chose; `None` for what does not fit on a line of a
     /// log as one word.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
         (is_word && (1..=LONGEST).contains(&text.len())).then(|| Self(text.into()))
     }
 
     /// As it is written.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -29,7 +29,6 @@ pub struct LatencySummary {
 
 impl Metrics {
     /// Bytes saved since the start.
-    #[must_use]
     pub fn saved(&self) -> SavedByVia {
         Via::VARIANTS
             .iter()
@@ -40,7 +39,6 @@ impl Metrics {
     }
 
     /// How many mounts ended in which way, without those ways that never happened.
-    #[must_use]
     pub fn mounts(&self) -> Vec<(Outcome, Reason, u64)> {
         let reasons = Reason::VARIANTS.iter().copied();
         let all = Outcome::VARIANTS.iter().copied();
@@ -55,14 +53,12 @@ impl Metrics {
     }
 
     /// How long mounts took, whatever became of them.
-    #[must_use]
     pub fn mount_latency(&self) -> LatencySummary {
         let of = |outcome: &Outcome| self.mount_duration.with_label_values(&[outcome]);
         latency(Outcome::VARIANTS.iter().map(of))
     }
 
     /// How long requests on the registry's port took.
-    #[must_use]
     pub fn request_latency(&self) -> LatencySummary {
         latency([self.request_duration.clone()])
     }

@@ -40,7 +40,6 @@ struct VisibleHeaders {
 
 impl Trace {
     /// What a request's headers say, if it is one well-formed trace.
-    #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next().filter(|_| parents.next().is_none())?;
@@ -52,7 +51,6 @@ impl Trace {
     }
 
     /// That of the request which this task handles.
-    #[must_use]
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok().flatten()
     }
@@ -63,7 +61,6 @@ impl Trace {
     }
 
     /// By which it is known in the log: 32 hexadecimal digits.
-    #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id
     }

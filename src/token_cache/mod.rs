@@ -57,9 +57,6 @@ pub struct NotCached;
 
 impl TokenCache {
     /// Of the endpoint at `path`, each for `remembered_for` at most; nothing yet.
-    ///
-    /// # Errors
-    /// [`NoRandomness`]
     pub fn new(path: &str, remembered_for: Duration) -> Result<Self, NoRandomness> {
         Ok(Self {
             path: path.to_owned(),
@@ -70,14 +67,12 @@ impl TokenCache {
     }
 
     /// The question that a request puts, if its answer may come from memory.
-    #[must_use]
     pub fn cache_key(&self, target: &[u8], head: &Parts) -> Option<TokenRequest> {
         TokenRequest::read(&self.path, target, head, &self.fingerprints)
     }
 
     /// The remembered answer, or the one that `ask` fetches; equal questions at once ask once.
     ///
-    /// # Errors
     /// [`NotCached`]: then whoever did not ask must ask for itself.
     pub async fn get_or_fetch(
         &self,
@@ -124,7 +119,6 @@ impl std::fmt::Debug for CachedToken {
 
 impl CachedToken {
     /// Whole seconds since it was made, by its own word and since it was asked for.
-    #[must_use]
     pub fn age(&self) -> u64 {
         let said = self.head.headers.get(header::AGE);
         let said = said.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -45,9 +45,6 @@ pub struct ScopeExpansion {
 
 impl ScopeExpansion {
     /// By what `discovery` holds likely; knows nothing of what logins are granted yet.
-    ///
-    /// # Errors
-    /// [`NoRandomness`]
     pub fn new(path: &str, discovery: Arc<Discovery>) -> Result<Self, NoRandomness> {
         Ok(Self {
             path: path.to_owned(),
@@ -58,7 +55,6 @@ impl ScopeExpansion {
     }
 
     /// Whether a request asks for a login's token, from whose answer something is learned.
-    #[must_use]
     pub fn is_token_request(&self, target: &[u8], head: &Parts) -> bool {
         let path = target.split(|b| *b == b'?').next();
         let is_login = Credentials::from_single_header(&head.headers)

@@ -45,7 +45,6 @@ const FORWARDED: &[&str] = &["forwarded", "x-real-ip", "x-request-id"];
 
 impl CallerIdentity {
     /// Of a client's request with these headers, in the name of its one login; `None` where it names no host.
-    #[must_use]
     pub fn for_request(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> Option<Self> {
         let is_forwarded = |name: &HeaderName| {
             let name = name.as_str();
@@ -73,7 +72,6 @@ impl CallerIdentity {
 
 impl DelegatedClient {
     /// Asks the registry that `upstream` describes through `exchange`.
-    #[must_use]
     pub fn new(
         exchange: Arc<SubrequestClient>,
         upstream: &Upstream,
@@ -88,9 +86,6 @@ impl DelegatedClient {
     }
 
     /// Asks a question without a body; `path` is made from parsed names and relative to the prefix.
-    ///
-    /// # Errors
-    /// Where the registry gave no answer.
     pub async fn request(
         &self,
         method: Method,
@@ -106,9 +101,6 @@ impl DelegatedClient {
     }
 
     /// The head of such a question.
-    ///
-    /// # Errors
-    /// Where the path is none.
     pub fn head(
         &self,
         method: &Method,
@@ -129,7 +121,6 @@ impl DelegatedClient {
     }
 
     /// By which a question with a body is sent.
-    #[must_use]
     pub fn exchange(&self) -> &SubrequestClient {
         &self.exchange
     }

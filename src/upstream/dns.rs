@@ -27,7 +27,6 @@ struct ResolvedAddresses {
 
 impl HostAddresses {
     /// Of a name or an IP address; nothing is looked up yet.
-    #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
         Self {
             host: host.to_owned(),
@@ -40,9 +39,6 @@ impl HostAddresses {
     ///
     /// Old addresses are used while the name is looked up again, and go on being used where
     /// the look-up fails: a slow resolver delays nobody but the first request.
-    ///
-    /// # Errors
-    /// Where no address is known yet and the look-up fails, or takes longer than `limit`.
     pub async fn current(self: &Arc<Self>, limit: Duration) -> std::io::Result<SocketAddr> {
         if let Ok(ip) = self.host.parse() {
             return Ok(SocketAddr::new(ip, self.port));

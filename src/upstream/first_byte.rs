@@ -41,9 +41,6 @@ struct RangeStart {
 
 impl DelegatedClient {
     /// Reads the first byte of a blob in the caller's name.
-    ///
-    /// # Errors
-    /// Where the registry gave no answer.
     pub async fn first_byte(
         &self,
         repository: &RepositoryName,
@@ -66,9 +63,6 @@ impl DelegatedClient {
     }
 
     /// Whether the registry shows a repository to the caller. One without a tag may not be shown.
-    ///
-    /// # Errors
-    /// Where the registry gave no answer.
     pub async fn has_repository(
         &self,
         repository: &RepositoryName,

@@ -29,7 +29,6 @@ mod worker_connectors;
 
 pub use client::{ApiProbe, ApiProbeResult, UpstreamClient};
 pub use delegated::{CallerIdentity, DelegatedClient};
-pub use dns::HostAddresses;
 pub use first_byte::FirstByte;
 pub use http_client::USER_AGENT;
 pub(crate) use http_client::root_cause;
@@ -38,9 +37,7 @@ pub(crate) use probe::MountProbe;
 pub use probe::ProbeResult;
 pub use reachability::ReachabilityCheck;
 pub use state::{Observation, PROBE_COUNTS_FOR, RegistryState};
-pub use storage::StorageClient;
 pub use subrequest::{PendingResponse, SubrequestClient, end_with_the_connection};
-pub use tls::client_certificate::ClientCertificateError;
 pub use tls::{UpstreamTls, UpstreamTlsError};
 pub use upload_session::UploadSession;
 pub use version::version_mismatch;

@@ -40,7 +40,6 @@ enum PeerAddress {
 
 impl Peers {
     /// By the upstream's URL and timeouts, with this TLS.
-    #[must_use]
     pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>) -> Self {
         let place = match &upstream.url {
             UpstreamUrl::Unix(path) => PeerAddress::Unix(path.clone()),
@@ -65,9 +64,6 @@ impl Peers {
     /// fail because somebody else's connection was closed at the worst moment. One without a body
     /// says `Connection: close`. One with a body does not: a registry that answers early would
     /// then hang up on a client that is still sending. Its connection is not kept either.
-    ///
-    /// # Errors
-    /// Where the host is not found.
     pub async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
         let mut peer = match &self.place {
             PeerAddress::Unix(path) => {
@@ -104,7 +100,6 @@ impl Peers {
 
     /// Decides about a connection before anything is sent on it.
     ///
-    /// # Errors
     /// Where the registry shows a certificate that is not trusted; a request whose error says so
     /// may be tried again.
     pub fn check_certificate(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
@@ -115,7 +110,6 @@ impl Peers {
     }
 
     /// No connection came about; returns how many addresses there are to try.
-    #[must_use]
     pub fn failed(&self, peer: &HttpPeer, error: &Error) -> usize {
         self.tls.failed(peer, error);
         match (&self.place, peer.address().as_inet()) {
@@ -126,7 +120,6 @@ impl Peers {
 }
 
 /// Whether a request may be sent to the registry a second time.
-#[must_use]
 pub fn is_repeatable(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }

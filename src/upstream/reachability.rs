@@ -26,7 +26,6 @@ pub struct ReachabilityCheck {
 
 impl ReachabilityCheck {
     /// Of this registry; `registry_state` is told when it has none.
-    #[must_use]
     pub fn new(upstream: &Upstream, registry_state: Arc<RegistryState>) -> Self {
         Self {
             url: upstream.url.clone(),

@@ -34,7 +34,6 @@ pub struct Observation {
 
 impl Observation {
     /// When it was taken.
-    #[must_use]
     pub fn observed_at(&self) -> Instant {
         self.taken
     }
@@ -49,7 +48,6 @@ impl Observation {
 
 impl RegistryState {
     /// Taken before a question is asked or a request is passed on.
-    #[must_use]
     pub fn observe(&self) -> Observation {
         Observation {
             generation: self.0.lock().generation,
@@ -58,19 +56,16 @@ impl RegistryState {
     }
 
     /// Whether nothing spoke against the registry since then.
-    #[must_use]
     pub fn is_unchanged_since(&self, observation: &Observation) -> bool {
         self.0.lock().generation == observation.generation
     }
 
     /// Whether the store was seen to be this registry's.
-    #[must_use]
     pub fn is_store_verified(&self) -> bool {
         self.0.lock().store_is_its
     }
 
     /// Whether a link may be written now.
-    #[must_use]
     pub fn is_writable(&self) -> bool {
         self.probed_within(PROBE_COUNTS_FOR)
     }
@@ -79,7 +74,6 @@ impl RegistryState {
     ///
     /// The last tenth of the time for which the registry's word counts belongs to links that are
     /// on their way: without it those that meet its end would go to the registry.
-    #[must_use]
     pub fn is_writable_for_new_link(&self) -> bool {
         self.probed_within(PROBE_COUNTS_FOR * 9 / 10)
     }
@@ -91,7 +85,6 @@ impl RegistryState {
     }
 
     /// Whether the registry has taken its word back, or never given it; an old word is no such.
-    #[must_use]
     pub fn is_write_revoked(&self) -> bool {
         self.0.lock().asked_writable.is_none()
     }

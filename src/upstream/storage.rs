@@ -29,7 +29,6 @@ pub struct StorageClient {
 
 impl StorageClient {
     /// Beside the registry that `upstream` describes; nothing is read or connected yet.
-    #[must_use]
     pub fn new(upstream: &Upstream) -> Self {
         Self {
             roots: upstream.ca_certificate.clone(),

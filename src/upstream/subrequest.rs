@@ -63,7 +63,6 @@ pub(crate) struct Connected {
 
 impl SubrequestClient {
     /// By Pingora's settings, as the proxy's own connections are made.
-    #[must_use]
     pub fn new(settings: &ServerConf, peers: Arc<Peers>, idle: Duration) -> Self {
         Self {
             connectors: WorkerConnectors::new(settings),
@@ -73,9 +72,6 @@ impl SubrequestClient {
     }
 
     /// Sends a request without a body.
-    ///
-    /// # Errors
-    /// Where the registry gave no answer.
     pub async fn send(&self, head: RequestHeader) -> Result<PendingResponse> {
         if head.method == Method::HEAD {
             return self.send_head(head).await;
@@ -114,7 +110,6 @@ impl SubrequestClient {
 
     /// Sends a request with a body of `length` bytes, which come in pieces.
     ///
-    /// # Errors
     /// Where the registry gave no answer, or the pieces end early: then the connection is broken
     /// off, so that nobody takes for whole what is not.
     pub async fn send_with(
@@ -250,27 +245,21 @@ impl PendingResponse {
     }
 
     /// The answer's status.
-    #[must_use]
     pub fn status(&self) -> StatusCode {
         self.head.status
     }
 
     /// The answer's headers.
-    #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
     /// The whole head, as it came.
-    #[must_use]
     pub fn head(&self) -> &ResponseHeader {
         &self.head
     }
 
     /// The body, if it is no longer than `limit` bytes; it can still be passed on, however long.
-    ///
-    /// # Errors
-    /// Where the answer breaks off.
     pub async fn body(&mut self, limit: usize) -> Result<Option<&[u8]>> {
         while !self.is_whole && self.start.len() <= limit {
             match self.next().await? {
@@ -284,7 +273,6 @@ impl PendingResponse {
 
     /// Gives the answer to a client, byte for byte.
     ///
-    /// # Errors
     /// Where the answer breaks off, or the client goes away.
     pub async fn pass_on(mut self, client: &mut Session) -> Result<()> {
         let mut head = self.head.clone();

@@ -21,7 +21,6 @@ pub struct UploadSession {
 impl UploadSession {
     /// The session of `repository` that an answer names; `None` where it names none, or one
     /// elsewhere.
-    #[must_use]
     pub fn from_response(answer: &PendingResponse, repository: &RepositoryName) -> Option<Self> {
         let location = answer.headers().get(header::LOCATION)?;
         Self::parse(location.to_str().ok()?, repository)
@@ -39,13 +38,11 @@ impl UploadSession {
     }
 
     /// Its path and query, relative to the prefix.
-    #[must_use]
     pub fn target(&self) -> &str {
         &self.target
     }
 
     /// The same with one more pair in the query.
-    #[must_use]
     pub fn target_with(&self, pair: &str) -> String {
         let separator = if self.target.contains('?') { '&' } else { '?' };
         format!("{}{separator}{pair}", self.target)

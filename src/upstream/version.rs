@@ -21,7 +21,6 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<DistributionVersion> {
 }
 
 /// What to tell the operator if the registry is of another version than the configuration says.
-#[must_use]
 pub fn version_mismatch(
     configured: DistributionVersion,
     shown: Option<DistributionVersion>,

@@ -14,7 +14,6 @@ use pingora::connectors::http::Connector;
 use pingora::server::configuration::ServerConf;
 
 /// How many threads serve requests: one for each processor.
-#[must_use]
 pub fn serving_threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }

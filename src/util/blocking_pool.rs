@@ -35,7 +35,6 @@ pub enum JobError {
 
 impl BlockingPool {
     /// At most `running` jobs at once, and `waiting` more that wait for their turn.
-    #[must_use]
     pub fn new(running: usize, waiting: usize) -> Self {
         Self {
             running: Arc::new(Semaphore::new(running)),
@@ -45,9 +44,6 @@ impl BlockingPool {
     }
 
     /// Runs a job, or says why there is no result by the deadline.
-    ///
-    /// # Errors
-    /// [`JobError`]
     pub async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -74,9 +70,6 @@ impl BlockingPool {
     }
 
     /// Runs a job that nobody needs to have: it is turned away where all threads are busy.
-    ///
-    /// # Errors
-    /// [`JobError`]
     pub async fn run_if_idle<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -90,7 +83,6 @@ impl BlockingPool {
 }
 
 /// As many threads as work that anybody can cause may take: requests need some too.
-#[must_use]
 pub fn half_of_the_processors() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     (processors / 2).max(1)

@@ -18,9 +18,6 @@ pub struct NoRandomness;
 
 impl Fingerprints {
     /// Takes a new random key.
-    ///
-    /// # Errors
-    /// [`NoRandomness`]
     pub fn new() -> Result<Self, NoRandomness> {
         hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map(Self)
@@ -28,7 +25,6 @@ impl Fingerprints {
     }
 
     /// Of parts in their order; where one ends and the next begins counts too.
-    #[must_use]
     pub fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {

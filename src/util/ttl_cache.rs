@@ -53,7 +53,6 @@ impl<V> fmt::Debug for TtlCache<V> {
 
 impl<V: Clone + Send + Sync + 'static> TtlCache<V> {
     /// Keeps at most `bound` answers; beyond, those go that are used least.
-    #[must_use]
     pub fn new(bound: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(bound)
@@ -69,7 +68,6 @@ impl<V: Clone + Send + Sync + 'static> TtlCache<V> {
 
     /// The remembered answer, or the one that `ask` gives; equal questions at once ask once.
     ///
-    /// # Errors
     /// An error is no answer: it is shared by those who wait for it, and not kept.
     pub async fn get_or_fetch<E: Send + Sync + 'static>(
         &self,

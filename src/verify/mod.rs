@@ -52,9 +52,6 @@ struct SharedState {
 
 impl BlobVerifier {
     /// Hashes blobs of `store`, at most `rate` bytes a second, on a thread of its own.
-    ///
-    /// # Errors
-    /// Where the system gives no thread.
     pub fn start(store: Filesystem, rate: u64, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let shared = Arc::new(SharedState {
             known: VerifyCache::default(),
@@ -72,7 +69,6 @@ impl BlobVerifier {
     }
 
     /// What is known of a blob whose data is `data` now. Where nothing is, it is hashed soon.
-    #[must_use]
     pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
         let verdict = self.0.known.verdict(digest, data);
         if matches!(verdict, BlobVerdict::Unknown | BlobVerdict::Changed) {
@@ -82,7 +78,6 @@ impl BlobVerifier {
     }
 
     /// Whether a blob was damaged when it was hashed last, without a look at the disk.
-    #[must_use]
     pub fn was_damaged(&self, digest: &Digest) -> bool {
         self.0.known.is_damaged(digest)
     }

@@ -48,7 +48,6 @@ pub struct Page {
 
 impl Page {
     /// For a process that starts now.
-    #[must_use]
     pub fn new(config: &Config, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         let now = SystemTime::now();
         Self {

@@ -35,9 +35,6 @@ pub(crate) struct UnverifiedToken {
 
 impl UnverifiedToken {
     /// Looks at all that costs little; `now` is in seconds since 1970.
-    ///
-    /// # Errors
-    /// What is to be said of a token that does not say the right things.
     pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, LocalDecision> {
         let compact = CompactToken::read(token).ok_or(LocalDecision::Unknown)?;
         let algorithm = parse_claims(compact.header.algorithm, rules)?;
@@ -61,9 +58,6 @@ impl UnverifiedToken {
     }
 
     /// Looks at who signed, and whether they did.
-    ///
-    /// # Errors
-    /// What is to be said of a token that is not verified.
     pub fn verify(
         self,
         token: &str,

@@ -15,9 +15,6 @@ pub struct Verifier {
 
 impl Verifier {
     /// Takes the tokens of an issuer for a service, signed by one of these keys.
-    ///
-    /// # Errors
-    /// What is wrong with the JSON Web Key Set.
     pub fn new(issuer: &str, service: &str, key_set: &[u8]) -> Result<Self, String> {
         signature::install();
         let mut keys = TrustedKeys::default();
@@ -35,7 +32,6 @@ impl Verifier {
 
     /// Whether the bearer of a token may mount from one repository into another, at a time in
     /// seconds since 1970.
-    #[must_use]
     pub fn allows(
         &self,
         token: &str,

@@ -24,9 +24,6 @@ pub(crate) async fn client_disconnected(session: &mut Session) -> Box<Error> {
 }
 
 /// What `ask` gives, unless the client leaves before; how long that took is noted.
-///
-/// # Errors
-/// Those of `ask`, and of the client's connection.
 pub(crate) fn while_client_waits<T>(
     session: &mut Session,
     context: &mut RequestContext,
@@ -47,9 +44,6 @@ pub(crate) fn while_client_waits<T>(
 }
 
 /// The registry's answer to a HEAD that two readers take alike, before the client gets it.
-///
-/// # Errors
-/// Where the registry gave none, or the client left.
 pub(crate) async fn head_response(
     session: &mut Session,
     context: &mut RequestContext,

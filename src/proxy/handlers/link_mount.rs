@@ -41,7 +41,6 @@ pub struct LinkMountHandler {
 
 impl LinkMountHandler {
     /// Joins the parts of a mount's way.
-    #[must_use]
     pub fn new(
         upstream: &Upstream,
         mounts: Arc<Mounts>,

@@ -58,7 +58,6 @@ struct ClientResponse {
 
 impl NativeMountHandler {
     /// By the rules of `native`, through `exchange`.
-    #[must_use]
     pub fn new(
         native: NativeMountRules,
         exchange: Arc<SubrequestClient>,

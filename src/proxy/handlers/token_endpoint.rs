@@ -47,7 +47,6 @@ struct TokenSources {
 
 impl TokenEndpointHandler {
     /// Through `exchange`; either may be left out.
-    #[must_use]
     pub fn new(
         answers: Option<TokenCache>,
         widening: Option<ScopeExpansion>,

@@ -34,9 +34,6 @@ pub(crate) struct ClientCertificate {
 }
 
 /// Whether certificate and key can be used. Blocks.
-///
-/// # Errors
-/// [`ClientCertificateError`] names the setting and what is wrong with its file.
 pub fn check(files: &TlsFiles) -> Result<(), ClientCertificateError> {
     let read = |path: &Path, setting| {
         std::fs::read(path).map_err(|cause| error(setting, path, cause.to_string()))

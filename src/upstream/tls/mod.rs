@@ -75,9 +75,6 @@ struct WithCertificate {
 impl UpstreamTls {
     /// Reads the files that `upstream` names; `metrics` shows when the client certificate expires.
     /// Blocks.
-    ///
-    /// # Errors
-    /// [`UpstreamTlsError`] names the setting and what is wrong with its file.
     pub fn load(upstream: &Upstream, metrics: &Arc<Metrics>) -> Result<Self, UpstreamTlsError> {
         let trust = Trust::load(upstream)?;
         let shown = match &upstream.client_certificate {
@@ -109,7 +106,6 @@ impl UpstreamTls {
 
     /// Decides about a connection of Pingora's before anything is sent on it.
     ///
-    /// # Errors
     /// The registry shows another certificate than the trusted one, or that has expired. The next
     /// connection is verified by the trusted authorities, and may be tried at once.
     pub(crate) fn verify(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {

@@ -53,7 +53,6 @@ enum MountTrigger {
 
 impl SuggestedMounts {
     /// By what `discovery` suggests, and what callers were seen to use.
-    #[must_use]
     pub fn new(
         discovery: Arc<Discovery>,
         used: UsageHistory,
