@@ -35,17 +35,17 @@ impl Drop for StoreScanner {
 }
 
 /// Walks through the store again and again, and tells `discovery` what is there; what becomes of
-/// files that were left behind says `abandoned`.
+/// files that were left behind says `stale_files`.
 pub fn start_scan(
     store: Filesystem,
-    abandoned: StaleTempFiles,
+    stale_files: StaleTempFiles,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<StoreScanner> {
     let is_over = Arc::new(AtomicBool::new(false));
     let mut walker = Walker {
         store,
-        abandoned,
+        stale_files,
         discovery,
         metrics,
         is_over: is_over.clone(),
@@ -59,7 +59,7 @@ pub fn start_scan(
 
 struct Walker {
     store: Filesystem,
-    abandoned: StaleTempFiles,
+    stale_files: StaleTempFiles,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
     is_over: Arc<AtomicBool>,
@@ -96,7 +96,7 @@ impl Walker {
 
     /// One walk, or the rest of one; `false` where it did not come to the end.
     fn scan(&mut self) -> Result<bool, StoreError> {
-        let (after, abandoned) = (self.after.clone(), self.abandoned);
+        let (after, stale_files) = (self.after.clone(), self.stale_files);
         let mut pace = ScanThrottle::new();
         let (discovery, metrics, seen) = (&self.discovery, &self.metrics, &mut self.seen);
         let (is_over, last) = (&self.is_over, &mut self.after);
@@ -138,7 +138,7 @@ impl Walker {
         };
         let walked = self
             .store
-            .on_open(|store| store.scan(after.as_ref(), abandoned, &mut visit))?;
+            .on_open(|store| store.scan(after.as_ref(), stale_files, &mut visit))?;
         Ok(walked == Some(true))
     }
 

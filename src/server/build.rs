@@ -221,12 +221,12 @@ fn link_mount_handler(
     let scanner = match &discovery {
         Some(discovery) => {
             let store = Filesystem::new(&settings.store.root, settings.store.durability);
-            let abandoned = if settings.mount.dry_run {
+            let stale_files = if settings.mount.dry_run {
                 StaleTempFiles::Leave
             } else {
                 StaleTempFiles::Remove
             };
-            let scanner = start_scan(store, abandoned, discovery.clone(), metrics.clone());
+            let scanner = start_scan(store, stale_files, discovery.clone(), metrics.clone());
             Some(scanner.map_err(StartError::Survey)?)
         }
         None => None,

@@ -1,4 +1,4 @@
-//! Every blob's data, in the order of digests.
+//! The scan of all blob data, in the order of digests.
 
 use std::ops::ControlFlow;
 
@@ -6,24 +6,19 @@ use crate::oci::Digest;
 use crate::store::layout;
 use crate::store::open::{OpenStore, StoreError};
 
-/// What lies in a blob's directory.
+/// What a scan finds in a blob's directory.
 #[derive(Debug)]
 pub enum ScannedBlob<'a> {
-    /// Data.
-    Whole {
-        /// Of what.
-        digest: &'a Digest,
-        /// Bytes.
-        size: u64,
-    },
-    /// None, or an empty file though the digest names bytes.
+    /// The data file, not empty unless the digest is that of no bytes.
+    Whole { digest: &'a Digest, size: u64 },
+    /// No data file, or an empty one though the digest names bytes.
     Absent(&'a Digest),
-    /// The disk gave no answer.
+    /// The filesystem returned an error.
     Unreadable(&'a StoreError),
 }
 
 impl OpenStore<'_> {
-    /// Comes by all blobs whose digest begins with `first`, until `visit` has enough.
+    /// Visits all blobs whose digest begins with the byte `first`, until `visit` breaks off.
     pub fn blobs(
         &self,
         first: u8,

@@ -1,4 +1,4 @@
-//! The directories above a link: made where they are missing, synced before a link is vouched for.
+//! The parent directories of a link: created if missing, and synced before a mount is confirmed.
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -6,14 +6,14 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::config::Durability;
 use crate::store::open::{OpenStore, StoreError};
 
-/// The directory above all repositories. It is the registry's own: never made here.
+/// The directory above all repositories. The registry creates it; crossmount never does.
 const REPOSITORIES: &str = "repositories";
 
 impl OpenStore<'_> {
-    /// Makes a directory and those above it that are missing.
+    /// Creates a directory and its missing parents.
     ///
-    /// The deepest is tried first: in an existing repository that is the only call. The mode
-    /// is the registry's own, 0777 less the process's umask (`driver/filesystem/driver.go`).
+    /// The deepest one is tried first: in an existing repository that is the only call. The mode
+    /// is the one the registry uses, 0777 less the umask (`driver/filesystem/driver.go`).
     pub(crate) fn create_directories(&self, path: &str) -> Result<(), StoreError> {
         let made = match self.mkdir(path) {
             Err(Errno::NOENT) if parent(path) != REPOSITORIES => {
@@ -42,7 +42,7 @@ impl OpenStore<'_> {
         done
     }
 
-    /// Syncs the entries of those directories above a link that are not synced yet, whoever made them.
+    /// Syncs the entries of the link's parent directories that are not synced yet, by any creator.
     pub(crate) fn sync_made(&self, leaf: &str) -> Result<(), StoreError> {
         let unsynced = &self.filesystem.unsynced;
         for directory in ancestry(leaf) {
@@ -63,7 +63,6 @@ impl OpenStore<'_> {
         ancestry(leaf).try_for_each(|directory| self.sync_directory(parent(directory)))
     }
 
-    /// Syncs the entries of one directory.
     pub(crate) fn sync_directory(&self, path: &str) -> Result<(), StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory =
@@ -73,7 +72,7 @@ impl OpenStore<'_> {
     }
 }
 
-/// The directory itself and those above it, below the repositories, deepest first.
+/// The directory and its parents below `repositories`, deepest first.
 fn ancestry(leaf: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(leaf), |path| Some(parent(path)))
         .take_while(|path| *path != REPOSITORIES && !path.is_empty())
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_stays_marked_until_somebody_syncs_it() {
+    fn a_created_directory_stays_marked_until_a_sync() {
         let fixture = Fixture::new();
         let (one, other) = (
             "repositories/new/_layers/one",
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn where_folders_were_forgotten_all_above_a_link_are_synced() {
+    fn after_directories_were_dropped_all_above_a_link_are_synced() {
         let fixture = Fixture::new();
         let sync = || {
             let absent = "repositories/absent/_layers/one";

@@ -10,7 +10,7 @@ pub(crate) fn link_directory(repository: &RepositoryName, digest: &Digest) -> St
     format!("repositories/{repository}/_layers/sha256/{}", digest.hex())
 }
 
-/// The directories of which the registry makes at least one with a repository's first push.
+/// The registry makes at least one of these with the first push to a repository.
 pub(crate) fn repository_directories(repository: &RepositoryName) -> [String; 3] {
     ["_layers", "_manifests", "_uploads"]
         .map(|directory| format!("repositories/{repository}/{directory}"))
@@ -26,7 +26,7 @@ pub(crate) fn blobs_beginning_with(first: u8) -> String {
     format!("blobs/sha256/{first:02x}")
 }
 
-/// The blob's bytes.
+/// The file with the blob's bytes.
 pub(crate) fn blob_data(digest: &Digest) -> String {
     let hex = digest.hex();
     format!("blobs/sha256/{}/{hex}/data", &hex[..2])

@@ -1,4 +1,4 @@
-//! Writing a layer link: whole, durable as configured, never visible half-written.
+//! Writes a layer link: whole, as durable as configured, never visible half-written.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,41 +15,40 @@ use crate::store::layout;
 use crate::store::open::{OpenStore, StoreError, StoredLink};
 use crate::store::unsynced_dirs::SETTLED;
 
-/// The file that says that a repository holds a layer.
+/// The name of the file that makes a layer part of a repository.
 pub(crate) const NAME: &str = "link";
-/// Around the identifier in the name of a temporary file of ours.
+/// Precedes the UUID in the name of crossmount's temporary files.
 const OURS: &str = "link.crossmount.";
 const TEMPORARY: &str = ".tmp";
 
-/// Whether a file is one that this program writes before it becomes a link.
+/// Whether a file name is that of a link that crossmount has not renamed into place yet.
 pub(crate) fn is_temporary(name: &str) -> bool {
     let identifier = name.strip_prefix(OURS);
     let identifier = identifier.and_then(|rest| rest.strip_suffix(TEMPORARY));
     identifier.is_some_and(|text| Uuid::try_parse(text).is_ok())
 }
 
-/// What became of a link.
+/// How the writing of a link ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkResult {
-    /// It was written.
+    /// crossmount wrote the link.
     Written,
-    /// It was there already and was left as it is.
+    /// The link existed and was left as it is.
     AlreadyLinked,
-    /// It is in place, but the blob's data went away meanwhile: no promise can be made.
+    /// The link is in place, but the blob's data disappeared meanwhile, so no mount is confirmed.
     BlobGone,
-    /// Nothing was written, or vouched for, because it was no longer allowed when the link was
-    /// ready.
+    /// Nothing was written or confirmed: permission was revoked before the link was visible.
     Revoked,
 }
 
 impl OpenStore<'_> {
     /// Links `digest` into the grant's target.
     ///
-    /// `still_allowed` is asked just before the link becomes visible, or is vouched for where it
-    /// is there already. The blob's data is looked at again once the link is in place; a link is
-    /// never removed again.
+    /// `still_allowed` is checked just before the link becomes visible, or an existing one is
+    /// confirmed. The blob's data is checked again once the link is in place. A link is never
+    /// removed again.
     ///
-    /// [`StoreError`]; nothing is left behind but directories.
+    /// After a [`StoreError`] nothing is left behind but directories.
     pub fn link(
         &self,
         grant: &Grant,
@@ -84,8 +83,8 @@ impl OpenStore<'_> {
         self.create_directories(directory)?;
         let temporary = format!("{directory}/{OURS}{}{TEMPORARY}", Uuid::new_v4());
         let written = self.write_temporary(&temporary, digest).and_then(|()| {
-            // Replacing a link that another host has written meanwhile would be seen there: its
-            // registry meets a stale handle and answers 500.
+            // Another host may have written the link meanwhile. If crossmount replaced it, that
+            // host's registry would meet a stale handle and answer 500.
             if let Some(link) = self.existing_link(path, digest)? {
                 return self.confirm_durable(directory, &link, still_allowed);
             }
@@ -105,7 +104,7 @@ impl OpenStore<'_> {
         written
     }
 
-    /// Writes the link's bytes beside the link; `blobs/` may be on another filesystem.
+    /// Writes the link's bytes into a file beside it: `blobs/` may be on another filesystem.
     fn write_temporary(&self, path: &str, digest: &Digest) -> Result<(), StoreError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
@@ -124,19 +123,19 @@ impl OpenStore<'_> {
         let rename = || rustix::fs::renameat(&self.directory, from, &self.directory, to);
         match retry_on_intr(rename) {
             Ok(()) => Ok(()),
-            // A rename that NFS sent twice was done by the first: look before failing.
+            // NFS may send a rename twice, and the first did the work: check before failing.
             Err(Errno::NOENT) if self.existing_link(to, digest)?.is_some() => Ok(()),
             Err(errno) => Err(StoreError::call("rename", to)(errno)),
         }
     }
 
-    /// The link at a path, if there is one that holds the digest.
+    /// The link at a path, if it holds the digest.
     fn existing_link(&self, path: &str, digest: &Digest) -> Result<Option<StoredLink>, StoreError> {
         let link = self.read_link(path)?;
         Ok(link.filter(|link| link.content == digest.as_str().as_bytes()))
     }
 
-    /// What is said of a link that is there already.
+    /// Confirms a link that exists already, once it is durable.
     fn confirm_durable(
         &self,
         directory: &str,
@@ -144,7 +143,7 @@ impl OpenStore<'_> {
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<LinkResult, StoreError> {
         self.settle(directory, link)?;
-        // The disk may have taken its time.
+        // The sync may have outlasted the time budget.
         Ok(if still_allowed() {
             LinkResult::AlreadyLinked
         } else {
@@ -152,9 +151,9 @@ impl OpenStore<'_> {
         })
     }
 
-    /// Makes an existing link as durable as one of our own before it is vouched for.
+    /// Makes an existing link as durable as one of crossmount's own before it is confirmed.
     ///
-    /// Its writer may be another mount that has not synced yet, or one that died.
+    /// Another mount may have written it and not synced it yet, or crashed before it could.
     fn settle(&self, directory: &str, link: &StoredLink) -> Result<(), StoreError> {
         let age = link
             .written
@@ -171,7 +170,7 @@ impl OpenStore<'_> {
         }
     }
 
-    /// Removes our own temporary file; one that stays behind is ignored by the registry.
+    /// Removes crossmount's temporary file; the registry ignores one that stays behind.
     fn remove(&self, path: &str) {
         let unlink = || rustix::fs::unlinkat(&self.directory, path, AtFlags::empty());
         if let Err(errno) = retry_on_intr(unlink) {
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_link_is_not_vouched_for_when_that_is_no_longer_allowed() {
+    fn an_existing_link_is_not_confirmed_when_that_is_no_longer_allowed() {
         let fixture = Fixture::new();
         fixture.write_blob(b"layer");
         fixture.write_link(TARGET, digest().as_str());

@@ -1,4 +1,4 @@
-//! Is the digest linked in the source, and is its data there?
+//! Looks up whether the source links the digest, and whether the blob's data exists.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -10,31 +10,31 @@ use crate::oci::{Digest, RepositoryName};
 use crate::store::layout;
 use crate::store::open::{OpenStore, StoreError};
 
-/// What the disk says about a source and a digest.
+/// What the store holds of a source's link and its blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
-    /// The source links the digest and its data is there.
+    /// The source links the digest, and the blob's data exists.
     Here(BlobData),
     /// The source has no link, or one that does not hold the digest.
     SourceMissing,
-    /// The link is there, the data is not, or it is empty where the digest names bytes.
+    /// The link exists, but the data does not, or is empty though the digest names bytes.
     BlobMissing,
 }
 
-/// A blob's data, as the disk describes it.
+/// A blob's data file, as the filesystem describes it.
 ///
-/// While all of this stays the same, the bytes are taken to be the same too: the registry writes
-/// a blob's data once, and what touches it later changes its time.
+/// While none of this changes, the bytes are taken as unchanged too. The registry writes a blob's
+/// data once, and any later write changes the modification time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobData {
-    /// Bytes.
+    /// The length in bytes.
     pub size: u64,
     file: (u64, u64),
     modified: (i64, u64),
 }
 
 impl BlobData {
-    /// `None` where it is no file, or empty though the digest names bytes: a registry that
+    /// `None` if it is no regular file, or empty though the digest names bytes: a registry that
     /// crashes leaves such files behind.
     fn of(stat: &Stat, digest: &Digest) -> Option<Self> {
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -47,12 +47,12 @@ impl BlobData {
         })
     }
 
-    /// Of an open file; `None` where it is no file, or empty though the digest names bytes.
+    /// Describes an open file; `None` for the same reasons as a missing blob.
     pub fn of_open(file: &File, digest: &Digest) -> std::io::Result<Option<Self>> {
         Ok(Self::of(&rustix::fs::fstat(file)?, digest))
     }
 
-    /// When it was written last, by the store's clock.
+    /// When the data was last written, by the store's clock.
     pub fn written(&self) -> Option<SystemTime> {
         let (seconds, nanoseconds) = self.modified;
         let since = Duration::from_secs(u64::try_from(seconds).ok()?);
@@ -60,14 +60,14 @@ impl BlobData {
         SystemTime::UNIX_EPOCH.checked_add(since)
     }
 
-    /// Whether it is the same file, whatever is in it.
+    /// Whether both describe the same file, whatever its content.
     pub fn is_same_file(&self, other: &Self) -> bool {
         self.file == other.file
     }
 }
 
 impl OpenStore<'_> {
-    /// Looks for the source's link and the blob's data.
+    /// Looks up the source's link and the blob's data; a missing one is no error.
     pub fn look_up(&self, source: &RepositoryName, digest: &Digest) -> Result<Lookup, StoreError> {
         let link = self.read_link(&layout::layer_link(source, digest))?;
         if link.is_none_or(|link| link.content != digest.as_str().as_bytes()) {
@@ -79,7 +79,7 @@ impl OpenStore<'_> {
         })
     }
 
-    /// Whether anything was ever pushed to `repository`, or linked into it.
+    /// Whether anything was ever pushed to or linked into `repository`.
     pub fn has_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
         for path in layout::repository_directories(repository) {
             let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
@@ -106,7 +106,7 @@ impl OpenStore<'_> {
         }))
     }
 
-    /// The blob's data; `None` where it is absent, no file, or empty though the digest names bytes.
+    /// The blob's data; `None` if it is absent, no file, or empty though the digest names bytes.
     pub fn data(&self, digest: &Digest) -> Result<Option<BlobData>, StoreError> {
         let path = layout::blob_data(digest);
         let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
@@ -117,15 +117,15 @@ impl OpenStore<'_> {
         }
     }
 
-    /// Bytes of the blob's data; `None` where there is none, as [`OpenStore::data`] says.
+    /// The length of the blob's data; `None` as for [`OpenStore::data`].
     pub(crate) fn data_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         Ok(self.data(digest)?.map(|data| data.size))
     }
 
-    /// Opens the blob's data for reading; `None` where there is none.
+    /// Opens the blob's data for reading; `None` if there is no such file.
     pub fn open_data(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let path = layout::blob_data(digest);
-        // NONBLOCK: whatever lies there, opening it must not wait.
+        // NONBLOCK: opening must not wait, whatever kind of file this is.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let open = || rustix::fs::openat(&self.directory, &path, flags, Mode::empty());
         match retry_on_intr(open) {

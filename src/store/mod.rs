@@ -1,10 +1,18 @@
 //! The registry's filesystem store: where links and data are, and how a link is written.
 //!
-//! `layout` knows the paths, `filesystem` opens the store, `locate` reads it, `link`
-//! writes it, `directories` makes and syncs the directories of a link, `walk` comes by every link and
-//! `blobs` by every blob, and `ownership` says whether this user may write here. Everything blocks: it is called on
-//! [`BlockingPool`](crate::util::blocking_pool::BlockingPool). Nothing here decides who may do what, and nothing
-//! knows HTTP: [`OpenStore::link`] takes a [`Grant`](crate::auth::Grant) as the proof of that.
+//! | file | what |
+//! |---|---|
+//! | `open` | opens the store's root directory for each job, and its errors |
+//! | `layout` | the paths of links and data |
+//! | `lookup` | reads the source's link and the blob's data |
+//! | `link` | writes the target's link |
+//! | `dirs`, `unsynced_dirs` | create and sync the directories above a link |
+//! | `scan`, `blobs` | visit every link, and every blob |
+//! | `permissions` | checks that this user may write here |
+//!
+//! Everything here blocks, and so runs on a
+//! [`BlockingPool`](crate::util::blocking_pool::BlockingPool). Permissions of clients and HTTP are
+//! not here: [`OpenStore::link`] takes a [`Grant`](crate::auth::Grant) as the proof of the first.
 
 mod blobs;
 mod dirs;

@@ -1,4 +1,4 @@
-//! The store's directory and the few ways in which calls on it fail.
+//! The store's root directory, opened anew for each job, and the errors of calls on it.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,12 +13,12 @@ use crate::config::Durability;
 use crate::store::layout;
 use crate::store::unsynced_dirs::UnsyncedDirectories;
 
-/// Bytes of a layer link: `sha256:` and 64 digits, no newline.
+/// The length of a layer link: `sha256:` and 64 digits, no newline.
 const LINK_LENGTH: usize = 71;
-/// What is read of a link: one byte more shows that it is too long.
+/// How much of a link is read: one byte more shows that it is too long.
 const LINK_READ: u64 = LINK_LENGTH as u64 + 1;
 
-/// The registry's store below its `rootdirectory`.
+/// The registry's store below its `rootdirectory`, not opened yet.
 #[derive(Debug)]
 pub struct Filesystem {
     root: PathBuf,
@@ -26,7 +26,7 @@ pub struct Filesystem {
     pub(crate) unsynced: UnsyncedDirectories,
 }
 
-/// The store's directory, open for one job.
+/// The store's root directory, open for one job.
 #[derive(Debug)]
 pub struct OpenStore<'a> {
     pub(crate) directory: OwnedFd,
@@ -36,20 +36,20 @@ pub struct OpenStore<'a> {
 /// A call on the store that failed for another reason than absence.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The system refused a call.
+    /// The operating system refused a call.
     #[error("{call} {path}: {errno}")]
     Call {
-        /// Which call.
+        /// The name of the system call.
         call: &'static str,
-        /// The path relative to the store's directory.
+        /// Relative to the store's root directory.
         path: String,
-        /// The system's reason.
+        /// The error that it returned.
         errno: Errno,
     },
     /// The store belongs to another user than this process.
     #[error("the store belongs to user {owner}, this process runs as user {user}")]
     ForeignOwner {
-        /// Owner of the store's directory.
+        /// The owner of the store's root directory.
         owner: u32,
         /// The effective user of this process.
         user: u32,
@@ -69,24 +69,23 @@ impl StoreError {
         matches!(self, Self::Call { errno, .. } if *errno == Errno::STALE)
     }
 
-    /// Whether this user may not.
+    /// Whether this user lacks the permission for the call.
     pub(crate) fn is_permission_error(&self) -> bool {
         matches!(self, Self::Call { errno, .. } if matches!(*errno, Errno::ACCESS | Errno::PERM))
     }
 }
 
-/// A link as it was read.
+/// A link as it was read from the store.
 pub(crate) struct StoredLink {
-    /// Its bytes, at most one more than a link has.
+    /// At most one byte more than a valid link has.
     pub content: Vec<u8>,
-    /// When it was written, by the store's clock.
+    /// The modification time, by the store's clock.
     pub written: Option<SystemTime>,
-    /// The open file.
     pub file: File,
 }
 
 impl Filesystem {
-    /// Names the store; nothing is opened yet, so it may still be empty or absent.
+    /// Opens nothing yet: the volume may still be empty or absent.
     pub fn new(root: &Path, durability: Durability) -> Self {
         Self {
             root: root.to_owned(),
@@ -95,11 +94,11 @@ impl Filesystem {
         }
     }
 
-    /// Runs a job on the opened store; `None` where the registry has not made one yet.
+    /// Runs a job on the opened store; `None` if the registry has not created one yet.
     ///
-    /// The directory is opened anew for every job: a descriptor that outlives a job would go
-    /// on naming the old directory after the volume was unmounted and mounted again. Where a
-    /// shared filesystem calls a handle stale, the job runs once more from the root's path.
+    /// The directory is opened anew for every job. A descriptor that outlived a job would still
+    /// refer to the old directory after the volume was unmounted and mounted again. If a shared
+    /// filesystem reports a stale handle, the job runs once more from the root's path.
     pub fn on_open<T>(
         &self,
         mut job: impl FnMut(&OpenStore<'_>) -> Result<T, StoreError>,
@@ -117,7 +116,7 @@ impl Filesystem {
         }
     }
 
-    /// As [`Filesystem::on_open`], once, and for any user: the job must only read.
+    /// Like [`Filesystem::on_open`], but once and for any user: the job must only read.
     pub fn on_open_to_read<T>(
         &self,
         job: impl FnOnce(&OpenStore<'_>) -> Result<T, StoreError>,
@@ -155,9 +154,9 @@ impl OpenStore<'_> {
         Ok(())
     }
 
-    /// Reads the link at a relative path; `None` where there is none.
+    /// Reads the link at a relative path; `None` if there is none.
     pub(crate) fn read_link(&self, path: &str) -> Result<Option<StoredLink>, StoreError> {
-        // NONBLOCK: whatever lies there, opening it must not wait.
+        // NONBLOCK: opening must not wait, whatever kind of file this is.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let open = || rustix::fs::openat(&self.directory, path, flags, Mode::empty());
         let file = match retry_on_intr(open) {

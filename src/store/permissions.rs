@@ -1,11 +1,11 @@
-//! May this process write in the store as the registry's own user?
+//! Checks that this process may write in the store as the registry's own user.
 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// The directories that the registry makes itself, deepest first, and the root at last.
+/// The directories that the registry creates itself, deepest first, and last the root.
 const DIRECTORIES: &[&str] = &[
     "docker/registry/v2/repositories",
     "docker/registry/v2",
@@ -14,46 +14,44 @@ const DIRECTORIES: &[&str] = &[
     "",
 ];
 
-/// Why the store cannot be used, with what to do about it.
+/// Why the store cannot be used, and what the operator can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StorePermissionError {
-    /// The root is not there.
+    /// The root does not exist.
     #[error(
         "store.filesystem.rootdirectory: {0} is not there: mount the registry's volume or correct the path"
     )]
     Missing(PathBuf),
-    /// The root is no directory.
+    /// The root is not a directory.
     #[error("store.filesystem.rootdirectory: {0} is not a folder")]
     NotAFolder(PathBuf),
-    /// Somebody else made it.
+    /// Another user owns the store.
     #[error(
         "the store's folder {directory} belongs to user {owner}, crossmount runs as user {user}: run it as the registry's own user"
     )]
     ForeignOwner {
         /// The deepest directory of the store that exists.
         directory: PathBuf,
-        /// Its owner.
         owner: u32,
         /// The effective user of this process.
         user: u32,
     },
-    /// A directory refuses this user.
+    /// This user may not read or write in the directory.
     #[error("the store's folder {directory} is not readable and writable for user {user}: {errno}")]
     NotWritable {
         /// The deepest directory of the store that exists.
         directory: PathBuf,
         /// The effective user of this process.
         user: u32,
-        /// The system's reason.
         errno: Errno,
     },
 }
 
 /// Compares the owner of the store with this process's user, without writing anything.
 ///
-/// Where the registry has made nothing yet, the root's own owner decides only if this user
-/// could write there all the same: as root beside a registry that is not, or not at all. A
-/// volume that a group may write (Kubernetes' `fsGroup`) is nobody else's.
+/// If the registry has created nothing yet, the root's owner matters in two cases only. Either
+/// this process is root and the root's owner is not, or this user may not write there at all. A
+/// volume that a group may write (Kubernetes' `fsGroup`) passes.
 pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
     let user = rustix::process::geteuid().as_raw();
     let directory = deepest(root)?;
@@ -83,10 +81,10 @@ pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
     })
 }
 
-/// Writes a file in the store that has no name, so that nothing can be left behind.
+/// Writes a file without a name into the store, so that nothing can be left behind.
 ///
-/// Filesystems without such files (NFS) get one with our own temporary name, removed at once.
-/// Returns the directory that was written to.
+/// On filesystems without such files (NFS) it has crossmount's temporary name and is removed at
+/// once. Returns the directory that was written to.
 pub fn check_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
     let directory = deepest(root)?;
     match write_test_file(&directory) {

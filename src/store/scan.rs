@@ -1,7 +1,7 @@
-//! Every repository's links, one directory after another.
+//! The scan of every repository's links, directory by directory.
 //!
-//! Repositories come in a fixed order, so that a walk can go on where it stopped. A directory that
-//! cannot be read is passed over. Old temporary files of our own are removed on the way.
+//! Repositories come in a fixed order, so that a scan can resume at the repository after the last.
+//! An unreadable directory is skipped. crossmount's own stale temporary files are removed.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
@@ -13,89 +13,83 @@ use crate::oci::{Digest, RepositoryName};
 use crate::store::link;
 use crate::store::open::{OpenStore, StoreError};
 
-/// Where repositories are (`registry/storage/paths.go`).
+/// The directory of all repositories (`registry/storage/paths.go`).
 const REPOSITORIES: &str = "repositories";
-/// Where a repository's links are.
+/// The directory of a repository's links, below the repository's own.
 const LINKS: &str = "_layers/sha256";
-/// A temporary file of ours that is older was left behind by a process that was killed.
+/// An older temporary file of crossmount's was left behind by a process that was killed.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
-/// After so many directories without an answer it is the disk that gives none.
+/// After so many unreadable directories in a row the disk itself has failed.
 const MOST_SILENT: usize = 16;
 
-/// What a walk comes by.
+/// What a scan meets.
 #[derive(Debug)]
 pub enum ScanEvent<'a> {
-    /// A layer's directory, with a link or without.
+    /// A layer's directory, with or without a link.
     Link {
-        /// Whose.
         repository: &'a RepositoryName,
-        /// Of what.
         digest: &'a Digest,
-        /// Whether the link is there.
+        /// Whether the link exists.
         is_there: bool,
     },
-    /// All links of a repository were seen.
+    /// All links of this repository were visited.
     Repository(&'a RepositoryName),
-    /// A directory was looked into, in which repositories may be.
+    /// A directory that may hold repositories was listed.
     Folder,
-    /// A directory cannot be read, for another reason than absence; the walk goes on behind it.
+    /// A directory cannot be read, for another reason than absence; the scan skips it.
     Unreadable(&'a StoreError),
 }
 
-/// What becomes of files that a killed process of ours left behind.
+/// What happens to temporary files that a killed process of crossmount's left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaleTempFiles {
-    /// They are removed.
     Remove,
-    /// They stay: nothing is to be written.
+    /// They stay, because a dry run writes nothing.
     Leave,
 }
 
-/// One walk.
+/// One scan in progress.
 struct Scan<'a, 'v> {
     store: &'a OpenStore<'a>,
     after: Option<&'a str>,
-    abandoned: StaleTempFiles,
+    stale_files: StaleTempFiles,
     visit: &'a mut Visitor<'v>,
-    /// Directories that gave no answer since the last that did.
+    /// How many directories in a row could not be read.
     silent: usize,
-    /// Why it goes no further.
+    /// Why the scan ended early.
     fault: Option<StoreError>,
 }
 
-/// Who is told; may say that it is enough.
+/// Receives each event; may break off the scan.
 pub type Visitor<'a> = dyn FnMut(ScanEvent<'_>) -> ControlFlow<()> + 'a;
 
 impl OpenStore<'_> {
-    /// Walks through all repositories that come after `after`.
+    /// Scans all repositories that come after `after`, and returns whether it reached the end.
     ///
-    /// Returns whether it came to the end.
-    ///
-    /// [`StoreError`] where the disk gave no answer about the directory of all repositories, or about
-    /// many directories one after another.
+    /// Fails if the directory of all repositories cannot be read, or many in a row cannot.
     pub fn scan(
         &self,
         after: Option<&RepositoryName>,
-        abandoned: StaleTempFiles,
+        stale_files: StaleTempFiles,
         visit: &mut Visitor<'_>,
     ) -> Result<bool, StoreError> {
         let parts = self.entries(REPOSITORIES)?;
-        let mut walk = Scan {
+        let mut scan = Scan {
             store: self,
             after: after.map(RepositoryName::as_str),
-            abandoned,
+            stale_files,
             visit,
             silent: 0,
             fault: None,
         };
-        let ended = walk.through("", parts).is_continue();
-        match walk.fault {
+        let ended = scan.through("", parts).is_continue();
+        match scan.fault {
             Some(fault) => Err(fault),
             None => Ok(ended),
         }
     }
 
-    /// The next walk comes by again where this one could not.
+    /// Removes one stale temporary file; if that fails, the next scan tries again.
     fn remove_if_stale(&self, path: &str) {
         let Ok(about) = rustix::fs::statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW) else {
             return;
@@ -114,7 +108,7 @@ impl OpenStore<'_> {
         }
     }
 
-    /// The names in a directory, in order; none where it is gone.
+    /// The names in a directory, sorted; empty if it does not exist.
     pub(crate) fn entries(&self, directory: &str) -> Result<Vec<String>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let open = || rustix::fs::openat(&self.directory, directory, flags, Mode::empty());
@@ -138,8 +132,8 @@ impl OpenStore<'_> {
 }
 
 impl Scan<'_, '_> {
-    /// The repositories whose names begin with `name`, which is one itself or only a part; `parts`
-    /// are in its directory.
+    /// Visits the repositories whose names begin with `name`, which may be one itself. `parts` are
+    /// the entries of its directory.
     fn through(&mut self, name: &str, parts: Vec<String>) -> ControlFlow<()> {
         (self.visit)(ScanEvent::Folder)?;
         let is_repository = parts.iter().any(|part| part == "_layers");
@@ -155,7 +149,7 @@ impl Scan<'_, '_> {
             } else {
                 format!("{name}/{part}")
             };
-            // Names with an underscore in front are the registry's own directories.
+            // Names that begin with an underscore are the registry's own directories.
             if RepositoryName::parse(&below).is_ok() && !self.is_behind(&below) {
                 let parts = self.entries(&join(REPOSITORIES, &below))?;
                 self.through(&below, parts)?;
@@ -164,7 +158,7 @@ impl Scan<'_, '_> {
         ControlFlow::Continue(())
     }
 
-    /// Whether everything below a name was seen by an earlier walk.
+    /// Whether an earlier scan visited everything below a name.
     fn is_behind(&self, name: &str) -> bool {
         self.after.is_some_and(|after| {
             let within = after.strip_prefix(name);
@@ -189,10 +183,10 @@ impl Scan<'_, '_> {
         (self.visit)(ScanEvent::Repository(repository))
     }
 
-    /// Whether a layer's directory has a link. Removes what was left behind there.
+    /// Whether a layer's directory has a link. Removes stale temporary files there.
     fn scan_directory(&mut self, directory: &str) -> ControlFlow<(), bool> {
         let entries = self.entries(directory)?;
-        if self.abandoned == StaleTempFiles::Remove {
+        if self.stale_files == StaleTempFiles::Remove {
             for name in entries.iter().filter(|name| link::is_temporary(name)) {
                 self.store.remove_if_stale(&join(directory, name));
             }
@@ -200,7 +194,7 @@ impl Scan<'_, '_> {
         ControlFlow::Continue(entries.iter().any(|name| name == link::NAME))
     }
 
-    /// The names in a directory; none, and a word about it, where it cannot be read.
+    /// The names in a directory; if it cannot be read, none, and the visitor learns why.
     fn entries(&mut self, directory: &str) -> ControlFlow<(), Vec<String>> {
         match self.store.entries(directory) {
             Ok(names) => {
@@ -208,7 +202,7 @@ impl Scan<'_, '_> {
                 ControlFlow::Continue(names)
             }
             Err(error) => {
-                // One that is not this user's is nobody's fault, however many there are.
+                // A missing permission is not a failing disk, however often it occurs.
                 self.silent += usize::from(!error.is_permission_error());
                 if error.is_stale() || self.silent >= MOST_SILENT {
                     self.fault = Some(error);
@@ -221,7 +215,7 @@ impl Scan<'_, '_> {
     }
 }
 
-/// Compares names part by part, as the directories are walked through.
+/// Sorts names part by part, in the order of the scan.
 fn order(name: &str) -> impl Ord + '_ {
     name.split('/').collect::<Vec<_>>()
 }

@@ -1,4 +1,4 @@
-//! Which directories are not synced yet.
+//! Tracks which new directories are not synced yet.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -6,49 +6,48 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-/// What is older than this has reached the disk by the kernel's own writeback.
+/// By then the kernel's own writeback has written a directory to the disk.
 pub(crate) const SETTLED: Duration = Duration::from_secs(60);
 
-/// Directories that are remembered.
+/// At most so many directories are tracked.
 const MOST: usize = 10_000;
-/// After the making of so many directories it is looked whether there are more.
+/// After so many new directories their number is checked against the bound.
 const LOOK_EVERY: u64 = 256;
 
-/// Directories that this process has made and that nobody has synced into their parents yet.
+/// Directories that this process has created and that no mount has synced into their parents yet.
 ///
-/// A mount that finds a directory there did not make it, but its link is durable only once
-/// that directory's own entry is. Making is announced before the call and ends after it, so
-/// whoever finds the directory finds it here too, even where several try to make it at once and
-/// only one succeeds. Only a sync takes a directory away, whoever does it: a mount that fails or
-/// gives up leaves its directories to the next one.
+/// A mount that finds a directory did not create it, but its link is durable only once that
+/// directory's own entry is. A creation is announced before the call and ends after it. So a mount
+/// that finds the directory finds it here too, even if several create it at once and one succeeds.
+/// Only a sync by any mount removes an entry: a mount that fails leaves its entries to the next.
 ///
-/// Where mounts go on failing, as on a full disk, nobody comes to sync: beyond a bound those are
-/// forgotten that the kernel has written by now, and where that is not enough all of them, after
-/// which every directory counts as not synced until the kernel has written them.
+/// If mounts keep failing, as on a full disk, no sync removes entries. Beyond a bound those are
+/// dropped that the kernel has written by now. If that is not enough, all are dropped. Then every
+/// directory counts as not synced until the kernel has written it.
 #[derive(Debug, Default)]
 pub(crate) struct UnsyncedDirectories {
     directories: DashMap<Box<str>, DirectoryId>,
     made: AtomicU64,
-    /// Until when there are some that are not remembered.
+    /// Until when directories may be unsynced that are no longer tracked.
     forgotten_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
 struct DirectoryId {
-    /// How many calls that may make it are under way.
+    /// The number of calls in flight that may create it.
     attempts: usize,
-    /// The last making of it that is not synced.
+    /// Its last creation that is not synced yet.
     made: Option<PendingCreation>,
 }
 
-/// One making of a directory.
+/// One creation of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PendingCreation {
     number: u64,
     at: Instant,
 }
 
-/// What has to be synced of one directory, as it was before the sync.
+/// What has to be synced of one directory, taken before the sync begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyncMark(Option<PendingCreation>);
 
@@ -57,19 +56,19 @@ impl DirectoryId {
         self.attempts == 0 && self.made.is_none()
     }
 
-    /// Whether somebody is making it, or it was made at `since` or later.
+    /// Whether a creation is in flight, or one ended at `since` or later.
     fn is_younger_than(&self, since: Instant) -> bool {
         self.attempts > 0 || self.made.is_some_and(|made| made.at >= since)
     }
 }
 
 impl UnsyncedDirectories {
-    /// A call that may make the directory begins.
+    /// Announces a call that may create the directory.
     pub fn begin(&self, path: &str) {
         self.directories.entry(path.into()).or_default().attempts += 1;
     }
 
-    /// The call has ended.
+    /// Ends the call.
     pub fn end(&self, path: &str, was_made: bool) {
         let number = was_made.then(|| self.made.fetch_add(1, Ordering::Relaxed));
         if let Some(mut directory) = self.directories.get_mut(path) {
@@ -85,20 +84,20 @@ impl UnsyncedDirectories {
         }
     }
 
-    /// What is to be synced of a directory; `None` where there is nothing.
+    /// What has to be synced of a directory; `None` if nothing has.
     pub fn get(&self, path: &str) -> Option<SyncMark> {
         self.directories
             .get(path)
             .map(|directory| SyncMark(directory.made))
     }
 
-    /// Whether a directory may be unsynced though [`get`](Self::get) knew nothing of it before.
+    /// Whether a directory may be unsynced though [`get`](Self::get) returned `None` before.
     pub fn has_forgotten(&self) -> bool {
         let until = *self.forgotten_until.lock();
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// The directory was synced after `mark` was taken; what was made since then stays.
+    /// Records a sync that began after `mark` was taken; a later creation stays unsynced.
     pub fn synced(&self, path: &str, mark: SyncMark) {
         if let Some(mut directory) = self.directories.get_mut(path)
             && directory.made == mark.0
@@ -118,8 +117,8 @@ impl UnsyncedDirectories {
             .remove_if(path, |_, directory| directory.is_settled());
     }
 
-    /// Forgets directories where there are more than `most`, those first that were made longer ago
-    /// than `settled`.
+    /// Drops directories if more than `most` are tracked: first those created longer ago than
+    /// `settled`.
     pub(crate) fn keep_within(&self, most: usize, settled: Duration) {
         if self.directories.len() <= most {
             return;
@@ -130,7 +129,7 @@ impl UnsyncedDirectories {
                 .retain(|_, directory| directory.is_younger_than(since));
         }
         if self.directories.len() > most {
-            // Said before it is done: whoever misses a directory sees that it may be forgotten.
+            // Set before they are dropped: a mount that misses one must know of it.
             *self.forgotten_until.lock() = Some(now + settled);
             self.directories
                 .retain(|_, directory| directory.is_younger_than(now));
@@ -177,7 +176,7 @@ mod tests {
         assert!(unsynced.is_empty());
     }
 
-    /// As many directories as numbers, made and not synced.
+    /// Tracks a directory for each number, created and not synced.
     fn made(numbers: std::ops::Range<u32>) -> UnsyncedDirectories {
         let unsynced = UnsyncedDirectories::default();
         for number in numbers {

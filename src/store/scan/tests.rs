@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::store::fixture::{Fixture, digest};
 
-fn walked(fixture: &Fixture, after: Option<&str>, most: usize) -> (Vec<String>, bool) {
+fn scanned(fixture: &Fixture, after: Option<&str>, most: usize) -> (Vec<String>, bool) {
     let mut seen = Vec::new();
     let after = after.map(|name| RepositoryName::parse(name).unwrap());
     let mut visit = |step: ScanEvent<'_>| {
@@ -54,16 +54,16 @@ fn as_seen(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_link_is_seen_and_a_walk_goes_on_where_it_stopped() {
+fn every_link_is_seen_and_a_scan_resumes_after_the_last_repository() {
     let fixture = filled();
-    assert_eq!(walked(&fixture, None, 100), (as_seen(ALL), true));
+    assert_eq!(scanned(&fixture, None, 100), (as_seen(ALL), true));
     for (at, name) in ALL.iter().enumerate() {
         let rest = as_seen(&ALL[at + 1..]);
-        assert_eq!(walked(&fixture, Some(name), 100), (rest, true), "{name}");
+        assert_eq!(scanned(&fixture, Some(name), 100), (rest, true), "{name}");
     }
-    let (seen, ended) = walked(&fixture, None, 3);
+    let (seen, ended) = scanned(&fixture, None, 3);
     assert_eq!((seen.len(), ended), (3, false));
-    assert_eq!(walked(&fixture, Some("a/zzz"), 2).0, ["a-b", "a-b."]);
+    assert_eq!(scanned(&fixture, Some("a/zzz"), 2).0, ["a-b", "a-b."]);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_folder_without_a_link_is_said_to_have_none() {
     let fixture = Fixture::new();
     fixture.write_link("a", digest().as_str());
     fs::remove_file(fixture.link_path("a")).unwrap();
-    assert_eq!(walked(&fixture, None, 100).0, ["gone", "a."]);
+    assert_eq!(scanned(&fixture, None, 100).0, ["gone", "a."]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn only_old_temporary_files_of_our_own_are_removed() {
     }
     let young = format!("link.crossmount.{}.tmp", uuid.replace('0', "1"));
     fs::write(directory.join(&young), "").unwrap();
-    walked(&fixture, None, 100);
+    scanned(&fixture, None, 100);
     assert!(!directory.join(&ours).exists());
     for name in [&registrys, &odd, &young] {
         assert!(directory.join(name).exists(), "{name}");
