@@ -1,4 +1,4 @@
-//! What is decided about a mount.
+//! The outcome of a mount request: done, or forwarded for a reason.
 
 use crate::auth::Basis;
 use crate::mount::link_job::VerifyFailure;
@@ -6,31 +6,30 @@ use crate::oci::RepositoryName;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::util::Fingerprint;
 
-/// How a mount goes on.
+/// What the proxy does with a mount request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It is done: answer 201.
+    /// The layer is linked: respond 201.
     Done(Mounted),
-    /// The registry answers.
+    /// The request is forwarded to the registry.
     Forward(Forward),
 }
 
-/// A mount that is done.
+/// A mount that crossmount made or confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {
-    /// Written or already there.
+    /// `Mounted` or `AlreadyLinked`.
     pub outcome: Outcome,
-    /// Bytes of the blob.
+    /// The blob's length in bytes.
     pub size: u64,
-    /// How its source was found.
+    /// How crossmount came to the source.
     pub via: Via,
-    /// The source.
     pub source: RepositoryName,
-    /// The caller's name, where one is known.
+    /// The caller's name, if it is known.
     pub user: Option<String>,
 }
 
-/// In which form a request goes to the registry.
+/// In which form a request is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardForm {
     /// Unchanged.
@@ -39,27 +38,26 @@ pub enum ForwardForm {
     Plain,
 }
 
-/// A mount that the registry answers.
+/// A mount request that the registry responds to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
-    /// In which form it goes there.
     pub form: ForwardForm,
-    /// How it is counted, unless the registry mounts it.
+    /// What is counted, unless the registry's response is a mount.
     pub outcome: Outcome,
-    /// Why it goes there.
+    /// Why it is forwarded; counted with the outcome.
     pub reason: Reason,
-    /// What to remember if the registry answers with its challenge.
+    /// The key under which the registry's challenge is recorded, if it responds with one.
     pub challenge: Option<Fingerprint>,
-    /// What the caller had been granted the mount for, if so.
+    /// On what basis access was granted, if it was.
     pub granted: Option<Basis>,
-    /// Bytes that a dry run would have mounted.
+    /// The bytes that a dry run would have mounted.
     pub dry_run_size: u64,
-    /// How the source was found that it would have mounted from.
+    /// How the source of a dry run's mount was found.
     pub via: Via,
 }
 
 impl Decision {
-    /// Where a dry run found what it would have mounted, the request goes on as without it.
+    /// A dry run that found a source leaves the request as it would be without discovery.
     pub(crate) fn in_form_of(self, forward: Forward) -> Self {
         match self {
             Self::Forward(found) => Self::Forward(Forward {
@@ -74,7 +72,7 @@ impl Decision {
 }
 
 impl Forward {
-    /// Unchanged, for a reason.
+    /// Unchanged, for this reason.
     pub fn as_it_came(reason: Reason) -> Self {
         Self {
             form: ForwardForm::AsItCame,
@@ -87,7 +85,7 @@ impl Forward {
         }
     }
 
-    /// As a plain upload, for a reason.
+    /// As a plain upload, for this reason.
     pub(crate) fn plain(reason: Reason) -> Self {
         Self {
             form: ForwardForm::Plain,
@@ -95,7 +93,7 @@ impl Forward {
         }
     }
 
-    /// Unchanged, because it is not known yet whether the store is the registry's.
+    /// Unchanged, because the store is not verified yet.
     pub(crate) fn store_unverified() -> Self {
         Self {
             outcome: Outcome::Native,
@@ -103,10 +101,10 @@ impl Forward {
         }
     }
 
-    /// The registry may mount what was not hashed yet, as it would without us; not what is
-    /// damaged, or looks so.
-    pub(crate) fn verify_failed(doubt: VerifyFailure) -> Self {
-        match doubt {
+    /// The registry may mount a blob that was not hashed yet, as it would without crossmount. A
+    /// damaged blob, or one that was written to since, becomes a plain upload.
+    pub(crate) fn verify_failed(failure: VerifyFailure) -> Self {
+        match failure {
             VerifyFailure::Unverified => Self {
                 outcome: Outcome::Native,
                 ..Self::as_it_came(Reason::BlobUnverified)
@@ -116,7 +114,7 @@ impl Forward {
         }
     }
 
-    /// Unchanged, because nothing is to be linked.
+    /// Unchanged, because a dry run links nothing.
     pub(crate) fn would_mount(size: u64, via: Via) -> Self {
         Self {
             outcome: Outcome::WouldMount,

@@ -1,4 +1,4 @@
-//! Sources that the client did not name.
+//! Mounts from sources that the client did not name.
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::oci::BlobRef;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 
 impl Mounts {
-    /// Mounts from wherever the caller may, where the client names no source.
+    /// Mounts from any repository that the caller may pull, for a mount that names no source.
     pub async fn attempt_without_source(&self, target: &BlobRef, caller: &Caller<'_>) -> Decision {
         let deadline = self.deadline();
         let found = self.discover(target, caller, Via::Discovery, deadline);
@@ -21,13 +21,13 @@ impl Mounts {
         }
     }
 
-    /// Whether a layer that a HEAD asks for in vain may be mounted.
+    /// Whether a HEAD for a layer that the target lacks may lead to a mount.
     pub fn mounts_on_head(&self) -> bool {
         let settings = self.discovery.as_deref().map(Discovery::settings);
         settings.is_some_and(|settings| settings.on_head)
     }
 
-    /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
+    /// Mounts the layer of a HEAD that got 404; `None` if the HEAD stays as it is.
     pub async fn mount_for_head(&self, target: &BlobRef, caller: &Caller<'_>) -> Option<Decision> {
         let discovery = self
             .discovery
@@ -40,7 +40,7 @@ impl Mounts {
         let found = self.discover(target, caller, Via::Head, deadline);
         match found.await {
             Ok(decision) => Some(decision),
-            // An operator sees what might have been; who only asks has wanted no mount.
+            // The operator sees what a dry run would have mounted; a plain HEAD asked for no mount.
             Err(
                 reason @ (Reason::BlobUnverified
                 | Reason::BlobDamaged
@@ -52,10 +52,11 @@ impl Mounts {
         }
     }
 
-    /// From another repository that holds the layer, and that the caller may pull; or why not.
+    /// Mounts from another repository that holds the layer and that the caller may pull, or says
+    /// why not.
     ///
-    /// Whether the caller may use the target is found out first, for everybody alike: then a
-    /// caller who may pull none of the holders causes the same whether there are any or not.
+    /// Access to the target is decided first, for every caller alike. So a caller who may pull no
+    /// source causes the same requests whether a source exists or not.
     pub(crate) async fn discover(
         &self,
         target: &BlobRef,
@@ -118,9 +119,9 @@ impl Mounts {
         Err(Reason::SourceMissing)
     }
 
-    /// A layer was mounted here, as `proof` allowed these credentials: both repositories hold it.
+    /// Records a mount: both repositories hold the layer.
     ///
-    /// The caller has used those for which the proof stands.
+    /// The usage history gets the repositories to which `proof` showed the credentials' access.
     pub(crate) async fn record_mount(
         &self,
         request: &MountRequest,
@@ -128,7 +129,7 @@ impl Mounts {
         credentials: &Credentials,
     ) {
         let (uses_target, uses_source) = match proof {
-            // Anybody may show any credentials here.
+            // Without access control any client may send any credentials.
             Proof::NoAccessControl => (false, false),
             Proof::SharedSource => (true, false),
             Proof::UpstreamProbe | Proof::RememberedProbe | Proof::Token | Proof::Htpasswd => {
@@ -141,7 +142,7 @@ impl Mounts {
         self.record_push(&request.target, used(uses_target)).await;
     }
 
-    /// A layer was pushed to or mounted from a repository, with these credentials.
+    /// Records a layer that these credentials pushed to or mounted from a repository.
     pub async fn record_push(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
         if let Some(discovery) = &self.discovery {
             discovery.record_use(&blob.repository);
@@ -149,7 +150,7 @@ impl Mounts {
         self.record_link(blob, credentials).await;
     }
 
-    /// A repository was seen to hold a layer, by an answer of the registry's to these credentials.
+    /// Records that a repository holds a layer, as a response to these credentials shows.
     pub async fn record_link(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
         let Some(discovery) = &self.discovery else {
             return;
@@ -161,8 +162,7 @@ impl Mounts {
         }
     }
 
-    /// Somebody is about to delete a layer from a repository: no HEAD brings it back.
-    #[must_use]
+    /// A client is about to delete a layer from a repository: no HEAD brings it back.
     pub fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
         let discovery = self.discovery.as_ref()?;
         Some(discovery.begin_delete(blob))

@@ -1,4 +1,4 @@
-//! The part of a mount that may block: locate and link, on a thread of its own.
+//! The part of a mount that blocks, on a thread of the pool: look up, verify and link.
 
 use std::sync::Arc;
 
@@ -16,46 +16,46 @@ use crate::telemetry::trace::Trace;
 use crate::upstream::RegistryState;
 use crate::verify::{BlobVerdict, BlobVerifier};
 
-/// What was found or done.
+/// How a job ended, short of an error of the store.
 #[derive(Clone, Copy)]
 pub(crate) enum LinkOutcome {
-    /// A store that was seen before is not there: nothing can be said about any blob.
+    /// A store that existed before does not now: nothing is known about any blob.
     NoStore,
-    /// A HEAD asked in a repository that does not exist, and must not make it.
+    /// The target of a HEAD's mount does not exist, and a HEAD must not create it.
     NoRepository,
     SourceMissing,
     BlobMissing,
-    /// The blob is not vouched for.
+    /// The blob is not confirmed.
     Doubted(VerifyFailure),
     WouldMount(u64),
     Linked(LinkResult, u64),
 }
 
-/// Why a blob is not vouched for.
+/// Why a blob is not confirmed.
 #[derive(Clone, Copy)]
 pub(crate) enum VerifyFailure {
     /// Its bytes were not hashed yet.
     Unverified,
-    /// They were, and were written to since.
+    /// They were hashed, and written to since.
     Changed,
-    /// They are not what the digest says.
+    /// They do not match the digest.
     Damaged,
 }
 
-/// What a job needs.
+/// Everything that a job needs, so that it can run on another thread.
 pub(crate) struct LinkJob {
     pub id: RequestId,
-    /// The request's own: the job runs on another thread than its task.
+    /// Of the request: the job runs on another thread than the request's task.
     pub trace: Option<Trace>,
     pub store: Arc<Filesystem>,
-    /// Knows which blobs may be vouched for; `None`: all that are there.
+    /// Says which blobs are verified; `None` if every blob with data may be linked.
     pub verifier: Option<Arc<BlobVerifier>>,
     pub registry_state: Arc<RegistryState>,
     pub metrics: Arc<Metrics>,
     pub grant: Grant,
     pub digest: Digest,
     pub via: Via,
-    /// By which a HEAD is barred, if it is one.
+    /// Holds the tombstones that a HEAD's mount must respect.
     pub discovery: Option<Arc<Discovery>>,
     pub dry_run: bool,
     pub deadline: Instant,
@@ -79,8 +79,8 @@ impl LinkJob {
             Lookup::BlobMissing => return Ok(LinkOutcome::BlobMissing),
             Lookup::Here(data) => data,
         };
-        if let Some(doubt) = self.verify_failure(&data) {
-            return Ok(LinkOutcome::Doubted(doubt));
+        if let Some(failure) = self.verify_failure(&data) {
+            return Ok(LinkOutcome::Doubted(failure));
         }
         let size = data.size;
         if self.dry_run {
@@ -103,13 +103,13 @@ impl LinkJob {
         Ok(LinkOutcome::Linked(linked, size))
     }
 
-    /// Whether the link may not be the first thing in its repository.
+    /// Whether the target must exist already: the operator allows a HEAD no new repositories.
     fn needs_repository(&self) -> bool {
         let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
         discovery.is_some_and(|it| !it.settings().new_repositories)
     }
 
-    /// Why a blob whose data is `data` is not vouched for, if it is not.
+    /// Why the blob with this data is not confirmed, if it is not.
     fn verify_failure(&self, data: &BlobData) -> Option<VerifyFailure> {
         match self.verifier.as_ref()?.verdict(&self.digest, data) {
             BlobVerdict::Good => None,
@@ -119,15 +119,15 @@ impl LinkJob {
         }
     }
 
-    /// What was hashed must still lie there when the link is in place.
+    /// Checks again, with the link in place, that the data is what was hashed.
     fn recheck_blob(
         &self,
         store: &OpenStore<'_>,
         linked: LinkResult,
         before: &BlobData,
     ) -> Result<Option<LinkOutcome>, StoreError> {
-        let is_vouched_for = matches!(linked, LinkResult::Written | LinkResult::AlreadyLinked);
-        if self.verifier.is_none() || !is_vouched_for {
+        let is_confirmed = matches!(linked, LinkResult::Written | LinkResult::AlreadyLinked);
+        if self.verifier.is_none() || !is_confirmed {
             return Ok(None);
         }
         Ok(match store.data(&self.digest)? {
@@ -137,7 +137,7 @@ impl LinkJob {
         })
     }
 
-    /// Whether somebody has deleted meanwhile what a HEAD would bring back.
+    /// Whether a client has meanwhile deleted the layer that a HEAD would bring back.
     fn is_tombstoned(&self) -> bool {
         let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
         discovery.is_some_and(|it| {
@@ -148,7 +148,7 @@ impl LinkJob {
         })
     }
 
-    /// The registry's own log does not see these links.
+    /// The audit line of a new link: the registry's own log does not show it.
     fn audit(&self, size: u64) {
         tracing::info!(
             request_id = self.id.as_str(),

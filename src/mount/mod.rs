@@ -1,10 +1,14 @@
-//! One mount from beginning to end: authorise, locate, link, or forward with a reason.
+//! One mount from beginning to end: authorize, look up, link, or forward with a reason.
 //!
-//! The parts know nothing of each other; here they are joined. No HTTP type comes in: a
-//! [`MountRequest`] and its [`Caller`] go in, a [`Decision`] comes out.
-//! `decision` has its words, `discover` tries sources that the client did not name, `job` is the
-//! part that may block, and `sighting` looks whether the registry's own new links appear in our
-//! store.
+//! | file | what |
+//! |---|---|
+//! | this one | [`Mounts`] joins the steps, which know nothing of each other |
+//! | `discovery` | tries sources that the client did not name, and records what holds a layer |
+//! | `link_job` | the part that blocks: look up, verify, link |
+//! | `decision` | the result: [`Decision`] |
+//! | `store_verification` | checks that the registry's own new links appear in the store |
+//!
+//! No HTTP type comes in: a [`MountRequest`] and its [`Caller`] go in, a [`Decision`] comes out.
 
 mod decision;
 mod discovery;
@@ -32,7 +36,7 @@ use crate::upstream::RegistryState;
 use crate::util::blocking_pool::{BlockingPool, JobError};
 use crate::verify::BlobVerifier;
 
-/// A client's wish to have a layer of one repository in another one.
+/// A client's request to mount a layer of one repository in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountRequest {
     /// The layer, and the repository to link it into.
@@ -41,7 +45,7 @@ pub struct MountRequest {
     pub source: RepositoryName,
 }
 
-/// Decides about mounts.
+/// Decides mount requests, and writes the links of those that it grants.
 #[derive(Debug)]
 pub struct Mounts {
     access: Access,
@@ -54,17 +58,16 @@ pub struct Mounts {
     metrics: Arc<Metrics>,
 }
 
-/// Who asks.
+/// The client of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
-    /// What the caller shows.
+    /// The request's Authorization, parsed.
     pub credentials: &'a Credentials,
-    /// The request's name in the log.
+    /// Identifies the request in the log.
     pub id: &'a RequestId,
 }
 
 impl Mounts {
-    /// Joins the parts.
     pub fn new(
         access: Access,
         store: Arc<Filesystem>,
@@ -86,13 +89,13 @@ impl Mounts {
         }
     }
 
-    /// Vouches only for blobs that the verifier has found good, if there is one.
+    /// Links only blobs that the verifier has found good, if there is one.
     pub fn with_verifier(mut self, verifier: Option<BlobVerifier>) -> Self {
         self.verifier = verifier.map(Arc::new);
         self
     }
 
-    /// Mounts, or says how the request goes on and why.
+    /// Mounts, or returns why the request is forwarded and in which form.
     pub async fn attempt(&self, request: &MountRequest, caller: &Caller<'_>) -> Decision {
         let deadline = self.deadline();
         if !self.registry_state.is_store_verified() {
@@ -122,8 +125,8 @@ impl Mounts {
         }
     }
 
-    /// Before it is known that the store is the registry's, the registry mounts; but not what is
-    /// known to be damaged, for a caller who may mount it.
+    /// Until the store is verified the registry mounts. Only a blob that is known to be damaged
+    /// becomes a plain upload, for a caller who may mount it.
     async fn forward_unverified_store(
         &self,
         request: &MountRequest,
@@ -133,7 +136,7 @@ impl Mounts {
         let Some(verifier) = &self.verifier else {
             return Forward::store_unverified();
         };
-        // Asked whatever is known of the blob, so that nobody else learns that it is.
+        // Decided for every blob alike, so that no other caller learns whether this one is damaged.
         let Ok(grant) = self.authorize(request, caller.credentials, deadline).await else {
             return Forward::store_unverified();
         };
@@ -150,7 +153,7 @@ impl Mounts {
         Instant::now() + self.settings.time_budget
     }
 
-    /// From the source that the client names.
+    /// Mounts from the source that the client names.
     async fn mount_from_named_source(
         &self,
         request: &MountRequest,
@@ -177,13 +180,12 @@ impl Mounts {
         }
     }
 
-    /// The registry answered a request with 401. Returns whether that contradicts what is
-    /// decided here.
+    /// Records a 401 of the registry, and returns whether it contradicts a decision made here.
     pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         self.access.record_refusal(refused).await
     }
 
-    /// The caller of a forwarded mount got the registry's challenge.
+    /// Records that the caller of a forwarded mount got the registry's challenge.
     pub fn record_challenge(&self, forward: &Forward) {
         if let Some(key) = forward.challenge {
             self.access.record_challenge(key);
@@ -287,14 +289,14 @@ impl Mounts {
             LinkOutcome::Linked(LinkResult::AlreadyLinked, size) => {
                 return mounted(Outcome::AlreadyLinked, size);
             }
-            // The disk says that there is nothing to mount, so the registry is not asked to
-            // mount either: its cache may still vouch for what is gone.
+            // The store has nothing to mount, so `mount` is stripped: the registry's cache may
+            // still confirm a mount of what is gone.
             LinkOutcome::SourceMissing => Forward::plain(Reason::SourceMissing),
             LinkOutcome::BlobMissing | LinkOutcome::Linked(LinkResult::BlobGone, _) => {
                 Forward::plain(Reason::BlobMissing)
             }
-            LinkOutcome::Doubted(doubt) => Forward::verify_failed(doubt),
-            // Who only asks has wanted no mount.
+            LinkOutcome::Doubted(failure) => Forward::verify_failed(failure),
+            // A HEAD asked for no mount.
             LinkOutcome::NoRepository => Forward::as_it_came(Reason::None),
             LinkOutcome::NoStore => Forward::as_it_came(Reason::StoreError),
             LinkOutcome::Linked(LinkResult::Revoked, _) => {
@@ -310,7 +312,7 @@ impl Mounts {
         } else if self.registry_state.is_write_revoked() && Instant::now() < deadline {
             Reason::ReadOnly
         } else {
-            // The budget was used up, or the registry's word grew too old while the disk worked.
+            // The time budget ran out, or the last write-availability probe expired meanwhile.
             Reason::Timeout
         }
     }

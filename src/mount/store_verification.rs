@@ -1,4 +1,4 @@
-//! The proof that our store is the registry's: its own new links appear in it.
+//! Verifies that the store is the registry's own: links that the registry writes appear in it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,12 +8,12 @@ use crate::store::Filesystem;
 use crate::upstream::{Observation, RegistryState};
 use crate::util::blocking_pool::BlockingPool;
 
-/// Files are stamped by a clock that is some milliseconds coarser than the one we read.
+/// The clock of file timestamps is some milliseconds coarser than the system's.
 const COARSE: Duration = Duration::from_millis(20);
-/// How long an upload's answer may wait for the look; it happens once, until it succeeds.
+/// How long an upload's response may wait for the check, which ends with the first success.
 const LIMIT: Duration = Duration::from_millis(250);
 
-/// Looks for links that the registry has just written.
+/// Checks the store for links that the registry has just written.
 #[derive(Debug)]
 pub struct StoreVerification {
     store: Arc<Filesystem>,
@@ -21,7 +21,7 @@ pub struct StoreVerification {
     registry_state: Arc<RegistryState>,
 }
 
-/// The beginning of a request that may end with a link in the registry's store.
+/// Taken at the beginning of a request that may end with a link in the registry's store.
 #[derive(Debug)]
 pub struct PendingVerification {
     observation: Observation,
@@ -29,7 +29,6 @@ pub struct PendingVerification {
 }
 
 impl StoreVerification {
-    /// Looks in `store`, and tells `registry_state`.
     pub fn new(
         store: Arc<Filesystem>,
         workers: Arc<BlockingPool>,
@@ -42,7 +41,7 @@ impl StoreVerification {
         }
     }
 
-    /// Notes the beginning of an upload, where a link is still to be seen.
+    /// Notes the beginning of an upload; `None` once the store is verified.
     pub fn begin(&self) -> Option<PendingVerification> {
         if self.registry_state.is_store_verified() {
             return None;
@@ -53,7 +52,7 @@ impl StoreVerification {
         })
     }
 
-    /// The registry says that it has linked a blob into a repository: is the link here?
+    /// Checks that a link the registry reports as written is in the store.
     pub async fn check_link(&self, blob: &BlobRef, since: &PendingVerification) {
         let (store, blob) = (self.store.clone(), blob.clone());
         let time = since.time;
