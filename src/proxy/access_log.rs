@@ -1,4 +1,4 @@
-//! A mount is counted before its answer goes out; a request is counted and logged at its end.
+//! Counts a mount before its response is sent, and counts and logs a request at its end.
 
 use http::StatusCode;
 use pingora::proxy::Session;
@@ -12,10 +12,10 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason};
 use crate::telemetry::trace::Trace;
 
-/// The longest path that the log shows, in characters.
+/// The longest path in the log, in characters.
 const LONGEST_PATH: usize = 512;
 
-/// Counts a mount whose end is known. Whoever has the answer finds it in the metrics.
+/// Counts a mount once its outcome is known: a client that has the response finds it in metrics.
 pub(crate) fn count_mount(metrics: &Metrics, context: &mut RequestContext) {
     let Some((outcome, reason)) = mount_outcome(context) else {
         return;
@@ -37,7 +37,7 @@ pub(crate) fn count_mount(metrics: &Metrics, context: &mut RequestContext) {
     }
 }
 
-/// Counts a request, and writes its line.
+/// Counts a request, and writes its log line.
 pub(crate) fn log_request(
     metrics: &Metrics,
     session: &Session,
@@ -53,7 +53,7 @@ pub(crate) fn log_request(
     log(session, status, error, context);
 }
 
-/// One line, a warning where the registry gave no answer of its own.
+/// Writes one line; a warning if the registry sent no response.
 fn log(
     session: &Session,
     status: Option<StatusCode>,
@@ -84,7 +84,7 @@ fn log(
                 digest,
                 received = session.as_downstream().body_bytes_read(),
                 sent = session.as_downstream().body_bytes_sent(),
-                upstream_seconds = context.answered_after.map(|after| after.as_secs_f64()),
+                upstream_seconds = context.response_time.map(|after| after.as_secs_f64()),
                 seconds = context.started.elapsed().as_secs_f64(),
                 error = error.map(response::description),
                 "request"
@@ -97,7 +97,7 @@ fn log(
     }
 }
 
-/// What a mount's request names: the target, the source where it names one, and the layer.
+/// The parts of a mount that the log names: target, source if known, and layer.
 fn named_blob(route: &Route) -> Option<(&BlobRef, Option<&RepositoryName>)> {
     match route {
         Route::Mount(mount) => Some((&mount.target, Some(&mount.source))),

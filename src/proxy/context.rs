@@ -1,4 +1,4 @@
-//! What is known of one request while it is on its way.
+//! The state of one request between its phases.
 
 use std::time::{Duration, Instant};
 
@@ -14,52 +14,52 @@ use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::request_id::RequestId;
 use crate::telemetry::trace::Trace;
 
-/// One request's state between Pingora's phases.
+/// The state of one request between Pingora's phases.
 #[derive(Debug)]
 pub struct RequestContext {
     pub(crate) id: RequestId,
-    /// The trace to which the client says that it belongs.
+    /// The client's trace context.
     pub(crate) trace: Option<Trace>,
     pub(crate) started: Instant,
-    /// When the request went to the registry, the last time.
-    pub(crate) asked: Option<Instant>,
-    /// How long the registry took to begin its answer.
-    pub(crate) answered_after: Option<Duration>,
+    /// When the request was last sent to the registry.
+    pub(crate) sent_at: Option<Instant>,
+    /// How long the registry took to begin its response.
+    pub(crate) response_time: Option<Duration>,
     pub(crate) route: Route,
-    /// Where a link of the registry's own is still to be seen.
-    pub(crate) since: Option<PendingVerification>,
+    /// Set while the store is not verified, on a request that may make the registry write a link.
+    pub(crate) pending_verification: Option<PendingVerification>,
     pub(crate) mount: MountState,
-    /// The deletion that this request is.
+    /// Set if the request deletes a layer.
     pub(crate) deletion: Option<PendingDelete>,
-    /// The credentials that went to the registry with a question to its API.
-    pub(crate) shown: Option<Credentials>,
+    /// The credentials that were sent to the registry's API.
+    pub(crate) credentials: Option<Credentials>,
     /// Whether the mount was counted already.
     pub(crate) is_counted: bool,
-    /// Whether the answer began before the request's body had ended.
-    pub(crate) is_answered_early: bool,
-    /// How many connections could not be made for it.
-    pub(crate) unconnected: usize,
-    /// How often it was sent again.
+    /// Whether the response began before the request's body had ended.
+    pub(crate) is_early_response: bool,
+    /// How many connections to the registry failed.
+    pub(crate) failed_connections: usize,
+    /// How often the request was sent again.
     pub(crate) resent: usize,
     pub(crate) _in_flight: InFlight,
     _head: HeaderGuard,
 }
 
-/// Where a mount stands.
+/// How far a mount has come.
 #[derive(Debug)]
 pub(crate) enum MountState {
     /// The request is no mount.
     None,
-    /// Answered here.
+    /// crossmount responded with 201.
     Done {
-        /// Written or already there.
+        /// `Mounted` or `AlreadyLinked`.
         outcome: Outcome,
-        /// Bytes of the blob.
+        /// The blob's length in bytes.
         size: u64,
-        /// How its source was found.
+        /// How crossmount came to the source.
         via: Via,
     },
-    /// The registry answers.
+    /// The request is forwarded, and the registry responds.
     Forwarded(Forward),
 }
 
@@ -79,23 +79,23 @@ impl RequestContext {
             id: RequestId::new(),
             trace: None,
             started: Instant::now(),
-            asked: None,
-            answered_after: None,
+            sent_at: None,
+            response_time: None,
             route: Route::Other,
-            since: None,
+            pending_verification: None,
             mount: MountState::None,
             deletion: None,
-            shown: None,
+            credentials: None,
             is_counted: false,
-            is_answered_early: false,
-            unconnected: 0,
+            is_early_response: false,
+            failed_connections: 0,
             resent: 0,
             _in_flight: in_flight,
             _head: HeaderGuard::now(),
         }
     }
 
-    /// The registry has answered this request, if it is a deletion.
+    /// Ends the deletion that this request is, by the registry's status.
     pub(crate) fn settle_delete(&mut self, status: StatusCode) {
         if let Some(mut deletion) = self.deletion.take() {
             if status.is_success() {
@@ -106,7 +106,7 @@ impl RequestContext {
         }
     }
 
-    /// A mount that is the registry's from the beginning.
+    /// Forwards a mount for a reason that needs no decision.
     pub(crate) fn forward_as_it_came(&mut self, reason: Reason) {
         self.mount = MountState::Forwarded(Forward::as_it_came(reason));
     }

@@ -1,9 +1,9 @@
-//! Who stands behind whom: the forwarding headers that the registry gets.
+//! The forwarding headers that the registry gets.
 //!
-//! The peer's address is appended to X-Forwarded-For. Other forwarding headers pass as they
-//! came, unless `trusted_proxies` says whose are to be believed; then everybody else's are
-//! dropped. If they say no scheme, the one that the client used is filled in, wherever the
-//! registry would take another one for it: its own connection's.
+//! The peer's address is appended to X-Forwarded-For. Other forwarding headers pass as they came,
+//! unless `trusted_proxies` is set; then those of untrusted peers are dropped. If no header names
+//! the scheme and the registry would assume a wrong one, the client's scheme is inserted. What the
+//! registry assumes is the scheme of its own connection.
 
 pub(crate) mod rfc7239;
 
@@ -21,7 +21,7 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What somebody who is not believed cannot say.
+/// Headers that an untrusted peer may not set.
 const UNTRUSTED: &[&str] = &[
     "forwarded",
     "x-forwarded-for",
@@ -33,7 +33,7 @@ const UNTRUSTED: &[&str] = &[
     "x-real-ip",
 ];
 
-/// Whose forwarding headers are believed, and which scheme is filled in.
+/// Drops, appends and inserts forwarding headers.
 #[derive(Debug)]
 pub struct ForwardedHeaders {
     trusted: Vec<IpNet>,
@@ -46,12 +46,12 @@ pub struct ForwardedHeaders {
 enum ClientScheme {
     /// Plain HTTP in front of a registry with TLS.
     Http,
-    /// TLS ends here.
+    /// crossmount terminates TLS.
     Https,
 }
 
 impl ForwardedHeaders {
-    /// An empty list of trusted proxies believes everybody, as the registry does.
+    /// With no trusted proxies listed every peer is trusted, as the registry does.
     pub fn new(config: &Config) -> Self {
         let scheme = match config {
             Config { tls: Some(_), .. } => Some(ClientScheme::Https),
@@ -64,7 +64,7 @@ impl ForwardedHeaders {
         }
     }
 
-    /// Changes a request's head to what the registry shall see.
+    /// Changes a request's head to what the registry shall get.
     pub(crate) fn apply(&self, peer: Option<IpAddr>, head: &mut RequestHeader) {
         if !self.is_trusted(peer) {
             for name in UNTRUSTED {
@@ -86,8 +86,8 @@ impl ForwardedHeaders {
 }
 
 impl ClientScheme {
-    /// Says the scheme where nobody said one. Distribution reads the first line of a header alone,
-    /// and no X-Forwarded-Proto beside a `Forwarded` (`registry/api/v2/urls.go`).
+    /// Inserts the scheme if no header names one. Distribution reads only the first line of a
+    /// header, and no X-Forwarded-Proto beside a `Forwarded` (`registry/api/v2/urls.go`).
     fn fill_in(self, head: &mut RequestHeader) {
         let said = first(head, &PROTO);
         let forwarded = first(head, &FORWARDED);
@@ -102,8 +102,8 @@ impl ClientScheme {
         }
     }
 
-    /// The scheme for a `Forwarded` without one. Where TLS ends here, that is what a registry with
-    /// TLS assumes too. A plain port may have a proxy with TLS in front, which said so elsewhere.
+    /// The scheme for a `Forwarded` without one. If crossmount terminates TLS, a registry with TLS
+    /// assumes the same. A plain port may have a proxy with TLS in front that set another header.
     fn beside(self, x_forwarded_proto: &str) -> &str {
         let said = x_forwarded_proto.split(',').next().unwrap_or_default();
         match (self, said.trim()) {
@@ -113,7 +113,7 @@ impl ClientScheme {
     }
 }
 
-/// The first line of a header; empty where there is none.
+/// The first line of a header; empty if there is none.
 fn first(head: &RequestHeader, name: &HeaderName) -> String {
     let value = head
         .headers
@@ -122,7 +122,7 @@ fn first(head: &RequestHeader, name: &HeaderName) -> String {
     String::from_utf8_lossy(value).trim().to_owned()
 }
 
-/// Changes the first line of `Forwarded`.
+/// Replaces the first line of `Forwarded`.
 fn replace_first(head: &mut RequestHeader, text: &str) {
     let lines = head.headers.get_all(FORWARDED).iter();
     let others: Vec<HeaderValue> = lines.skip(1).cloned().collect();
@@ -146,7 +146,7 @@ fn append_peer(peer: IpAddr, head: &mut RequestHeader) {
 }
 
 fn set(head: &mut RequestHeader, name: &'static str, value: &str) {
-    // Only a value with control characters is refused, and such a head was refused before.
+    // Only a value with control characters is refused, and such a head was rejected before.
     if let Err(error) = head.insert_header(name, value) {
         tracing::debug!(%error, name, "a forwarding header was left as it came");
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_filled_in_where_nobody_said_one() {
+    fn the_scheme_is_inserted_if_no_header_names_one() {
         let (tls, plain) = (Some(ClientScheme::Https), Some(ClientScheme::Http));
         let nothing = ("Forwarded", "for=192.0.2.1");
         for (scheme, headers, proto, forwarded) in [

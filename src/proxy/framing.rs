@@ -1,26 +1,26 @@
-//! What a request's head says of its body, in a way that no two readers can take differently.
+//! Checks that two readers of a request's head agree on where its body ends.
 
 use http::{HeaderMap, HeaderValue, header};
 use pingora::proxy::Session;
 
-/// Whether the body's length or coding is said as the registry itself would not take it.
+/// Whether the body's length or coding is written in a way that the registry itself would refuse.
 ///
-/// Pingora takes lists of equal lengths, and sends any coding that ends with `chunked` on as if it
-/// were nothing else: what follows would then mean something else than the client said.
+/// Pingora accepts lists of equal lengths. It forwards any coding that ends with `chunked` as if
+/// there were no other, and so the registry would read another body than the client sent.
 pub(crate) fn has_ambiguous_framing(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let first = lengths.next();
     let is_list = first.is_some_and(|length| length.as_bytes().contains(&b','));
-    let is_odd_coding = codings.next().is_some_and(|coding| !is_chunked(coding));
-    is_odd_coding || codings.next().is_some() || is_list || lengths.any(|it| Some(it) != first)
+    let has_other_coding = codings.next().is_some_and(|coding| !is_chunked(coding));
+    has_other_coding || codings.next().is_some() || is_list || lengths.any(|it| Some(it) != first)
 }
 
-/// Whether a length stands beside chunks that is none, or two that differ.
+/// Whether a length beside chunks is invalid, or two of them differ.
 ///
-/// Pingora drops each length beside chunks when it reads the head, while the registry itself refuses
-/// such a request (`net/http`, `fixLength`).
+/// Pingora drops each length beside chunks when it reads the head, while the registry itself
+/// refuses such a request (`net/http`, `fixLength`).
 pub(crate) fn has_length_beside_chunks(session: &Session) -> bool {
     let headers = &session.req_header().headers;
     let http1 = session.as_downstream().as_http1();
@@ -30,7 +30,7 @@ pub(crate) fn has_length_beside_chunks(session: &Session) -> bool {
     }
 }
 
-/// By a head as it came.
+/// Checks the head as it came.
 fn has_ambiguous_length(head: &[u8]) -> bool {
     let mut lengths = head
         .split(|byte| *byte == b'\n')
@@ -48,8 +48,7 @@ fn has_ambiguous_length(head: &[u8]) -> bool {
     !is_number || lengths.any(|length| length != first)
 }
 
-/// The length of a body where the head says it more than once; only one may go on
-/// (RFC 9112, 6.3).
+/// The length of a body, if the head repeats it; only one line may be forwarded (RFC 9112, 6.3).
 pub(crate) fn repeated_length(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let first = lengths.next()?;
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_one_reading_is_not_odd() {
+    fn what_has_one_reading_is_not_ambiguous() {
         let chunked = ("transfer-encoding", "chunked");
         let length = |value| ("content-length", value);
         for (headers, wanted) in [
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_length_that_is_said_again_is_repeated() {
+    fn only_a_length_that_occurs_twice_is_repeated() {
         let mut headers = HeaderMap::new();
         assert_eq!(repeated_length(&headers), None);
         headers.append("content-length", HeaderValue::from_static("7"));

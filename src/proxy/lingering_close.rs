@@ -1,9 +1,9 @@
-//! What a client still sends once it has its answer.
+//! Reads what a client still sends after its response.
 //!
-//! A registry may answer before the request's body has come: an expired token, a wrong password,
-//! a body that is too large. The client may read the answer only after it has sent everything. A
-//! connection that is closed with its body unread is reset, and the reset can overtake the answer
-//! (RFC 9112, 9.6). So the rest of the body is read and thrown away, up to limits.
+//! A registry may respond before the request's body has come: an expired token, a wrong password, a
+//! body that is too large. The client may read the response only after it has sent everything. A
+//! connection that is closed with its body unread is reset, and the reset can overtake the response
+//! (RFC 9112, 9.6). So the rest of the body is read and discarded, up to limits.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use http::{Version, header};
 use pingora::proxy::Session;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a client may stay silent in a body that is no longer wanted.
+/// How long a client may stay silent in a body that is discarded.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// How long the rest of a body may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How many bytes of a body are thrown away: more than a client's and a server's socket buffers
-/// hold, so that a client that reads while it sends has seen its answer long before.
+/// How many bytes of a body are discarded. That is more than the socket buffers of client and
+/// server hold: a client that reads while it sends has long seen its response.
 const BYTES_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Lets a connection go on after an early answer, if the rest of the body can be read.
+/// Keeps a connection open after an early response, if the rest of the body can be read.
 ///
-/// A client that waits for `100 Continue` may send its body or not once it has its answer, so its
+/// A client that waits for `100 Continue` may or may not send its body after the response, so its
 /// connection ends there (RFC 9110, 10.1.1).
 pub(crate) fn prepare(session: &mut Session) {
     let head = session.req_header();
@@ -30,8 +30,8 @@ pub(crate) fn prepare(session: &mut Session) {
     session.set_close_on_response_before_downstream_finish(!is_kept);
 }
 
-/// The answer begins: a client that falls silent in its body is no longer waited for. Returns
-/// whether the answer came before the body's end.
+/// Limits the silence of a client in its body, once the response begins. Returns whether the
+/// response came before the body's end.
 pub(crate) fn limit_silence(session: &mut Session) -> bool {
     let is_early = !session.is_body_done();
     if is_early {
@@ -40,13 +40,13 @@ pub(crate) fn limit_silence(session: &mut Session) -> bool {
     is_early
 }
 
-/// Reads the rest of the body after the answer, up to the limits.
+/// Reads the rest of the body after the response, up to the limits.
 pub(crate) async fn discard_body(session: &mut Session) {
     if session.is_body_done() || session.response_written().is_none() {
         return;
     }
     if session.get_keepalive().is_none() && session.as_http1().is_some() {
-        // The client sees the end of the answer now, and not only when its own body has ended.
+        // Ends the response now: the client need not wait for the end of its own body.
         session.as_downstream_mut().shutdown().await;
     }
     session.set_read_timeout(Some(SILENCE_LIMIT));

@@ -1,4 +1,4 @@
-//! Where a mounted blob is: the Location that the registry itself would have written.
+//! The Location of a mounted blob, as the registry would have written it.
 
 use http::{HeaderMap, header};
 
@@ -9,17 +9,17 @@ use crate::proxy::forwarded_headers::rfc7239;
 /// Builds Locations by distribution's rules (`registry/api/v2/urls.go`, `handlers/app.go`).
 #[derive(Debug)]
 pub struct Locations {
-    /// Scheme, authority and path down to the last slash, where the registry is told its own.
+    /// Scheme, authority and path down to the last slash, if the registry is configured with a URL.
     pub(crate) external: Option<String>,
     pub(crate) relative: bool,
     pub(crate) prefix: String,
-    /// What the registry takes for the scheme where no header says another. `forwarding` has
-    /// filled in the client's own wherever that is not the same.
+    /// The scheme that the registry assumes if no header names one. `forwarded_headers` has
+    /// inserted the client's own scheme if it differs.
     pub(crate) scheme: &'static str,
 }
 
 impl Locations {
-    /// By the settings that mirror the registry's own.
+    /// Takes the settings that mirror the registry's own.
     pub fn new(upstream: &Upstream) -> Self {
         Self {
             external: upstream.external_url.as_deref().map(base_of),
@@ -33,10 +33,10 @@ impl Locations {
         }
     }
 
-    /// The Location for a mounted blob, by the headers that the registry would see.
+    /// The Location of a mounted blob, by the headers that the registry would get.
     ///
-    /// `None` where they name a scheme or host that has no one spelling in a URL: then the
-    /// registry shall answer itself.
+    /// `None` if they name a scheme or host that has no unique spelling in a URL: then the mount is
+    /// forwarded.
     pub(crate) fn for_blob(&self, blob: &BlobRef, headers: &HeaderMap) -> Option<String> {
         let BlobRef { repository, digest } = blob;
         let path = format!("v2/{repository}/blobs/{digest}");
@@ -51,7 +51,7 @@ impl Locations {
         is_plain.then(|| format!("{scheme}://{host}{}{path}", self.prefix))
     }
 
-    /// Scheme and host that the client used: `Forwarded`, else `X-Forwarded-*`, else Host.
+    /// Scheme and host that the client used: from `Forwarded`, else `X-Forwarded-*`, else Host.
     fn origin(&self, headers: &HeaderMap) -> Option<(String, String)> {
         let text = |name: &str| match headers.get(name) {
             None => Some(None),
@@ -82,7 +82,7 @@ impl Locations {
     }
 }
 
-/// A relative reference is resolved against the last slash of the path.
+/// The part up to the path's last slash, against which a relative reference is resolved.
 fn base_of(url: &str) -> String {
     let authority = url.find("://").map_or(0, |at| at + 3);
     match url[authority..].rfind('/') {
@@ -91,7 +91,7 @@ fn base_of(url: &str) -> String {
     }
 }
 
-/// Whether a text is a scheme of a URL.
+/// Whether a text is a URL's scheme.
 pub(crate) fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_own_words_decide_in_distributions_order() {
+    fn the_clients_headers_decide_in_distributions_order() {
         for (headers, base) in [
             (&[("host", "r:5000")][..], "http://r:5000/"),
             (

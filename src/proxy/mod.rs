@@ -1,18 +1,23 @@
-//! Everything that knows HTTP and Pingora.
+//! HTTP: the phases of a request, from its head to the log line.
 //!
-//! In the order of a request: `listener` accepts, `tls` ends TLS, `client_stream` is what is written
-//! to, `head` times the request's head, `proxy` holds the phases, `naming` gives the request its
-//! name, `forwarding` says who stands behind whom, `classify` tells a mount from everything else,
-//! `target` has the request line's target as it came, `framing` what the head says of the body.
+//! In the order of a request:
 //!
-//! In front of distribution `handler` answers mounts; `location` and `respond` make the 201, and
-//! `observer` learns from the registry's own answers (`refused_write` from a 405). In front of
-//! other registries `handler` asks their own mount, and `suggestions` from where else.
-//! `token_endpoint` answers from memory where the registry hands out tokens itself. `waiting` is
-//! how they ask the registry first, and end with the client.
+//! | file | what |
+//! |---|---|
+//! | `phases` | Pingora's phases; the place to begin to read |
+//! | `context` | the state of one request between its phases |
+//! | `framing`, `request_target` | heads that two readers could take differently |
+//! | `request_id`, `forwarded_headers` | headers that crossmount adds to a request |
+//! | `route` | classifies a request by its head |
+//! | `handlers` | respond to mounts and token requests, or send the registry requests first |
+//! | `response`, `location` | the 201, as distribution writes it |
+//! | `observe`, `write_refusal` | what the registry's own responses show |
+//! | `error_response` | 502, 503 or 504, if the registry sent no response |
+//! | `access_log` | counts and logs a request once |
+//! | `lingering_close` | reads the rest of a body after an early response |
 //!
-//! `failure` words an answer that the registry could not give, and `account` counts and logs what
-//! was done. Decisions about mounts are made in [`crate::mount`] and [`crate::native_mount`].
+//! Connections are not here but in [`crate::server`]. Decisions about mounts are made in
+//! [`crate::mount`] and [`crate::native_mount`], which know no HTTP.
 
 mod access_log;
 mod context;

@@ -1,4 +1,4 @@
-//! What the registry's own answers show as they pass by.
+//! What the registry's own responses show in passing.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::proxy::write_refusal::{self, WriteRefusal};
 use crate::telemetry::outcome::{Outcome, Reason};
 use crate::upstream::{ReachabilityCheck, RegistryState};
 
-/// Learns from answers that pass by.
+/// Records what responses show: new links, layers, refused writes and contradicted decisions.
 #[derive(Debug)]
 pub struct ResponseObserver {
     prefix: String,
@@ -28,7 +28,6 @@ pub struct ResponseObserver {
 }
 
 impl ResponseObserver {
-    /// Tells the others what is learned of the registry with this prefix.
     pub fn new(
         prefix: &str,
         mounts: Arc<Mounts>,
@@ -45,17 +44,17 @@ impl ResponseObserver {
         }
     }
 
-    /// A request begins that may end with a link of the registry's own.
+    /// Begins a request that may make the registry write a link.
     pub(crate) fn begin_verification(&self) -> Option<PendingVerification> {
         self.verification.begin()
     }
 
-    /// A connection to the registry could not be made.
+    /// Records that no connection to the registry could be made.
     pub(crate) fn record_unreachable(&self) {
         self.reachability.record_unreachable();
     }
 
-    /// A question of a client's that was sent on by us has no answer.
+    /// Records a subrequest that got no response.
     pub(crate) fn record_failure(&self, error: &pingora::Error) {
         if response::is_unconnected(error.etype()) {
             self.reachability.record_unreachable();
@@ -64,12 +63,12 @@ impl ResponseObserver {
         }
     }
 
-    /// A connection to the registry broke.
+    /// Records that a connection to the registry broke.
     pub(crate) fn record_broken_connection(&self) {
         self.reachability.check_after_failure();
     }
 
-    /// Looks at an answer's head before the client gets it.
+    /// Observes a response's head before the client gets it.
     pub(crate) async fn observe(
         &self,
         request: &RequestHeader,
@@ -88,7 +87,7 @@ impl ResponseObserver {
         }
     }
 
-    /// The registry says that it has just linked a blob: the link must appear in our store.
+    /// The registry has just linked a blob: verifies that the link is in crossmount's store.
     async fn verify_store(&self, head: &ResponseHeader, context: &RequestContext) {
         let digest = head
             .headers
@@ -102,10 +101,10 @@ impl ResponseObserver {
             repository: repository.clone(),
             digest,
         };
-        if let Some(since) = &context.since {
+        if let Some(since) = &context.pending_verification {
             self.verification.check_link(&blob, since).await;
         }
-        let credentials = context.shown.as_ref();
+        let credentials = context.credentials.as_ref();
         if let Some(mount) = native_mount(context).filter(|it| it.target.digest == blob.digest) {
             let source = blob.in_repository(&mount.source);
             self.mounts.record_push(&source, credentials).await;
@@ -113,15 +112,15 @@ impl ResponseObserver {
         self.mounts.record_push(&blob, credentials).await;
     }
 
-    /// The registry gave somebody a layer.
+    /// The registry served a layer, or told a client that it exists.
     async fn record_layer(&self, context: &RequestContext) {
         if let Route::Blob(blob) = &context.route {
-            let credentials = context.shown.as_ref();
+            let credentials = context.credentials.as_ref();
             self.mounts.record_link(blob, credentials).await;
         }
     }
 
-    /// A 405 to a write ends everything that rests on the registry being writable.
+    /// A 405 to a write revokes everything that rests on the registry being writable.
     fn record_write_refusal(&self, request: &RequestHeader, head: &ResponseHeader) {
         let (target, method) = (request.raw_path(), &request.method);
         match write_refusal::classify(&self.prefix, target, method, &head.headers) {
@@ -132,7 +131,7 @@ impl ResponseObserver {
     }
 
     async fn record_challenge(&self, head: &ResponseHeader, context: &mut RequestContext) {
-        let Some(credentials) = &context.shown else {
+        let Some(credentials) = &context.credentials else {
             return;
         };
         let granted = match &context.mount {
@@ -149,7 +148,7 @@ impl ResponseObserver {
             if is_mismatch {
                 forward.reason = Reason::AccessMismatch;
             }
-            // Only to a token that it has verified does the registry say that a scope is missing.
+            // The registry reports a missing scope only for a token that it has verified.
             if finds_scope_insufficient(&head.headers) {
                 self.mounts.record_challenge(forward);
             }
@@ -157,7 +156,7 @@ impl ResponseObserver {
     }
 }
 
-/// The mount that the registry was asked for as the client asked for it.
+/// The mount that was forwarded in the form in which the client sent it.
 fn native_mount(context: &RequestContext) -> Option<&MountRequest> {
     match (&context.route, &context.mount) {
         (Route::Mount(mount), MountState::Forwarded(forward))
@@ -180,7 +179,7 @@ pub(crate) fn target_of(route: &Route) -> Option<&RepositoryName> {
     }
 }
 
-/// Whether an answer to a question for a layer shows that it is there: whole, in part, or elsewhere.
+/// Whether the response to a request for a layer shows that it exists: whole, in part or elsewhere.
 pub(crate) fn shows_layer(status: StatusCode) -> bool {
     matches!(
         status,
@@ -191,7 +190,7 @@ pub(crate) fn shows_layer(status: StatusCode) -> bool {
     )
 }
 
-/// Counts a mount from before the store was proved by what the registry made of it.
+/// Sets outcome and reason of a mount that was forwarded before the store was verified.
 fn settle(forward: &mut Forward, status: StatusCode) {
     if forward.outcome != Outcome::Native || status == StatusCode::CREATED {
         return;

@@ -1,14 +1,16 @@
-//! The phases of a request, in Pingora's order:
+//! One request, phase by phase, in the order in which Pingora calls them.
 //!
 //! ```text
-//! early_request_filter     timeouts of the client's connection
-//! request_filter           classify; then `handler`, `handler` or `token_endpoint` answer, or forward
-//! upstream_peer            a connection to the registry
-//! upstream_request_filter  the form in which it goes there
-//! upstream_response_filter what the registry's answer shows
-//! response_filter          the form in which it goes to the client
-//! fail_to_proxy            an answer of our own where the registry gave none
-//! logging                  counted once, whatever happened
+//! classify                   request_filter, by the head alone (`route`)
+//! authorize, look up, link   handle, by the registry's kind (`handlers`, then `mount`)
+//! respond                    handle: the 201 of a mount; the request ends here
+//! forward                    every other request goes on:
+//!   upstream_peer            a connection to the registry
+//!   upstream_request_filter  the head as the registry gets it, a mount perhaps as a plain upload
+//!   upstream_response_filter what the registry's response shows
+//!   response_filter          the head as the client gets it
+//!   fail_to_proxy            crossmount's 502, 503 or 504 if the registry sent no response
+//! logging                    every request is counted and logged once
 //! ```
 
 use std::os::fd::RawFd;
@@ -43,41 +45,40 @@ use crate::telemetry::outcome::{Outcome, Reason};
 use crate::telemetry::trace::Trace;
 use crate::upstream::{Peers, end_with_the_connection, is_repeatable};
 
-/// How long a client's idle connection is kept; the registry itself never closes one.
+/// How long an idle connection of a client is kept open; the registry itself never closes one.
 const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
 
-/// How often a GET or HEAD is sent again after kept connections that had just died.
+/// How often a GET or HEAD is sent again after reused connections that the registry had closed.
 const RESENT_AT_MOST: usize = 2;
 
-/// How mounts are answered in front of a registry.
+/// Who mounts a blob that the client may mount.
 #[derive(Debug)]
 pub enum MountStrategy {
-    /// By links in its store.
-    Linking(LinkMountHandler),
-    /// By its own mount, whose answers are mended.
-    Mending(NativeMountHandler),
+    /// crossmount, with a link in the registry's store.
+    Link(LinkMountHandler),
+    /// The registry, on request; a refusal that breaks clients becomes a plain upload.
+    Native(NativeMountHandler),
 }
 
-/// The proxy in front of one registry; a clone of it shares everything.
+/// The proxy in front of one registry; its clones share all state.
 #[derive(Debug, Clone)]
 pub struct RegistryProxy {
     prefix: Arc<str>,
     timeouts: Timeouts,
     forwarding: Arc<ForwardedHeaders>,
     peers: Arc<Peers>,
-    way: Arc<MountStrategy>,
+    strategy: Arc<MountStrategy>,
     tokens: Option<Arc<TokenEndpointHandler>>,
     drain: Arc<Drain>,
     metrics: Arc<Metrics>,
 }
 
 impl RegistryProxy {
-    /// Joins the parts of the request's way.
     pub fn new(
         upstream: &crate::config::Upstream,
         forwarding: ForwardedHeaders,
         peers: Arc<Peers>,
-        way: MountStrategy,
+        strategy: MountStrategy,
         tokens: Option<TokenEndpointHandler>,
         drain: Arc<Drain>,
         metrics: Arc<Metrics>,
@@ -87,18 +88,18 @@ impl RegistryProxy {
             timeouts: upstream.timeouts,
             forwarding: Arc::new(forwarding),
             peers,
-            way: Arc::new(way),
+            strategy: Arc::new(strategy),
             tokens: tokens.map(Arc::new),
             drain,
             metrics,
         }
     }
 
-    /// What a registry's own answers show, where links are written beside it.
+    /// Observes the registry's responses, if crossmount writes links beside it.
     fn observer(&self) -> Option<&ResponseObserver> {
-        match &*self.way {
-            MountStrategy::Linking(handler) => Some(&handler.observer),
-            MountStrategy::Mending(_) => None,
+        match &*self.strategy {
+            MountStrategy::Link(handler) => Some(&handler.observer),
+            MountStrategy::Native(_) => None,
         }
     }
 
@@ -108,16 +109,18 @@ impl RegistryProxy {
         }
     }
 
-    /// The response of a handler; `None` forwards the request.
+    /// Authorizes, looks up and links, if the request is a mount or may lead to one.
+    ///
+    /// `None` forwards the request.
     async fn handle(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
-        // Boxed, because most requests need no room for a connection of their own.
-        let response = match &*self.way {
-            MountStrategy::Linking(handler) => handler.handle(session, context).await?,
-            MountStrategy::Mending(handler) => Box::pin(handler.handle(session, context)).await?,
+        // Boxed, because most requests need no room for a subrequest.
+        let response = match &*self.strategy {
+            MountStrategy::Link(handler) => handler.handle(session, context).await?,
+            MountStrategy::Native(handler) => Box::pin(handler.handle(session, context)).await?,
         };
         match &self.tokens {
             Some(tokens) if response.is_none() && context.route == Route::Other => {
@@ -146,7 +149,7 @@ impl ProxyHttp for RegistryProxy {
         RequestContext::new(InFlight::begin(&self.drain))
     }
 
-    /// No module: nothing is compressed or otherwise changed on its way.
+    /// No modules: nothing is compressed or otherwise changed in passing.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(
@@ -156,11 +159,11 @@ impl ProxyHttp for RegistryProxy {
     ) -> Result<()> {
         session.set_read_timeout(Some(self.timeouts.read));
         session.set_write_timeout(Some(self.timeouts.write));
-        // What a client sends too early must not end the request that is being answered.
+        // A request that the client pipelines must not end the one in flight.
         session.as_downstream_mut().set_pipelining_enabled(true);
         lingering_close::prepare(session);
         if self.drain.is_draining() {
-            // The next request finds a process that goes on.
+            // The client's next request reaches a replica that goes on.
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(CLIENT_IDLE.as_secs()));
@@ -174,10 +177,10 @@ impl ProxyHttp for RegistryProxy {
         context: &mut RequestContext,
     ) -> Result<bool> {
         http2::as_http1(session.req_header_mut())?;
-        let is_odd = request_target::has_fragment(session)
+        let is_ambiguous = request_target::has_fragment(session)
             || framing::has_ambiguous_framing(&session.req_header().headers)
             || framing::has_length_beside_chunks(session);
-        if is_odd {
+        if is_ambiguous {
             return Err(Error::new_down(ErrorType::InvalidHTTPHeader));
         }
         context.id = request_id::assign(session.req_header_mut(), context.id.clone());
@@ -221,10 +224,10 @@ impl ProxyHttp for RegistryProxy {
         head: &mut RequestHeader,
         context: &mut RequestContext,
     ) -> Result<()> {
-        context.asked = Some(Instant::now());
+        context.sent_at = Some(Instant::now());
         if request_target::within_the_api(&self.prefix, head.raw_path()).is_some() {
-            // What the client calls a matter of this hop alone is no longer in this head.
-            context.shown = Credentials::from_single_header(&head.headers);
+            // Without the headers that the client nominated in Connection: Pingora removed them.
+            context.credentials = Credentials::from_single_header(&head.headers);
         }
         if !is_repeatable(&head.method) && session.is_body_empty() {
             head.insert_header(header::CONNECTION, "close")?;
@@ -234,7 +237,7 @@ impl ProxyHttp for RegistryProxy {
         }
         let is_old = session.req_header().version == Version::HTTP_10;
         if is_old && !head.headers.contains_key(header::HOST) {
-            // It goes upstream as HTTP/1.1, where a request without Host is malformed.
+            // The head goes upstream as HTTP/1.1, and there a request without Host is malformed.
             let host = request_target::authority(head.raw_path()).to_vec();
             head.insert_header(header::HOST, host)?;
         }
@@ -254,15 +257,15 @@ impl ProxyHttp for RegistryProxy {
         context: &mut RequestContext,
     ) -> Result<()> {
         if !head.status.is_informational() {
-            context.answered_after = context.asked.map(|asked| asked.elapsed());
-            context.is_answered_early = lingering_close::limit_silence(session);
+            context.response_time = context.sent_at.map(|sent_at| sent_at.elapsed());
+            context.is_early_response = lingering_close::limit_silence(session);
             context.settle_delete(head.status);
             let request = session.req_header();
-            match &*self.way {
-                MountStrategy::Linking(handler) => {
+            match &*self.strategy {
+                MountStrategy::Link(handler) => {
                     handler.observer.observe(request, head, context).await;
                 }
-                MountStrategy::Mending(handler) => handler.observe(head, context).await,
+                MountStrategy::Native(handler) => handler.observe(head, context).await,
             }
             access_log::count_mount(&self.metrics, context);
         }
@@ -287,10 +290,10 @@ impl ProxyHttp for RegistryProxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         self.record_unreachable();
-        context.unconnected += 1;
-        // Nothing was sent, so any request may try the host's next address.
+        context.failed_connections += 1;
+        // Nothing was sent, so any request may be retried with the host's next address.
         let attempts = self.peers.failed(peer, &error);
-        error.set_retry(context.unconnected < attempts);
+        error.set_retry(context.failed_connections < attempts);
         error
     }
 
@@ -303,7 +306,7 @@ impl ProxyHttp for RegistryProxy {
         was_kept: bool,
     ) -> Box<Error> {
         if *error.etype() == ErrorType::InvalidCert {
-            // Nothing was sent yet, and the error itself says whether it is tried again.
+            // Nothing was sent, and the error itself says whether a retry may succeed.
             return error;
         }
         if let Some(observer) = self
@@ -360,22 +363,22 @@ impl ProxyHttp for RegistryProxy {
         access_log::count_mount(&self.metrics, context);
         access_log::log_request(&self.metrics, session, error, context);
         lingering_close::discard_body(session).await;
-        // It is read as no request either: no client of a registry asks before it is answered, so
-        // whoever stands in between may have taken these bytes for something else. A client that
-        // was answered early may ask again right after its body.
-        let may_ask_again = context.is_answered_early;
+        // A pipelined request is not read either. No client of a registry sends one before it has
+        // its response, so a proxy in between may have framed these bytes otherwise. After an
+        // early response the client may send its next request right behind the body.
+        let may_send_again = context.is_early_response;
         session
             .as_downstream_mut()
-            .set_pipelining_enabled(may_ask_again);
+            .set_pipelining_enabled(may_send_again);
     }
 
-    /// A request's own line says what went wrong.
+    /// The access log has the error.
     fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
         true
     }
 
-    /// A kept connection that had died is replaced without a word; an address at which the registry
-    /// cannot be reached is said.
+    /// A reused connection that the registry had closed is replaced silently. An address at which
+    /// the registry cannot be reached is logged.
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
@@ -388,7 +391,7 @@ impl ProxyHttp for RegistryProxy {
         !response::is_unconnected(error.etype())
     }
 
-    /// Without the query, which may hold an upload's state.
+    /// Omits the query, which may hold an upload's state.
     fn request_summary(&self, session: &Session, _: &RequestContext) -> String {
         let head = session.req_header();
         format!("{} {}", head.method, head.uri.path())

@@ -1,4 +1,4 @@
-//! The name by which a request is known to everybody on its way.
+//! The request's identifier, which the registry, the log and events share.
 
 use http::HeaderName;
 use pingora::http::RequestHeader;
@@ -6,29 +6,29 @@ use pingora::http::RequestHeader;
 use crate::notifications::EventRequest;
 use crate::telemetry::request_id::RequestId;
 
-/// Bytes of what a client says of itself that an event keeps: many events may have to wait.
+/// The longest header value in an event, in bytes: many events may be queued.
 const LONGEST: usize = 256;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Takes the name that stands in the head, or else puts the new one there.
+/// Keeps the identifier in the head, or else inserts the new one.
 pub(crate) fn assign(head: &mut RequestHeader, new: RequestId) -> RequestId {
     if let Some(given) = from_header(head) {
         return given;
     }
-    // Only a value with control characters is refused, and a new name has none.
+    // Only a value with control characters is refused, and a new identifier has none.
     if let Err(error) = head.insert_header("X-Request-Id", new.as_str()) {
         tracing::debug!(%error, "a request goes on without a name");
     }
     new
 }
 
-/// What an event says of a request, as distribution says it (`notifications/bridge.go`,
-/// `NewRequestRecord`): the first address that proxies name is the client's, and the last proxy
-/// is crossmount.
+/// The request as an event describes it, by distribution's rules (`notifications/bridge.go`,
+/// `NewRequestRecord`). The first address that proxies name is the client's, and the last proxy is
+/// crossmount.
 pub(crate) fn event_request(head: &RequestHeader, id: &RequestId) -> EventRequest {
     let text = |name: &str| {
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
-        // Only letters of one byte are in it.
+        // The value is ASCII, so a cut falls between characters.
         let value = value.unwrap_or_default();
         value[..value.len().min(LONGEST)].to_owned()
     };
@@ -43,7 +43,7 @@ pub(crate) fn event_request(head: &RequestHeader, id: &RequestId) -> EventReques
     }
 }
 
-/// The one name that is given and can be written down.
+/// The client's identifier, if there is exactly one and the log can hold it.
 fn from_header(head: &RequestHeader) -> Option<RequestId> {
     let mut all = head.headers.get_all(REQUEST_ID).iter();
     let first = all.next()?;

@@ -1,4 +1,4 @@
-//! The request line's target.
+//! The request line's target: checks, and the forms in which a mount is forwarded.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::protocols::http::authority::raw_target_authority;
@@ -9,8 +9,8 @@ use crate::util::query;
 
 /// Whether the request line's target has a fragment, which no client may send (RFC 9112, 3.2).
 ///
-/// Pingora's parser drops it, while the registry reads it as a part of the path or query: such
-/// a request can neither be judged here nor go on as it came.
+/// Pingora's parser drops it, while the registry reads it as a part of the path or query. Such a
+/// request can neither be classified nor forwarded as it came.
 pub(crate) fn has_fragment(session: &Session) -> bool {
     let Some(http) = session.as_downstream().as_http1() else {
         return false;
@@ -37,7 +37,7 @@ pub(crate) fn plain_upload(target: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The request line's target with the mount alone in its query, encoded anew.
+/// The request line's target with only `mount` and `from` in its query, encoded anew.
 pub(crate) fn bare_mount(target: &[u8], mount: &MountRequest) -> Vec<u8> {
     let target = String::from_utf8_lossy(target);
     let (path, _) = target.split_once('?').unwrap_or((&target, ""));
@@ -46,15 +46,15 @@ pub(crate) fn bare_mount(target: &[u8], mount: &MountRequest) -> Vec<u8> {
     format!("{path}?from={source}&mount={digest}").into_bytes()
 }
 
-/// The path below `v2/` of a target that is the registry's API beyond doubt: whatever stands beside
-/// it on the same port may have rules of its own.
+/// The path below `v2/`, if the target is unambiguously within the registry's API: other services
+/// on the same port may have rules of their own.
 pub(crate) fn within_the_api<'a>(prefix: &str, target: &'a [u8]) -> Option<&'a str> {
     let target = std::str::from_utf8(target).ok()?;
     let path = target.split('?').next().unwrap_or_default();
     let rest = path.strip_prefix(prefix)?.strip_prefix("v2/")?;
-    let is_odd = rest.starts_with(['.', '/'])
+    let is_ambiguous = rest.starts_with(['.', '/'])
         || ["%", "\\", "//", "/."].iter().any(|odd| rest.contains(odd));
-    (!is_odd).then_some(rest)
+    (!is_ambiguous).then_some(rest)
 }
 
 #[cfg(test)]

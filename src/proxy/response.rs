@@ -76,7 +76,7 @@ pub(crate) fn created(
     Ok(head)
 }
 
-/// An answer of our own with an OCI error, where the registry gave none.
+/// The head of an OCI error that crossmount sends if the registry sent no response.
 fn unavailable(status: StatusCode, length: usize) -> Result<ResponseHeader> {
     let mut head = ResponseHeader::build(status, Some(4))?;
     let kind = HeaderValue::from_static("application/json; charset=utf-8");
@@ -88,7 +88,7 @@ fn unavailable(status: StatusCode, length: usize) -> Result<ResponseHeader> {
     Ok(head)
 }
 
-/// A header's name as Go spells it: each part begins with a capital.
+/// A header's name as Go spells it: each part begins with a capital letter.
 fn canonical(name: &str) -> String {
     name.split('-')
         .map(|part| {

@@ -1,7 +1,7 @@
-//! What a request is: a mount that may be answered here, or something for the registry.
+//! Classifies a request: a mount that crossmount may respond to, or one to forward.
 //!
-//! A pure function of the request's head. It takes for a mount only what the registry and
-//! crossmount cannot read differently; whatever is odd in any way is the registry's.
+//! A pure function of the request's head. A mount is only what crossmount and the registry cannot
+//! read differently; every ambiguous request is forwarded.
 
 #[cfg(test)]
 mod agreement;
@@ -18,39 +18,39 @@ use crate::mount::MountRequest;
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::util::query::{QueryPair, has_key, pairs};
 
-/// What follows a repository's name in the path of a new upload.
+/// Follows a repository's name in the path of a new upload.
 pub(crate) const UPLOADS: &str = "/blobs/uploads/";
 
-/// What a request is.
+/// The kind of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// A mount in the plain form.
+    /// A mount that names its source and is unambiguous.
     Mount(MountRequest),
-    /// It names a mount, but not in the plain form.
+    /// A request with `mount` that two readers could take differently.
     AmbiguousMount(Ambiguity),
     /// A mount that names no source.
     SourcelessMount(BlobRef),
     /// The start or the end of an upload into a repository.
     Upload(RepositoryName),
-    /// A layer of a repository is asked for.
+    /// A GET or HEAD for a layer of a repository.
     Blob(BlobRef),
-    /// A layer of a repository is deleted.
+    /// A DELETE of a layer of a repository.
     Deletion(BlobRef),
     /// Anything else.
     Other,
 }
 
-/// What keeps a request that names a mount from having the plain form.
+/// What makes a request with `mount` ambiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ambiguity {
-    /// Words in the query: only the registry can judge them, but its answer may be mended.
+    /// The query: only the registry can judge it, but its refusal may become a plain upload.
     Words,
-    /// A body, the path, a header, or the digest of an upload: it may be no mount at all.
+    /// A body, the path, a header or the `digest` of an upload: it may be no mount at all.
     Form,
 }
 
-/// Classifies a request by its head; `target` is the request line's target as it came, and
-/// `prefix` the registry's own, with slashes at both ends.
+/// Classifies a request by its head. `target` is the request line's target as it came, and
+/// `prefix` the path of the registry's API, with slashes at both ends.
 pub(crate) fn classify(prefix: &str, target: &[u8], head: &Parts) -> Route {
     if head.method == Method::DELETE {
         return deleted(prefix, target).map_or(Route::Other, Route::Deletion);
@@ -91,7 +91,7 @@ fn new_upload(prefix: &str, path: &str, query: &str, head: &Parts) -> Route {
     mount(target, &pairs).unwrap_or(odd)
 }
 
-/// The mount that a query without oddities names.
+/// The mount that an unambiguous query names.
 fn mount(target: RepositoryName, pairs: &[QueryPair<'_>]) -> Option<Route> {
     let mut mount = None;
     let mut from = None;
@@ -121,7 +121,8 @@ fn mount(target: RepositoryName, pairs: &[QueryPair<'_>]) -> Option<Route> {
     Some(Route::Mount(MountRequest { target, source }))
 }
 
-/// No body, and nothing in the head that two readers could take differently.
+/// Whether the request has no body, and nothing in its head that two readers could take
+/// differently.
 ///
 /// A form in the body would override the query, in the registry's access check too.
 pub(crate) fn is_plain(head: &Parts) -> bool {
@@ -139,7 +140,7 @@ pub(crate) fn is_plain(head: &Parts) -> bool {
         && nominates_nothing(head)
 }
 
-/// Headers that a client may name as a matter of its own connection: crossmount reads none of them.
+/// Headers that a client may list in Connection: crossmount reads none of them.
 const CONNECTION_OPTIONS: &[&str] = &[
     "close",
     "http2-settings",
@@ -150,8 +151,8 @@ const CONNECTION_OPTIONS: &[&str] = &[
     "upgrade",
 ];
 
-/// Whether no header that crossmount reads is one for the next hop alone: such a header would not
-/// reach the registry.
+/// Whether Connection lists no header that crossmount reads: a listed one would not reach the
+/// registry.
 fn nominates_nothing(head: &Parts) -> bool {
     let options = head.headers.get_all(header::CONNECTION).iter();
     let is_known = |option: &[u8]| {
@@ -164,14 +165,14 @@ fn nominates_nothing(head: &Parts) -> bool {
         .all(|option| option.is_empty() || is_known(option))
 }
 
-/// `PUT …/blobs/uploads/<identifier>` ends an upload.
+/// `PUT …/blobs/uploads/<identifier>` completes an upload.
 fn completed_upload(prefix: &str, path: &str) -> Route {
     let directory = path.rfind('/').map(|slash| &path[..=slash]);
     let name = directory.and_then(|directory| directory.strip_suffix(UPLOADS));
     repository(prefix, name).map_or(Route::Other, Route::Upload)
 }
 
-/// `…/blobs/<digest>` is a layer of a repository.
+/// `…/blobs/<digest>` names a layer of a repository.
 fn blob(prefix: &str, path: &str) -> Option<BlobRef> {
     let (directory, digest) = path.rsplit_once('/')?;
     Some(BlobRef {
@@ -180,12 +181,12 @@ fn blob(prefix: &str, path: &str) -> Option<BlobRef> {
     })
 }
 
-/// As [`blob`], however the path is written: none of the ways in which some registry reads it may
-/// bring back what was deleted.
+/// Like [`blob`], but however the path is written. In none of the ways in which a registry may
+/// read it does a HEAD bring the deleted layer back.
 fn deleted(prefix: &str, target: &[u8]) -> Option<BlobRef> {
     let path = target.split(|byte| *byte == b'?').next()?;
     let path = percent_decode(path).decode_utf8().ok()?;
-    // From `http://host/path` only the path matters (RFC 9112, 3.2.2).
+    // Of `http://host/path` only the path matters (RFC 9112, 3.2.2).
     let path = match path.split_once(':') {
         Some((scheme, rest)) if !scheme.contains('/') => match rest.strip_prefix("//") {
             Some(rest) => &rest[rest.find('/')?..],
@@ -204,7 +205,7 @@ fn deleted(prefix: &str, target: &[u8]) -> Option<BlobRef> {
     blob(prefix, &format!("/{}", parts.join("/")))
 }
 
-/// The repository between the API's base and the rest of a path; no escape is decoded.
+/// The repository between the API's prefix and the rest of a path; no escape is decoded.
 fn repository(prefix: &str, path: Option<&str>) -> Option<RepositoryName> {
     let name = path?.strip_prefix(prefix)?.strip_prefix("v2/")?;
     RepositoryName::parse(name).ok()

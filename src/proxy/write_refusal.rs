@@ -1,25 +1,25 @@
-//! What a 405 that passes by shows of the registry.
+//! What a 405 to a client's request shows of the registry.
 
 use http::{HeaderMap, Method, header};
 
 use crate::oci::RepositoryName;
 use crate::proxy::request_target;
 
-/// What it shows.
+/// Which writes the registry refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteRefusal {
-    /// Nothing: the method does not fit the path, or deleting is switched off.
+    /// None: the method does not fit the path, or deletion is disabled.
     Nothing,
-    /// The registry takes no writes.
+    /// All: the registry is read-only.
     NoWrites,
-    /// It takes no uploads: it is read-only, or a pull-through cache, which is another store.
+    /// Uploads: it is read-only, or a pull-through cache, which is another store.
     NoUploads,
 }
 
-/// What the 405 to a request shows by its `Allow` header.
+/// Classifies the 405 to a request by its `Allow` header.
 ///
-/// A registry that is read-only allows reading on the paths of blobs, uploads and manifests; one
-/// that is not names methods that write, and none at all where deleting is switched off
+/// A read-only registry allows only reads on the paths of blobs, uploads and manifests. A writable
+/// one names methods that write, or no method at all if deletion is disabled
 /// (`registry/handlers/app.go`, `registry/handlers/blob.go`). A pull-through cache names none.
 pub(crate) fn classify(
     prefix: &str,
@@ -40,10 +40,10 @@ pub(crate) fn classify(
     }
 }
 
-/// Where content is written.
+/// The paths to which content is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ApiPath {
-    /// Where an upload begins.
+    /// The start of an upload.
     Uploads,
     /// A blob, an upload or a manifest.
     Content,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_uses_a_method_that_does_not_fit_shows_nothing() {
+    fn a_405_to_a_method_that_does_not_fit_shows_nothing() {
         for (method, target, allow) in [
             ("DELETE", "/v2/bobs/tags/list", Some("GET")),
             ("DELETE", "/v2/bobs/blobs/tags/list", Some("GET")),

@@ -69,7 +69,7 @@ pub(crate) fn proxy(
                 discovery: discovery.clone(),
                 notifier: notifier.clone(),
             };
-            MountStrategy::Linking(link_mount_handler(settings, upstream, parts, metrics)?)
+            MountStrategy::Link(link_mount_handler(settings, upstream, parts, metrics)?)
         }
         Kind::Pulp(settings) => {
             let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
@@ -85,7 +85,7 @@ pub(crate) fn proxy(
             let relay = relay.map(|artifacts| BlobCopier::new(client, artifacts).map(Arc::new));
             let (native, relay) = (NativeMountRules::Pulp, relay.transpose()?);
             let exchange = exchange.clone();
-            MountStrategy::Mending(NativeMountHandler::new(
+            MountStrategy::Native(NativeMountHandler::new(
                 native,
                 exchange,
                 relay,
@@ -99,7 +99,7 @@ pub(crate) fn proxy(
             let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
             let native = NativeMountRules::Generic(Box::new(GenericRules::new(settings)?));
             let exchange = exchange.clone();
-            MountStrategy::Mending(NativeMountHandler::new(native, exchange, None, suggestions))
+            MountStrategy::Native(NativeMountHandler::new(native, exchange, None, suggestions))
         }
     };
     let tokens = match &config.token_endpoint {

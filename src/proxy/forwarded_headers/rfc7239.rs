@@ -1,6 +1,6 @@
 //! The `Forwarded` header of RFC 7239, read as distribution reads it.
 
-/// What the first proxy says of the client's own request.
+/// The client's scheme and host as the first proxy forwarded them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ForwardedHeader {
     /// The scheme that the client used.
@@ -12,7 +12,7 @@ pub(crate) struct ForwardedHeader {
     has_parameters: bool,
 }
 
-/// Reads the first element; `None` where distribution would ignore the whole header
+/// Reads the first element; `None` if distribution would ignore the whole header
 /// (`registry/api/v2/headerparser.go`).
 pub(crate) fn parse(text: &str) -> Option<ForwardedHeader> {
     let mut found = ForwardedHeader::default();
@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &str) -> Option<ForwardedHeader> {
         let (value, after) = if let Some(quoted) = quoted {
             quoted_value(quoted)?
         } else {
-            // Only an unquoted value is refused when its name came before.
+            // Only an unquoted value is refused if its name came before.
             if names.contains(&name) {
                 return None;
             }
@@ -53,8 +53,8 @@ pub(crate) fn parse(text: &str) -> Option<ForwardedHeader> {
 /// The header with this scheme in its first element; `None` if that names one already.
 pub(crate) fn with_proto(text: &str, scheme: &str) -> Option<String> {
     let Some(found) = parse(text) else {
-        // Distribution ignores the header, and X-Forwarded-Proto beside it. It reads no further
-        // than the first element, so the scheme gets one of its own.
+        // Distribution ignores the header, and X-Forwarded-Proto beside it. It reads only the first
+        // element, so the scheme gets one of its own.
         return Some(format!("proto={scheme}, {text}"));
     };
     match (found.proto.as_deref(), found.quoted_proto) {

@@ -1,4 +1,4 @@
-//! A client that waits while the registry is asked on its behalf.
+//! Waiting for the registry, as long as the client stays connected.
 
 use std::future::Future;
 use std::time::Instant;
@@ -13,8 +13,8 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::route::is_plain;
 use crate::upstream::{PendingResponse, SubrequestClient};
 
-/// Waits until the client closes its connection, or sends what nobody asked for; then its request
-/// is over, as for one that passes through. For requests without a body.
+/// Waits until the client disconnects or sends what this request has no room for. Either ends the
+/// request, as for a forwarded one. Only for requests without a body.
 pub(crate) async fn client_disconnected(session: &mut Session) -> Box<Error> {
     loop {
         if let Err(error) = session.as_downstream_mut().read_body_or_idle(true).await {
@@ -23,27 +23,27 @@ pub(crate) async fn client_disconnected(session: &mut Session) -> Box<Error> {
     }
 }
 
-/// What `ask` gives, unless the client leaves before; how long that took is noted.
+/// Awaits `exchange` unless the client disconnects first, and notes how long it took.
 pub(crate) fn while_client_waits<T>(
     session: &mut Session,
     context: &mut RequestContext,
-    ask: impl Future<Output = Result<T>>,
+    exchange: impl Future<Output = Result<T>>,
 ) -> impl Future<Output = Result<T>> {
-    // Boxed, because most requests need no room for a connection of their own.
-    let ask = Box::pin(ask);
+    // Boxed, because most requests need no room for a subrequest.
+    let exchange = Box::pin(exchange);
     async move {
         let begun = Instant::now();
-        context.asked = Some(begun);
-        let given = tokio::select! {
-            given = ask => given?,
+        context.sent_at = Some(begun);
+        let response = tokio::select! {
+            response = exchange => response?,
             gone = client_disconnected(session) => return Err(gone),
         };
-        context.answered_after = Some(begun.elapsed());
-        Ok(given)
+        context.response_time = Some(begun.elapsed());
+        Ok(response)
     }
 }
 
-/// The registry's answer to a HEAD that two readers take alike, before the client gets it.
+/// The registry's response to a plain HEAD, before the client gets it.
 pub(crate) async fn head_response(
     session: &mut Session,
     context: &mut RequestContext,
@@ -53,7 +53,7 @@ pub(crate) async fn head_response(
     if head.method != Method::HEAD || !is_plain(&head) {
         return Ok(None);
     }
-    context.shown = Credentials::from_single_header(&head.headers);
+    context.credentials = Credentials::from_single_header(&head.headers);
     let answer = while_client_waits(session, context, exchange.send(head.clone())).await?;
     Ok(Some((head, answer)))
 }

@@ -1,4 +1,4 @@
-//! In front of distribution: a mount is answered here, by a link of our own, or forwarded.
+//! In front of distribution: crossmount mounts with a link in the store, or forwards the request.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ use crate::proxy::route::Route;
 use crate::telemetry::outcome::Reason;
 use crate::upstream::SubrequestClient;
 
-/// Letters of an address that an event keeps: longer ones have no host that anybody could find.
+/// Longest URL of an event, in characters: a longer one names no host that could be resolved.
 const LONGEST_URL: usize = 1024;
 
-/// Answers mounts by links.
+/// Responds to mounts of linked layers, and forwards the rest.
 #[derive(Debug)]
 pub struct LinkMountHandler {
     locations: Locations,
@@ -35,12 +35,11 @@ pub struct LinkMountHandler {
     pub(crate) observer: ResponseObserver,
     exchange: Arc<SubrequestClient>,
     notifier: Arc<Notifier>,
-    /// Ends with this.
-    _survey: Option<StoreScanner>,
+    /// The scan ends with the handler.
+    _scanner: Option<StoreScanner>,
 }
 
 impl LinkMountHandler {
-    /// Joins the parts of a mount's way.
     pub fn new(
         upstream: &Upstream,
         mounts: Arc<Mounts>,
@@ -56,7 +55,7 @@ impl LinkMountHandler {
             observer,
             exchange,
             notifier,
-            _survey: scanner,
+            _scanner: scanner,
         }
     }
 
@@ -67,7 +66,7 @@ impl LinkMountHandler {
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
         if target_of(&context.route).is_some() {
-            context.since = self.observer.begin_verification();
+            context.pending_verification = self.observer.begin_verification();
         }
         match context.route.clone() {
             Route::Mount(request) => return self.mount(session, &request, context).await,
@@ -86,7 +85,7 @@ impl LinkMountHandler {
         Ok(None)
     }
 
-    /// A mount from the request to its answer.
+    /// A mount that names its source.
     async fn mount(
         &self,
         session: &mut Session,
@@ -108,7 +107,7 @@ impl LinkMountHandler {
         self.respond_created(session, decision, target, &location, context)
     }
 
-    /// A mount whose source the client does not know.
+    /// A mount that names no source.
     async fn mount_without_source(
         &self,
         session: &mut Session,
@@ -129,7 +128,7 @@ impl LinkMountHandler {
         self.respond_created(session, decision, target, &location, context)
     }
 
-    /// The 201 where it is done.
+    /// Responds 201 if the layer is linked.
     fn respond_created(
         &self,
         session: &Session,
@@ -152,10 +151,10 @@ impl LinkMountHandler {
         }
     }
 
-    /// A question for a layer, which may become true by being asked.
+    /// A HEAD for a layer, which may lead to a mount.
     ///
-    /// The registry answers first, and if something is linked then, once more, so that the
-    /// answer is its own.
+    /// The registry responds first. If crossmount then links the layer, the registry gets the HEAD
+    /// once more, so that the response is its own.
     async fn head(
         &self,
         session: &mut Session,
@@ -176,14 +175,14 @@ impl LinkMountHandler {
         Ok(Some(Response::Upstream(Box::new(answer))))
     }
 
-    /// Links a layer that was asked for in vain; returns whether the registry is to be asked again.
+    /// Links the layer of a HEAD that got 404; returns whether the registry gets the HEAD again.
     async fn mount_for_head(
         &self,
         blob: &BlobRef,
         head: &RequestHeader,
         context: &mut RequestContext,
     ) -> bool {
-        let Some(credentials) = context.shown.clone() else {
+        let Some(credentials) = context.credentials.clone() else {
             return false;
         };
         let caller = Caller {
@@ -206,7 +205,7 @@ impl LinkMountHandler {
         }
     }
 
-    /// Tells those who want to know of a mount.
+    /// Queues the registry's webhook event for a mount.
     fn notify(
         &self,
         head: &RequestHeader,

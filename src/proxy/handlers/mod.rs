@@ -1,9 +1,14 @@
-//! Requests that crossmount answers itself, or about which it asks the registry first.
+//! Requests to which crossmount responds itself, or for which it sends the registry others first.
 //!
-//! `link_mount` answers mounts by links in the store, `native_mount` by the registry's own mount,
-//! `suggested_mount` finds a source that the client does not know, and `token_endpoint` answers
-//! from the token cache. `client_wait` ends a question to the registry with its client. What a
-//! handler does not answer, `phases` forwards.
+//! | file | what |
+//! |---|---|
+//! | `link_mount` | mounts by links in the store |
+//! | `native_mount` | mounts by the registry, and plain uploads in place of refused ones |
+//! | `suggested_mount` | mounts by the registry from sources that the client does not know |
+//! | `token_endpoint` | responses of the token endpoint, from the cache or with more scopes |
+//! | `client_wait` | ends a subrequest when its client disconnects |
+//!
+//! If a handler does not respond, `phases` forwards the request.
 
 mod client_wait;
 pub(crate) mod link_mount;

@@ -1,5 +1,5 @@
-//! In front of Pulp and other registries: their own mount is asked, and an answer that breaks
-//! clients is replaced by that of a plain upload.
+//! In front of Pulp and other registries: the registry itself mounts. A response that breaks
+//! clients is replaced by the response to a plain upload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,55 +24,54 @@ use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::trace::Trace;
 use crate::upstream::{CallerIdentity, PendingResponse, SubrequestClient};
 
-/// Bytes of the longest error that is looked into.
+/// The longest error body that is read, in bytes.
 const LONGEST_ERROR: usize = 64 * 1024;
-/// How long an error may take from its head to its end before it is passed on unread.
+/// How long an error's body may take after its head before it is passed on unread.
 const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks a registry's own mount.
+/// Sends mounts to the registry, and replaces refusals that break clients.
 #[derive(Debug)]
 pub struct NativeMountHandler {
     native: NativeMountRules,
     exchange: Arc<SubrequestClient>,
-    /// For layers that Pulp does not mount yet.
-    relay: Option<Arc<BlobCopier>>,
-    /// For layers that the client does not know of.
+    /// Copies layers that Pulp does not mount yet.
+    copier: Option<Arc<BlobCopier>>,
+    /// Finds layers whose source the client does not know.
     suggestions: Option<SuggestedMounts>,
 }
 
-/// What a client wants mounted.
+/// What the client asks to mount.
 enum WantedMount {
-    /// In the plain form.
+    /// A layer of a named source.
     Named(MountRequest),
-    /// From wherever it is.
+    /// A layer of any source.
     Sourceless(BlobRef),
-    /// Only the registry can tell.
-    Odd,
+    /// An ambiguous query, which only the registry can judge.
+    Ambiguous,
 }
 
-/// What the client gets.
+/// The response to the client, and how it is counted.
 struct ClientResponse {
     answer: PendingResponse,
     state: MountState,
 }
 
 impl NativeMountHandler {
-    /// By the rules of `native`, through `exchange`.
     pub fn new(
         native: NativeMountRules,
         exchange: Arc<SubrequestClient>,
-        relay: Option<Arc<BlobCopier>>,
+        copier: Option<Arc<BlobCopier>>,
         suggestions: Option<SuggestedMounts>,
     ) -> Self {
         Self {
             native,
             exchange,
-            relay,
+            copier,
             suggestions,
         }
     }
 
-    /// `Ok(None)` forwards the request.
+    /// Handles the request; `None` forwards it.
     pub(crate) async fn handle(
         &self,
         session: &mut Session,
@@ -83,7 +82,7 @@ impl NativeMountHandler {
             Route::SourcelessMount(target) => {
                 (WantedMount::Sourceless(target), Reason::SourceMissing)
             }
-            Route::AmbiguousMount(Ambiguity::Words) => (WantedMount::Odd, Reason::OddRequest),
+            Route::AmbiguousMount(Ambiguity::Words) => (WantedMount::Ambiguous, Reason::OddRequest),
             Route::AmbiguousMount(Ambiguity::Form) => {
                 context.forward_as_it_came(Reason::OddRequest);
                 return Ok(None);
@@ -96,25 +95,25 @@ impl NativeMountHandler {
             }
             Route::Upload(_) | Route::Other => return Ok(None),
         };
-        // Until the registry has answered: if it does not, this is what is counted.
+        // Counted as this unless the registry responds.
         context.forward_as_it_came(Reason::UpstreamUnavailable);
         let head = session.req_header().clone();
-        context.shown = Credentials::from_single_header(&head.headers);
-        let given = while_client_waits(session, context, self.mount(&head, &request)).await?;
-        context.mount = with_reason(given.state, reason);
-        self.observe(given.answer.head(), context).await;
-        Ok(Some(Response::Upstream(Box::new(given.answer))))
+        context.credentials = Credentials::from_single_header(&head.headers);
+        let response = while_client_waits(session, context, self.mount(&head, &request)).await?;
+        context.mount = with_reason(response.state, reason);
+        self.observe(response.answer.head(), context).await;
+        Ok(Some(Response::Upstream(Box::new(response.answer))))
     }
 
-    /// Looks at an answer's head before the client gets it.
+    /// Observes a response's head before the client gets it.
     pub(crate) async fn observe(&self, head: &ResponseHeader, context: &RequestContext) {
         if let Some(suggestions) = &self.suggestions {
             suggestions.observe(head, context).await;
         }
     }
 
-    /// A question for a layer, which may become true by being asked: the registry answers first,
-    /// and if it has mounted something then, once more.
+    /// A HEAD for a layer. The registry responds first; if it then mounts the layer, it gets the
+    /// HEAD once more.
     async fn head(
         &self,
         session: &mut Session,
@@ -137,7 +136,7 @@ impl NativeMountHandler {
         Ok(Some(Response::Upstream(Box::new(answer))))
     }
 
-    /// Asks for the mount, and for what the rules put in its place.
+    /// Sends the mount, and then what the rules put in its place.
     async fn mount(&self, head: &RequestHeader, request: &WantedMount) -> Result<ClientResponse> {
         if let Some(suggestions) = &self.suggestions
             && let WantedMount::Sourceless(target) = request
@@ -147,7 +146,7 @@ impl NativeMountHandler {
         }
         let request = match request {
             WantedMount::Named(request) => Some(request),
-            WantedMount::Sourceless(_) | WantedMount::Odd => None,
+            WantedMount::Sourceless(_) | WantedMount::Ambiguous => None,
         };
         let mut mount = head.clone();
         if let Some(request) = request.filter(|_| self.native.needs_bare_query()) {
@@ -157,13 +156,13 @@ impl NativeMountHandler {
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = if self.native.reads_errors(status) {
-            // What does not come is passed on as it comes.
+            // A body that comes too late is passed on as it comes.
             let read = tokio::time::timeout(ERROR_LIMIT, answer.body(LONGEST_ERROR));
             read.await.unwrap_or(Ok(None))?
         } else {
             None
         };
-        let next = self.native.action(&MountResponse {
+        let action = self.native.action(&MountResponse {
             request,
             credentials: &credentials,
             status,
@@ -173,7 +172,7 @@ impl NativeMountHandler {
         let Action::Upload {
             reason,
             is_blob_missing,
-        } = next
+        } = action
         else {
             if let Some(request) = request.filter(|_| status == StatusCode::CREATED) {
                 self.record_source(request);
@@ -187,16 +186,16 @@ impl NativeMountHandler {
                 return Ok(forwarded_response(mounted));
             }
             if is_blob_missing
-                && let Some(relayed) = self.copy_blob(head, request, &credentials).await
+                && let Some(copied) = self.copy_blob(head, request, &credentials).await
             {
                 self.record_source(request);
-                return Ok(done(relayed));
+                return Ok(done(copied));
             }
         }
         self.upload(head, answer, reason).await
     }
 
-    /// The source that the client named has given it the layer.
+    /// Records that the source that the client named holds the layer.
     fn record_source(&self, request: &MountRequest) {
         if let Some(suggestions) = &self.suggestions {
             suggestions.record_source(&request.target.in_repository(&request.source));
@@ -209,15 +208,15 @@ impl NativeMountHandler {
         request: &MountRequest,
         credentials: &Credentials,
     ) -> Option<CopiedBlob> {
-        let relay = self.relay.as_ref()?;
+        let copier = self.copier.as_ref()?;
         let request = CopyRequest {
             request: request.clone(),
             name: CallerIdentity::for_request(&head.headers, credentials.header())?,
         };
-        relay.copy(request).await
+        copier.copy(request).await
     }
 
-    /// Starts a plain upload in the place of a refused mount.
+    /// Starts a plain upload in place of a refused mount.
     async fn upload(
         &self,
         head: &RequestHeader,
@@ -241,7 +240,7 @@ impl NativeMountHandler {
             }
         };
         if refused.status() == StatusCode::UNAUTHORIZED && !answer.status().is_success() {
-            // It is not only the source: the first answer names all that the caller lacks.
+            // The upload is refused too, and only the mount's challenge names all missing scopes.
             return Ok(forwarded_response(refused));
         }
         Ok(ClientResponse {
@@ -251,7 +250,7 @@ impl NativeMountHandler {
     }
 }
 
-/// The registry's own answer to the mount.
+/// The registry's own response to the mount.
 fn forwarded_response(answer: PendingResponse) -> ClientResponse {
     let (outcome, reason) = outcome_of(answer.status());
     let forward = Forward {
@@ -264,25 +263,25 @@ fn forwarded_response(answer: PendingResponse) -> ClientResponse {
     }
 }
 
-fn done(relayed: CopiedBlob) -> ClientResponse {
+fn done(copied: CopiedBlob) -> ClientResponse {
     ClientResponse {
-        answer: relayed.answer,
+        answer: copied.answer,
         state: MountState::Done {
             outcome: Outcome::Relayed,
-            size: relayed.size,
+            size: copied.size,
             via: Via::From,
         },
     }
 }
 
-/// What was known of the request before is said where the registry's answer says nothing.
-fn with_reason(state: MountState, known: Reason) -> MountState {
+/// Counts what was known of the request before, if the registry's response gives no reason.
+fn with_reason(state: MountState, reason_before: Reason) -> MountState {
     match state {
         MountState::Forwarded(forward)
             if forward.reason == Reason::None && forward.outcome == Outcome::Forwarded =>
         {
             MountState::Forwarded(Forward {
-                reason: known,
+                reason: reason_before,
                 ..forward
             })
         }

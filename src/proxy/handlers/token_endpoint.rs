@@ -1,5 +1,5 @@
-//! Requests to the registry's own token endpoint, answered from memory or widened where that is
-//! allowed.
+//! Requests to the registry's own token endpoint: answered from the token cache, or sent with more
+//! scopes, if the operator enabled either.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,19 +23,19 @@ use crate::token_cache::{
 };
 use crate::upstream::{PendingResponse, SubrequestClient};
 
-/// How long one waits for the answer to somebody else's equal question before asking alone.
+/// How long a request waits for an equal one in flight before it is sent itself.
 const FOLLOWS_FOR: Duration = Duration::from_secs(5);
 
-/// Stands before the token endpoint.
+/// Responds to token requests from the cache, or sends them with more scopes.
 #[derive(Debug)]
 pub struct TokenEndpointHandler {
-    answers: Option<TokenCache>,
-    widening: Option<ScopeExpansion>,
+    cache: Option<TokenCache>,
+    scope_expansion: Option<ScopeExpansion>,
     exchange: Arc<SubrequestClient>,
     metrics: Arc<Metrics>,
 }
 
-/// A question of our own, and what became of it.
+/// A subrequest to the token endpoint, and its response if it could not be cached.
 #[derive(Default)]
 struct TokenExchange(Mutex<TokenSources>);
 
@@ -46,22 +46,21 @@ struct TokenSources {
 }
 
 impl TokenEndpointHandler {
-    /// Through `exchange`; either may be left out.
     pub fn new(
-        answers: Option<TokenCache>,
-        widening: Option<ScopeExpansion>,
+        cache: Option<TokenCache>,
+        scope_expansion: Option<ScopeExpansion>,
         exchange: Arc<SubrequestClient>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            answers,
-            widening,
+            cache,
+            scope_expansion,
             exchange,
             metrics,
         }
     }
 
-    /// `Ok(None)` forwards the request.
+    /// Handles the request; `None` forwards it.
     pub(crate) async fn handle(
         &self,
         session: &mut Session,
@@ -71,61 +70,62 @@ impl TokenEndpointHandler {
         if !is_plain(&head) {
             return Ok(None);
         }
-        let question = self.answers.as_ref().and_then(|answers| {
-            let question = answers.cache_key(head.raw_path(), &head)?;
-            Some((answers, question))
+        let cacheable = self.cache.as_ref().and_then(|cache| {
+            let request = cache.cache_key(head.raw_path(), &head)?;
+            Some((cache, request))
         });
-        let widening = self.widening.as_ref();
-        let is_learned_from =
-            widening.is_some_and(|it| it.is_token_request(head.raw_path(), &head));
-        if let Some((answers, question)) = question {
-            let response = self.cached_or_fetch(session, context, (answers, &question), &head);
+        let expansion = self.scope_expansion.as_ref();
+        let is_observed = expansion.is_some_and(|it| it.is_token_request(head.raw_path(), &head));
+        if let Some((cache, request)) = cacheable {
+            let response = self.cached_or_fetch(session, context, (cache, &request), &head);
             if let Some(response) = response.await? {
                 return Ok(Some(response));
             }
         }
-        if !is_learned_from {
+        if !is_observed {
             return Ok(None);
         }
         let response = self.fetch(session, context, &head).await?;
         Ok(Some(response))
     }
 
-    /// The registry's own answer, from which something is learned.
+    /// Passes on the registry's own response, and learns scopes from it.
     async fn fetch(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
         head: &RequestHeader,
     ) -> Result<Response> {
-        let ask = async {
-            let asked = TokenExchange::default();
-            self.ask(head, &asked).await;
-            asked.end().unwrap_or(Err(Error::new_up(ConnectionClosed)))
+        let response = async {
+            let exchange = TokenExchange::default();
+            self.fetch_token(head, &exchange).await;
+            exchange
+                .end()
+                .unwrap_or(Err(Error::new_up(ConnectionClosed)))
         };
-        let answer = while_client_waits(session, context, ask).await?;
+        let answer = while_client_waits(session, context, response).await?;
         Ok(Response::Upstream(Box::new(answer)))
     }
 
-    /// From memory, or what will be remembered; `Ok(None)` where it is to be asked for alone.
+    /// Responds from the cache, or fills it; `None` forwards the request by itself.
     async fn cached_or_fetch(
         &self,
         session: &mut Session,
         context: &mut RequestContext,
-        (answers, question): (&TokenCache, &TokenRequest),
+        (cache, request): (&TokenCache, &TokenRequest),
         head: &RequestHeader,
     ) -> Result<Option<Response>> {
-        let (asked, begun) = (TokenExchange::default(), Instant::now());
-        let ask = self.ask(head, &asked);
+        let (exchange, begun) = (TokenExchange::default(), Instant::now());
+        let fetch = self.fetch_token(head, &exchange);
         let answer = tokio::select! {
-            answer = Box::pin(answers.get_or_fetch(question, head, ask)) => answer,
-            () = asked.patience() => Err(NotCached),
+            answer = Box::pin(cache.get_or_fetch(request, head, fetch)) => answer,
+            () = exchange.patience() => Err(NotCached),
             gone = client_disconnected(session) => return Err(gone),
         };
-        let is_own = asked.is_begun();
+        let is_own = exchange.is_begun();
         if is_own {
-            context.asked = Some(begun);
-            context.answered_after = Some(begun.elapsed());
+            context.sent_at = Some(begun);
+            context.response_time = Some(begun.elapsed());
         }
         self.metrics
             .token_cache_request(if !is_own && answer.is_ok() {
@@ -133,7 +133,7 @@ impl TokenEndpointHandler {
             } else {
                 TokenSource::Upstream
             });
-        match (answer, asked.end()) {
+        match (answer, exchange.end()) {
             (_, Some(Err(error))) => Err(error),
             (_, Some(Ok(alone))) => Ok(Some(Response::Upstream(Box::new(alone)))),
             (Ok(answer), None) => cached_response(&answer, !is_own).map(Some),
@@ -141,61 +141,61 @@ impl TokenEndpointHandler {
         }
     }
 
-    /// The answer to a request with more scopes, if it may have them, and its target; where that
-    /// is refused, the answer to the client's own.
+    /// The response to a request with more scopes, and its target. If more scopes are refused, the
+    /// response to the client's own request.
     async fn fetch_with_expanded_scope(
         &self,
         head: &RequestHeader,
     ) -> Result<(PendingResponse, Vec<u8>)> {
         let own_target = head.raw_path().to_vec();
-        let widened = match &self.widening {
-            Some(widening) => widening
+        let expanded = match &self.scope_expansion {
+            Some(expansion) => expansion
                 .expand(head.raw_path(), head)
                 .await
-                .zip(Some(widening)),
+                .zip(Some(expansion)),
             None => None,
         };
-        let Some((target, widening)) = widened else {
+        let Some((target, expansion)) = expanded else {
             return Ok((self.exchange.send(head.clone()).await?, own_target));
         };
-        let mut wide = head.clone();
-        wide.set_raw_path(&target)?;
-        let answer = self.exchange.send(wide).await?;
+        let mut expanded = head.clone();
+        expanded.set_raw_path(&target)?;
+        let answer = self.exchange.send(expanded).await?;
         if answer.status() == StatusCode::OK {
             return Ok((answer, target));
         }
         let own = self.exchange.send(head.clone()).await?;
         if own.status() == StatusCode::OK {
-            widening.record_refusal();
+            expansion.record_refusal();
         }
         Ok((own, own_target))
     }
 
-    /// Fetches an answer; one that is too long or breaks off is left in `asked`.
-    async fn ask(
+    /// Fetches a response; one that is too long or incomplete is left in `exchange`.
+    async fn fetch_token(
         &self,
         head: &RequestHeader,
-        asked: &TokenExchange,
+        exchange: &TokenExchange,
     ) -> Option<(pingora::http::ResponseHeader, Bytes)> {
-        asked.begin();
+        exchange.begin();
         let fetched = async {
-            let (mut answer, asked) = self.fetch_with_expanded_scope(head).await?;
+            let (mut answer, target) = self.fetch_with_expanded_scope(head).await?;
             let body = answer.body(LONGEST).await?.map(Bytes::copy_from_slice);
-            if let (Some(widening), Some(body)) = (&self.widening, &body)
+            if let (Some(expansion), Some(body)) = (&self.scope_expansion, &body)
                 && answer.status() == StatusCode::OK
             {
-                widening.record_grant(&asked, head, body).await;
+                expansion.record_grant(&target, head, body).await;
             }
             Ok((answer, body))
         };
         match fetched.await {
             Ok((answer, body)) => {
                 let whole = body.map(|body| (answer.head().clone(), body));
-                asked.set(Ok(answer));
+                exchange.set(Ok(answer));
                 whole
             }
             Err(error) => {
-                asked.set(Err(error));
+                exchange.set(Err(error));
                 None
             }
         }
@@ -215,12 +215,12 @@ impl TokenExchange {
         self.0.lock().answer = Some(answer);
     }
 
-    /// The answer to a question of our own, as far as it came.
+    /// The response to this subrequest, as far as it came.
     fn end(self) -> Option<Result<PendingResponse>> {
         self.0.into_inner().answer
     }
 
-    /// Ends where somebody else's question takes too long; one's own may take its time.
+    /// Ends if an equal request in flight takes too long; the wait for one's own has no limit.
     async fn patience(&self) {
         tokio::time::sleep(FOLLOWS_FOR).await;
         if self.is_begun() {
@@ -229,7 +229,7 @@ impl TokenExchange {
     }
 }
 
-/// A cached response as it came, with its age (RFC 9111, 5.1) if it is not this request's own.
+/// A cached response as it came, with its age (RFC 9111, 5.1).
 fn cached_response(answer: &CachedToken, is_from_cache: bool) -> Result<Response> {
     let mut head = answer.head.clone();
     head.remove_header(&header::TRANSFER_ENCODING);

@@ -1,4 +1,4 @@
-//! A mount here is the same mount to the registry, whatever the request looks like.
+//! A mount to crossmount is the same mount to the registry, whatever the request looks like.
 
 use std::cell::Cell;
 
@@ -132,7 +132,7 @@ fn digest() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Pairs of a query in any order, most of them harmless.
+/// Query parameters in any order, most of them harmless.
 fn query() -> impl Strategy<Value = String> {
     let other = prop_oneof![
         6 => select(&["origin=h:5000", "ns=docker.io", "x", "", "=", "From=y", "mounts=z", "x=%41+"][..])
@@ -154,7 +154,7 @@ fn query() -> impl Strategy<Value = String> {
         .prop_map(|pairs| pairs.join("&"))
 }
 
-/// The target of a request line, in part torn apart by a fragment at any place.
+/// The target of a request line, sometimes cut by a fragment.
 fn target() -> impl Strategy<Value = (&'static str, String)> {
     let prefix = prop_oneof![3 => Just("/"), 1 => Just("/pfx/")];
     let whole = (prefix, name(), query()).prop_map(|(prefix, name, query)| {

@@ -1,10 +1,10 @@
-//! For the benchmark of this part alone.
+//! The classification alone, for the benchmark.
 
 use http::request::Parts;
 
 use crate::proxy::route::{Route, classify};
 
-/// Whether a request is a mount in the plain form.
+/// Whether a request is an unambiguous mount.
 pub(crate) fn is_mount(prefix: &str, target: &[u8], head: &Parts) -> bool {
     matches!(classify(prefix, target, head), Route::Mount(_))
 }

@@ -4,7 +4,7 @@
 pub(crate) const D: &str =
     "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
 
-/// What `blobUploadHandler.StartBlobUpload` gets to see.
+/// What distribution's `blobUploadHandler.StartBlobUpload` receives.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub name: Vec<u8>,
@@ -12,7 +12,7 @@ pub(crate) struct Seen {
     pub mount: Vec<u8>,
 }
 
-/// The upload that the registry starts; `None` where it redirects, refuses or has no such route.
+/// The upload that the registry starts; `None` if it redirects, refuses or has no such route.
 pub(crate) fn registry(prefix: &str, target: &[u8]) -> Option<Seen> {
     // Go's `url.ParseRequestURI`: no control byte, a path from the root, no fragment.
     if target.iter().any(|b| *b <= b' ' || *b == 0x7f) || !target.starts_with(b"/") {
@@ -58,7 +58,7 @@ pub(crate) fn unescaped(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `mux.cleanPath`: another path than it was given is answered with a redirect.
+/// `mux.cleanPath`: a path that differs from its clean form gets a redirect.
 fn cleaned(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
     for part in path.split(|b| *b == b'/') {

@@ -80,7 +80,7 @@ fn names_that_look_like_routes_are_names() {
 }
 
 #[test]
-fn odd_heads_are_the_registrys() {
+fn ambiguous_heads_are_forwarded() {
     let target = format!("/v2/dst/blobs/uploads/?mount={D}&from=src");
     for headers in [
         &[("Content-Length", "5")][..],
@@ -117,7 +117,7 @@ fn odd_heads_are_the_registrys() {
 }
 
 #[test]
-fn odd_queries_are_the_registrys() {
+fn ambiguous_queries_are_forwarded() {
     let upper = D.to_uppercase();
     let sha512 = format!("sha512:{}", "ab".repeat(64));
     for query in [
@@ -161,7 +161,7 @@ fn a_digest_beside_the_mount_may_be_an_upload() {
 }
 
 #[test]
-fn odd_paths_are_the_registrys() {
+fn ambiguous_paths_are_forwarded() {
     for path in [
         "/v2/DST/blobs/uploads/",
         "/v2/../blobs/uploads/",
@@ -202,7 +202,7 @@ fn a_mount_without_from_names_no_source() {
 }
 
 #[test]
-fn a_name_that_the_registrys_cache_refuses_is_odd_without_from_too() {
+fn a_name_that_the_registrys_cache_refuses_is_ambiguous_without_from_too() {
     let name = "a".repeat(246);
     let route = post(&format!("/v2/{name}/blobs/uploads/?mount={D}"), &[]);
     assert_eq!(route, Route::AmbiguousMount(Ambiguity::Words));

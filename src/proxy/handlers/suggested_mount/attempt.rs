@@ -1,4 +1,4 @@
-//! One suggestion tried: the registry is asked for the mount, and what it leaves behind is tidied.
+//! One attempt: the registry is asked to mount from one source, and a session it opens is ended.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::oci::{BlobRef, RepositoryName};
 use crate::proxy::observe::shows_layer;
 use crate::upstream::{CallerIdentity, DelegatedClient, FirstByte, PendingResponse, UploadSession};
 
-/// Who asks, and until when there is time.
+/// The client on whose behalf the registry is asked, and the deadline.
 #[derive(Debug)]
 pub(crate) struct SuggestionCaller {
     pub name: CallerIdentity,
@@ -21,19 +21,19 @@ pub(crate) struct SuggestionCaller {
     pub deadline: Instant,
 }
 
-/// What became of it.
+/// How an attempt ended.
 pub(crate) enum AttemptResult {
-    /// The registry's 201.
+    /// With the registry's 201.
     Mounted(Box<PendingResponse>),
-    /// The source does not have the layer, or not yet.
+    /// The source does not hold the layer, or not yet.
     Useless,
-    /// The caller may not.
+    /// The caller may not pull the source.
     Refused,
-    /// The registry is in no state to be asked for more.
+    /// The registry gave no response that allows a further attempt.
     Silent,
 }
 
-/// Asks in a caller's name.
+/// Sends the subrequests of an attempt with the caller's credentials.
 #[derive(Debug, Clone)]
 pub(crate) struct MountAttempt {
     pub client: DelegatedClient,
@@ -42,10 +42,10 @@ pub(crate) struct MountAttempt {
 }
 
 impl MountAttempt {
-    /// Lets the registry mount.
+    /// Asks the registry to mount.
     pub async fn mount(&self, mount: MountRequest) -> AttemptResult {
-        // On a task of its own: neither a client that goes away nor the deadline leaves a session
-        // behind that nobody knows of.
+        // On its own task: so neither a client that disconnects nor the deadline leaves an upload
+        // session open.
         let tried = tokio::spawn(self.clone().run(mount));
         match tokio::time::timeout_at(self.caller.deadline, tried).await {
             Ok(Ok(tried)) => tried,
@@ -53,7 +53,7 @@ impl MountAttempt {
         }
     }
 
-    /// The answer to whether a repository shows a layer to the caller.
+    /// The response to a HEAD for the layer in a repository.
     pub async fn head_blob(
         &self,
         BlobRef { repository, digest }: &BlobRef,
@@ -64,7 +64,7 @@ impl MountAttempt {
         answer.ok()?.ok()
     }
 
-    /// Whether a repository exists, as far as the registry tells the caller in time.
+    /// Whether a repository exists, as far as the registry shows it to the caller in time.
     pub async fn has_repository(&self, repository: &RepositoryName) -> bool {
         let asked = self.client.has_repository(repository, &self.caller.name);
         let answer = tokio::time::timeout_at(self.caller.deadline, asked).await;
@@ -91,14 +91,14 @@ impl MountAttempt {
                 self.cancel_upload(&answer, target);
                 AttemptResult::Useless
             }
-            // Pulp answers so, too, for a layer that it shows and does not mount yet.
+            // Pulp responds so, too, for a layer that it shows and does not mount yet.
             StatusCode::NOT_FOUND => AttemptResult::Useless,
             status => result_of(status),
         }
     }
 
-    /// Whether the blob's bytes are there: a registry may vouch for a blob, and mount it, by a
-    /// cache alone. Forgets that the source has the blob if the registry says that it has not.
+    /// Checks that the blob's bytes exist: a registry may mount a blob that only its cache holds.
+    /// Drops the source from the index if the registry does not have the blob there.
     async fn check_blob(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
         if mount.target.digest.names_nothing() {
             return self.check_empty_blob(mount).await;
@@ -109,12 +109,12 @@ impl MountAttempt {
         match seen.map_err(|_| AttemptResult::Silent)? {
             Ok(FirstByte::Read) => Ok(()),
             Ok(FirstByte::Refused(status)) => Err(self.blob_not_readable(mount, status)),
-            // A registry may break off where it cannot read a blob.
+            // A registry may break off the response if it cannot read a blob.
             Ok(FirstByte::Absent) | Err(_) => Err(AttemptResult::Useless),
         }
     }
 
-    /// The blob without bytes has none to show.
+    /// The blob of no bytes has no first byte; a HEAD must do.
     async fn check_empty_blob(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
         let Some(answer) = self
             .head_blob(&mount.target.in_repository(&mount.source))
@@ -135,14 +135,14 @@ impl MountAttempt {
                     .forget_link(&mount.source, &mount.target.digest);
                 AttemptResult::Useless
             }
-            // It may be this one blob alone that the registry cannot read.
+            // The registry may fail to read only this blob.
             status if status.is_server_error() => AttemptResult::Useless,
             StatusCode::METHOD_NOT_ALLOWED => AttemptResult::Useless,
             status => result_of(status),
         }
     }
 
-    /// Nobody waits for it.
+    /// Ends the upload session in the background.
     fn cancel_upload(&self, answer: &PendingResponse, target: &RepositoryName) {
         if let Some(session) = UploadSession::from_response(answer, target) {
             let (client, caller) = (self.client.clone(), self.caller.clone());

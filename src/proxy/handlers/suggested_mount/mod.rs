@@ -1,7 +1,8 @@
-//! In front of registries that mount themselves: a layer that the client does not know of is
-//! mounted by the registry, from a suggested source, with the caller's own credentials.
+//! In front of registries that mount themselves: mounts of layers whose source the client does not
+//! know. The registry mounts from a suggested source, with the caller's own credentials.
 //!
-//! Here is decided what is tried, and learned from what passes by; `trying` asks the registry.
+//! This file decides which sources are tried, and records what responses show; `attempt` sends the
+//! subrequests.
 
 mod attempt;
 
@@ -26,33 +27,32 @@ use crate::proxy::route::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
 
-/// In every repository of Pulp's, whether it was pushed or not
+/// Every repository of Pulp's holds it, pushed or not
 /// (`pulp_container/app/registry_api.py`, `EMPTY_BLOB`).
 const EMPTY_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
 
-/// Mounts from suggested sources.
+/// Has the registry mount from suggested sources.
 #[derive(Debug)]
 pub struct SuggestedMounts {
     discovery: Arc<Discovery>,
     used: UsageHistory,
     client: DelegatedClient,
     time_budget: Duration,
-    /// Below these a question for a layer makes Pulp ask another registry.
+    /// Below these a request for a layer makes Pulp send one to another registry.
     pull_through: Vec<RepositoryName>,
     metrics: Arc<Metrics>,
 }
 
-/// What a layer is mounted for.
+/// The request that leads to a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MountTrigger {
-    /// A question, which brings back nothing that was deleted.
+    /// A HEAD, which brings back no deleted layer.
     Head,
-    /// A mount, which is wanted.
+    /// A mount, which may.
     Mount,
 }
 
 impl SuggestedMounts {
-    /// By what `discovery` suggests, and what callers were seen to use.
     pub fn new(
         discovery: Arc<Discovery>,
         used: UsageHistory,
@@ -71,17 +71,17 @@ impl SuggestedMounts {
         }
     }
 
-    /// Whether a HEAD that is answered with 404 may be made true.
+    /// Whether a HEAD that gets 404 may lead to a mount.
     pub(crate) fn mounts_on_head(&self) -> bool {
         self.discovery.settings().on_head
     }
 
-    /// A deletion of a layer begins.
+    /// A client begins to delete a layer.
     pub(crate) fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
         self.discovery.begin_delete(blob)
     }
 
-    /// Mounts a layer that a HEAD has asked for in vain; `None` where that is not to be.
+    /// Mounts the layer of a HEAD that got 404; `None` if the 404 stands.
     pub(crate) async fn mount_for_head(
         &self,
         blob: &BlobRef,
@@ -92,7 +92,7 @@ impl SuggestedMounts {
         self.try_candidates(blob, caller, MountTrigger::Head).await
     }
 
-    /// Mounts a layer in the place of a mount that the registry has found nothing for.
+    /// Mounts a layer for which the registry refused the client's own mount.
     pub(crate) async fn mount(
         &self,
         target: &BlobRef,
@@ -103,22 +103,23 @@ impl SuggestedMounts {
             .await
     }
 
-    /// Mounts a layer whose source the client does not know, before the registry has seen the
-    /// request: whether it accepts the caller is found out first, for everybody alike.
+    /// Mounts a layer of any source, before the registry gets the client's request.
+    ///
+    /// Whether the registry accepts the caller is checked first, for every caller alike.
     pub(crate) async fn mount_sourceless(
         &self,
         target: &BlobRef,
         head: &RequestHeader,
     ) -> Option<PendingResponse> {
         let caller = self.caller(head)?;
-        let trying = self.attempt_for(&caller);
-        let answer = trying.head_blob(target).await?;
+        let attempt = self.attempt_for(&caller);
+        let answer = attempt.head_blob(target).await?;
         if shows_layer(answer.status()) {
             let mount = MountRequest {
                 source: target.repository.clone(),
                 target: target.clone(),
             };
-            return match trying.mount(mount).await {
+            return match attempt.mount(mount).await {
                 AttemptResult::Mounted(answer) => Some(*answer),
                 AttemptResult::Useless | AttemptResult::Refused | AttemptResult::Silent => None,
             };
@@ -130,11 +131,11 @@ impl SuggestedMounts {
             .await
     }
 
-    /// Whether a registry that says that it has no such layer has judged the caller before.
+    /// Whether the registry checked the caller's permission before it responded 404.
     ///
-    /// Pulp's views name the API's version, and look at rights before they look for anything;
-    /// whoever answers in their place does not (`pulp_container/app/registry_api.py`,
-    /// `default_response_headers`). Of any other registry's callers nothing is believed.
+    /// Pulp's views send the API's version, and check permissions before they look anything up. A
+    /// proxy that responds in their place does not (`pulp_container/app/registry_api.py`,
+    /// `default_response_headers`). Claims in tokens of other registries are never trusted.
     fn accepts(&self, answer: &PendingResponse) -> bool {
         let is_views = answer
             .headers()
@@ -144,7 +145,7 @@ impl SuggestedMounts {
 
     fn caller(&self, head: &RequestHeader) -> Option<Arc<SuggestionCaller>> {
         let credentials =
-            Credentials::from_single_header(&head.headers).filter(|shown| !shown.is_anonymous())?;
+            Credentials::from_single_header(&head.headers).filter(|sent| !sent.is_anonymous())?;
         Some(Arc::new(SuggestionCaller {
             name: CallerIdentity::for_request(&head.headers, credentials.header())?,
             credentials,
@@ -152,40 +153,40 @@ impl SuggestedMounts {
         }))
     }
 
-    /// Lets the registry mount a layer, and gives its 201; `None` where it did not.
+    /// Has the registry mount a layer, and returns its 201; `None` if it mounted nothing.
     ///
-    /// The registry decides about each source. Tried is only where the caller is likely to be
-    /// let: then one who may pull none of the holders causes the same whether there are any or
-    /// not. What a token says of that counts where the registry has just taken the token.
+    /// The registry decides about each source. Tried are only sources that the caller can likely
+    /// pull. So a caller who may pull no source causes the same requests whether one exists or not.
+    /// A token's claims count only if the registry has just accepted the token.
     async fn try_candidates(
         &self,
         target: &BlobRef,
         caller: Arc<SuggestionCaller>,
-        occasion: MountTrigger,
+        trigger: MountTrigger,
     ) -> Option<PendingResponse> {
         let pullable = self.used.pull_scope(&caller.credentials).await;
         let rights = (&pullable, self.shared_sources(&caller.credentials).await);
         let candidates = self.discovery.find_candidates(target, rights);
         self.record_wanted(target, &pullable);
-        let trying = self.attempt_for(&caller);
+        let attempt = self.attempt_for(&caller);
         let needs_repository =
-            occasion == MountTrigger::Head && !self.discovery.settings().new_repositories;
-        // Asked only of those to whom something can be suggested: nobody else causes anything.
+            trigger == MountTrigger::Head && !self.discovery.settings().new_repositories;
+        // Only for callers with candidates: other callers cause no request at all.
         if needs_repository
             && !candidates.is_empty()
-            && !trying.has_repository(&target.repository).await
+            && !attempt.has_repository(&target.repository).await
         {
             return None;
         }
         for source in candidates {
-            if occasion == MountTrigger::Head && self.discovery.is_tombstoned(target) {
+            if trigger == MountTrigger::Head && self.discovery.is_tombstoned(target) {
                 return None;
             }
             let mount = MountRequest {
                 target: target.clone(),
                 source: source.clone(),
             };
-            match trying.mount(mount).await {
+            match attempt.mount(mount).await {
                 AttemptResult::Mounted(answer) => {
                     self.discovery.record_use(&source);
                     self.discovery.record_use(&target.repository);
@@ -208,10 +209,10 @@ impl SuggestedMounts {
         }
     }
 
-    /// Whether what is declared shared is tried for a caller who is not known to pull it.
+    /// Whether shared sources are tried for a caller who is not known to pull them.
     async fn shared_sources(&self, credentials: &Credentials) -> SharedSources {
-        // A registry that hands out tokens goes by the token alone; and elsewhere only a push has
-        // shown that it knows who this is.
+        // A registry with a token endpoint goes by the token alone. With any other only a push
+        // showed that it knows this caller.
         let is_known = self.used.trusts_claims() || self.used.has_pushed(credentials).await;
         if is_known && !credentials.is_token() {
             SharedSources::IsEnough
@@ -220,8 +221,8 @@ impl SuggestedMounts {
         }
     }
 
-    /// Shared holders that a caller's token does not name are likely to be of use to the next
-    /// one: they are asked for in its request for a token.
+    /// Records shared holders that the caller's token does not name: the next token request asks
+    /// for them too, because the caller will likely need them.
     fn record_wanted(&self, target: &BlobRef, pullable: &PullScope) {
         if !self.used.trusts_claims() {
             return;
@@ -234,7 +235,7 @@ impl SuggestedMounts {
         }
     }
 
-    /// Learns from an answer that passes by.
+    /// Records what a response shows: links, and the caller's use of a repository.
     pub(crate) async fn observe(&self, head: &ResponseHeader, context: &RequestContext) {
         match (&context.route, head.status) {
             (Route::Blob(blob), status) if shows_layer(status) => {
@@ -255,10 +256,10 @@ impl SuggestedMounts {
         }
     }
 
-    /// The registry says that it has mounted a layer from the repository that the client named.
+    /// Records that the registry mounted a layer from the source that the client named.
     ///
-    /// It says nothing of the caller's right to pull there: some registries mount whatever the
-    /// caller may pull from anywhere.
+    /// That shows no permission of the caller: some registries mount whatever the caller may pull
+    /// from anywhere.
     pub(crate) fn record_source(&self, source: &BlobRef) {
         self.discovery.record_use(&source.repository);
         self.index_link(source);
@@ -266,7 +267,7 @@ impl SuggestedMounts {
 
     async fn record_link(&self, blob: &BlobRef, context: &RequestContext, what: Use) {
         self.index_link(blob);
-        if let Some(credentials) = &context.shown {
+        if let Some(credentials) = &context.credentials {
             self.used.learn(credentials, &blob.repository, what).await;
         }
     }
@@ -283,7 +284,7 @@ impl SuggestedMounts {
     }
 }
 
-/// The layer that a request wants mounted: not every registry names it in its answer.
+/// The layer that a request mounts: not every registry names it in its response.
 fn requested_digest(route: &Route) -> Option<&Digest> {
     match route {
         Route::Mount(MountRequest { target, .. }) | Route::SourcelessMount(target) => {
