@@ -1,25 +1,25 @@
-//! Absolute targets whose authority and Host mean the same and are written differently.
+//! Absolute targets whose authority equals Host in meaning, but not in spelling.
 //!
 //! Pingora refuses a request whose Host is not, byte for byte, the authority of its target, before
-//! anybody else sees it. A registry takes the target's and ignores Host (RFC 9112, 3.2.2). Where the
-//! two mean the same, Host is written as the target is; where they do not, the request stays as it
-//! came and is refused.
+//! any filter sees it. A registry takes the target's and ignores Host (RFC 9112, 3.2.2). If the two
+//! mean the same, Host gets the target's spelling. If not, the request stays as it came and is
+//! refused.
 
 use http::header;
 
-/// Whether the bytes with which a request begins have an absolute target.
+/// Whether the first bytes of a request have an absolute target.
 pub(crate) fn starts_absolute(bytes: &[u8]) -> bool {
     let target = bytes.iter().position(|byte| *byte == b' ');
     target.is_some_and(|space| scheme(&bytes[space + 1..]).is_some())
 }
 
-/// Where a head ends, its empty line included.
+/// The end of a head, its empty line included.
 pub(crate) fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some(end + 4)
 }
 
-/// A whole head with its Host written as its target is, if the two mean the same.
+/// A complete head with the target's spelling of Host, if the two mean the same.
 pub(crate) fn reconciled(head: &[u8]) -> Option<Vec<u8>> {
     let line = head.split(|byte| *byte == b'\n').next()?;
     let target = line.split(|byte| *byte == b' ').nth(1)?;
@@ -43,7 +43,7 @@ pub(crate) fn reconciled(head: &[u8]) -> Option<Vec<u8>> {
 
 struct TargetScheme {
     prefix: &'static [u8],
-    /// The port that need not be written.
+    /// The scheme's default port.
     port: &'static [u8],
 }
 
@@ -59,7 +59,7 @@ fn scheme(target: &[u8]) -> Option<TargetScheme> {
     })
 }
 
-/// Where the value of the one Host stands.
+/// The range of Host's value, if there is exactly one.
 fn sole_host(head: &[u8]) -> Option<std::ops::Range<usize>> {
     let mut start = 0;
     let mut found = None;

@@ -1,4 +1,4 @@
-//! The parts of a request's way, joined.
+//! Builds the proxy from the configuration: each part once, in the order of their dependencies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,16 +26,16 @@ use crate::upstream::{DelegatedClient, Peers, SubrequestClient, UpstreamClient, 
 use crate::util::blocking_pool::BlockingPool;
 use crate::verify::BlobVerifier;
 
-/// More than any request tries: how often one is sent again is decided for each.
+/// Pingora's limit of attempts, never reached: `phases` decides each retry.
 const ATTEMPTS: usize = 16;
-/// Jobs on the disk at once. With syncs, sixteen threads reach most of what a disk gives.
+/// Jobs on the disk in flight. With syncs, sixteen threads reach most of a disk's throughput.
 const DISK_JOBS: usize = 16;
-/// Jobs that wait for the disk before more are turned away.
+/// The queue length of jobs, beyond which more are rejected.
 const DISK_QUEUE: usize = 1024;
-/// A file of roots that holds none.
+/// A file of root certificates that holds none.
 const NO_ROOTS: &str = "/dev/null";
 
-/// What others make, and a mount's way needs.
+/// Parts that other parts of the process share with the proxy.
 struct ProxyParts {
     client: Arc<UpstreamClient>,
     exchange: Arc<SubrequestClient>,
@@ -43,7 +43,7 @@ struct ProxyParts {
     notifier: Arc<Notifier>,
 }
 
-/// Joins the parts of the request's way.
+/// Builds the proxy.
 pub(crate) fn proxy(
     config: &Config,
     tls: &Arc<UpstreamTls>,
@@ -125,7 +125,7 @@ fn discovery(kind: &Kind) -> Option<&config::Discovery> {
     }
 }
 
-/// The registry's own token endpoint.
+/// Builds the handler of the registry's own token endpoint, if the operator enabled it.
 fn token_endpoint(
     settings: &config::TokenEndpoint,
     discovery: Option<Arc<Discovery>>,
@@ -148,7 +148,7 @@ fn token_endpoint(
     ))
 }
 
-/// Suggestions in front of a registry that mounts itself.
+/// Builds the suggestions in front of a registry that mounts itself.
 fn suggested_mounts(
     discovery: Option<Arc<Discovery>>,
     (claims, pull_through): (ClaimsTrust, Vec<RepositoryName>),
@@ -170,7 +170,7 @@ fn suggested_mounts(
     )))
 }
 
-/// Links in distribution's store.
+/// Builds the handler that links in distribution's store.
 fn link_mount_handler(
     settings: &Distribution,
     upstream: &Upstream,
@@ -227,7 +227,7 @@ fn link_mount_handler(
                 StaleTempFiles::Remove
             };
             let scanner = start_scan(store, stale_files, discovery.clone(), metrics.clone());
-            Some(scanner.map_err(StartError::Survey)?)
+            Some(scanner.map_err(StartError::Scan)?)
         }
         None => None,
     };
@@ -236,7 +236,7 @@ fn link_mount_handler(
     ))
 }
 
-/// Hashes blobs, where that is wanted.
+/// Builds the verification of blobs, if the operator enabled it.
 fn verifier(
     store: &config::Store,
     metrics: &Arc<Metrics>,
@@ -248,12 +248,12 @@ fn verifier(
     BlobVerifier::start(store, settings.rate, metrics.clone()).map(Some)
 }
 
-/// What Pingora itself is told; the rest is decided for each request.
+/// Pingora's own settings; each request decides the rest.
 pub(crate) fn pingora_settings(upstream: &Upstream) -> Arc<ServerConf> {
     let roots = match &upstream.ca_certificate {
         Some(path) => Some(path.display().to_string()),
         None if upstream.url.is_tls() => None,
-        // Without TLS no root is needed: the system's cost memory and time, and one that
+        // Without TLS no root is needed. Those of the system cost memory and time, and one that
         // cannot be parsed would end the process.
         None => Some(NO_ROOTS.to_owned()),
     };

@@ -1,5 +1,5 @@
-//! The configuration file, looked at while the process runs: the log's level changes at once, and
-//! everything else is said to take effect at the next start.
+//! Reloads the configuration file: the log level changes at once, and for every other change the
+//! log says that it takes effect at the next start.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use crate::server::StartError;
 use crate::telemetry::LogLevel;
 use crate::util::file_watch::ReloadingFile;
 
-/// Between two looks.
+/// The interval between two checks.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a look may take.
+/// How long a check may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Reads the whole configuration anew: file, environment and flags.
+/// Loads the whole configuration: file, environment and flags.
 pub type LoadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
-/// Where the configuration comes from, and what of it can change.
+/// Where the configuration comes from, and what a reload can change.
 pub struct ReloadSource {
-    /// The file, if there is one.
+    /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
-    /// Reads it.
+    /// Loads the configuration again.
     pub load: LoadConfig,
-    /// Changes with it.
+    /// Set by a reload.
     pub level: LogLevel,
 }
 
-/// Looks at the file now and then, and at SIGHUP.
+/// Reloads the file when it changes, and at SIGHUP.
 pub(crate) struct ConfigReloader {
     watched: Option<ReloadingFile<Config>>,
     in_effect: Config,
@@ -39,12 +39,12 @@ pub(crate) struct ConfigReloader {
 }
 
 impl ConfigReloader {
-    /// Reads the file again, if it can be read more than once; `config` is in effect. Blocks.
+    /// Prepares to reload a file that can be read more than once; `config` is in effect. Blocks.
     pub fn begin(reload: ReloadSource, config: &Config) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let ReloadSource { file, load, level } = reload;
         let parse = move |_: &[Vec<u8>]| load().map_err(|error| error.to_string());
-        // A pipe gives what is in it once.
+        // A pipe can be read only once.
         let file = file.filter(|file| file.is_file());
         let watched = file.map(|file| ReloadingFile::load(vec![file], parse));
         Ok(Self {
@@ -57,7 +57,7 @@ impl ConfigReloader {
 
     pub async fn run(mut self) {
         let Some(watched) = &self.watched else {
-            // Without a file nothing can change; the signal must not end the process.
+            // Without a file nothing can change, but SIGHUP must not end the process.
             loop {
                 self.hangup.recv().await;
                 tracing::info!("there is no configuration file to read again");
@@ -80,7 +80,7 @@ impl ConfigReloader {
     }
 }
 
-/// Returns the level that is in effect then.
+/// Applies what can change at once, and returns the log level in effect.
 fn apply(before: &Config, now: &Config, level: &LogLevel) -> tracing::Level {
     if before.log.level != now.log.level {
         level.set(now.log.level);
@@ -96,7 +96,7 @@ fn apply(before: &Config, now: &Config, level: &LogLevel) -> tracing::Level {
     now.log.level
 }
 
-/// Values that may be secret look alike when they are printed, so they are compared as they are.
+/// Compares the values themselves: masked secrets look alike when printed.
 fn has_changed(one: &Config, other: &Config) -> bool {
     let endpoints = |config: &Config| match &config.kind {
         Kind::Distribution(settings) => settings.endpoints.clone(),

@@ -1,4 +1,4 @@
-//! How the process ends: not ready at once, then no new connections, then what is in flight.
+//! The graceful end of the process: first not ready, then no new connections, then no requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use prometheus::IntGauge;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// What is in flight, and whether the process is about to end.
+/// Counts the requests in flight, and says whether the process is draining.
 #[derive(Debug)]
 pub struct Drain {
     draining: AtomicBool,
@@ -15,7 +15,7 @@ pub struct Drain {
     gauge: IntGauge,
 }
 
-/// One request that is being answered, until it is dropped.
+/// One request in flight, until it is dropped.
 #[derive(Debug)]
 pub struct InFlight {
     gauge: IntGauge,
@@ -23,7 +23,7 @@ pub struct InFlight {
 }
 
 impl Drain {
-    /// Counts in `gauge`.
+    /// Counts requests in `gauge` too.
     pub fn new(gauge: IntGauge) -> Self {
         Self {
             draining: AtomicBool::new(false),
@@ -32,12 +32,12 @@ impl Drain {
         }
     }
 
-    /// Says from now on that the process is about to end.
+    /// Begins the drain.
     pub fn begin(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Whether the process is about to end.
+    /// Whether the drain has begun.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -58,7 +58,7 @@ impl Drain {
 }
 
 impl InFlight {
-    /// Counts a request in.
+    /// Counts a request.
     pub fn begin(drain: &Arc<Drain>) -> Self {
         drain.gauge.inc();
         Self {

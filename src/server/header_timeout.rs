@@ -1,13 +1,11 @@
-//! How long a client may take for the head of a request.
+//! Limits how long a client may take for the head of a request.
 //!
-//! Pingora's own time begins anew with each byte, so that a client that sends one now and then
-//! keeps its connection for days. Here a head is timed as a whole, from its first byte on. A
-//! connection without a request is idle, and a body may take as long as it makes progress: both
-//! are other matters. An HTTP/2 connection carries many requests at once, and its heads are not
-//! timed.
+//! Pingora's own timeout restarts with each byte, so that a client that sends one now and then
+//! keeps its connection for days. Here a head is timed as a whole, from its first byte on. Idle
+//! connections and bodies have other timeouts. An HTTP/2 connection carries many requests at once,
+//! and its heads are not timed.
 //!
-//! Where clients may begin with HTTP/2 without TLS, the first bytes are read ahead to see whether
-//! they do.
+//! If clients may start HTTP/2 without TLS, the first bytes are read ahead to recognize it.
 
 use std::io;
 use std::pin::Pin;
@@ -24,23 +22,23 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::server::absolute_target;
 use crate::server::stream_delegation::describe_as_inner;
 
-/// With which a client begins HTTP/2 (RFC 9113, 3.4).
+/// The first bytes of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A head with an absolute target that is longer stays as it came.
+/// A longer head with an absolute target stays as it came.
 const LONGEST_HELD: usize = 64 * 1024;
 
 tokio::task_local! {
-    /// Of the connection that this task serves: whether the request's head has come.
+    /// Whether the request's head is complete, on the connection that this task serves.
     static HAS_COME: Arc<AtomicBool>;
 }
 
-/// A request's head has come: until this is dropped, what the client sends belongs to the request.
+/// Marks a request's head as complete: what the client sends until this is dropped is its body.
 #[derive(Debug)]
 pub(crate) struct HeaderGuard(Option<Arc<AtomicBool>>);
 
 impl HeaderGuard {
-    /// On the connection that this task serves.
+    /// Marks it on the connection that this task serves.
     pub(crate) fn now() -> Self {
         let has_come = HAS_COME.try_with(Arc::clone).ok();
         if let Some(has_come) = &has_come {
@@ -58,12 +56,12 @@ impl Drop for HeaderGuard {
     }
 }
 
-/// Joins a connection with what serves it.
+/// Ties a connection to the task that serves it.
 #[derive(Debug)]
 pub(crate) struct ConnectionScope(Arc<AtomicBool>);
 
 impl ConnectionScope {
-    /// Runs what serves the connection.
+    /// Runs the future that serves the connection.
     pub(crate) async fn of<F: Future>(self, serving: F) -> F::Output {
         HAS_COME.scope(self.0, serving).await
     }
@@ -75,13 +73,13 @@ pub(crate) struct HeaderTimeoutStream<S> {
     stream: S,
     within: Duration,
     has_come: Arc<AtomicBool>,
-    /// When the head that is being read must be there.
+    /// The deadline of the head that is being read.
     until: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     is_http2: bool,
-    /// What was read ahead and nobody has got yet.
+    /// Bytes that were read ahead and not delivered yet.
     ahead: Vec<u8>,
-    /// The beginning of a head that is looked at as a whole.
+    /// The beginning of a head that is delivered as a whole.
     held: Vec<u8>,
 }
 
@@ -100,7 +98,7 @@ impl<S: IO> HeaderTimeoutStream<S> {
         }
     }
 
-    /// Where the requests of this connection are served.
+    /// The scope in which this connection's requests are served.
     pub(crate) fn scope(&self) -> ConnectionScope {
         ConnectionScope(self.has_come.clone())
     }
@@ -110,8 +108,8 @@ impl<S: IO> HeaderTimeoutStream<S> {
         self.alarm = None;
     }
 
-    /// Reads on until the whole head of an absolute target is there, and gives it with a Host that
-    /// Pingora takes.
+    /// Reads on until the head with an absolute target is complete, and delivers it with a Host
+    /// that Pingora accepts.
     fn read_held(
         &mut self,
         context: &mut Context<'_>,
@@ -144,7 +142,7 @@ impl<S: IO> HeaderTimeoutStream<S> {
         self.ahead.drain(..given);
     }
 
-    /// Ready once the head is late.
+    /// Ready once the head's deadline has passed.
     fn timeout_error(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let Some(until) = self.until else {
             return Poll::Pending;
@@ -199,7 +197,7 @@ impl<S: IO> AsyncWrite for HeaderTimeoutStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // There is an answer, so there was a head.
+        // There is a response, so the head was complete.
         self.disarm();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -235,8 +233,8 @@ impl<S: IO> Shutdown for HeaderTimeoutStream<S> {
 
 #[async_trait]
 impl<S: IO> Peek for HeaderTimeoutStream<S> {
-    /// Fills `buffer` with the connection's first bytes, up to where they are no longer those with
-    /// which a client begins HTTP/2. What is shown is still read afterwards.
+    /// Fills `buffer` with the connection's first bytes, as long as they are those of HTTP/2. They
+    /// are read again afterwards.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         let mut seen = Vec::with_capacity(buffer.len());
         while seen.len() < buffer.len() && PREFACE.starts_with(&seen) {

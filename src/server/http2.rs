@@ -1,9 +1,9 @@
-//! Clients that speak HTTP/2.
+//! HTTP/2 on the client's side.
 //!
-//! Pingora ends the protocol here and speaks HTTP/1.1 to the registry. Each request of a connection
-//! is served like any other. What Pingora does not do for HTTP/2: interim responses (`100
-//! Continue`) do not reach the client, and a client that falls silent in its body is only let go
-//! with its connection.
+//! Pingora terminates the protocol and speaks HTTP/1.1 to the registry. Each request of a
+//! connection is served like any other. Two things Pingora does not do for HTTP/2. Interim
+//! responses (`100 Continue`) do not reach the client. A client that falls silent in its body is
+//! closed only with its connection.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use crate::proxy::RegistryProxy;
 /// How long a connection without requests is kept, as for HTTP/1.1.
 const IDLE: Duration = Duration::from_secs(15 * 60);
 /// What a client may send before it is read: as much as Go's server allows (`net/http`,
-/// `h2_bundle.go`), so that an upload is not slowed down by the distance to the client.
+/// `h2_bundle.go`), so that the distance to the client does not slow an upload down.
 const WINDOW: u32 = 1 << 20;
-/// Requests at once on one connection, as Go's server allows.
+/// Streams in flight on one connection, as Go's server allows.
 const STREAMS: u32 = 250;
-/// Bytes of a request's headers, as Go's server allows.
+/// The bytes of a request's headers, as Go's server allows.
 const HEADERS: u32 = 1 << 20;
 
-/// Lets clients speak HTTP/2, if that is wanted.
+/// Enables HTTP/2, if the operator did.
 pub fn allow_http2(proxy: &mut HttpProxy<RegistryProxy>, http2: Http2) {
     if http2 == Http2::Off {
         return;
@@ -45,7 +45,7 @@ pub fn allow_http2(proxy: &mut HttpProxy<RegistryProxy>, http2: Http2) {
     proxy.server_options = Some(server);
 }
 
-/// Gives a request's head what it would have in HTTP/1.1: a Host, and one Cookie
+/// Gives a request the head that it would have in HTTP/1.1: a Host, and one Cookie
 /// (RFC 9113, 8.2.3 and 8.3.1).
 pub(crate) fn as_http1(head: &mut RequestHeader) -> Result<()> {
     if head.version != Version::HTTP_2 {

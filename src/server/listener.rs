@@ -1,7 +1,7 @@
-//! Ports: bound once, before anything else starts, and served until the process drains.
+//! Listeners: bound once, before anything else starts, and served until the process drains.
 //!
-//! Pingora's own listening service retries a taken port for half a minute and then dies
-//! alone; here a port is bound by us, and Pingora gets the accepted connections.
+//! Pingora's own listening service retries a taken port for half a minute and then ends alone.
+//! So crossmount binds the port, and Pingora gets the accepted connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,30 +24,29 @@ use crate::server::plain_on_tls;
 use crate::server::tls::ListenerTls;
 use crate::server::write_coalescing::CoalescingWriter;
 
-/// How long a client may take for its TLS handshake.
+/// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
-/// When a connection's silent peer is asked whether it is still there, as Go's listener does
-/// (`net`, `defaultTCPKeepAliveIdle`). A client that is gone without a word is noticed, whatever it
-/// was about to send.
+/// TCP keepalive of clients, with the times of Go's listener (`net`, `defaultTCPKeepAliveIdle`). It
+/// detects a client that is gone without closing its connection.
 const ALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_secs(15),
     interval: Duration::from_secs(15),
     count: 9,
     user_timeout: Duration::ZERO,
 };
-/// How long to wait where the system has no more descriptors for a new connection.
+/// How long to wait if the system has no more descriptors for a new connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-/// How long to be silent about connections that are not accepted: it is tried ten times a second.
+/// The interval between two warnings about that: accepting is retried ten times a second.
 const WARN_AGAIN: Duration = Duration::from_secs(10);
-/// How many connections may wait to be accepted: what the system allows, as for the registry
-/// itself. With less, clients of a burst wait for seconds until they try again.
+/// The backlog: what the system allows, as for the registry itself. With less, clients of a burst
+/// wait for seconds until they retry.
 const WAITING: u32 = 65535;
 
-/// A port that is bound and not served yet.
+/// A port that is bound but not served yet.
 #[derive(Debug)]
 pub struct BoundListener {
     listener: TcpListener,
-    /// The address with the port that the system chose where none was asked for.
+    /// The bound address, with the port that the system chose if the setting has port 0.
     pub address: SocketAddr,
 }
 
@@ -87,17 +86,19 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A process that has just ended leaves connections behind that would keep the port.
+    // Connections of a process that has just ended would keep the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(WAITING)
 }
 
-/// Who serves connections, and the runtime on which they stay.
+/// Handles connections, each on this runtime.
 pub type RequestHandlers<A> = (Handle, Arc<A>);
 
-/// Accepts connections until `shutdown` says true, and ends when they have; they are served by `apps` in turn, of which there
-/// is at least one, and each has `header_timeout` for the head of each request.
+/// Accepts connections until `shutdown` is true, and ends when they have ended.
+///
+/// The apps serve them in turn; there must be at least one. Each has `header_timeout` for the head
+/// of each request.
 pub async fn serve<A>(
     bound: BoundListener,
     tls: Option<Arc<ListenerTls>>,
@@ -139,7 +140,7 @@ pub async fn serve<A>(
                         attend(stream, header_timeout, &app, &shutdown).await;
                         return;
                     };
-                    // Boxed, because the room would be every connection's.
+                    // Boxed, because every connection would hold the memory of a handshake.
                     let secured = Box::pin(async move {
                         if let Some(stream) = tls.handshake(stream, HANDSHAKE).await {
                             attend(stream, header_timeout, &app, &shutdown).await;
@@ -180,7 +181,7 @@ async fn attend<A>(
     scope.of(app.process_new(Box::new(timed), shutdown)).await;
 }
 
-/// What Pingora knows of a connection; `None` where the client went away at once.
+/// The connection as Pingora needs it; `None` if the client disconnected at once.
 fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
     let mut stream = TcpOrUnix::from(connection);
     let settings = stream.set_nodelay();
@@ -188,8 +189,8 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
         tracing::debug!(%error, "a connection went away at once");
         return None;
     }
-    // A socket of both families calls IPv4 clients `::ffff:192.0.2.1`. Who is believed, and what
-    // the registry, events and logs are told, knows such a client by its IPv4 address.
+    // A socket of both families names IPv4 clients `::ffff:192.0.2.1`. Trusted proxies, the
+    // registry, events and logs know such a client by its IPv4 address.
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     // The cell is new, so setting it cannot fail.
@@ -198,7 +199,7 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
     Some(stream)
 }
 
-/// From here on this runtime alone waits for the connection, not the one that accepted it.
+/// Moves the connection to the runtime that serves it, away from the one that accepted it.
 fn settled(connection: TcpStream) -> Option<TcpStream> {
     let settled = connection.into_std().and_then(TcpStream::from_std);
     let said = |error: &_| tracing::warn!(%error, "a connection could not be served");

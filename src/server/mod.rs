@@ -1,8 +1,19 @@
-//! `crossmount serve`: everything that can fail is tried before the first request is taken.
+//! `crossmount serve`: everything that can fail is tried before the first request is accepted.
 //!
-//! `assemble` joins the parts of the request's way, `workers` are the threads that serve it, `ending`
-//! waits for signals and drains, and
-//! `reload` looks whether the configuration changes.
+//! | file | what |
+//! |---|---|
+//! | this one | the start: checks, listeners, and what runs beside them |
+//! | `build` | builds the proxy from the configuration |
+//! | `listener`, `worker_runtimes` | accept connections, and spread them over threads |
+//! | `tls`, `plain_on_tls` | terminate TLS |
+//! | `header_timeout`, `absolute_target` | limit the time of a request's head |
+//! | `write_coalescing` | sends a response's head with its body |
+//! | `http2` | limits of HTTP/2 |
+//! | `signals`, `drain` | end the process |
+//! | `config_reload` | reloads the configuration file |
+//! | `rlimit` | raises the limit of open files |
+//!
+//! What happens to a request is not here but in [`crate::proxy`].
 
 mod absolute_target;
 mod build;
@@ -52,10 +63,10 @@ use crate::util::NoRandomness;
 use crate::util::blocking_pool::BlockingPool;
 use crate::util::file_watch::WatchedFileError;
 
-/// Between two questions at the start, until the registry answers.
+/// The interval of API probes at the start, until the registry responds.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the start waits for the store, so that a wrong one is still said at once.
+/// How long the start waits for the store, so that a wrong one is reported at once.
 const STORE_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Why the process does not start.
@@ -67,48 +78,48 @@ pub enum StartError {
     /// A port cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// TLS cannot be ended.
+    /// TLS cannot be terminated.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// No connection to the registry can be secured.
+    /// No TLS connection to the registry can be made.
     #[error(transparent)]
     UpstreamTls(#[from] UpstreamTlsError),
-    /// Nothing can be decided about access.
+    /// The rules of access cannot be loaded.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The bytes of layers cannot be read.
+    /// Pulp's artifacts cannot be read.
     #[error(transparent)]
     Artifacts(#[from] ArtifactStoreError),
-    /// The walk through the store has no thread.
+    /// No thread for the scan of the store.
     #[error("a thread for the walk through the store: {0}")]
-    Survey(std::io::Error),
-    /// Blobs are hashed by nobody.
+    Scan(std::io::Error),
+    /// No thread for the hashing of blobs.
     #[error("a thread that hashes blobs: {0}")]
     Verify(std::io::Error),
-    /// Nobody can be told of mounts.
+    /// No client for a webhook endpoint.
     #[error(transparent)]
     Notifications(#[from] EndpointError),
-    /// Memories have no key.
+    /// No random key for fingerprints.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// The metrics contradict each other.
+    /// Two metrics have the same name.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// The configuration was there a moment ago.
+    /// The configuration file cannot be read again.
     #[error("{0}")]
     Configuration(WatchedFileError),
-    /// Signals cannot be caught.
+    /// Signal handlers cannot be installed.
     #[error("signals: {0}")]
     Signals(std::io::Error),
-    /// Nobody serves requests.
+    /// No threads for requests.
     #[error("threads that serve requests: {0}")]
-    Lanes(std::io::Error),
+    Threads(std::io::Error),
     /// A port is no longer served.
     #[error("a listener ended by itself")]
     ListenerEnded,
 }
 
-/// Everything that can fail, done.
+/// The result of everything that can fail.
 struct Started {
     registry_port: BoundListener,
     admin_port: BoundListener,
@@ -122,10 +133,9 @@ struct Started {
     signals: Signals,
 }
 
-/// Serves until a signal ends the process; `reload` says where the configuration comes from, and
-/// `dropped` counts lines that the log lost.
+/// Serves until a signal ends the process; after an error nothing is left half-started.
 ///
-/// [`StartError`]; nothing is left half-started.
+/// `reload` says where the configuration comes from, and `dropped` counts dropped log lines.
 pub async fn run(
     config: Config,
     reload: ReloadSource,
@@ -155,7 +165,7 @@ pub async fn run(
     };
     let drain = started.drain;
     let settings = build::pingora_settings(&config.upstream);
-    let workers = WorkerRuntimes::start().map_err(StartError::Lanes)?;
+    let workers = WorkerRuntimes::start().map_err(StartError::Threads)?;
     let proxies = workers.each(|| {
         let mut proxy = http_proxy(&settings, started.proxy.clone());
         http2::allow_http2(&mut proxy, config.http2);
@@ -175,7 +185,7 @@ pub async fn run(
     let within = config.header_timeout;
     let registry = listener::serve(started.registry_port, started.tls, within, proxies, stopped);
     let mut registry = tokio::spawn(registry);
-    // The admin port tells of the drain, so it is served until the process ends.
+    // The admin port shows the drain, so it is served until the process ends.
     let (_keep_admin, never) = watch::channel(false);
     let admin = vec![(Handle::current(), admin)];
     let admin = listener::serve(started.admin_port, None, within, admin, never);
@@ -190,7 +200,7 @@ pub async fn run(
     }
 }
 
-/// Tries all that can fail; ports come last, so that nobody is accepted in vain.
+/// Tries all that can fail. Ports come last, so that no client connects in vain.
 async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
     let signals = Signals::catch().map_err(StartError::Signals)?;
     rlimit::raise_open_files();
@@ -227,8 +237,8 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     })
 }
 
-/// A store that gives no answer is no fault: pushes and pulls need a way to the registry, and
-/// nothing is linked before the store was seen to be the registry's.
+/// Checks the store. One that does not respond is no error: pushes and pulls must still reach the
+/// registry, and nothing is linked before the store is verified.
 async fn check_store(root: PathBuf) -> Result<(), StorePermissionError> {
     let checked = BlockingPool::new(1, 0)
         .run(Instant::now() + STORE_ANSWERS, move || check_owner(&root))
@@ -243,13 +253,13 @@ fn log_listening(port: &str, bound: &BoundListener) {
     tracing::info!(r#for = port, address = %bound.address, "listening");
 }
 
-/// Says loudly what the configuration says wrongly of the registry, once the registry answers.
-async fn check_registry(ask: Arc<UpstreamClient>, is_open: bool, version: DistributionVersion) {
+/// Warns if the configuration contradicts the registry, once the registry responds.
+async fn check_registry(client: Arc<UpstreamClient>, is_open: bool, version: DistributionVersion) {
     loop {
         let ApiProbe {
             answer,
             version: shown,
-        } = ask.probe_api(Instant::now() + ASK_AGAIN).await;
+        } = client.probe_api(Instant::now() + ASK_AGAIN).await;
         if let ApiProbeResult::Unreachable(_) = answer {
             tokio::time::sleep(ASK_AGAIN).await;
             continue;

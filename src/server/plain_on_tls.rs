@@ -1,5 +1,5 @@
-//! Plain HTTP on a port that speaks TLS: the client is told so, as Go's server does
-//! (`net/http`, `tlsRecordHeaderLooksLikeHTTP`), instead of losing its connection without a word.
+//! Plain HTTP on a port with TLS: the client gets an error as from Go's server (`net/http`,
+//! `tlsRecordHeaderLooksLikeHTTP`), instead of a closed connection.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Word for word what Go's server says.
+/// The response of Go's server, word for word.
 const ANSWER: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-/// How long the client may take to read it, and how much of its request is read meanwhile.
+/// How long the client may take to read the response. Its request is read meanwhile.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 const BYTES_LIMIT: u64 = 1 << 20;
 
@@ -22,8 +22,8 @@ pub(crate) async fn is_begun(connection: &TcpStream, within: Duration) -> bool {
     matches!(peeked, Ok(Ok(1))) && first[0].is_ascii_uppercase()
 }
 
-/// Answers, and reads until the client hangs up: a connection that is closed with bytes unread is
-/// reset, and the client may lose the answer.
+/// Responds, and reads until the client disconnects. A connection that is closed with bytes unread
+/// is reset, and the client may lose the response.
 pub(crate) async fn refuse(mut connection: TcpStream) {
     let refused = async {
         connection.write_all(ANSWER).await?;

@@ -1,10 +1,10 @@
-//! How many files and connections the process may have open.
+//! The limit of open files and connections.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Takes all that the system allows, as the registry itself does: Go raises the soft limit too.
+/// Raises the soft limit to the hard limit, as the registry itself does: Go does the same.
 ///
-/// Many systems start a service with 1024, of which each request on its way takes two.
+/// Many systems start a service with 1024, and each request in flight takes two.
 pub fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {

@@ -1,4 +1,4 @@
-//! How the process ends: by a signal and a drain, or because a port is lost.
+//! The end of the process: by a signal and a drain, or because a listener failed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::config::Shutdown;
 use crate::notifications::Notifier;
 use crate::server::drain::Drain;
 
-/// The registry's port is no longer served, though nobody told the process to end.
+/// Ends if the registry's port is no longer served, though no signal came.
 pub(crate) async fn listener_failed(listener: &mut JoinHandle<()>, drain: &Drain) {
     let _ = listener.await;
     if drain.is_draining() {
@@ -19,16 +19,16 @@ pub(crate) async fn listener_failed(listener: &mut JoinHandle<()>, drain: &Drain
     }
 }
 
-/// How long the last bytes of answers may take to leave.
+/// How long the last bytes of responses may take.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// Waits for the connections of the registry's port to close. The answers of an HTTP/2 connection
-/// are written by a task of its own, after their requests are done.
+/// Waits for the connections of the registry's port to close. A task of its own writes the
+/// responses of an HTTP/2 connection, after their requests have ended.
 pub(crate) async fn wait_for_connections(listener: &mut JoinHandle<()>) {
     let _ = tokio::time::timeout(LAST_BYTES, listener).await;
 }
 
-/// SIGTERM and SIGINT.
+/// Waits for SIGTERM and SIGINT.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -50,7 +50,7 @@ impl Signals {
     }
 }
 
-/// Waits for a signal and drains; a second signal ends it at once.
+/// Waits for a signal and drains; a second signal ends the drain at once.
 pub(crate) async fn drain_and_stop(
     mut signals: Signals,
     drain: &Drain,

@@ -1,5 +1,5 @@
-//! Certificate and key of the listener, read again when they change: connections that are there
-//! stay as they are, and new ones get what is in the files now.
+//! TLS of the listener. Certificate and key are reloaded when their files change: open connections
+//! stay as they are, and new ones get the new certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::config::{Http2, TlsFiles};
 use crate::telemetry::metrics::Metrics;
 use crate::util::file_watch::ReloadingFile;
 
-/// Between two looks at the files.
+/// The interval between two checks of the files.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a look may take.
+/// How long a check may take.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Why TLS cannot be ended with the given files.
+/// Why TLS cannot be terminated with the configured files.
 #[derive(Debug, thiserror::Error)]
 #[error("listen.tls.{setting}: {path}: {reason}")]
 pub struct TlsError {
@@ -32,21 +32,21 @@ pub struct TlsError {
     reason: String,
 }
 
-/// Ends TLS with the files as they are now.
+/// Terminates TLS with the current certificate.
 #[derive(Debug)]
 pub struct ListenerTls(ReloadingFile<ServedCertificate>);
 
-/// What the files mean.
+/// The parsed files.
 pub struct ServedCertificate {
     acceptor: Acceptor,
-    /// When the certificate ends, in seconds since 1970.
+    /// When the certificate expires, in seconds since 1970.
     ends: i64,
 }
 
 impl ListenerTls {
-    /// Reads certificate and key, and again whenever they change; `http2` says whether clients may
-    /// agree on HTTP/2, and `metrics` shows when the
-    /// certificate ends. Blocks.
+    /// Loads certificate and key, and again when they change. Blocks.
+    ///
+    /// With `http2` clients may negotiate HTTP/2; `metrics` shows when the certificate expires.
     pub fn load(files: &TlsFiles, http2: Http2, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         check(files)?;
         let paths = vec![files.certificate.clone(), files.key.clone()];
@@ -66,21 +66,21 @@ impl ListenerTls {
             })
     }
 
-    /// Looks at the files again and again, for as long as the process lives.
+    /// Checks the files periodically, for as long as the process lives.
     pub async fn reload_periodically(self: Arc<Self>) {
         loop {
             tokio::time::sleep(EVERY).await;
-            // A look that hangs holds up only the next.
+            // A check that hangs delays only the next.
             let _ = self.0.current(Instant::now() + LOOK).await;
         }
     }
 
-    /// Makes a connection speak TLS, within a time.
+    /// Does the TLS handshake, within a time.
     pub(crate) async fn handshake<S>(&self, stream: S, within: Duration) -> Option<TlsStream<S>>
     where
         S: IO + 'static,
     {
-        // Whoever connects waits for no file.
+        // A new connection never waits for a file.
         let served = self.0.known().value;
         match tokio::time::timeout(within, served.acceptor.tls_handshake(stream)).await {
             Ok(Ok(stream)) => Some(stream),

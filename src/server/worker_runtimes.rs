@@ -1,8 +1,8 @@
-//! The threads that serve requests: one for each processor, each with a runtime of its own.
+//! The threads that serve requests: one for each processor, each with its own runtime.
 //!
-//! A connection of a client stays on one of them, and so do the connections to the registry that
-//! its requests use. Where a shared pool of threads serves both, each answer wakes another thread,
-//! which costs more than passing it on.
+//! A client's connection stays on one of them, and so do the connections to the registry that its
+//! requests use. With a shared pool of threads each response would wake another thread, which costs
+//! more than to pass the response on.
 
 use std::io;
 use std::sync::Arc;
@@ -15,9 +15,8 @@ use tokio::runtime::{Builder, Handle};
 use crate::server::listener::RequestHandlers;
 use crate::upstream::serving_threads;
 
-/// Pingora's own timers stay in memory until they would have been due, also where what they wait
-/// for came long before, some 250 bytes for each request. Longer ones are therefore Tokio's, which
-/// go when nobody waits for them any more.
+/// Pingora's own timers stay in memory until they are due, even if the wait ended long before: some
+/// 250 bytes for each request. Longer ones are therefore Tokio's, which end with the wait.
 const LONGEST_KEPT: Duration = Duration::from_secs(30);
 
 /// Runtimes that live as long as the process.
@@ -25,7 +24,7 @@ const LONGEST_KEPT: Duration = Duration::from_secs(30);
 pub(crate) struct WorkerRuntimes(Vec<Handle>);
 
 impl WorkerRuntimes {
-    /// Starts them.
+    /// Starts one runtime for each processor.
     pub fn start() -> io::Result<Self> {
         set_fast_timeout_to_tokio_threshold(Some(LONGEST_KEPT));
         (0..serving_threads())
@@ -34,7 +33,7 @@ impl WorkerRuntimes {
             .map(Self)
     }
 
-    /// An app for each of them.
+    /// One app for each runtime.
     pub fn each<A>(&self, app: impl Fn() -> Arc<A>) -> Vec<RequestHandlers<A>> {
         self.0.iter().map(|lane| (lane.clone(), app())).collect()
     }

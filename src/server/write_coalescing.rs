@@ -1,9 +1,9 @@
-//! A client's connection, on which an answer's head leaves together with the body's first bytes.
+//! A client's connection that sends a response's head together with the first bytes of its body.
 //!
 //! Pingora writes the two one after the other. As two packets they wake the client twice and cost
-//! a system call more, which is a large part of what passing a small answer on costs. A head
-//! waits here for the body that follows at once, and for nothing else: it leaves before anybody
-//! waits for the client, when it is told to, and at the end.
+//! one more system call, a large part of the cost of a small response. A head is held for the body
+//! that follows at once, and for nothing else. It is sent before the connection waits for the
+//! client, when it is flushed, and at the end.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,23 +15,24 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::server::stream_delegation::describe_as_inner;
 
-/// How an answer's head begins (RFC 9112, 4); no piece of a body is held, whatever it holds.
+/// The first bytes of a response's head (RFC 9112, 4). No part of a body is held, whatever it
+/// holds.
 const HEAD: &[u8] = b"HTTP/1.";
-/// A longer head is in a packet of its own in any case.
+/// A longer head fills a packet of its own anyway.
 const LONGEST: usize = 4096;
 
 /// A connection over `S`.
 #[derive(Debug)]
 pub(crate) struct CoalescingWriter<S: IO> {
     inner: S,
-    /// A head that has not left yet.
+    /// A head that was not sent yet.
     held: Vec<u8>,
-    /// Whether the last write ended an answer's part, so that a head may follow.
+    /// Whether the last write ended a part of the response, so that a head may follow.
     is_between: bool,
 }
 
 impl<S: IO> CoalescingWriter<S> {
-    /// Nothing is held yet.
+    /// Holds nothing yet.
     pub fn new(inner: S) -> Self {
         Self {
             inner,
@@ -48,7 +49,7 @@ impl<S: IO> CoalescingWriter<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// So many bytes of the head have left; the memory goes with the last.
+    /// Removes sent bytes of the head, and frees its memory with the last.
     fn left(&mut self, written: usize) -> io::Result<()> {
         match written {
             0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -98,13 +99,13 @@ impl<S: IO> AsyncWrite for CoalescingWriter<S> {
 }
 
 impl<S: IO> AsyncRead for CoalescingWriter<S> {
-    /// Whoever waits for the client must have told it all that there is to tell.
+    /// Sends the held head first: a client may wait for it before it sends more.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // A client that takes nothing may still have something to say.
+        // A client that reads nothing may still send.
         if let Poll::Ready(Err(error)) = self.poll_held(cx) {
             return Poll::Ready(Err(error));
         }
@@ -112,7 +113,7 @@ impl<S: IO> AsyncRead for CoalescingWriter<S> {
     }
 }
 
-/// As a socket's own buffer does, what is held leaves if it can leave at once.
+/// Sends the held head if that does not block, as a socket's own buffer does.
 impl<S: IO> Drop for CoalescingWriter<S> {
     fn drop(&mut self) {
         let _ = self.poll_held(&mut Context::from_waker(Waker::noop()));
@@ -122,7 +123,7 @@ impl<S: IO> Drop for CoalescingWriter<S> {
 #[async_trait]
 impl<S: IO> Shutdown for CoalescingWriter<S> {
     async fn shutdown(&mut self) {
-        // A client that is gone has nothing to be told.
+        // The client may be gone.
         let _ = self.flush().await;
         Shutdown::shutdown(&mut self.inner).await;
     }
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_leaves_before_anybody_waits_for_the_client() {
+    async fn a_head_leaves_before_the_connection_waits_for_the_client() {
         let (mut stream, mut client) = pair(256);
         stream.write_all(ANSWER).await.unwrap();
         client.write_all(b"more").await.unwrap();
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_leaves_when_it_is_told_to_and_at_the_end() {
+    async fn a_head_leaves_when_it_is_flushed_and_at_the_end() {
         let (mut stream, mut client) = pair(256);
         stream.write_all(ANSWER).await.unwrap();
         stream.flush().await.unwrap();
