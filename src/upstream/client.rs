@@ -1,7 +1,8 @@
-//! The client for crossmount's own requests to the registry.
+//! The HTTP client for crossmount's own requests to the registry, such as probes.
 //!
-//! A request carries the caller's Authorization and trace, and nothing else of the client's: Host,
-//! User-Agent and path are crossmount's. `probe` has the request about the permissions for a mount.
+//! A request carries the caller's Authorization and trace, and nothing else of the caller's: Host,
+//! User-Agent and path are crossmount's. No redirect is followed and no proxy of the environment
+//! is used.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::upstream::state::RegistryState;
 use crate::upstream::tls::UpstreamTls;
 use crate::upstream::version;
 
-/// Answers to questions are short; more than this is not read.
+/// Responses to probes are short; no more than this is read of a body.
 const MAX_BODY: usize = 64 * 1024;
 /// The client, and what its requests show about the registry.
 #[derive(Debug)]
@@ -31,50 +32,49 @@ pub struct UpstreamClient {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// What is learned from the registry's base.
+/// The result of a probe of the API's base.
 #[derive(Debug)]
 pub struct ApiProbe {
-    /// What it answers.
+    /// What its response means.
     pub answer: ApiProbeResult,
-    /// The version that its answer shows, if it shows one.
+    /// The version of distribution that the response shows, if any.
     pub version: Option<DistributionVersion>,
 }
 
-/// What the registry answers at its base, `/v2/`, to a request without credentials.
+/// The registry's response at its base, `/v2/`, to a request without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiProbeResult {
-    /// It serves the API to everybody.
+    /// 200: the API needs no credentials.
     Open,
-    /// It asks for credentials.
+    /// 401: the API needs credentials.
     Challenge,
-    /// It answers something else.
+    /// Any other status.
     Strange(StatusCode),
-    /// It gave no answer.
+    /// No response.
     Unreachable(String),
 }
 
-/// An answer to a question.
+/// The response to a request of crossmount's own.
 pub(crate) struct UpstreamResponse {
     pub status: StatusCode,
-    /// Whether the challenge says that the token was verified and is too narrow.
+    /// Whether the challenge says that the token is verified and lacks a scope.
     pub is_scope_insufficient: bool,
-    /// distribution's version, if the headers show one.
+    /// The version of distribution, if the headers show one.
     pub version: Option<DistributionVersion>,
     pub body: Vec<u8>,
 }
 
-/// Why a question has no answer.
+/// Why a request got no response.
 pub(crate) enum UpstreamError {
     TimedOut,
-    /// No connection could be made.
+    /// No connection was made.
     Unconnected(String),
-    /// A connection broke.
+    /// The connection broke.
     Broken(String),
 }
 
 impl UpstreamClient {
-    /// Sends through the HTTP client of `tls`; nothing is connected yet.
-    #[must_use]
+    /// Uses the client of `tls`; nothing is connected yet.
     pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
         let registry_state = Arc::new(RegistryState::default());
         let reachability = ReachabilityCheck::new(upstream, registry_state.clone());

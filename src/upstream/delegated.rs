@@ -1,9 +1,9 @@
-//! Questions of our own in a caller's name, to a registry that decides everything itself.
+//! crossmount's own requests with the caller's credentials, to a registry that decides all access.
 //!
 //! They carry the caller's Authorization and the client's Host, because a token may be good only
-//! for the host for which it was made (`pulp_container/app/token_verification.py`), and what
-//! proxies said of the client: the registry may have rules by address, and its answer may go to
-//! the client. They belong to the client's trace. Nothing else of the client's is in them.
+//! for the host for which it was issued (`pulp_container/app/token_verification.py`). They carry
+//! forwarding headers: the registry may have rules by address, and its response may go to the
+//! client. They belong to the client's trace. No other header of the client's is in them.
 
 use std::sync::Arc;
 
@@ -18,33 +18,33 @@ use crate::upstream::http_client::USER_AGENT;
 use crate::upstream::storage::StorageClient;
 use crate::upstream::subrequest::{PendingResponse, SubrequestClient};
 
-/// Asks one registry.
+/// Sends requests on behalf of callers to one registry.
 #[derive(Debug, Clone)]
 pub struct DelegatedClient {
     exchange: Arc<SubrequestClient>,
-    /// The registry's own, with slashes at both ends.
+    /// The path of the registry's API, with slashes at both ends.
     prefix: String,
-    /// Where it redirects the readers of blobs.
+    /// Follows the registry's redirects of blobs.
     pub(crate) storage: Arc<StorageClient>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// In whose name.
+/// The caller on whose behalf a request is sent.
 #[derive(Debug, Clone)]
 pub struct CallerIdentity {
-    /// The client's.
+    /// The client's Host.
     pub(crate) host: HeaderValue,
-    /// The caller's own, if there is one.
+    /// The caller's Authorization, if there is one.
     authorization: Option<HeaderValue>,
-    /// What proxies said of the client, and its trace.
+    /// Forwarding headers, and the client's trace.
     pub(crate) forwarded: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// What names a request and whose it is, besides all headers that begin with `x-forwarded-`.
+/// Forwarded headers, besides all that begin with `x-forwarded-`.
 const FORWARDED: &[&str] = &["forwarded", "x-real-ip", "x-request-id"];
 
 impl CallerIdentity {
-    /// Of a client's request with these headers, in the name of its one login; `None` where it names no host.
+    /// The caller of a client's request with these headers; `None` if they name no host.
     pub fn for_request(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> Option<Self> {
         let is_forwarded = |name: &HeaderName| {
             let name = name.as_str();
@@ -62,7 +62,7 @@ impl CallerIdentity {
         })
     }
 
-    /// Puts into a head the registry's host as the client calls it, and nothing of the caller's.
+    /// Sets the registry's host as the client calls it, and nothing of the caller's.
     pub(crate) fn anonymous(&self, mut head: RequestHeader) -> Result<RequestHeader> {
         head.insert_header(header::HOST, &self.host)?;
         head.insert_header(header::USER_AGENT, USER_AGENT)?;
@@ -71,7 +71,7 @@ impl CallerIdentity {
 }
 
 impl DelegatedClient {
-    /// Asks the registry that `upstream` describes through `exchange`.
+    /// Sends through `exchange` to the registry of `upstream`.
     pub fn new(
         exchange: Arc<SubrequestClient>,
         upstream: &Upstream,
@@ -85,7 +85,7 @@ impl DelegatedClient {
         }
     }
 
-    /// Asks a question without a body; `path` is made from parsed names and relative to the prefix.
+    /// Sends a request without a body; `path` is made from parsed names and relative to the prefix.
     pub async fn request(
         &self,
         method: Method,
@@ -100,7 +100,7 @@ impl DelegatedClient {
         self.exchange.send(head).await
     }
 
-    /// The head of such a question.
+    /// The head of such a request.
     pub fn head(
         &self,
         method: &Method,
@@ -120,7 +120,7 @@ impl DelegatedClient {
         Ok(head)
     }
 
-    /// By which a question with a body is sent.
+    /// Sends the requests with a body.
     pub fn exchange(&self) -> &SubrequestClient {
         &self.exchange
     }

@@ -1,4 +1,4 @@
-//! The addresses of the registry's host.
+//! Looks up the addresses of the registry's host.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 /// How long addresses are used before the name is looked up again.
 const COUNT_FOR: Duration = Duration::from_secs(5);
 
-/// Looks a host up, and remembers which of its addresses answers.
+/// Looks up a host, and prefers the address that responded last.
 #[derive(Debug)]
 pub struct HostAddresses {
     host: String,
@@ -20,13 +20,13 @@ pub struct HostAddresses {
 #[derive(Debug, Default)]
 struct ResolvedAddresses {
     all: Vec<SocketAddr>,
-    /// The one that is tried first.
+    /// The index of the address that is tried first.
     preferred: usize,
     since: Option<Instant>,
 }
 
 impl HostAddresses {
-    /// Of a name or an IP address; nothing is looked up yet.
+    /// For a name or an IP address; nothing is looked up yet.
     pub fn new(host: &str, port: u16) -> Self {
         Self {
             host: host.to_owned(),
@@ -37,8 +37,8 @@ impl HostAddresses {
 
     /// The address to try now.
     ///
-    /// Old addresses are used while the name is looked up again, and go on being used where
-    /// the look-up fails: a slow resolver delays nobody but the first request.
+    /// Old addresses are used during a new look-up and after one that failed. So a slow resolver
+    /// delays only the first request.
     pub async fn current(self: &Arc<Self>, limit: Duration) -> std::io::Result<SocketAddr> {
         if let Ok(ip) = self.host.parse() {
             return Ok(SocketAddr::new(ip, self.port));
@@ -52,9 +52,9 @@ impl HostAddresses {
         address.ok_or_else(|| std::io::Error::other("the host has no address"))
     }
 
-    /// An address did not answer: the next one is tried first from now on.
+    /// Records that an address did not respond: the next one is tried first from now on.
     ///
-    /// Returns how many addresses there are.
+    /// Returns the number of addresses.
     pub fn failed(&self, address: SocketAddr) -> usize {
         let mut known = self.known.lock();
         if known.all.get(known.preferred) == Some(&address) {
@@ -87,7 +87,7 @@ impl HostAddresses {
         Ok(())
     }
 
-    /// Takes new addresses; the preferred one stays so while it is among them.
+    /// Replaces the addresses; the preferred one stays preferred if it is among the new ones.
     fn store(&self, all: Vec<SocketAddr>) {
         let mut known = self.known.lock();
         let preferred = known.all.get(known.preferred).copied();
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[0]);
         assert_eq!(addresses.failed(both[0]), 2);
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
-        // Somebody else found the same address dead a moment later.
+        // Another request found the same address dead a moment later.
         addresses.failed(both[0]);
         assert_eq!(addresses.current(LIMIT).await.unwrap(), both[1]);
         addresses.store(vec![address("127.0.0.2:5000"), both[1], both[0]]);

@@ -1,8 +1,8 @@
-//! One byte of a blob, read before a registry is asked to mount the blob.
+//! Reads one byte of a blob before the registry is requested to mount it.
 //!
-//! A registry may answer a HEAD, and a mount, from a cache that still describes a blob whose data
-//! is gone (`registry/storage/cache/cachedblobdescriptorstore.go`). Only bytes show that there
-//! are bytes. A redirect shows nothing either: it is followed once, to where the blob is stored.
+//! A registry may respond to a HEAD, and to a mount, from a stale cache of a blob whose data is
+//! gone (`registry/storage/cache/cachedblobdescriptorstore.go`). Only bytes show that there are
+//! bytes. A redirect shows nothing either: it is followed once, to the storage of the blob.
 
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora::Result;
@@ -17,30 +17,29 @@ use crate::upstream::subrequest::{
     without_hop_by_hop,
 };
 
-/// What is asked for, of however long a blob.
+/// The range that is requested, whatever the blob's length.
 pub(crate) const FIRST_BYTE: &str = "bytes=0-0";
 
-/// What an attempt to read a blob's first byte has shown.
+/// The result of reading a blob's first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstByte {
-    /// It was read.
     Read,
-    /// The registry or the storage service behind it did not give it.
+    /// Neither the registry nor the storage service behind it sent one.
     Absent,
-    /// The registry answered with this status instead.
+    /// The registry responded with this status instead.
     Refused(StatusCode),
 }
 
-/// An answer of which no more than the first piece of its body was read.
+/// A response of whose body at most the first chunk was read.
 struct RangeStart {
     head: ResponseHeader,
     has_byte: bool,
-    /// Whether nothing more is to come.
+    /// Whether the body ended with that chunk.
     is_whole: bool,
 }
 
 impl DelegatedClient {
-    /// Reads the first byte of a blob in the caller's name.
+    /// Reads the first byte of a blob with the caller's credentials.
     pub async fn first_byte(
         &self,
         repository: &RepositoryName,
@@ -50,19 +49,19 @@ impl DelegatedClient {
         let path = format!("v2/{repository}/blobs/{digest}");
         let mut head = self.head(&Method::GET, &path, name)?;
         head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
-        let asked = head.raw_path().to_vec();
+        let requested = head.raw_path().to_vec();
         let timer = self.metrics.upstream_timer();
         let start = self.exchange().start_of(head).await?;
         drop(timer);
         match start.head.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT if start.has_byte => Ok(FirstByte::Read),
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(FirstByte::Absent),
-            status if is_redirect(status) => self.behind(&start.head, &asked, name).await,
+            status if is_redirect(status) => self.behind(&start.head, &requested, name).await,
             status => Ok(FirstByte::Refused(status)),
         }
     }
 
-    /// Whether the registry shows a repository to the caller. One without a tag may not be shown.
+    /// Whether the registry shows a repository to the caller. It may hide one without a tag.
     pub async fn has_repository(
         &self,
         repository: &RepositoryName,
@@ -75,14 +74,14 @@ impl DelegatedClient {
         Ok(start.head.status == StatusCode::OK)
     }
 
-    /// Reads the first byte from where an answer leads to.
+    /// Reads the first byte from the target of a redirect.
     async fn behind(
         &self,
         head: &ResponseHeader,
-        asked: &[u8],
+        requested: &[u8],
         name: &CallerIdentity,
     ) -> Result<FirstByte> {
-        let is_read = match target_of(head, asked, name) {
+        let is_read = match target_of(head, requested, name) {
             Some(RedirectTarget::Registry(target)) => {
                 let head = RequestHeader::build(Method::GET, target.as_bytes(), Some(3))?;
                 let mut head = name.anonymous(head)?;
@@ -103,8 +102,8 @@ impl DelegatedClient {
 }
 
 impl SubrequestClient {
-    /// Sends a GET, on a kept connection if there is one, and reads no more than
-    /// the first piece of what comes.
+    /// Sends a GET, on an idle connection if there is one, and reads at most the first chunk of
+    /// the body.
     async fn start_of(&self, mut head: RequestHeader) -> Result<RangeStart> {
         without_hop_by_hop(&mut head);
         let mut resent = 0;
@@ -139,7 +138,7 @@ async fn read_start(session: &mut HttpSession, head: &RequestHeader) -> Result<R
     let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let is_blob = matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     let (mut read, mut is_whole) = (0, false);
-    // The last round of a whole body waits for nothing.
+    // After a complete body the last round ends at once.
     while (is_blob && read == 0) || length == Some(read) {
         match session.read_response_body().await {
             Ok(Some(piece)) => read += piece.len(),
@@ -147,8 +146,8 @@ async fn read_start(session: &mut HttpSession, head: &RequestHeader) -> Result<R
                 is_whole = true;
                 break;
             }
-            // So does distribution where it cannot read what its cache describes: a kept
-            // connection that had died would not have given a head.
+            // distribution breaks off like this if it cannot read what its cache describes. A
+            // reused connection that had been closed would not have sent a head.
             Err(error) => {
                 let kind = error.etype().as_str();
                 tracing::debug!(kind, "the registry broke a blob off");

@@ -1,14 +1,18 @@
-//! The registry behind: questions of our own to it, and what is known about its state.
+//! The registry behind crossmount: requests to it, and what is known about its state.
 //!
-//! `addresses` knows where it is and `peer` how it is reached; `tls` has the certificates of both
-//! sides, and `connectors` the kept connections. `ask` is the one client for questions without a
-//! body, `probe` the question about a mount's rights, `registry_state` holds what allows us to write
-//! beside it at all, and `reachability` feels whether it is still there when a connection broke.
-//! `exchange` sends a client's request whose answer must be looked at before it is passed on,
-//! `client` asks by it in a caller's name, and `session` is an upload that was begun so.
-//! `first_byte` reads a byte of a blob before the registry is asked to mount it, and follows a
-//! `redirect` once to a `storage` service. `version` sees of which version the registry is. All
-//! other requests of clients are not here: they stream through `http`.
+//! | file | what |
+//! |---|---|
+//! | `peer`, `dns`, `worker_connectors` | connections for the proxy's requests |
+//! | `tls` | the certificates of both sides |
+//! | `client`, `version` | crossmount's own requests without a body, and the version they detect |
+//! | `probe` | the traceless probe for a mount's permissions and write availability |
+//! | `state`, `reachability` | whether crossmount may write beside the registry |
+//! | `subrequest` | a client's request whose response is examined before it is passed on |
+//! | `delegated` | crossmount's own subrequests with the caller's credentials |
+//! | `upload_session` | an upload session that such a subrequest opened |
+//! | `first_byte`, `redirect`, `storage` | read a byte of a blob before the registry mounts it |
+//!
+//! Requests that are just forwarded are not here: they stream through [`crate::proxy`].
 
 mod client;
 mod delegated;

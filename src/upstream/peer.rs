@@ -1,4 +1,4 @@
-//! How the registry is reached for a request.
+//! Chooses the connection to the registry for a request.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::config::{Timeouts, Upstream, UpstreamUrl};
 use crate::upstream::dns::HostAddresses;
 use crate::upstream::tls::UpstreamTls;
 
-/// The group of connections that may be shared is 0; each connection for a request that must not be
-/// sent twice has a group of its own from here on.
+/// Connections of group 0 may be shared. Each connection for a request that must not be sent twice
+/// has a group of its own, from this one on.
 const FIRST_UNSHARED: u64 = 1;
 
-/// Knows how the registry is reached.
+/// Chooses address, TLS and connection group of each request.
 #[derive(Debug)]
 pub struct Peers {
     place: PeerAddress,
@@ -39,7 +39,6 @@ enum PeerAddress {
 }
 
 impl Peers {
-    /// By the upstream's URL and timeouts, with this TLS.
     pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>) -> Self {
         let place = match &upstream.url {
             UpstreamUrl::Unix(path) => PeerAddress::Unix(path.clone()),
@@ -59,11 +58,11 @@ impl Peers {
 
     /// The peer for one request.
     ///
-    /// A GET or HEAD may use a kept connection and is sent again where that has just died.
-    /// Anything else gets a connection of its own: it must not be sent twice, and must not
-    /// fail because somebody else's connection was closed at the worst moment. One without a body
-    /// says `Connection: close`. One with a body does not: a registry that answers early would
-    /// then hang up on a client that is still sending. Its connection is not kept either.
+    /// A GET or HEAD may reuse an idle connection, and is sent again if the registry has closed
+    /// that one. Any other request gets a new connection: it must not be sent twice, and must not
+    /// fail because the registry closes an idle connection just then. Without a body it says
+    /// `Connection: close`. With a body it does not: a registry that responds early would then hang
+    /// up on a client that is still sending. Its connection is not reused either.
     pub async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
         let mut peer = match &self.place {
             PeerAddress::Unix(path) => {
@@ -98,10 +97,10 @@ impl Peers {
         Ok(Box::new(peer))
     }
 
-    /// Decides about a connection before anything is sent on it.
+    /// Verifies the registry's certificate, before anything is sent on a connection.
     ///
-    /// Where the registry shows a certificate that is not trusted; a request whose error says so
-    /// may be tried again.
+    /// Fails for a certificate that is not trusted. The error says whether the request may be
+    /// retried.
     pub fn check_certificate(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
         if peer.is_tls() {
             self.tls.verify(peer, digest)?;
@@ -109,7 +108,7 @@ impl Peers {
         Ok(())
     }
 
-    /// No connection came about; returns how many addresses there are to try.
+    /// Records a failed connection; returns the number of addresses to try.
     pub fn failed(&self, peer: &HttpPeer, error: &Error) -> usize {
         self.tls.failed(peer, error);
         match (&self.place, peer.address().as_inet()) {

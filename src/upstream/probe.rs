@@ -1,8 +1,8 @@
-//! The question about a mount's rights that leaves no trace in the registry.
+//! The probe for a mount's permissions, which leaves no trace in the registry.
 //!
-//! `PATCH …/blobs/uploads/?from=<source>` without an upload's identifier asks
-//! `registry/handlers` for push and pull on the target and pull on the source, and then finds
-//! that there is no such upload: no file is touched and no repository made.
+//! `PATCH …/blobs/uploads/?from=<source>` without an upload's identifier makes `registry/handlers`
+//! check push and pull on the target and pull on the source. Then it finds that there is no such
+//! upload: no file is touched and no repository created.
 
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -35,21 +35,21 @@ impl MountProbe<'_> {
 /// What the registry says about a mount's rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// Allowed, and the registry takes writes.
+    /// Permitted, and the registry accepts writes.
     Writable,
-    /// Not allowed to these credentials.
+    /// Not permitted to these credentials.
     Refused,
-    /// Not allowed to this token, which it has verified.
+    /// Not permitted to this token, which the registry has verified.
     Insufficient,
-    /// The registry takes no writes.
+    /// The registry accepts no writes.
     ReadOnly,
-    /// No connection.
+    /// No connection was made.
     Unreachable,
     /// The connection broke.
     Broken,
-    /// No answer in time.
+    /// No response in time.
     TimedOut,
-    /// An answer that says nothing about rights, such as a missed route or a 5xx.
+    /// A response that shows nothing about permissions, such as a missed route or a 5xx.
     Strange,
 }
 
@@ -94,7 +94,7 @@ impl UpstreamClient {
     }
 }
 
-/// Goes by the error code: a missed route is a 404 too, but as text.
+/// Reads the error code: a missed route is a 404 too, but with a text.
 fn read(answer: &UpstreamResponse) -> ProbeResult {
     match answer.status {
         StatusCode::NOT_FOUND if has_error_code(&answer.body, "BLOB_UPLOAD_UNKNOWN") => {

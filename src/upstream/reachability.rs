@@ -1,8 +1,7 @@
-//! Whether the registry still takes connections, felt when one of them broke.
+//! Checks whether the registry still accepts connections, after one of them broke.
 //!
-//! One connection that breaks may be the doing of one request: where a handler panics, the
-//! registry hangs up, and anybody could make it do so. Where the registry ends, new connections
-//! are refused too.
+//! One request can break its own connection: if a handler panics, the registry hangs up, and any
+//! client could cause that. If the registry ended, new connections are refused too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +12,10 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::config::{Upstream, UpstreamUrl};
 use crate::upstream::state::RegistryState;
 
-/// A registry that takes longer to take a connection is taken for absent.
+/// A registry that takes longer to accept a connection counts as unreachable.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Feels the registry's pulse.
+/// Connects to the registry after a failure, and records if that fails.
 #[derive(Debug)]
 pub struct ReachabilityCheck {
     url: UpstreamUrl,
@@ -25,7 +24,7 @@ pub struct ReachabilityCheck {
 }
 
 impl ReachabilityCheck {
-    /// Of this registry; `registry_state` is told when it has none.
+    /// For the registry of `upstream`; `registry_state` records that it is unreachable.
     pub fn new(upstream: &Upstream, registry_state: Arc<RegistryState>) -> Self {
         Self {
             url: upstream.url.clone(),
@@ -34,12 +33,12 @@ impl ReachabilityCheck {
         }
     }
 
-    /// A connection could not be made.
+    /// Records that no connection could be made.
     pub fn record_unreachable(&self) {
         self.registry_state.record_unreachable();
     }
 
-    /// A connection broke before its request was answered.
+    /// Checks after a connection broke before the response to its request.
     pub fn check_after_failure(self: &Arc<Self>) {
         if !self.is_feeling.swap(true, Ordering::AcqRel) {
             let reachability = self.clone();
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_takes_connections_keeps_its_standing() {
+    async fn a_registry_that_accepts_connections_stays_verified() {
         let home = tempfile::tempdir().unwrap();
         let socket = home.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();

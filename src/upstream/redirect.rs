@@ -1,4 +1,4 @@
-//! Where a registry's redirect leads to, and whether anybody goes there.
+//! Decides whether a registry's redirect is followed, and to where.
 
 use http::{HeaderName, StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -6,17 +6,17 @@ use reqwest::Url;
 
 use crate::upstream::delegated::CallerIdentity;
 
-/// Stands for the registry's own host while a relative reference is resolved.
+/// Stands for the registry's host while a relative reference is resolved.
 const OWN_HOST: &str = "http://registry.invalid";
-/// Headers that hold the addresses of clients and proxies, and no host of a registry.
+/// Headers with addresses of clients and proxies, which name no host of a registry.
 const ADDRESSES: &[&str] = &["x-forwarded-for", "x-real-ip", "x-request-id"];
 
-/// Where a redirect leads to.
+/// The target of a redirect.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RedirectTarget {
-    /// To this path and query of the registry itself.
+    /// This path and query of the registry itself.
     Registry(String),
-    /// Elsewhere.
+    /// A URL elsewhere.
     Storage(Url),
 }
 
@@ -31,14 +31,14 @@ pub(crate) fn is_redirect(status: StatusCode) -> bool {
     )
 }
 
-/// Where the answer to a request for `asked` leads to; `None` where that is not followed.
+/// The target of the response to a request for the path `requested`; `None` if it is not followed.
 ///
 /// A registry may build its URLs from the host that the client named. crossmount connects to no
-/// such host, or clients could choose whom it asks: the registry itself is asked instead, because
-/// the host stands for it.
+/// such host, or clients could choose to whom it connects. The request goes to the registry
+/// itself instead, because that host stands for it.
 pub(crate) fn target_of(
     head: &ResponseHeader,
-    asked: &[u8],
+    requested: &[u8],
     name: &CallerIdentity,
 ) -> Option<RedirectTarget> {
     let mut locations = head.headers.get_all(header::LOCATION).iter();
@@ -46,28 +46,28 @@ pub(crate) fn target_of(
     if locations.next().is_some() {
         return None;
     }
-    let asked = std::str::from_utf8(asked).ok()?;
-    let own = Url::parse(&format!("{OWN_HOST}{asked}")).ok()?;
+    let requested = std::str::from_utf8(requested).ok()?;
+    let own = Url::parse(&format!("{OWN_HOST}{requested}")).ok()?;
     let url = own.join(location).ok()?;
     let is_clean = url.username().is_empty() && url.password().is_none();
     if !is_clean || !matches!(url.scheme(), "http" | "https") {
         return None;
     }
-    if url.origin() == own.origin() || is_clients(&url, name) {
+    if url.origin() == own.origin() || may_be_named_by_client(&url, name) {
         let query = url.query().map(|query| format!("?{query}"));
         let query = query.unwrap_or_default();
         return Some(RedirectTarget::Registry(format!("{}{query}", url.path())));
     }
-    // Without a scheme of its own it would be a guess.
+    // Without a scheme in the redirect the scheme would be a guess.
     let has_scheme = Url::parse(location).is_ok();
     has_scheme.then_some(RedirectTarget::Storage(url))
 }
 
 /// Whether the client may have named the host of `url` itself.
 ///
-/// A host that it named without a port stands for all ports of that host, and so does every host
-/// where the client named a port elsewhere.
-fn is_clients(url: &Url, name: &CallerIdentity) -> bool {
+/// A host that it named without a port stands for all ports of that host. So does every host if
+/// the client named a port elsewhere.
+fn may_be_named_by_client(url: &Url, name: &CallerIdentity) -> bool {
     let names_address = |name: &HeaderName| ADDRESSES.contains(&name.as_str());
     let names_port = |name: &HeaderName| name == "x-forwarded-port";
     let any_port = name.forwarded.iter().any(|(name, _)| names_port(name));
@@ -78,7 +78,7 @@ fn is_clients(url: &Url, name: &CallerIdentity) -> bool {
         let text = String::from_utf8_lossy(value.as_bytes());
         let is_part = |c: char| c.is_alphanumeric() || "-._~%:[]".contains(c);
         text.split(|c| !is_part(c)).any(|word| {
-            // Hosts have many spellings, and addresses more.
+            // Hosts have many spellings, and addresses even more.
             let Ok(named) = Url::parse(&format!("http://{word}")) else {
                 return false;
             };

@@ -1,10 +1,10 @@
-//! Whether crossmount may write beside the registry at all.
+//! Whether crossmount may write beside the registry.
 //!
-//! Two things must be known. That this store is the registry's own: a link that the registry
-//! had just written was seen in it, since the start and since the registry was last
-//! unreachable. And that the registry is writable: it answered the traceless probe so within
-//! the last seconds. Together they keep crossmount from writing into a foreign directory, beside
-//! a pull-through cache, or under the registry's garbage collector.
+//! Two things must hold. The store is verified: a link that the registry had just written was found
+//! in it, since the start and since the registry was last unreachable. And the registry is
+//! writable: the last write-availability probe said so, within the last seconds. Together they
+//! keep crossmount from writing into a wrong directory, beside a pull-through cache, or during the
+//! registry's garbage collection.
 
 use std::time::{Duration, Instant};
 
@@ -13,19 +13,19 @@ use parking_lot::Mutex;
 /// How long the registry's word that it is writable counts, from when it was asked.
 pub const PROBE_COUNTS_FOR: Duration = Duration::from_secs(5);
 
-/// What is known about the registry, shared by all requests.
+/// The state of the registry, shared by all requests.
 #[derive(Debug, Default)]
 pub struct RegistryState(Mutex<KnownState>);
 
 #[derive(Debug, Default)]
 struct KnownState {
-    store_is_its: bool,
-    asked_writable: Option<Instant>,
-    /// Grows with everything that takes knowledge away.
+    is_store_verified: bool,
+    probed_writable: Option<Instant>,
+    /// Grows with every event that invalidates earlier observations.
     generation: u64,
 }
 
-/// Taken before looking or asking: what was found counts only if nothing spoke against it meanwhile.
+/// Taken before a probe or a look-up, whose result counts only if no event invalidated it.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation {
     generation: u64,
@@ -38,7 +38,7 @@ impl Observation {
         self.taken
     }
 
-    /// The same, taken so much earlier.
+    /// The same observation, made earlier.
     #[cfg(test)]
     pub(crate) fn older_by(self, age: Duration) -> Self {
         let taken = self.taken.checked_sub(age).unwrap();
@@ -47,7 +47,7 @@ impl Observation {
 }
 
 impl RegistryState {
-    /// Taken before a question is asked or a request is passed on.
+    /// Taken before a probe is sent or a request is forwarded.
     pub fn observe(&self) -> Observation {
         Observation {
             generation: self.0.lock().generation,
@@ -55,14 +55,14 @@ impl RegistryState {
         }
     }
 
-    /// Whether nothing spoke against the registry since then.
+    /// Whether no event has invalidated the observation.
     pub fn is_unchanged_since(&self, observation: &Observation) -> bool {
         self.0.lock().generation == observation.generation
     }
 
-    /// Whether the store was seen to be this registry's.
+    /// Whether the store is verified: it showed a link that this registry has just written.
     pub fn is_store_verified(&self) -> bool {
-        self.0.lock().store_is_its
+        self.0.lock().is_store_verified
     }
 
     /// Whether a link may be written now.
@@ -70,55 +70,55 @@ impl RegistryState {
         self.probed_within(PROBE_COUNTS_FOR)
     }
 
-    /// Whether a link that takes its moment to be written may be begun now.
+    /// Whether a link may be begun now that takes some time to be written.
     ///
-    /// The last tenth of the time for which the registry's word counts belongs to links that are
-    /// on their way: without it those that meet its end would go to the registry.
+    /// The last tenth of a probe's validity is for links in flight. Without it those that reach its
+    /// end would be forwarded.
     pub fn is_writable_for_new_link(&self) -> bool {
         self.probed_within(PROBE_COUNTS_FOR * 9 / 10)
     }
 
     fn probed_within(&self, time: Duration) -> bool {
         let state = self.0.lock();
-        let fresh = |asked: Instant| asked.elapsed() < time;
-        state.store_is_its && state.asked_writable.is_some_and(fresh)
+        let fresh = |sent_at: Instant| sent_at.elapsed() < time;
+        state.is_store_verified && state.probed_writable.is_some_and(fresh)
     }
 
-    /// Whether the registry has taken its word back, or never given it; an old word is no such.
+    /// Whether the last probe was revoked, or there was none; an expired one is not revoked.
     pub fn is_write_revoked(&self) -> bool {
-        self.0.lock().asked_writable.is_none()
+        self.0.lock().probed_writable.is_none()
     }
 
-    /// A link that the registry has just written was seen in the store.
+    /// Records that a link that the registry has just written was found in the store.
     ///
-    /// Returns whether this was news.
+    /// Returns whether the store was not verified before.
     pub fn record_own_link(&self, observation: &Observation) -> bool {
         let mut state = self.0.lock();
-        let is_news = state.generation == observation.generation && !state.store_is_its;
+        let is_news = state.generation == observation.generation && !state.is_store_verified;
         if is_news {
-            state.store_is_its = true;
+            state.is_store_verified = true;
         }
         is_news
     }
 
-    /// The registry answered the traceless probe as writable.
+    /// Records that the traceless probe found the registry writable.
     pub fn record_writable(&self, observation: &Observation) {
         let mut state = self.0.lock();
         if state.generation == observation.generation
-            && state.asked_writable < Some(observation.taken)
+            && state.probed_writable < Some(observation.taken)
         {
-            state.asked_writable = Some(observation.taken);
+            state.probed_writable = Some(observation.taken);
         }
     }
 
-    /// The registry answered a write with 405.
+    /// Records that the registry responded 405 to a write.
     pub fn record_write_refused(&self) {
         let mut state = self.0.lock();
-        state.asked_writable = None;
+        state.probed_writable = None;
         state.generation += 1;
     }
 
-    /// The registry answered the start of an upload with 405: read-only, or a pull-through cache.
+    /// Records a 405 to the start of an upload: the registry is read-only, or a pull-through cache.
     pub fn record_upload_refused(&self) {
         let mut state = self.0.lock();
         *state = KnownState {
@@ -127,7 +127,7 @@ impl RegistryState {
         };
     }
 
-    /// A connection to the registry was refused or broke: it may be another one when it is back.
+    /// Records a refused or broken connection: another registry may be there afterwards.
     pub fn record_unreachable(&self) {
         self.record_upload_refused();
     }
@@ -137,7 +137,7 @@ impl RegistryState {
 mod tests {
     use super::*;
 
-    fn proved() -> RegistryState {
+    fn verified() -> RegistryState {
         let registry_state = RegistryState::default();
         assert!(registry_state.record_own_link(&registry_state.observe()));
         registry_state.record_writable(&registry_state.observe());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn both_proofs_are_needed() {
+    fn a_verified_store_and_a_writable_registry_are_both_needed() {
         let registry_state = RegistryState::default();
         registry_state.record_writable(&registry_state.observe());
         assert!(!registry_state.is_writable());
@@ -155,24 +155,24 @@ mod tests {
         assert!(registry_state.is_store_verified() && !registry_state.is_writable());
     }
 
-    fn asked_before(age: Duration) -> RegistryState {
-        let registry_state = proved();
+    fn probed_before(age: Duration) -> RegistryState {
+        let registry_state = verified();
         let asked = Instant::now().checked_sub(age);
-        registry_state.0.lock().asked_writable = asked;
+        registry_state.0.lock().probed_writable = asked;
         registry_state
     }
 
     #[test]
-    fn the_end_of_the_registrys_word_is_for_links_that_are_on_their_way() {
-        let registry_state = asked_before(PROBE_COUNTS_FOR / 2);
+    fn the_end_of_a_probes_validity_is_for_links_in_flight() {
+        let registry_state = probed_before(PROBE_COUNTS_FOR / 2);
         assert!(registry_state.is_writable_for_new_link() && registry_state.is_writable());
-        let registry_state = asked_before(PROBE_COUNTS_FOR * 9 / 10);
+        let registry_state = probed_before(PROBE_COUNTS_FOR * 9 / 10);
         assert!(!registry_state.is_writable_for_new_link() && registry_state.is_writable());
     }
 
     #[test]
-    fn the_registrys_word_counts_for_five_seconds_from_the_question() {
-        let registry_state = asked_before(PROBE_COUNTS_FOR);
+    fn a_probe_counts_for_five_seconds_from_when_it_was_sent() {
+        let registry_state = probed_before(PROBE_COUNTS_FOR);
         assert!(!registry_state.is_writable());
         assert!(!registry_state.is_write_revoked());
         registry_state.record_write_refused();
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_refused_write_ends_it_at_once_and_keeps_the_store() {
-        let registry_state = proved();
+        let registry_state = verified();
         registry_state.record_write_refused();
         assert!(!registry_state.is_writable() && registry_state.is_store_verified());
         registry_state.record_writable(&registry_state.observe());
@@ -189,8 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_registry_must_prove_everything_again() {
-        let registry_state = proved();
+    fn after_an_unreachable_registry_store_and_probe_are_needed_again() {
+        let registry_state = verified();
         registry_state.record_unreachable();
         assert!(!registry_state.is_store_verified());
         registry_state.record_writable(&registry_state.observe());
@@ -198,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_before_a_refusal_counts_for_nothing() {
-        let registry_state = proved();
+    fn a_probe_sent_before_a_refusal_counts_for_nothing() {
+        let registry_state = verified();
         let observation = registry_state.observe();
         registry_state.record_unreachable();
         assert!(!registry_state.record_own_link(&observation));

@@ -1,8 +1,7 @@
 //! The storage service to which a registry redirects the readers of its blobs.
 //!
-//! It is asked without the caller's credentials and without any header of the client's: the URL
-//! alone says what may be read. Its answer leads nowhere else, and no proxy of the environment is
-//! used.
+//! Its requests carry neither the caller's credentials nor any header of the client's: the URL
+//! alone permits the read. No redirect is followed, and no proxy of the environment is used.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,19 +15,19 @@ use crate::upstream::FIRST_BYTE;
 use crate::upstream::http_client::USER_AGENT;
 use crate::upstream::http_client::read_roots;
 
-/// Reads single bytes of blobs.
+/// Reads single bytes of blobs from storage.
 #[derive(Debug)]
 pub struct StorageClient {
-    /// Believed besides the system's own roots.
+    /// Trusted in addition to the system's own roots.
     roots: Option<PathBuf>,
     connect_timeout: Duration,
-    /// Built when it is needed first: most registries never redirect, and the system's roots cost
+    /// Built for the first redirect: most registries never redirect, and the system's roots cost
     /// memory.
     client: OnceCell<Client>,
 }
 
 impl StorageClient {
-    /// Beside the registry that `upstream` describes; nothing is read or connected yet.
+    /// For the registry of `upstream`; nothing is read or connected yet.
     pub fn new(upstream: &Upstream) -> Self {
         Self {
             roots: upstream.ca_certificate.clone(),
@@ -37,7 +36,7 @@ impl StorageClient {
         }
     }
 
-    /// Whether a byte comes from this URL. The connection is dropped after the first one.
+    /// Whether this URL yields a byte. The connection is dropped after the first one.
     pub(crate) async fn can_read_byte(&self, url: Url) -> bool {
         let Some(client) = self.client().await else {
             return false;
@@ -46,7 +45,7 @@ impl StorageClient {
         let sent = client.get(url).header(header::RANGE, range).send().await;
         let mut answer = match sent {
             Ok(answer) => answer,
-            // Only the kind: the URL may be signed.
+            // Only the kind of error: the URL may be signed.
             Err(error) => {
                 let reason = crate::upstream::http_client::root_cause(&error);
                 tracing::warn!(reason, "the storage service gave no answer");
@@ -72,7 +71,7 @@ impl StorageClient {
     async fn client(&self) -> Option<&Client> {
         let built = self.client.get_or_try_init(async || {
             let (roots, connect_timeout) = (self.roots.clone(), self.connect_timeout);
-            // It reads files.
+            // Roots are read from files.
             let build = move || build(roots, connect_timeout);
             tokio::task::spawn_blocking(build)
                 .await

@@ -1,8 +1,8 @@
-//! A request whose answer is looked at before anybody gets it.
+//! A request whose response is examined before the client gets it.
 //!
-//! Pingora cannot ask again once it has seen an answer's status, so such a request is sent here,
-//! and the answer is held until it is known whether the client gets it. But for a HEAD it goes on
-//! a connection of its own, and once. Most of these requests have no body.
+//! Pingora cannot send a request again once it has seen the response's status. So such a request is
+//! sent here, and its response is held until it is decided whether the client gets it. Except for
+//! HEAD, it is sent once, on a connection of its own. Most of these requests have no body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::upstream::peer::Peers;
 use crate::upstream::worker_connectors::WorkerConnectors;
 
-/// What is a matter of the client's own connection.
+/// Headers that concern only the client's own connection.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "http2-settings",
@@ -33,23 +33,23 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// How often a HEAD is sent again after kept connections that had just died.
+/// How often a HEAD is sent again after reused connections that the registry had closed.
 pub(crate) const RESENT_AT_MOST: usize = 2;
 
-/// Sends requests to the registry.
+/// Sends subrequests to the registry.
 pub struct SubrequestClient {
     connectors: WorkerConnectors,
     peers: Arc<Peers>,
-    /// How long a connection is kept that nobody uses.
+    /// How long an idle connection is kept.
     idle: Duration,
 }
 
-/// An answer that nobody has got yet.
+/// A response that no client has got yet.
 pub struct PendingResponse {
-    /// None where the answer has no body, and nothing more is to come.
+    /// `None` if the response has no body, or no more of it.
     session: Option<HttpSession>,
     head: ResponseHeader,
-    /// What was read of the body.
+    /// The part of the body that was read.
     start: Vec<u8>,
     is_whole: bool,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Connected {
 }
 
 impl SubrequestClient {
-    /// By Pingora's settings, as the proxy's own connections are made.
+    /// Uses Pingora's settings, like the proxy's own connections.
     pub fn new(settings: &ServerConf, peers: Arc<Peers>, idle: Duration) -> Self {
         Self {
             connectors: WorkerConnectors::new(settings),
@@ -81,8 +81,8 @@ impl SubrequestClient {
         PendingResponse::receive(session).await
     }
 
-    /// Sends a HEAD, which may use a kept connection and leave one: clients send many, and no
-    /// answer has a body.
+    /// Sends a HEAD, which may reuse an idle connection and leave one: clients send many, and no
+    /// response has a body.
     async fn send_head(&self, mut head: RequestHeader) -> Result<PendingResponse> {
         without_hop_by_hop(&mut head);
         let mut resent = 0;
@@ -108,10 +108,10 @@ impl SubrequestClient {
         }
     }
 
-    /// Sends a request with a body of `length` bytes, which come in pieces.
+    /// Sends a request with a body of `length` bytes, which come in chunks.
     ///
-    /// Where the registry gave no answer, or the pieces end early: then the connection is broken
-    /// off, so that nobody takes for whole what is not.
+    /// Fails if the registry sends no response, or the chunks end early. Then the connection is
+    /// broken off, so that the registry does not take an incomplete body for a complete one.
     pub async fn send_with(
         &self,
         mut head: RequestHeader,
@@ -147,7 +147,7 @@ impl SubrequestClient {
         Ok(session)
     }
 
-    /// Keeps a connection on which nothing more is to come.
+    /// Keeps an idle connection on which no more is to come.
     pub(crate) async fn keep(&self, connected: Connected) {
         let Connected { session, peer, .. } = connected;
         self.connectors
@@ -156,7 +156,7 @@ impl SubrequestClient {
             .await;
     }
 
-    /// Connects to the first of the host's addresses that takes the connection.
+    /// Connects to the first of the host's addresses that accepts the connection.
     pub(crate) async fn connect(&self, method: &Method) -> Result<Connected> {
         let mut tried = 0;
         let mut may_be_distrusted = true;
@@ -187,7 +187,7 @@ impl SubrequestClient {
     }
 }
 
-/// Whether the connection itself ended, as kept ones do at any time.
+/// Whether the connection itself ended, as idle ones do at any time.
 pub(crate) fn is_broken(error: &Error) -> bool {
     matches!(
         error.etype(),
@@ -195,7 +195,7 @@ pub(crate) fn is_broken(error: &Error) -> bool {
     )
 }
 
-/// As a request of this hop, whatever the client spoke on its own.
+/// Removes the headers of the client's hop, so that the request is one of this hop.
 pub(crate) fn without_hop_by_hop(head: &mut RequestHeader) {
     head.set_version(Version::HTTP_11);
     for name in HOP_BY_HOP {
@@ -203,13 +203,13 @@ pub(crate) fn without_hop_by_hop(head: &mut RequestHeader) {
     }
 }
 
-/// Sends a request without a body, and reads the head of the answer, which has none either.
+/// Sends a request without a body, and reads the head of the response, which has none either.
 async fn exchange(session: &mut HttpSession, head: &RequestHeader) -> Result<ResponseHeader> {
     let written = session.write_request_header(Box::new(head.clone())).await;
     written.map_err(of_upstream)?;
     session.finish_request_body().await.map_err(of_upstream)?;
     let answer = receive_head(session).await?;
-    // Says that nothing is to come, so that the connection may be kept.
+    // Reads the end of the response, so that the connection may be kept.
     while session
         .read_response_body()
         .await
@@ -219,7 +219,7 @@ async fn exchange(session: &mut HttpSession, head: &RequestHeader) -> Result<Res
     Ok(answer)
 }
 
-/// The head of the answer itself; interim ones are passed over.
+/// Reads the final response's head, and skips interim ones.
 pub(crate) async fn receive_head(session: &mut HttpSession) -> Result<ResponseHeader> {
     loop {
         session.read_response_header().await.map_err(of_upstream)?;
@@ -244,22 +244,20 @@ impl PendingResponse {
         })
     }
 
-    /// The answer's status.
     pub fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    /// The answer's headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// The whole head, as it came.
+    /// The complete head, as it came.
     pub fn head(&self) -> &ResponseHeader {
         &self.head
     }
 
-    /// The body, if it is no longer than `limit` bytes; it can still be passed on, however long.
+    /// The body, if it has at most `limit` bytes; a longer one can still be passed on.
     pub async fn body(&mut self, limit: usize) -> Result<Option<&[u8]>> {
         while !self.is_whole && self.start.len() <= limit {
             match self.next().await? {
@@ -271,9 +269,9 @@ impl PendingResponse {
         Ok(is_within.then_some(&self.start))
     }
 
-    /// Gives the answer to a client, byte for byte.
+    /// Passes the response on to a client, byte for byte.
     ///
-    /// Where the answer breaks off, or the client goes away.
+    /// Fails if the response breaks off, or the client disconnects.
     pub async fn pass_on(mut self, client: &mut Session) -> Result<()> {
         let mut head = self.head.clone();
         let is_framed = head.headers.contains_key(header::CONTENT_LENGTH)
@@ -284,9 +282,9 @@ impl PendingResponse {
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
         if end_with_the_connection(client, &mut head) {
-            // It is for a client that knows no chunks.
+            // The client is an HTTP/1.0 one, without chunks.
         } else if !is_framed && !is_empty {
-            // It ends where the registry closes the connection; the client's may go on.
+            // The body ends when the registry closes the connection; the client's may stay open.
             head.set_version(Version::HTTP_11);
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
@@ -316,8 +314,8 @@ impl PendingResponse {
     }
 }
 
-/// An answer to an HTTP/1.0 client has no chunks: where its length is not known, it ends with the
-/// connection (RFC 9112, 6.1 and 6.3). Returns whether the client is such a one.
+/// Prepares a response for an HTTP/1.0 client, which knows no chunks. If its length is not known,
+/// it ends with the connection (RFC 9112, 6.1 and 6.3). Returns whether the client is such a one.
 pub fn end_with_the_connection(client: &mut Session, head: &mut ResponseHeader) -> bool {
     let is_old = client.req_header().version == Version::HTTP_10;
     if is_old && !head.headers.contains_key(header::CONTENT_LENGTH) {
@@ -327,14 +325,14 @@ pub fn end_with_the_connection(client: &mut Session, head: &mut ResponseHeader) 
     is_old
 }
 
-/// Gives a piece of a body to a client, or its end.
+/// Sends a chunk of a body to a client, or its end.
 async fn write(client: &mut Session, piece: Option<Bytes>) -> Result<()> {
     let is_end = piece.is_none();
     let written = client.write_response_body(piece, is_end).await;
     written.map_err(Error::into_down)
 }
 
-/// Says that the registry is to blame, unless somebody is already.
+/// Attributes an error to the registry, unless it has a source already.
 #[allow(
     clippy::unnecessary_box_returns,
     reason = "Pingora's errors come boxed"

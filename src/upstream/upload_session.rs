@@ -1,4 +1,4 @@
-//! An upload session that the registry has begun, as it names it itself.
+//! An upload session that the registry opened, by the name the registry gave it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::oci::RepositoryName;
 use crate::upstream::delegated::{CallerIdentity, DelegatedClient};
 use crate::upstream::subrequest::PendingResponse;
 
-/// How long the end of an abandoned session may take.
+/// How long the deletion of a session may take.
 const GIVING_UP: Duration = Duration::from_secs(5);
 
 /// One upload session.
@@ -19,7 +19,7 @@ pub struct UploadSession {
 }
 
 impl UploadSession {
-    /// The session of `repository` that an answer names; `None` where it names none, or one
+    /// The session of `repository` in a response's Location; `None` if there is none, or it is
     /// elsewhere.
     pub fn from_response(answer: &PendingResponse, repository: &RepositoryName) -> Option<Self> {
         let location = answer.headers().get(header::LOCATION)?;
@@ -37,12 +37,12 @@ impl UploadSession {
         })
     }
 
-    /// Its path and query, relative to the prefix.
+    /// The path and query, relative to the prefix.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The same with one more pair in the query.
+    /// The same with one more query parameter.
     pub fn target_with(&self, pair: &str) -> String {
         let separator = if self.target.contains('?') { '&' } else { '?' };
         format!("{}{separator}{pair}", self.target)
@@ -58,7 +58,7 @@ impl UploadSession {
                 tracing::warn!(status, "an upload that was given up was not deleted");
             }
             Ok(Err(error)) => {
-                // Only the kind: the whole may quote a head.
+                // Only the kind of error: the whole message may quote a head.
                 let kind = error.etype().as_str();
                 tracing::warn!(kind, "an upload that was given up was not deleted");
             }
@@ -67,7 +67,7 @@ impl UploadSession {
     }
 }
 
-/// A session's name, and no path that somebody could hide behind it.
+/// Whether a text is a session's identifier, and no path that a client could hide behind one.
 fn is_identifier(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.=~".contains(&b);
     text.bytes().all(is_plain) && text.bytes().any(|b| b != b'.')

@@ -1,12 +1,12 @@
-//! Which version of distribution answers.
+//! Detects the version of distribution.
 
 use http::{HeaderMap, header};
 
 use crate::config::DistributionVersion;
 
-/// The version whose answer at the base of the API has these headers; `None` if they show none.
+/// The version whose response at the base of the API has these headers; `None` if they show none.
 ///
-/// 2.8 names a charset with all of its JSON, and 3 does not (`registry/handlers/app.go` and
+/// 2.8 sends a charset with all of its JSON, and 3 does not (`registry/handlers/app.go` and
 /// `registry/api/errcode/handler.go`).
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<DistributionVersion> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -20,7 +20,7 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<DistributionVersion> {
     }
 }
 
-/// What to tell the operator if the registry is of another version than the configuration says.
+/// The warning for the operator if the registry's version is not the configured one.
 pub fn version_mismatch(
     configured: DistributionVersion,
     shown: Option<DistributionVersion>,

@@ -1,9 +1,10 @@
-//! Kept connections to the registry, apart for each thread that serves requests.
+//! Idle connections to the registry, separate for each thread that serves requests.
 //!
-//! A connection that is kept waits in a task of the runtime that left it. Taken from another
-//! thread, that task may still hold it when Pingora counts its owners
+//! An idle connection waits in a task of the runtime that used it last. If another thread takes it,
+//! that task may still hold it when Pingora counts its owners
 //! (`pingora-core/src/connectors/mod.rs`, `reused_stream`): then the connection is lost, and an
-//! error is logged. On one thread the task has ended by then. The answer also wakes no other thread.
+//! error is logged. On one thread the task has ended by then. The response also wakes no other
+//! thread.
 
 use std::num::NonZero;
 use std::sync::OnceLock;
@@ -13,12 +14,12 @@ use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::server::configuration::ServerConf;
 
-/// How many threads serve requests: one for each processor.
+/// The number of threads that serve requests: one for each processor.
 pub fn serving_threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// A connector for each thread that serves requests.
+/// One connector for each thread that serves requests.
 pub(crate) struct WorkerConnectors {
     first: OwnedConnector,
     others: Vec<OwnedConnector>,
@@ -26,12 +27,12 @@ pub(crate) struct WorkerConnectors {
 
 struct OwnedConnector {
     connector: Connector,
-    /// The thread that came first.
+    /// The thread that took it first.
     owner: OnceLock<ThreadId>,
 }
 
 impl WorkerConnectors {
-    /// Made at once: roots are read from files, which may be gone later.
+    /// Builds all at once: roots are read from files, which may be gone later.
     pub(crate) fn new(settings: &ServerConf) -> Self {
         let owned = |_| OwnedConnector {
             connector: Connector::new(Some(ConnectorOptions::from_server_conf(settings))),
@@ -43,7 +44,7 @@ impl WorkerConnectors {
         }
     }
 
-    /// This thread's own. One that comes when all have their thread shares the first.
+    /// This thread's own connector. Further threads share the first one.
     pub(crate) fn own(&self) -> &Connector {
         let thread = thread::current().id();
         let is_own = |owned: &&OwnedConnector| *owned.owner.get_or_init(|| thread) == thread;

@@ -1,4 +1,4 @@
-//! The certificate that crossmount shows to a registry which demands one.
+//! The certificate that crossmount presents to a registry which demands one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct ClientCertificateError {
     reason: String,
 }
 
-/// A certificate chain and its key, found to belong together.
+/// A certificate chain and its key, checked to belong together.
 pub(crate) struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -44,7 +44,7 @@ pub fn check(files: &TlsFiles) -> Result<(), ClientCertificateError> {
 }
 
 impl ClientCertificate {
-    /// From the content of the two files.
+    /// Parses the content of the two files.
     pub fn parse(
         files: &TlsFiles,
         certificate: &[u8],
@@ -65,7 +65,7 @@ impl ClientCertificate {
                 cause => cause.to_string(),
             })
         })?;
-        // Pingora reads the key's form out of its bytes, and would end the process.
+        // Pingora derives the key's form from its bytes, and would end the process.
         if PrivateKeyDer::try_from(key.secret_der()).is_err() {
             return Err(of_key("is a key of an unknown form".to_owned()));
         }
@@ -79,17 +79,17 @@ impl ClientCertificate {
         })
     }
 
-    /// As Pingora takes it.
+    /// In Pingora's form.
     pub fn for_pingora(&self) -> Arc<CertKey> {
         self.for_pingora.clone()
     }
 
-    /// As rustls takes it: the chain, leaf first, and the leaf's key.
+    /// In the form of rustls: the chain, leaf first, and the leaf's key.
     pub fn for_rustls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         (self.chain.clone(), self.key.clone_key())
     }
 
-    /// As reqwest takes it: both in one PEM, and nothing else.
+    /// In the form of reqwest: both in one PEM, and nothing else.
     pub fn pem(&self) -> Zeroizing<String> {
         let label = match &self.key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",

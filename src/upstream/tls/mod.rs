@@ -1,8 +1,9 @@
-//! TLS towards the registry: which certificates it may show, and which one crossmount shows.
+//! TLS to the registry: which of its certificates are trusted, and which one crossmount presents.
 //!
-//! `trust` has the first, with `itself` for a registry whose own certificate is the trusted one;
-//! `client_certificate` has the second, read again when its files change. Each way to the registry
-//! takes both from here: Pingora's connections and the client for questions.
+//! `trust` has the first, with `pinned` for a registry whose own certificate is the trusted one.
+//! `client_certificate` has the second, reloaded when its files change. Both kinds of connection
+//! take both from here: Pingora's, and those of
+//! [`UpstreamClient`](crate::upstream::UpstreamClient).
 
 pub(crate) mod client_certificate;
 mod pinned;
@@ -25,9 +26,9 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::http_client;
 use crate::util::file_watch::ReloadingFile;
 
-/// Between two looks at the files of the client certificate.
+/// The interval between two checks of the client certificate's files.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a look may take.
+/// How long a check may take.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Why no TLS connection to the registry can be made.
@@ -36,36 +37,35 @@ pub enum UpstreamTlsError {
     /// The roots cannot be read.
     #[error("upstream.ca_certificate: {path}: {reason}")]
     Roots {
-        /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
     /// The client certificate cannot be used.
     #[error(transparent)]
     ClientCertificate(#[from] ClientCertificateError),
-    /// The client for questions cannot be made.
+    /// The HTTP client cannot be built.
     #[error("no client for the upstream: {0} (upstream.ca_certificate can name its roots)")]
     Client(String),
 }
 
-/// What every connection to the registry needs.
+/// The TLS settings of every connection to the registry.
 #[derive(Debug)]
 pub struct UpstreamTls {
     trust: Trust,
     shown: ClientIdentity,
 }
 
-/// What crossmount shows to the registry.
+/// What crossmount presents to the registry.
 #[derive(Debug)]
 enum ClientIdentity {
-    /// Nothing; this client asks questions.
+    /// No certificate; the HTTP client is built once.
     Nothing(reqwest::Client),
-    /// A certificate, as it is in its files now.
+    /// The current certificate of the files.
     Certificate(ReloadingFile<WithCertificate>),
 }
 
-/// A client certificate, and what was made with it.
+/// A client certificate, and the HTTP client built with it.
 #[derive(Debug)]
 struct WithCertificate {
     certificate: ClientCertificate,
@@ -73,7 +73,7 @@ struct WithCertificate {
 }
 
 impl UpstreamTls {
-    /// Reads the files that `upstream` names; `metrics` shows when the client certificate expires.
+    /// Loads the files that `upstream` names; `metrics` shows when the client certificate expires.
     /// Blocks.
     pub fn load(upstream: &Upstream, metrics: &Arc<Metrics>) -> Result<Self, UpstreamTlsError> {
         let trust = Trust::load(upstream)?;
@@ -84,7 +84,7 @@ impl UpstreamTls {
         Ok(Self { trust, shown })
     }
 
-    /// The client for questions, with the client certificate that is in its files now.
+    /// The HTTP client, with the current client certificate.
     pub(crate) fn client(&self) -> reqwest::Client {
         match &self.shown {
             ClientIdentity::Nothing(client) => client.clone(),
@@ -92,7 +92,7 @@ impl UpstreamTls {
         }
     }
 
-    /// Gives a new connection of Pingora's what it shows, and whom it trusts.
+    /// Sets trust and client certificate of a new connection of Pingora's.
     pub(crate) fn apply(&self, peer: &mut HttpPeer) {
         if let ClientIdentity::Certificate(watched) = &self.shown {
             let current = watched.known().value;
@@ -104,10 +104,10 @@ impl UpstreamTls {
         }
     }
 
-    /// Decides about a connection of Pingora's before anything is sent on it.
+    /// Verifies the certificate on a connection of Pingora's before anything is sent on it.
     ///
-    /// The registry shows another certificate than the trusted one, or that has expired. The next
-    /// connection is verified by the trusted authorities, and may be tried at once.
+    /// Fails if the registry presents another certificate than the trusted one, or an expired one.
+    /// The next connection is verified against the trusted authorities, and may be made at once.
     pub(crate) fn verify(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
         if peer.options.verify_cert {
             return Ok(());
@@ -121,8 +121,8 @@ impl UpstreamTls {
         })
     }
 
-    /// A connection did not come about: if no authority signed the registry's certificate, it may
-    /// be the trusted one itself.
+    /// Records a failed connection: if no authority signed the registry's certificate, it may
+    /// itself be the trusted one.
     pub(crate) fn failed(&self, peer: &HttpPeer, error: &Error) {
         let is_refused = matches!(
             error.etype(),
@@ -133,15 +133,14 @@ impl UpstreamTls {
         }
     }
 
-    /// Looks at the files of the client certificate again and again, for as long as the process
-    /// lives.
+    /// Checks the client certificate's files periodically, for as long as the process lives.
     pub async fn reload_periodically(self: Arc<Self>) {
         let ClientIdentity::Certificate(watched) = &self.shown else {
             return;
         };
         loop {
             tokio::time::sleep(EVERY).await;
-            // A look that hangs holds up only the next.
+            // A check that hangs delays only the next.
             let _ = watched.current(Instant::now() + LOOK).await;
         }
     }
@@ -153,7 +152,7 @@ fn watched(
     trust: &Trust,
     metrics: &Arc<Metrics>,
 ) -> Result<ReloadingFile<WithCertificate>, UpstreamTlsError> {
-    // Says which of the files is wrong, which a look at both cannot.
+    // Names the wrong one of the two files, which the parsing of both together cannot.
     check_client_certificate(files)?;
     let paths = vec![files.certificate.clone(), files.key.clone()];
     let (files, upstream, trust) = (files.clone(), upstream.clone(), trust.clone());

@@ -1,10 +1,10 @@
-//! A registry's certificate that is itself the trusted one.
+//! A registry's own certificate that is itself the trusted one.
 //!
-//! `openssl req -x509` makes an authority that signed itself, and many registries show it as it
-//! is. rustls-webpki refuses an authority as a server's certificate, whatever is trusted; Go takes
-//! a certificate that is among the roots. Here exactly that certificate is taken: it must be in
-//! `upstream.ca_certificate` byte for byte, name the registry's host, be good now and allow the
-//! use. That the registry has its key is proved in the handshake, as for any certificate.
+//! `openssl req -x509` makes an authority that signed itself, and many registries present it as it
+//! is. rustls-webpki refuses an authority as a server's certificate, whatever is trusted; Go
+//! accepts a certificate that is among the roots. Here exactly that certificate is accepted. It
+//! must be in `upstream.ca_certificate` byte for byte, name the registry's host, be valid now and
+//! allow the use. The handshake proves that the registry has its key, as for any certificate.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Trusted authorities that the registry may show as its own certificate.
+/// Trusted authorities that the registry may present as its own certificate.
 #[derive(Debug)]
 pub(crate) struct PinnedCertificate {
     all: Vec<ExactVerifier>,
-    /// Whether Pingora's next connection expects one of them, or a certificate that an authority
-    /// signed.
+    /// Whether Pingora's next connection expects one of them, instead of a certificate signed by an
+    /// authority.
     is_expected: AtomicBool,
 }
 
-/// One certificate.
+/// One such certificate.
 #[derive(Debug)]
 struct ExactVerifier {
     der: CertificateDer<'static>,
@@ -57,7 +57,7 @@ impl PinnedCertificate {
         self.is_expected.store(is_expected, Ordering::Relaxed);
     }
 
-    /// Whether a certificate with this SHA-256 is one of them, and good now.
+    /// Checks that a certificate with this SHA-256 is one of them, and valid now.
     pub fn verify_digest(&self, digest: &[u8]) -> Result<(), &'static str> {
         let found = self.all.iter().find(|exactly| exactly.digest == digest);
         let Some(exactly) = found else {
@@ -77,8 +77,8 @@ impl ExactVerifier {
     }
 }
 
-/// `None` for a certificate that does not name the host or may not be a server's, and for one that
-/// is no authority: rustls verifies that by itself.
+/// `None` for a certificate that does not name the host or may not be a server's. `None` too for
+/// one that is no authority: rustls verifies that by itself.
 fn exactly(der: &CertificateDer<'static>, host: &ServerName<'_>) -> Option<ExactVerifier> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let usage = parsed.extended_key_usage().ok()?;
@@ -95,7 +95,7 @@ fn exactly(der: &CertificateDer<'static>, host: &ServerName<'_>) -> Option<Exact
     })
 }
 
-/// Takes exactly these certificates, and others as rustls does. Pingora has no place for it.
+/// Accepts exactly these certificates, and others as rustls does. Pingora cannot be given it.
 #[derive(Debug)]
 pub(crate) struct PinnedVerifier {
     authorities: Arc<WebPkiServerVerifier>,

@@ -1,4 +1,4 @@
-//! Which certificates the registry may show.
+//! Which certificates of the registry are trusted.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::upstream::tls::UpstreamTlsError;
 use crate::upstream::tls::client_certificate::ClientCertificate;
 use crate::upstream::tls::pinned::{PinnedCertificate, PinnedVerifier};
 
-/// What `upstream.ca_certificate` says; without it the system's roots are trusted.
+/// The roots of `upstream.ca_certificate`; without it the system's roots are trusted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trust {
     roots: Option<Arc<RootCertStore>>,
@@ -50,7 +50,7 @@ impl Trust {
         })
     }
 
-    /// For a client of rustls; `None` if the system's roots are trusted.
+    /// A verifier for rustls; `None` if the system's roots are trusted.
     pub fn for_rustls(
         &self,
         shown: Option<&ClientCertificate>,
@@ -86,15 +86,15 @@ impl Trust {
             .is_some_and(|itself| itself.is_expected())
     }
 
-    /// Makes the next connection expect it, if it can be.
+    /// Makes Pingora's next connection expect it, if it can be trusted itself.
     pub fn expect_itself(&self) {
         if let Some(itself) = &self.itself {
             itself.expect(true);
         }
     }
 
-    /// Whether a certificate with this SHA-256 is the trusted one, and good now; if not, the next
-    /// connection expects one that an authority signed.
+    /// Checks that a certificate with this SHA-256 is the trusted one, and valid now. If not, the
+    /// next connection expects one signed by an authority.
     pub fn verify_itself(&self, digest: &[u8]) -> Result<(), &'static str> {
         let Some(itself) = &self.itself else {
             return Err("no certificate is trusted by itself");
