@@ -1,8 +1,7 @@
-//! A token's claims, read without verifying anything.
+//! Reads a token's claims without verifying anything.
 //!
-//! They decide how a refusal is worded, how the log calls a caller whom the registry allowed
-//! something, and how soon that, or the registry's own answer, is forgotten; never whether
-//! somebody may.
+//! They never decide whether a caller may do anything. They choose the kind of denial, name the
+//! caller in the log, and limit how long a decision or a response of the registry is cached.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,10 +12,10 @@ use serde::Deserialize;
 
 use crate::oci::RepositoryName;
 
-/// Longer tokens are not looked into.
+/// Longer tokens are not parsed.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// The claims that matter here.
+/// The claims that are used.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct UnverifiedClaims {
     #[serde(default, rename = "sub")]
@@ -41,19 +40,19 @@ struct UnverifiedEntry {
     actions: Option<Vec<String>>,
 }
 
-/// What a token says about pulling from a repository.
+/// What a token claims about pull on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScopeMention {
-    /// Nothing: the client did not ask for the scope.
+    /// Nothing: the client did not request the scope.
     Absent,
-    /// The repository is listed, pull is not: the client asked and did not get it.
+    /// The repository is listed without pull: the client requested the scope and did not get it.
     WithoutPull,
     /// Pull is listed.
     WithPull,
 }
 
 impl UnverifiedClaims {
-    /// Reads what can be read; what cannot is as if it were not there.
+    /// Reads what can be parsed; the rest counts as absent.
     pub fn read(token: &str) -> Self {
         let payload = token.trim().split('.').nth(1).unwrap_or_default();
         if token.len() > MAX_LENGTH {
@@ -66,14 +65,14 @@ impl UnverifiedClaims {
             .unwrap_or_default()
     }
 
-    /// Until the token runs out, if it says when.
+    /// The time until the token expires, if it has an expiry.
     pub fn lifetime(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let left = self.expires? - now.as_secs_f64();
         Some(Duration::try_from_secs_f64(left).unwrap_or_default())
     }
 
-    /// When it was issued and when it ends, in seconds since 1970, if it says both.
+    /// When it was issued and when it expires, in seconds since 1970, if it says both.
     pub fn validity_seconds(&self) -> Option<(f64, f64)> {
         self.issued.zip(self.expires)
     }
@@ -91,7 +90,7 @@ impl UnverifiedClaims {
         })
     }
 
-    /// Repositories from which pull is listed.
+    /// The repositories for which pull is listed.
     pub fn pull_repositories(&self) -> HashSet<String> {
         let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
         let is_its = |entry: &&UnverifiedEntry| {

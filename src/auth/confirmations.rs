@@ -1,9 +1,10 @@
-//! For what the registry itself has vouched, and what it has refused.
+//! Which credentials the registry itself has confirmed, and which it has refused.
 //!
-//! A voucher is what a judgement made here rests on: a token's header, which names the key that
-//! signed it, or a login, each as the operator's files stand. Nothing is granted by a voucher of
-//! which the registry has not said yes within seconds: it may not believe a key yet, or not any
-//! more, that stands in its file. One that it has refused is left to it for a while.
+//! A credential key stands for that on which a decision of crossmount's rests. That is a login, or
+//! a token's header, which names the signing key; each with the operator's files as they are.
+//! Nothing is granted by a key that the registry has not confirmed within seconds: it may not trust
+//! a signing key in its file yet, or no longer. A refused one is decided by the registry for a
+//! while. more, that stands in its file. One that it has refused is left to it for a while.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +15,15 @@ use crate::auth::grant::Lease;
 use crate::upstream::{Observation, RegistryState};
 use crate::util::Fingerprint;
 
-/// How long the registry decides itself about a voucher that it has refused.
+/// How long the registry decides itself about a key that it has refused.
 const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(60);
-/// The most vouchers that are remembered. One that is not is asked about: that is always right.
+/// The most keys that are cached. Any other is probed, which is always right.
 const BOUND: usize = 16 * 1024;
 
-/// What the registry said of vouchers.
+/// The registry's confirmations and refusals.
 #[derive(Debug)]
 pub(crate) struct UpstreamConfirmations {
-    said: DashMap<Fingerprint, Confirmation>,
+    entries: DashMap<Fingerprint, Confirmation>,
     yes_counts_for: Duration,
 }
 
@@ -42,38 +43,39 @@ impl Confirmation {
 }
 
 impl UpstreamConfirmations {
-    /// A yes counts for so long, and no longer than the registry stays the same.
+    /// A confirmation counts for so long, and only while the registry is the same.
     pub fn new(yes_counts_for: Duration) -> Self {
         Self {
-            said: DashMap::new(),
+            entries: DashMap::new(),
             yes_counts_for,
         }
     }
 
-    /// The registry's yes, as far as one is known.
+    /// The registry's current confirmation, if there is one.
     pub fn current_confirmation(
         &self,
         credential_key: &Fingerprint,
         registry_state: &RegistryState,
     ) -> Option<Lease> {
-        let said = self.said.get(credential_key)?;
-        match &*said {
-            Confirmation::Yes(lease) if said.is_fresh(self.yes_counts_for) => {
+        let entry = self.entries.get(credential_key)?;
+        match &*entry {
+            Confirmation::Yes(lease) if entry.is_fresh(self.yes_counts_for) => {
                 lease.has_time_left(registry_state).then(|| lease.clone())
             }
             _ => None,
         }
     }
 
-    /// Whether the registry refused so lately that it decides itself.
+    /// Whether the registry refused the key so recently that it decides itself.
     pub fn is_in_dispute(&self, credential_key: &Fingerprint) -> bool {
-        let said = self.said.get(credential_key);
-        said.is_some_and(|said| {
-            matches!(*said, Confirmation::No(_)) && said.is_fresh(self.yes_counts_for)
+        let entry = self.entries.get(credential_key);
+        entry.is_some_and(|entry| {
+            matches!(*entry, Confirmation::No(_)) && entry.is_fresh(self.yes_counts_for)
         })
     }
 
-    /// The registry said yes to a question from after `observation`; `None` where that does not count.
+    /// Records a confirmation by a probe that was sent after `observation`; `None` if it does not
+    /// count.
     pub fn record_confirmation(
         &self,
         credential_key: Fingerprint,
@@ -81,17 +83,17 @@ impl UpstreamConfirmations {
     ) -> Option<Lease> {
         let lease = Lease::new(observation, self.yes_counts_for);
         self.make_room();
-        let has_room = self.said.len() < BOUND;
-        match self.said.entry(credential_key) {
+        let has_room = self.entries.len() < BOUND;
+        match self.entries.entry(credential_key) {
             // It was refused meanwhile, or a short while ago.
-            Entry::Occupied(said)
-                if matches!(said.get(), Confirmation::No(_))
-                    && said.get().is_fresh(self.yes_counts_for) =>
+            Entry::Occupied(entry)
+                if matches!(entry.get(), Confirmation::No(_))
+                    && entry.get().is_fresh(self.yes_counts_for) =>
             {
                 return None;
             }
-            Entry::Occupied(mut said) => {
-                drop(said.insert(Confirmation::Yes(lease.clone())));
+            Entry::Occupied(mut entry) => {
+                drop(entry.insert(Confirmation::Yes(lease.clone())));
             }
             Entry::Vacant(place) if has_room => {
                 drop(place.insert(Confirmation::Yes(lease.clone())));
@@ -101,34 +103,35 @@ impl UpstreamConfirmations {
         Some(lease)
     }
 
-    /// There is doubt about a yes: neither grants that rest on it nor new ones may use it.
+    /// Drops a doubtful confirmation: no grant, not even one in flight, may rest on it.
     pub fn forget_confirmation(&self, credential_key: &Fingerprint) {
-        let is_yes = |said: &Confirmation| match said {
+        let is_yes = |entry: &Confirmation| match entry {
             Confirmation::Yes(lease) => {
                 lease.revoke();
                 true
             }
             Confirmation::No(_) => false,
         };
-        self.said.remove_if(credential_key, |_, said| is_yes(said));
+        self.entries
+            .remove_if(credential_key, |_, entry| is_yes(entry));
     }
 
-    /// The registry refused what is allowed here; returns whether that is news.
+    /// Records that the registry refused what crossmount allows; returns whether that is new.
     pub fn record_refusal(&self, credential_key: Fingerprint) -> bool {
         self.forget_confirmation(&credential_key);
         self.make_room();
         let is_news = !self.is_in_dispute(&credential_key);
-        if self.said.len() < BOUND || self.said.contains_key(&credential_key) {
-            self.said
+        if self.entries.len() < BOUND || self.entries.contains_key(&credential_key) {
+            self.entries
                 .insert(credential_key, Confirmation::No(Instant::now()));
         }
         is_news
     }
 
     fn make_room(&self) {
-        if self.said.len() >= BOUND {
-            self.said
-                .retain(|_, said| said.is_fresh(self.yes_counts_for));
+        if self.entries.len() >= BOUND {
+            self.entries
+                .retain(|_, entry| entry.is_fresh(self.yes_counts_for));
         }
     }
 }
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_voucher_is_good_from_the_registrys_yes_on_and_only_itself() {
+    fn a_key_is_good_from_its_confirmation_on_and_no_other_key_is() {
         let (confirmations, registry_state, credential_key) = fresh();
         let other = Fingerprints::new().unwrap().fingerprint(&[b"voucher"]);
         assert!(
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_yes_counts_for_its_time_and_while_the_registry_stays_the_same() {
+    fn a_confirmation_counts_for_its_time_and_while_the_registry_stays_the_same() {
         let (mut confirmations, registry_state, credential_key) = fresh();
         assert!(
             confirmations
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_for_a_minute_whatever_was_asked_meanwhile() {
+    fn a_refusal_counts_for_a_minute_whatever_was_probed_meanwhile() {
         let (confirmations, registry_state, credential_key) = fresh();
         let observation = registry_state.observe();
         assert!(confirmations.record_refusal(credential_key));
@@ -221,7 +224,7 @@ mod tests {
         );
         let long_ago = Instant::now().checked_sub(REFUSAL_COUNTS_FOR).unwrap();
         confirmations
-            .said
+            .entries
             .insert(credential_key, Confirmation::No(long_ago));
         assert!(!confirmations.is_in_dispute(&credential_key));
         assert!(
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_a_doubt_reach_the_grants_that_are_on_their_way() {
+    fn a_refusal_and_a_doubt_reach_the_grants_in_flight() {
         let (confirmations, registry_state, credential_key) = fresh();
         let first = confirmations
             .record_confirmation(credential_key, registry_state.observe())
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_bounded_and_what_it_does_not_hold_is_not_good() {
+    fn the_cache_is_bounded_and_what_it_does_not_hold_is_not_good() {
         let (confirmations, registry_state, _) = fresh();
         let prints = Fingerprints::new().unwrap();
         for number in 0..=BOUND {
@@ -264,7 +267,7 @@ mod tests {
                     .is_some()
             );
         }
-        assert_eq!(confirmations.said.len(), BOUND);
+        assert_eq!(confirmations.entries.len(), BOUND);
         let last = prints.fingerprint(&[&BOUND.to_be_bytes()]);
         assert!(
             confirmations

@@ -1,4 +1,4 @@
-//! What a caller shows.
+//! The credentials of a request.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use zeroize::Zeroizing;
 
 use crate::auth::claims::UnverifiedClaims;
 
-/// The value of a request's Authorization header, which no log ever shows.
+/// The value of a request's Authorization header, which is never logged.
 #[derive(Clone, Default)]
 pub struct Credentials(Option<HeaderValue>);
 
-/// The scheme of credentials, as far as it matters here.
+/// The scheme of credentials, as far as crossmount knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CredentialScheme<'a> {
-    /// None at all.
+    /// No credentials.
     None,
-    /// A bearer token, with whatever else stands behind the scheme's one space.
+    /// A bearer token, with everything behind the scheme's one space.
     Bearer(&'a str),
     /// A user's name and password, still encoded.
     Basic(&'a str),
-    /// A scheme that is not known here.
+    /// Any other scheme.
     Other,
 }
 
@@ -33,14 +33,13 @@ pub(crate) struct Login {
     pub password: Zeroizing<Vec<u8>>,
 }
 
-/// As Go decodes it: padded, and without regard to bits that do not count.
+/// Decodes as Go does: padded, and without regard to trailing bits.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
 impl Credentials {
-    /// Takes the header's value, if there is one.
     pub fn new(authorization: Option<&HeaderValue>) -> Self {
         Self(
             authorization
@@ -53,7 +52,7 @@ impl Credentials {
         )
     }
 
-    /// Takes the one header; `None` where there are several, of which readers may take another.
+    /// Takes the one header; `None` if there are several: another reader may take another one.
     pub fn from_single_header(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all(header::AUTHORIZATION).iter();
         let first = all.next();
@@ -65,7 +64,7 @@ impl Credentials {
         self.0.as_ref()
     }
 
-    /// Whether there are none, or a login without a name.
+    /// Whether there are no credentials, or a login without a name.
     pub fn is_anonymous(&self) -> bool {
         match self.scheme() {
             CredentialScheme::None => true,
@@ -76,7 +75,6 @@ impl Credentials {
         }
     }
 
-    /// Whether it is a bearer token.
     pub fn is_token(&self) -> bool {
         matches!(self.scheme(), CredentialScheme::Bearer(_))
     }
@@ -97,7 +95,7 @@ impl Credentials {
         }
     }
 
-    /// The name that they give to the caller, unverified.
+    /// The user name in the credentials, unverified.
     pub(crate) fn claimed_user(&self) -> Option<String> {
         match self.scheme() {
             CredentialScheme::Bearer(token) => UnverifiedClaims::read(token).subject,
@@ -111,7 +109,7 @@ impl Credentials {
 }
 
 impl Login {
-    /// Go's `net/http`, `BasicAuth`; `None` for what it does not take.
+    /// Parses as Go's `net/http` does (`BasicAuth`); `None` for what that rejects.
     pub fn read(encoded: &str) -> Option<Self> {
         let mut user = BASE64.decode(encoded).ok()?;
         let colon = user.iter().position(|byte| *byte == b':')?;
@@ -136,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schemes_are_told_apart_and_nothing_is_shown() {
+    fn schemes_are_distinguished_and_nothing_is_shown() {
         for (text, scheme, shown) in [
             ("", CredentialScheme::None, "no credentials"),
             (

@@ -1,32 +1,32 @@
-//! What becomes of a wish.
+//! The decision about a caller's permission to mount.
 
 use crate::auth::denial::Denial;
 use crate::auth::grant::Grant;
 use crate::telemetry::outcome::Reason;
 
-/// What is known about one caller's right to one mount.
+/// Whether one caller may do one mount.
 #[derive(Debug)]
 pub enum AuthDecision {
-    /// The caller may.
+    /// The caller has all permissions.
     Granted(Grant),
-    /// The caller showed no credentials.
+    /// The request has no credentials.
     NoCredentials,
-    /// The caller may not, as far as these credentials go.
+    /// The credentials lack a permission.
     Refused(Denial),
-    /// The registry takes no writes.
+    /// The registry accepts no writes.
     ReadOnly,
-    /// The registry refused what is allowed here.
+    /// The registry refused what crossmount's own check allows.
     Mismatch,
-    /// The registry gave no answer, or none that says anything about rights.
+    /// The registry sent no response, or none that shows anything about permissions.
     Unavailable,
-    /// There was no answer in time.
+    /// The registry did not respond in time.
     TimedOut,
-    /// Too many passwords wait to be checked.
+    /// Too many password checks are queued.
     Overloaded,
 }
 
 impl AuthDecision {
-    /// Why nothing is mounted.
+    /// The reason that is counted if the mount is forwarded.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Granted(_) => Reason::None,

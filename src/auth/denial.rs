@@ -1,4 +1,4 @@
-//! What a refused caller gets.
+//! How the mount of a refused caller goes on.
 
 use tokio::time::Instant;
 
@@ -10,20 +10,20 @@ use crate::auth::recent_challenges::RecentChallenges;
 use crate::oci::RepositoryName;
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
-/// How a refusal goes on.
+/// How a refused mount goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
-    /// The registry's own answer tells the client what it lacks; where a fingerprint is given,
-    /// the client may be missing no more than a scope, and the challenge is remembered by it.
+    /// As it came: the registry's own response names what the client lacks. With a fingerprint
+    /// the client may lack no more than a scope, and the challenge is recorded under it.
     AsItCame(Option<Fingerprint>),
-    /// Asking again will not help: `mount.source_denied` applies.
+    /// A new attempt would be refused too: `mount.source_denied` applies.
     SourceDenied,
 }
 
-/// Words a refusal by what the credentials say of themselves.
+/// Chooses the denial by what the credentials claim.
 ///
-/// Only who shows a token that was verified, here or by the registry, learns what its subject
-/// asked before: a stranger could write anybody's name into one.
+/// Earlier challenges count only for a token that is verified, here or by the registry: any client
+/// could write another user's name into a token.
 pub(crate) fn denial_for(request: &AuthRequest<'_>, is_verified: bool) -> Denial {
     let token = match request.credentials.scheme() {
         CredentialScheme::None => return Denial::AsItCame(None),
@@ -33,7 +33,7 @@ pub(crate) fn denial_for(request: &AuthRequest<'_>, is_verified: bool) -> Denial
     let claims = UnverifiedClaims::read(token);
     match claims.scope_mention(request.source) {
         ScopeMention::WithoutPull => Denial::SourceDenied,
-        // Pull is there, so something else is wrong: expired, or no push on the target.
+        // Pull is listed, so the cause is another one: expired, or no push on the target.
         ScopeMention::WithPull => Denial::AsItCame(None),
         ScopeMention::Absent => {
             let subject = claims.subject.filter(|subject| !subject.is_empty());
@@ -48,7 +48,7 @@ pub(crate) fn denial_for(request: &AuthRequest<'_>, is_verified: bool) -> Denial
     }
 }
 
-/// Words refusals of a registry that decides everything itself.
+/// Chooses denials in front of a registry that decides all access.
 #[derive(Debug)]
 pub struct Denials {
     recent_challenges: RecentChallenges,
@@ -56,7 +56,6 @@ pub struct Denials {
 }
 
 impl Denials {
-    /// Remembers nothing yet.
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
             recent_challenges: RecentChallenges::default(),
@@ -64,8 +63,8 @@ impl Denials {
         })
     }
 
-    /// Words the registry's refusal to mount from `source` into `target`; `is_verified` says
-    /// whether it has verified the token.
+    /// The denial for the registry's refusal to mount from `source` into `target`; `is_verified`
+    /// says whether it has verified the token.
     pub fn word(
         &self,
         target: &RepositoryName,
@@ -84,7 +83,7 @@ impl Denials {
         denial_for(&request, is_verified)
     }
 
-    /// Remembers that a caller got the registry's own challenge for a pair of repositories.
+    /// Records that a caller got the registry's own challenge for a pair of repositories.
     pub fn was_challenged(&self, challenge: Fingerprint) {
         self.recent_challenges.record(challenge);
     }

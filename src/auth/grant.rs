@@ -1,6 +1,4 @@
-//! The permission to write one kind of link, and how long it may be used.
-//!
-//! Only [`crate::auth`] can make a [`Grant`]: its constructors are visible there alone.
+//! The permission to write one link, and how long it may be used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +10,12 @@ use crate::oci::RepositoryName;
 use crate::upstream::{Observation, RegistryState};
 use crate::util::Fingerprint;
 
-/// The longest name of a user that the log shows, in characters.
+/// The longest user name in the log, in characters.
 const LONGEST_NAME: usize = 128;
 
-/// Says that this very request's caller may pull and push `target` and pull `source`.
+/// Proves that the caller of this very request may pull and push `target` and pull `source`.
 ///
-/// Only the access part can make one, and no link is written without one.
+/// Only [`crate::auth`] can make one, and no link is written without one.
 #[derive(Debug)]
 pub struct Grant {
     target: RepositoryName,
@@ -27,30 +25,30 @@ pub struct Grant {
     lease: Lease,
 }
 
-/// What a grant rests on.
+/// On what a grant rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Basis {
     pub(in crate::auth) proof: Proof,
-    /// By which the decision is remembered.
-    pub(in crate::auth) question: Option<Fingerprint>,
+    /// The key under which the decision is cached.
+    pub(in crate::auth) cache_key: Option<Fingerprint>,
 }
 
-/// How it was shown that the caller may, in the words of the log.
+/// How the permissions were shown, with the value in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr)]
 pub enum Proof {
-    /// The registry allowed exactly these rights to the caller's own credentials.
+    /// A probe: the registry allowed exactly these permissions to the caller's own credentials.
     #[strum(serialize = "registry asked")]
     UpstreamProbe,
-    /// It did so a few seconds ago.
+    /// Such a probe of a few seconds ago, from the cache.
     #[strum(serialize = "registry asked before")]
     RememberedProbe,
-    /// The caller's bearer token gives them, by the registry's rules and keys.
+    /// The caller's bearer token has them, by the registry's rules and keys.
     #[strum(serialize = "token verified")]
     Token,
-    /// The caller's password is that of a user in the registry's own file.
+    /// The caller's password is that of a user in the registry's htpasswd file.
     #[strum(serialize = "password verified")]
     Htpasswd,
-    /// The caller may use the target, and the operator declares the source readable by every
+    /// The caller may use the target, and the operator declared the source readable by every
     /// authenticated caller.
     #[strum(serialize = "source declared shared")]
     SharedSource,
@@ -76,7 +74,8 @@ impl Grant {
         }
     }
 
-    /// The same for a source that the operator declares readable by every authenticated caller.
+    /// The same grant for a source that the operator declared readable by every authenticated
+    /// caller.
     pub(in crate::auth) fn for_shared_source(self, source: &RepositoryName) -> Self {
         Self {
             source: source.clone(),
@@ -88,28 +87,27 @@ impl Grant {
         }
     }
 
-    /// Whether it may still be used: decisions age, and are taken back.
+    /// Whether it may still be used: decisions expire and are revoked.
     pub fn is_valid(&self, registry_state: &RegistryState) -> bool {
         self.lease.is_valid(registry_state)
     }
 
-    /// The repository that may be linked into.
+    /// The repository to link into.
     pub fn target(&self) -> &RepositoryName {
         &self.target
     }
 
-    /// The repository that may be linked from.
+    /// The repository that holds the layer.
     pub fn source(&self) -> &RepositoryName {
         &self.source
     }
 
-    /// The caller's name for the log: on one line, and not too long.
+    /// The caller's name for the log: on one line, and of limited length.
     pub fn user(&self) -> Option<String> {
         let user = self.user.as_deref()?;
         Some(user.escape_debug().take(LONGEST_NAME).collect())
     }
 
-    /// What the grant rests on.
     pub fn basis(&self) -> Basis {
         self.basis
     }
@@ -127,23 +125,22 @@ impl Grant {
 }
 
 impl Basis {
-    pub(in crate::auth) fn new(proof: Proof, question: Option<Fingerprint>) -> Self {
-        Self { proof, question }
+    pub(in crate::auth) fn new(proof: Proof, cache_key: Option<Fingerprint>) -> Self {
+        Self { proof, cache_key }
     }
 
-    /// How it was shown that the caller may.
     pub fn proof(&self) -> Proof {
         self.proof
     }
 }
 
-/// Writing a link takes a moment, also where no decision is to be remembered.
+/// To write a link takes a moment, even if decisions are not cached.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
-/// A yes of the registry's, and how long it counts.
+/// A permission by the registry, and how long it counts.
 ///
-/// Whoever uses a grant looks at this again just before the link becomes visible. Clones are
-/// the same yes: one that is withdrawn is withdrawn for all that rests on it.
+/// It is checked again just before a link becomes visible. Clones share it: if one is revoked, so
+/// is every grant that rests on it.
 #[derive(Debug, Clone)]
 pub(in crate::auth) struct Lease {
     observation: Observation,
@@ -152,7 +149,7 @@ pub(in crate::auth) struct Lease {
 }
 
 impl Lease {
-    /// For so long after `observation` was taken, before the registry was asked.
+    /// Counts for so long after `observation`, which was taken before the probe was sent.
     pub fn new(observation: Observation, counts_for: Duration) -> Self {
         Self {
             until: observation.observed_at() + counts_for.max(AT_LEAST),
@@ -161,7 +158,7 @@ impl Lease {
         }
     }
 
-    /// The same yes, and no longer than until then.
+    /// The same lease, ending at the latest then.
     pub fn limited_to(mut self, until: Option<Instant>) -> Self {
         self.until = until.map_or(self.until, |until| self.until.min(until));
         self
@@ -176,8 +173,7 @@ impl Lease {
 
     /// Whether a grant may rest on it that is used a moment later.
     ///
-    /// The last tenth of its time belongs to links that are on their way, as with the registry's
-    /// word that it is writable.
+    /// The last tenth of its time is for links in flight, as for write-availability probes.
     pub fn has_time_left(&self, registry_state: &RegistryState) -> bool {
         let moment = self
             .until
@@ -186,12 +182,12 @@ impl Lease {
         Instant::now() + moment < self.until && self.is_valid(registry_state)
     }
 
-    /// The registry has taken it back.
+    /// Revokes it for every clone.
     pub fn revoke(&self) {
         self.is_withdrawn.store(true, Ordering::Release);
     }
 
-    /// How old the yes is.
+    /// The age of the permission.
     pub fn age(&self) -> Duration {
         self.observation.observed_at().elapsed()
     }

@@ -1,9 +1,9 @@
-//! Decided here, beside a registry that agrees.
+//! Access decided by crossmount itself, as long as the registry confirms it.
 //!
-//! A judge says what the caller's credentials give, and on what that rests: the voucher. The
-//! registry itself is asked only where the judge cannot tell, once in the few seconds for which
-//! its word counts, that it is writable and that it vouches too, and about every mount by a
-//! voucher that it has refused.
+//! A verifier checks the caller's credentials, and returns the credential key on which its decision
+//! rests. The registry is probed in three cases only. If the verifier cannot decide. Once in the
+//! few seconds for which a probe counts, so that it is writable and confirms the key. And for every
+//! mount by a key that it has refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +25,11 @@ use crate::upstream::{ProbeResult, UpstreamClient};
 use crate::util::Fingerprint;
 use crate::util::blocking_pool::JobError;
 
-/// Callers who ask at once what the registry itself says. More than one, so that a caller
-/// whose question has no useful answer does not keep the others from theirs.
+/// Callers whose probes may be in flight at once. More than one, so that a caller whose probe gets
+/// no useful response does not delay all other callers.
 const ASKING_AT_ONCE: usize = 4;
 
-/// Judges credentials.
+/// Verifies credentials by the operator's files.
 #[derive(Debug)]
 pub(in crate::auth) enum LocalVerifier {
     Token(TokenVerifier),
@@ -54,7 +54,7 @@ impl LocalVerifier {
         }
     }
 
-    /// The voucher of credentials that were good here lately, without looking at anything.
+    /// The key of credentials that were valid here lately, without a look at any file.
     async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         match self {
             Self::Token(verifier) => verifier.cached_decision(refused).await,
@@ -62,8 +62,8 @@ impl LocalVerifier {
         }
     }
 
-    /// The voucher of credentials that are good here, by the files as they are this moment,
-    /// though the registry does not know them.
+    /// The key of credentials that are valid here, by the files as they are now, though the
+    /// registry refused them.
     async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         match self {
             Self::Token(verifier) => verifier.forget(refused).await,
@@ -71,7 +71,7 @@ impl LocalVerifier {
         }
     }
 
-    /// Looks at the operator's files before the next judgement.
+    /// Checks the operator's files before the next decision.
     fn invalidate(&self) {
         match self {
             Self::Token(verifier) => verifier.invalidate(),
@@ -95,25 +95,25 @@ impl LocalVerifier {
 }
 
 impl LocalAccess {
-    /// The registry's yes to a voucher counts for `remembered_for`.
+    /// The registry's confirmation of a key counts for `decision_ttl`.
     pub fn new(
         verifier: LocalVerifier,
         client: Arc<UpstreamClient>,
         upstream: UpstreamAccess,
-        remembered_for: Duration,
+        decision_ttl: Duration,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             verifier,
             upstream,
             client,
-            confirmations: UpstreamConfirmations::new(remembered_for),
+            confirmations: UpstreamConfirmations::new(decision_ttl),
             turns: Semaphore::new(ASKING_AT_ONCE),
             metrics,
         }
     }
 
-    /// Whoever is in a password file may do everything.
+    /// Every user of an htpasswd file may do everything.
     pub fn lets_users_pull_everything(&self) -> bool {
         matches!(self.verifier, LocalVerifier::Htpasswd(_))
     }
@@ -141,16 +141,16 @@ impl LocalAccess {
         (self.confirm_upstream(request, allowed).await, via)
     }
 
-    /// The registry refused somebody; returns whether the credentials are good here.
+    /// Records that the registry refused credentials; returns whether they are valid here.
     ///
-    /// A caller whose mounts are answered here is refused in passing, with the push's other
-    /// requests, if the registry does not know the credentials any more.
+    /// If the registry no longer accepts a caller, it refuses the push's other requests too, which
+    /// are forwarded. So a caller whose mounts crossmount confirms is noticed.
     pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         self.upstream.forget(refused.granted).await;
-        let Some(known) = self.verifier.cached_decision(refused).await else {
+        let Some(key) = self.verifier.cached_decision(refused).await else {
             return false;
         };
-        self.confirmations.forget_confirmation(&known);
+        self.confirmations.forget_confirmation(&key);
         let credential_key = self.verifier.forget(refused).await;
         if let Some(credential_key) = credential_key {
             self.refused(credential_key);
@@ -158,7 +158,7 @@ impl LocalAccess {
         credential_key.is_some()
     }
 
-    /// Grants what the judge allows, if the registry is writable and vouches too.
+    /// Grants what the verifier allows, if the registry is writable and confirms it too.
     async fn confirm_upstream(&self, request: &AuthRequest<'_>, allowed: Allowed) -> AuthDecision {
         if let Some(lease) = self.grant_if_confirmed(&allowed) {
             return self.grant(request, allowed, lease);
@@ -179,7 +179,7 @@ impl LocalAccess {
                     .record_confirmation(allowed.credential_key, observation)
                 {
                     Some(lease) => self.grant(request, allowed, lease),
-                    // It was refused to somebody else meanwhile.
+                    // It was refused to another caller meanwhile.
                     None => AuthDecision::Mismatch,
                 }
             }
@@ -206,7 +206,7 @@ impl LocalAccess {
         AuthDecision::Granted(request.grant(allowed.user, basis, lease))
     }
 
-    /// The registry may know already what changed in its files a moment ago.
+    /// Rereads the operator's files: the registry may already know a change.
     async fn refused_although_allowed(&self, request: &AuthRequest<'_>) -> AuthDecision {
         self.verifier.invalidate();
         match self.verifier.verify(request).await {
@@ -221,7 +221,7 @@ impl LocalAccess {
         }
     }
 
-    /// While the two disagree, the registry decides.
+    /// Lets the registry decide, as long as it contradicts crossmount.
     async fn decide_upstream(
         &self,
         request: &AuthRequest<'_>,
@@ -235,7 +235,7 @@ impl LocalAccess {
         (decision, via)
     }
 
-    /// The registry refused what rests on a voucher: grants that are on their way are withdrawn.
+    /// Records that the registry refused a confirmed key: grants in flight are revoked.
     fn refused(&self, credential_key: Fingerprint) {
         if self.confirmations.record_refusal(credential_key) {
             tracing::error!(

@@ -1,31 +1,31 @@
-//! What is said of credentials here.
+//! What crossmount's own check of credentials decides.
 
 use std::time::Instant;
 
 use crate::util::Fingerprint;
 use crate::util::blocking_pool::JobError;
 
-/// What credentials give, as far as can be told here.
+/// The permissions of credentials, as far as crossmount can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LocalDecision {
-    /// Everything that is wished for.
+    /// All that the request needs.
     Allowed(Allowed),
-    /// Less than is wished for, though they are good.
+    /// Fewer than the request needs, though the credentials are valid.
     Insufficient,
-    /// Nothing.
+    /// None.
     Denied,
-    /// Only the registry can tell.
+    /// Unknown: only the registry can decide.
     Unknown,
-    /// It was not found out in time.
+    /// The check did not end in time.
     Unfinished(JobError),
 }
 
-/// Who may, and what that rests on.
+/// An allowed caller, and how long the credentials are valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allowed {
     pub user: Option<String>,
-    /// When the credentials end by themselves.
+    /// When the credentials expire.
     pub until: Option<Instant>,
-    /// By which the registry's own word for it is remembered.
+    /// The key under which the registry's confirmation of them is cached.
     pub credential_key: Fingerprint,
 }

@@ -1,14 +1,19 @@
-//! Who may: the only maker of a [`Grant`].
+//! Who may mount what. Only this module makes a [`Grant`].
 //!
-//! A `request` becomes a `decision`. `upstream` asks the registry with the caller's own credentials
-//! and remembers for seconds; `local` decides here, by the `decision` of the bearer `token` or
-//! the `htpasswd` file, each confirmed by the registry, as `confirmations` remembers; `open` stands for
-//! a registry without access control, for which `guard` knows whether it contradicts that.
-//! `asking` puts the questions, `refusal` says what a refused caller gets, for which `unverified`
-//! reads a token without verifying it, and `pullable` from where something is tried for a caller
-//! who names no source. Files are read again when they change. A grant carries its
-//! `lease` to the moment when a link becomes visible. Nothing here touches the store: access
-//! is decided before the disk is looked at.
+//! In the order of a request:
+//!
+//! | file | what |
+//! |---|---|
+//! | `credentials`, `request` | the caller's credentials, and the permissions that a mount needs |
+//! | `upstream` | the registry decides, probed with the caller's own credentials |
+//! | `local` | crossmount decides, by `jwt` or `htpasswd`: a `local_decision` |
+//! | `confirmations` | the registry's confirmations of what `local` decides |
+//! | `no_auth`, `open_mode_guard` | a registry without access control, while it confirms that |
+//! //! | `decision`, `grant` | the result, and how long a grant may be used |
+//! | `denial`, `claims`, `recent_challenges` | how the mount of a refused caller goes on |
+//! | `usage` | which sources are tried for a caller who names none |
+//!
+//! Nothing here touches the store: access is decided before the disk is looked at.
 
 pub(crate) mod claims;
 mod confirmations;
@@ -53,38 +58,38 @@ use crate::upstream::UpstreamClient;
 use crate::util::file_watch::WatchedFileError;
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
-/// A request that the registry answered with 401.
+/// A request to which the registry responded 401.
 #[derive(Debug, Clone, Copy)]
 pub struct Unauthorized<'a> {
-    /// What the registry was shown.
+    /// The credentials of the request.
     pub credentials: &'a Credentials,
-    /// What the caller had been granted a mount for, if so.
+    /// The basis on which a mount had been granted to the caller, if one was.
     pub granted: Option<&'a Basis>,
-    /// Whether the registry refused the token itself, and did not only find it too narrow.
+    /// Whether the registry refused the token itself, rather than its scope.
     pub is_token_refused: bool,
 }
 
-/// Why nothing can be decided.
+/// Why access cannot be decided.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// Memories have no key.
+    /// No random key for fingerprints.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// The keys cannot be read.
+    /// The token keys cannot be loaded.
     #[error("access.token: {0}")]
     Keys(WatchedFileError),
-    /// The passwords cannot be read.
+    /// The htpasswd file cannot be loaded.
     #[error("access.htpasswd.path: {0}")]
     Passwords(WatchedFileError),
 }
 
-/// Decides about mounts as the configuration says.
+/// Decides access to mounts, in the configured mode.
 #[derive(Debug)]
 pub struct Access {
     mode: Mode,
     recent_challenges: RecentChallenges,
     used: UsageHistory,
-    /// What the operator declares readable by every authenticated caller.
+    /// Sources that the operator declared readable by every authenticated caller.
     shared: Patterns,
     fingerprints: Arc<Fingerprints>,
     metrics: Arc<Metrics>,
@@ -98,11 +103,10 @@ enum Mode {
 }
 
 impl Access {
-    /// Decides by `settings`, and takes `shared` for readable by every authenticated caller. The
-    /// registry is asked through `client`. Reads the operator's files, and so blocks.
+    /// Decides by `settings`; every authenticated caller may pull the sources of `shared`.
     ///
-    /// # Errors
-    /// [`AccessError`]
+    /// Probes go through `ask`. `registry_state` and `reachability` record what they show about the
+    /// registry. Reads the operator's files, and so blocks.
     pub fn new(
         settings: &config::Access,
         shared: &Patterns,
@@ -166,9 +170,9 @@ impl Access {
         decision
     }
 
-    /// As [`Access::decide`], for a source that the client did not name.
+    /// Like [`Access::decide`], for a source that the client did not name.
     ///
-    /// One that is declared shared needs no proof but that the caller may use the target.
+    /// For a shared source it is enough that the caller may use the target.
     pub async fn decide_suggested(
         &self,
         target: &RepositoryName,
@@ -189,7 +193,7 @@ impl Access {
         }
     }
 
-    /// From where something is tried for a caller. It proves nothing.
+    /// The repositories from which a mount is tried for a caller; this grants nothing.
     pub async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
         match &self.mode {
             Mode::Local(access) if access.lets_users_pull_everything() => PullScope::Everything,
@@ -200,15 +204,14 @@ impl Access {
         }
     }
 
-    /// The registry let these credentials pull from or push to a repository.
+    /// Records that the registry let these credentials pull from or push to a repository.
     pub async fn record_use(&self, credentials: &Credentials, repository: &RepositoryName) {
         if matches!(self.mode, Mode::Upstream(_) | Mode::Open(_)) {
             self.used.learn(credentials, repository, Use::Pulled).await;
         }
     }
 
-    /// The registry answered a request with 401. Returns whether that contradicts what is
-    /// decided here.
+    /// Records a 401 of the registry, and returns whether it contradicts a decision made here.
     pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         match &self.mode {
             Mode::Upstream(access) => {
@@ -223,19 +226,19 @@ impl Access {
         }
     }
 
-    /// Remembers that a caller got the registry's own challenge for a pair of repositories.
+    /// Records that a caller got the registry's own challenge for a pair of repositories.
     pub fn record_challenge(&self, challenge: Fingerprint) {
         self.recent_challenges.record(challenge);
     }
 }
 
-/// Reads the operator's files as the process would at its start. Blocks.
+/// Loads the operator's files as the start of the process would. Blocks.
 pub fn check_files(settings: &config::Access) -> Result<(), AccessError> {
     let fingerprints = Arc::new(Fingerprints::new()?);
     local_verifier(settings, &fingerprints).map(drop)
 }
 
-/// Who judges here, if anybody does.
+/// The verifier of the configured mode, if crossmount decides in it.
 fn local_verifier(
     settings: &config::Access,
     fingerprints: &Arc<Fingerprints>,

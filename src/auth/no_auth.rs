@@ -1,9 +1,9 @@
-//! A registry without access control: everybody may, as long as it says so itself.
+//! A registry without access control: every caller may mount, as long as the registry confirms it.
 //!
-//! The registry is asked without any credentials, at most once in the few seconds that its
-//! answer counts. A registry that refuses anybody anything has access control after all: from
-//! then on it decides about every mount, until it has refused nobody for a while and allows a
-//! mount without credentials.
+//! The registry is probed without credentials, at most once in the few seconds for which a probe
+//! counts. A registry that refuses any caller has access control after all. From then on it decides
+//! about every mount, until it has refused no caller for a while and allows a mount without
+//! credentials.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::auth::{AuthRequest, Unauthorized};
 use crate::telemetry::labels::DecidedBy;
 use crate::upstream::{Observation, PROBE_COUNTS_FOR, ProbeResult, UpstreamClient};
 
-/// How long a question without a useful answer is not asked again.
+/// How long a probe without a useful response is not repeated.
 const FAILED_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct OpenAccess {
     client: Arc<UpstreamClient>,
     upstream: UpstreamAccess,
     guard: OpenModeGuard,
-    /// Held while asking, so that equal questions at once are one; the last useless answer.
+    /// Held during a probe, so that equal probes at once are one; the last inconclusive response.
     failed: Mutex<Option<(Instant, ProbeResult)>>,
 }
 
@@ -41,13 +41,13 @@ impl OpenAccess {
         }
     }
 
-    /// The registry refused somebody something: grants that are on their way are withdrawn.
+    /// Records that the registry refused a request: grants in flight are revoked.
     pub async fn record_refusal(&self, refused: &Unauthorized<'_>) {
         self.upstream.forget(refused.granted).await;
         self.record_contradiction();
     }
 
-    /// Whether everybody may, for all that is known.
+    /// Whether every caller may mount, as far as is known.
     pub fn is_undisputed(&self) -> bool {
         self.guard.allows_open_mode()
     }
@@ -97,7 +97,7 @@ impl OpenAccess {
             ProbeResult::Writable if self.guard.record_confirmation() => {
                 grant(request, observation)
             }
-            // It refused somebody while it was asked.
+            // It refused another caller during the probe.
             ProbeResult::Writable => AuthDecision::Mismatch,
             ProbeResult::Refused | ProbeResult::Insufficient => {
                 self.record_contradiction();
@@ -107,14 +107,14 @@ impl OpenAccess {
         }
     }
 
-    /// Whether the registry's word counts still for a moment, and it has refused nobody since the start.
+    /// Whether a probe is still valid for a moment, and no refusal has come since it began.
     fn has_confirmed_open(&self) -> bool {
         self.guard.allows_open_mode() && self.client.registry_state().is_writable_for_new_link()
     }
 }
 
-/// Whether an answer says nothing, and would say no more to somebody else who asked at once. A
-/// strange one may be owed to the names in the question.
+/// Whether a probe shows nothing, and would show no more to another caller at once. A strange
+/// response may be due to the names in the probe.
 fn is_inconclusive(answer: ProbeResult) -> bool {
     matches!(
         answer,
@@ -122,7 +122,7 @@ fn is_inconclusive(answer: ProbeResult) -> bool {
     )
 }
 
-/// It counts as long as the registry's word from before `observation`.
+/// Counts for as long as a probe that was sent after `observation`.
 fn grant(request: &AuthRequest<'_>, observation: Observation) -> AuthDecision {
     let basis = Basis::new(Proof::NoAccessControl, None);
     let lease = Lease::new(observation, PROBE_COUNTS_FOR);

@@ -1,38 +1,39 @@
-//! Whether a registry that is said to have no access control agrees.
+//! Whether the registry contradicts that it has no access control.
 //!
-//! Once it has refused anybody anything, it decides itself, until it has contradicted nobody for
-//! a while and then says yes to a question without credentials.
+//! Once it has refused any caller, it decides itself. That ends when it has contradicted nothing
+//! for a while and then allows a probe without credentials.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long the registry must have contradicted nobody before its yes settles the matter.
+/// How long the registry must not have contradicted before its confirmation ends the dispute.
 const SETTLES_AFTER: Duration = Duration::from_secs(60);
 
-/// Whether the registry agrees.
+/// Whether the registry contradicts.
 #[derive(Debug, Default)]
 pub(crate) struct OpenModeGuard {
     contradicted: Mutex<Option<Instant>>,
 }
 
 impl OpenModeGuard {
-    /// The registry refused what is allowed here; returns whether they agreed so far.
+    /// Records that the registry refused what crossmount allows; returns whether that is new.
     pub fn record_contradiction(&self) -> bool {
         self.contradicted.lock().replace(Instant::now()).is_none()
     }
 
-    /// Whether nothing is to be said against decisions made here.
+    /// Whether crossmount may decide.
     pub fn allows_open_mode(&self) -> bool {
         self.contradicted.lock().is_none()
     }
 
-    /// Whether the registry contradicted so lately that it decides itself.
+    /// Whether the registry contradicted so recently that it decides itself.
     pub fn is_in_dispute(&self) -> bool {
         self.contradicted.lock().is_some_and(is_fresh)
     }
 
-    /// The registry has just allowed what is allowed here; returns whether that settles it.
+    /// Records that the registry allowed what crossmount allows; returns whether that ends a
+    /// dispute.
     pub fn record_confirmation(&self) -> bool {
         let mut contradicted = self.contradicted.lock();
         if contradicted.is_some_and(is_fresh) {
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_contradiction_counts_until_the_registry_says_yes_after_a_while() {
+    fn a_contradiction_counts_until_the_registry_confirms_after_a_while() {
         let guard = OpenModeGuard::default();
         assert!(guard.allows_open_mode() && guard.record_confirmation());
         assert!(guard.record_contradiction());

@@ -1,4 +1,4 @@
-//! Who got the registry's challenge for which repositories within the last minute.
+//! Callers that got the registry's challenge for two repositories within the last minute.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use dashmap::DashMap;
 
 use crate::util::Fingerprint;
 
-/// How long a challenge is remembered.
+/// How long a challenge counts.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// The most challenges that are remembered; beyond, none is added until some are over.
+/// The most challenges that are kept; beyond that, none is added until some expire.
 const BOUND: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ mod tests {
     use crate::util::Fingerprints;
 
     #[test]
-    fn a_challenge_is_remembered_for_its_own_question_alone() {
+    fn a_challenge_is_recorded_for_its_own_request_alone() {
         let (recent_challenges, prints) =
             (RecentChallenges::default(), Fingerprints::new().unwrap());
         recent_challenges.record(prints.fingerprint(&[b"alice", b"dst", b"src"]));
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_bounded() {
+    fn the_number_of_challenges_is_bounded() {
         let (recent_challenges, prints) =
             (RecentChallenges::default(), Fingerprints::new().unwrap());
         for number in 0..BOUND + 10 {

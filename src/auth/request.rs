@@ -1,4 +1,4 @@
-//! One caller's wish.
+//! One caller's request for permission to mount.
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::oci::RepositoryName;
 use crate::upstream::MountProbe;
 use crate::util::{Fingerprint, Fingerprints};
 
-/// One caller's wish, and what is needed to judge it.
+/// One caller's request to mount, and what is needed to decide it.
 pub(in crate::auth) struct AuthRequest<'a> {
     pub target: &'a RepositoryName,
     pub source: &'a RepositoryName,
@@ -21,7 +21,7 @@ pub(in crate::auth) struct AuthRequest<'a> {
 }
 
 impl AuthRequest<'_> {
-    /// By which an answer to this wish is remembered, for somebody and some purpose.
+    /// The key under which a decision about this request is cached, for a purpose and a caller.
     pub fn cache_key(&self, purpose: &str, who: &[u8]) -> Fingerprint {
         let repositories = [
             self.target.as_str().as_bytes(),
@@ -31,7 +31,7 @@ impl AuthRequest<'_> {
             .fingerprint(&[purpose.as_bytes(), who, repositories[0], repositories[1]])
     }
 
-    /// The registry's own decision about it, with the caller's credentials.
+    /// The probe for the registry's own decision, with the caller's credentials.
     pub fn probe(&self) -> MountProbe<'_> {
         MountProbe {
             target: self.target,

@@ -1,4 +1,5 @@
-//! The registry decides, asked with the caller's own credentials, and remembered for seconds.
+//! The registry decides: it is probed with the caller's own credentials, and the decision is cached
+//! for seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +14,19 @@ use crate::telemetry::labels::DecidedBy;
 use crate::upstream::{ProbeResult, UpstreamClient};
 use crate::util::{Entry, TtlCache};
 
-/// Decisions that are remembered.
+/// The most decisions in the cache.
 const REMEMBERED: u64 = 16 * 1024;
-/// How long a refusal is remembered.
+/// How long a refusal is cached.
 const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct UpstreamAccess {
     client: Arc<UpstreamClient>,
     decisions: TtlCache<UpstreamDecision>,
-    remembered_for: Duration,
+    decision_ttl: Duration,
 }
 
-/// What the registry decided.
+/// The registry's decision.
 #[derive(Debug, Clone)]
 enum UpstreamDecision {
     Allowed(Lease),
@@ -35,12 +36,12 @@ enum UpstreamDecision {
 }
 
 impl UpstreamAccess {
-    /// Remembers a decision in a caller's favour for `remembered_for`.
-    pub fn new(client: Arc<UpstreamClient>, remembered_for: Duration) -> Self {
+    /// A permission is cached for `decision_ttl`.
+    pub fn new(client: Arc<UpstreamClient>, decision_ttl: Duration) -> Self {
         Self {
             client,
             decisions: TtlCache::new(REMEMBERED),
-            remembered_for,
+            decision_ttl,
         }
     }
 
@@ -48,26 +49,26 @@ impl UpstreamAccess {
         let Some(header) = request.credentials.header() else {
             return (AuthDecision::NoCredentials, DecidedBy::Upstream);
         };
-        let question = request.cache_key("decision", header.as_bytes());
-        match self.decisions.get(&question).await {
+        let cache_key = request.cache_key("decision", header.as_bytes());
+        match self.decisions.get(&cache_key).await {
             Some(UpstreamDecision::Refused) => return (refused(request, false), DecidedBy::Memory),
             Some(UpstreamDecision::Insufficient) => {
                 return (refused(request, true), DecidedBy::Memory);
             }
-            // A decision says nothing about the registry being writable.
+            // A cached decision says nothing about write availability.
             Some(UpstreamDecision::Allowed(lease)) if self.is_usable(&lease) => {
-                let basis = Basis::new(Proof::RememberedProbe, Some(question));
+                let basis = Basis::new(Proof::RememberedProbe, Some(cache_key));
                 return (grant(request, basis, lease), DecidedBy::Memory);
             }
-            Some(UpstreamDecision::Allowed(_)) => self.decisions.forget(&question).await,
+            Some(UpstreamDecision::Allowed(_)) => self.decisions.forget(&cache_key).await,
             None => {}
         }
         let asked = self
             .decisions
-            .get_or_fetch(question, self.fetch_decision(request));
+            .get_or_fetch(cache_key, self.fetch_decision(request));
         let decision = match tokio::time::timeout_at(request.deadline, asked).await {
             Ok(Ok(UpstreamDecision::Allowed(lease))) => {
-                let basis = Basis::new(Proof::UpstreamProbe, Some(question));
+                let basis = Basis::new(Proof::UpstreamProbe, Some(cache_key));
                 grant(request, basis, lease)
             }
             Ok(Ok(UpstreamDecision::Refused)) => refused(request, false),
@@ -78,15 +79,15 @@ impl UpstreamAccess {
         (decision, DecidedBy::Upstream)
     }
 
-    /// The registry refused what it had allowed.
+    /// Forgets a permission that the registry contradicted.
     pub async fn forget(&self, granted: Option<&Basis>) {
-        let Some(question) = granted.and_then(|basis| basis.question) else {
+        let Some(cache_key) = granted.and_then(|basis| basis.cache_key) else {
             return;
         };
-        if let Some(UpstreamDecision::Allowed(lease)) = self.decisions.get(&question).await {
+        if let Some(UpstreamDecision::Allowed(lease)) = self.decisions.get(&cache_key).await {
             lease.revoke();
         }
-        self.decisions.forget(&question).await;
+        self.decisions.forget(&cache_key).await;
     }
 
     fn is_usable(&self, lease: &Lease) -> bool {
@@ -98,7 +99,7 @@ impl UpstreamAccess {
         &self,
         request: &AuthRequest<'_>,
     ) -> Result<Entry<UpstreamDecision>, ProbeResult> {
-        // It counts from the question on: the registry may have answered at once.
+        // It counts from before the probe: the registry may have decided at any time since.
         let observation = self.client.registry_state().observe();
         let (answer, lifetime) = match self.client.probe_mount(&request.probe()).await {
             ProbeResult::Writable => {
@@ -119,7 +120,7 @@ impl UpstreamAccess {
             CredentialScheme::Bearer(token) => UnverifiedClaims::read(token).lifetime(),
             CredentialScheme::None | CredentialScheme::Basic(_) | CredentialScheme::Other => None,
         };
-        token.map_or(self.remembered_for, |left| left.min(self.remembered_for))
+        token.map_or(self.decision_ttl, |left| left.min(self.decision_ttl))
     }
 }
 
@@ -131,7 +132,7 @@ fn refused(request: &AuthRequest<'_>, is_verified: bool) -> AuthDecision {
     AuthDecision::Refused(denial::denial_for(request, is_verified))
 }
 
-/// What a probe's answer means that decides nothing about rights.
+/// The decision for a probe's response that shows nothing about permissions.
 pub(crate) fn without_decision(answer: ProbeResult) -> AuthDecision {
     match answer {
         ProbeResult::ReadOnly => AuthDecision::ReadOnly,

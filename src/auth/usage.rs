@@ -1,5 +1,5 @@
-//! Which repositories a caller may be tried to pull from. It narrows what is tried, by what the
-//! caller's own credentials say or have done; it proves nothing.
+//! Which repositories a caller can likely pull from. It limits what is tried, by what the caller's
+//! own credentials claim or have done; it grants nothing.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::auth::credentials::Credentials;
 use crate::oci::RepositoryName;
 use crate::util::{Entry, Fingerprint, Fingerprints, NoRandomness, TtlCache};
 
-/// Logins whose repositories are remembered.
+/// Logins whose history is kept.
 const LOGINS: u64 = 1024;
-/// Repositories that are remembered of one login: those it used last.
+/// Repositories in one login's history: the last used ones.
 const REPOSITORIES: usize = 128;
-/// For how long after the last use.
+/// How long a repository stays after its last use.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// The repositories from which something is tried for a caller.
+/// The repositories from which a mount is tried for a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PullScope {
-    /// Every user may pull everything.
+    /// All: every user may pull everything.
     Everything,
-    /// These.
+    /// Only these.
     These(HashSet<String>),
 }
 
 impl PullScope {
-    /// Whether it is tried.
+    /// Whether this repository is among them.
     pub fn includes(&self, repository: &RepositoryName) -> bool {
         match self {
             Self::Everything => true,
@@ -44,25 +44,25 @@ impl PullScope {
     }
 }
 
-/// Whether what a bearer token says of itself counts.
+/// Whether a bearer token's claims count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimsTrust {
-    /// The registry's tokens are read: whoever calls this has its word that it took the token.
+    /// They are read; the caller of this module knows that the registry accepted the token.
     Read,
-    /// A token is a credential like any other: only what it was seen to do counts.
+    /// They are ignored: a token counts like any other credential, by what it was used for.
     Ignored,
 }
 
-/// What credentials were seen to do.
+/// For what credentials were used with success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// They were shown a layer, as anybody may be where a repository is public.
+    /// To pull a layer, which needs no permission if the repository is public.
     Pulled,
-    /// They wrote something, which no registry lets strangers do.
+    /// To write, which no registry allows to unknown clients.
     Pushed,
 }
 
-/// What credentials were seen to use with success.
+/// What credentials were used for with success.
 #[derive(Debug)]
 pub struct UsageHistory {
     claims: ClaimsTrust,
@@ -70,7 +70,7 @@ pub struct UsageHistory {
     logins: TtlCache<Arc<Mutex<LoginHistory>>>,
 }
 
-/// The repositories of one login, the last used last.
+/// The repositories of one login, in the order of their last use.
 #[derive(Debug, Default)]
 struct LoginHistory {
     names: VecDeque<(String, Instant)>,
@@ -91,10 +91,10 @@ impl LoginHistory {
     }
 
     fn forget(&mut self, name: &str) {
-        self.names.retain(|(known, _)| known != name);
+        self.names.retain(|(used, _)| used != name);
     }
 
-    /// Those of the last hour.
+    /// The repositories used within the last hour.
     fn names(&self) -> HashSet<String> {
         let young = self.names.iter().filter(|(_, since)| is_recent(*since));
         young.map(|(name, _)| name.clone()).collect()
@@ -106,7 +106,6 @@ fn is_recent(since: Instant) -> bool {
 }
 
 impl UsageHistory {
-    /// Has seen nothing yet.
     pub fn new(claims: ClaimsTrust) -> Result<Self, NoRandomness> {
         Ok(Self {
             claims,
@@ -115,9 +114,9 @@ impl UsageHistory {
         })
     }
 
-    /// The registry let these credentials pull from or push to a repository.
+    /// Records that the registry let these credentials pull from or push to a repository.
     ///
-    /// Of a token whose claims are read, nothing is remembered: they say more than that.
+    /// Nothing is recorded for a token whose claims are read: they list more than its uses show.
     pub async fn learn(&self, credentials: &Credentials, repository: &RepositoryName, what: Use) {
         if self.claims(credentials).is_some() {
             return;
@@ -125,45 +124,45 @@ impl UsageHistory {
         let Some(login) = self.login(credentials) else {
             return;
         };
-        let known = self.logins.get(&login).await.unwrap_or_default();
-        known.lock().learn(repository.as_str(), what);
+        let history = self.logins.get(&login).await.unwrap_or_default();
+        history.lock().learn(repository.as_str(), what);
         // Its hour begins anew.
-        let kept = Entry {
-            answer: known,
+        let entry = Entry {
+            answer: history,
             lifetime: REMEMBERED_FOR,
         };
-        self.logins.insert(login, kept).await;
+        self.logins.insert(login, entry).await;
     }
 
-    /// The registry does not let these credentials pull from a repository after all.
+    /// Forgets a repository from which the registry does not let these credentials pull.
     pub async fn forget(&self, credentials: &Credentials, repository: &RepositoryName) {
-        if let Some(known) = self.history_of(credentials).await {
-            known.lock().forget(repository.as_str());
+        if let Some(history) = self.history_of(credentials).await {
+            history.lock().forget(repository.as_str());
         }
     }
 
-    /// What a token names whose claims are read, and else what this very credential was seen to
-    /// use within the last hour.
+    /// The repositories that a token lists, if its claims are read. Otherwise those that this very
+    /// credential used within the last hour.
     pub async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
         let names = match self.claims(credentials) {
             Some(claims) => claims.pull_repositories(),
             None => match self.history_of(credentials).await {
-                Some(known) => known.lock().names(),
+                Some(history) => history.lock().names(),
                 None => HashSet::new(),
             },
         };
         PullScope::These(names)
     }
 
-    /// Whether the registry let these credentials write something within the last hour.
+    /// Whether the registry let these credentials write within the last hour.
     pub async fn has_pushed(&self, credentials: &Credentials) -> bool {
         match self.history_of(credentials).await {
-            Some(known) => known.lock().pushed.is_some_and(is_recent),
+            Some(history) => history.lock().pushed.is_some_and(is_recent),
             None => false,
         }
     }
 
-    /// Whether what a token says of itself counts.
+    /// Whether a bearer token's claims count.
     pub fn trusts_claims(&self) -> bool {
         self.claims == ClaimsTrust::Read
     }

@@ -1,8 +1,7 @@
-//! The HTTP client for crossmount's own requests to the registry, such as probes.
+//! The client for crossmount's own requests to the registry, such as probes.
 //!
 //! A request carries the caller's Authorization and trace, and nothing else of the caller's: Host,
-//! User-Agent and path are crossmount's. No redirect is followed and no proxy of the environment
-//! is used.
+//! User-Agent and path are crossmount's. `probe` has the request about a mount's permissions.
 
 use std::sync::Arc;
 
@@ -21,7 +20,8 @@ use crate::upstream::version;
 
 /// Responses to probes are short; no more than this is read of a body.
 const MAX_BODY: usize = 64 * 1024;
-/// The client, and what its requests show about the registry.
+
+/// Sends crossmount's own requests to the registry, and records what they show of its state.
 #[derive(Debug)]
 pub struct UpstreamClient {
     tls: Arc<UpstreamTls>,
@@ -87,7 +87,7 @@ impl UpstreamClient {
         }
     }
 
-    /// What is known about the registry: every request of this client updates it.
+    /// The state of the registry, which every request of this client updates.
     pub(crate) fn registry_state(&self) -> &Arc<RegistryState> {
         &self.registry_state
     }
@@ -97,8 +97,8 @@ impl UpstreamClient {
         &self.reachability
     }
 
-    /// Asks the registry's base without credentials. Nobody's request waits for it, so it is not
-    /// measured with the others.
+    /// Probes the registry's base without credentials. No client waits for it, so it is not part of
+    /// the metrics of upstream requests.
     pub async fn probe_api(&self, deadline: Instant) -> ApiProbe {
         let reply = self.send(Method::GET, "v2/", None, deadline).await;
         let version = reply.as_ref().ok().and_then(|answer| answer.version);

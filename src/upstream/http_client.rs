@@ -1,4 +1,4 @@
-//! The HTTP client library, as requests of crossmount's own need it.
+//! The HTTP client library, set up for crossmount's own requests.
 //!
 //! No redirect is followed, because a redirect must not see credentials, and no proxy of the
 //! environment is used.
@@ -8,10 +8,10 @@ use std::path::Path;
 use crate::config::{Upstream, UpstreamUrl};
 use crate::upstream::tls::{ClientCertificate, Trust, UpstreamTlsError};
 
-/// How crossmount names itself in requests of its own.
+/// The User-Agent of crossmount's own requests.
 pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 
-/// The HTTP client for requests to the registry; `shown` is the certificate that it shows.
+/// The HTTP client for requests to the registry; `shown` is the certificate that it presents.
 pub(crate) fn build(
     upstream: &Upstream,
     trust: &Trust,
@@ -29,7 +29,7 @@ pub(crate) fn build(
         builder = builder.unix_socket(path.as_path());
     }
     if !upstream.url.is_tls() {
-        // No root is needed, and a system may have none: an image of the binary alone.
+        // No root is needed without TLS, and an image of the binary alone has none.
         builder = builder.tls_certs_only([]);
     } else if let Some(config) = trust.for_rustls(shown)? {
         builder = builder.tls_backend_preconfigured(config);
@@ -40,7 +40,7 @@ pub(crate) fn build(
     builder.build().map_err(wrong)
 }
 
-/// The certificates in a file.
+/// Reads the certificates of a file.
 pub(crate) fn read_roots(path: &Path) -> Result<Vec<reqwest::Certificate>, UpstreamTlsError> {
     let wrong = |reason: String| UpstreamTlsError::Roots {
         path: path.display().to_string(),
@@ -55,7 +55,7 @@ pub(crate) fn read_roots(path: &Path) -> Result<Vec<reqwest::Certificate>, Upstr
     Ok(roots)
 }
 
-/// The innermost cause of an error, in the words of the library that found it.
+/// The innermost error's message.
 pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(cause) = innermost.source() {

@@ -12,7 +12,7 @@ use crate::oci::{RepositoryName, has_error_code};
 use crate::telemetry::trace::Trace;
 use crate::upstream::client::{UpstreamClient, UpstreamError, UpstreamResponse};
 
-/// Whether the registry lets a caller push to and pull from `target`, and pull from `source`.
+/// The probe whether a caller may push to and pull from `target`, and pull from `source`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MountProbe<'a> {
     pub target: &'a RepositoryName,
@@ -23,7 +23,7 @@ pub(crate) struct MountProbe<'a> {
 }
 
 impl MountProbe<'_> {
-    /// The same, asked as an anonymous caller.
+    /// The same probe without credentials.
     pub(crate) fn without_credentials(self) -> Self {
         Self {
             authorization: None,
@@ -32,7 +32,7 @@ impl MountProbe<'_> {
     }
 }
 
-/// What the registry says about a mount's rights.
+/// The registry's response to the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {
     /// Permitted, and the registry accepts writes.
@@ -54,7 +54,7 @@ pub enum ProbeResult {
 }
 
 impl UpstreamClient {
-    /// Asks the registry, and records what the response shows about its state.
+    /// Probes the registry, and records what the response shows of its state.
     pub(crate) async fn probe_mount(&self, probe: &MountProbe<'_>) -> ProbeResult {
         let source = utf8_percent_encode(probe.source.as_str(), NON_ALPHANUMERIC);
         let path = format!("v2/{}/blobs/uploads/?from={source}", probe.target);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long the registry's word that it is writable counts, from when it was asked.
+/// How long a write-availability probe counts, from when it was sent.
 pub const PROBE_COUNTS_FOR: Duration = Duration::from_secs(5);
 
 /// The state of the registry, shared by all requests.

@@ -1,28 +1,28 @@
-//! The registry's password file.
+//! The registry's htpasswd file, read as distribution reads it.
 
 use std::collections::HashMap;
 
-/// The most that a line may hold (Go's `bufio.MaxScanTokenSize`).
+/// The longest line, in bytes (Go's `bufio.MaxScanTokenSize`).
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// The users of a password file.
+/// The users of an htpasswd file.
 #[derive(Debug, Default)]
 pub(crate) struct Users(HashMap<Vec<u8>, UserEntry>);
 
-/// What stands behind a user's name.
+/// A user's entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UserEntry {
     /// A bcrypt hash.
     Bcrypt(String),
-    /// Something that distribution may take for a bcrypt hash, and the library does not.
+    /// What distribution may take for a bcrypt hash and the library does not.
     Unjudged,
-    /// Nothing that any password fits.
+    /// What no password matches.
     Unusable,
 }
 
 impl Users {
-    /// Reads a file as distribution does (`registry/auth/htpasswd/htpasswd.go`): the last entry
-    /// of a name counts, `#` begins a comment.
+    /// Reads a file by distribution's rules (`registry/auth/htpasswd/htpasswd.go`): the last entry
+    /// of a name counts, and `#` begins a comment.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut users = HashMap::new();
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -48,7 +48,7 @@ impl Users {
         self.0.get(user)
     }
 
-    /// Any user's hash: somebody who is not there costs as much time as somebody who is.
+    /// Some user's hash: the check of an unknown name takes as long as that of a known one.
     pub fn any_hash(&self) -> Option<&str> {
         self.0.values().find_map(|entry| match entry {
             UserEntry::Bcrypt(hash) => Some(hash.as_str()),
@@ -70,8 +70,8 @@ impl UserEntry {
     }
 }
 
-/// Whether a hash is written as everybody writes it: a version that is still in use, two digits of
-/// a cost that there is, salt and hash.
+/// Whether a bcrypt hash has the common form: a version still in use, two digits of a possible
+/// cost, salt and hash.
 fn is_supported_bcrypt(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
     let mut parts = text.split('$');

@@ -1,9 +1,9 @@
-//! The registry's password file decides: whoever is in it may do everything, as distribution has
-//! it (`registry/auth/htpasswd/access.go`).
+//! Basic credentials, checked against the registry's htpasswd file: every user in it may do
+//! everything, as in distribution (`registry/auth/htpasswd/access.go`).
 //!
-//! `verifier` decides, `users` reads the file. A password that was right is remembered for seconds by a fingerprint
-//! of the whole header; a wrong one costs one of a few places in which passwords are checked, off
-//! the threads that serve requests.
+//! `verifier` decides, `file` reads the users. A correct password is cached for seconds under a
+//! fingerprint of the whole header. A wrong one takes one of a few places in which passwords are
+//! checked, off the threads that serve requests.
 
 pub(crate) mod file;
 mod verifier;

@@ -1,4 +1,4 @@
-//! Judges wishes by passwords, and remembers which logins were right.
+//! Verifies requests by passwords, and caches which logins were right.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,27 +14,28 @@ use crate::util::blocking_pool::{BlockingPool, JobError, half_of_the_processors}
 use crate::util::file_watch::{ReloadingFile, WatchedFileError};
 use crate::util::{Entry, Fingerprint, Fingerprints, TtlCache};
 
-/// Logins that are remembered, right or wrong.
+/// The most logins in the cache, right or wrong.
 const REMEMBERED: u64 = 16 * 1024;
-/// A wrong login is known for a second.
+/// How long a wrong login is cached.
 const WRONG: Entry<bool> = Entry {
     answer: false,
     lifetime: Duration::from_secs(1),
 };
-/// A right one for a minute after its last use, while the file is the same. That is no decision:
-/// the registry itself is asked about each login once in `decision_ttl`.
+/// A right login is cached for a minute after its last use, while the file is unchanged. That is no
+/// decision: the registry itself confirms each login once in `decision_ttl`.
 const RIGHT: Entry<bool> = Entry {
     answer: true,
     lifetime: Duration::from_secs(60),
 };
-/// How long an answer that passes by may wait for a look at the file.
+/// How long a response that is passed on may wait for a check of the file.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// Checks that wait for a place before more are left to the registry.
+/// The most checks that are queued; beyond that the registry decides.
 const WAITING: usize = 16;
-/// bcrypt looks at no more of a password, and readers differ in what they do with the rest.
+/// bcrypt ignores the rest of a longer password, and implementations differ in what they do with
+/// it.
 const LONGEST_PASSWORD: usize = 71;
 
-/// Judges wishes by the caller's password.
+/// Verifies requests by the caller's password.
 #[derive(Debug)]
 pub(in crate::auth) struct HtpasswdVerifier {
     users: ReloadingFile<Users>,
@@ -44,7 +45,7 @@ pub(in crate::auth) struct HtpasswdVerifier {
 }
 
 impl HtpasswdVerifier {
-    /// Reads the file for the first time. Blocks.
+    /// Loads the file for the first time. Blocks.
     pub fn load(path: PathBuf, fingerprints: Arc<Fingerprints>) -> Result<Self, WatchedFileError> {
         Ok(Self {
             users: ReloadingFile::load(vec![path], |files| {
@@ -56,7 +57,7 @@ impl HtpasswdVerifier {
         })
     }
 
-    /// Looks at the file before the next judgement.
+    /// Checks the file before the next decision.
     pub fn invalidate(&self) {
         self.users.invalidate();
     }
@@ -72,33 +73,33 @@ impl HtpasswdVerifier {
             return LocalDecision::Denied;
         };
         let users = match self.users.current(request.deadline).await {
-            // The registry answers nobody while its file is broken.
+            // The registry authenticates no user while its file is invalid.
             Ok(users) if !users.is_whole => return LocalDecision::Unknown,
             Ok(users) => users,
             Err(unfinished) => return LocalDecision::Unfinished(unfinished),
         };
         let name = String::from_utf8_lossy(&login.user).into_owned();
-        let question = self.cache_key(users.generation, encoded);
+        let cache_key = self.cache_key(users.generation, encoded);
         let Some(check) = PasswordCheck::new(&users.value, login) else {
             return LocalDecision::Unknown;
         };
-        match self.is_password_correct(question, check, request).await {
+        match self.is_password_correct(cache_key, check, request).await {
             Ok(true) => LocalDecision::Allowed(Allowed {
                 user: Some(name),
                 until: None,
-                credential_key: question,
+                credential_key: cache_key,
             }),
             Ok(false) => LocalDecision::Denied,
             Err(unfinished) => LocalDecision::Unfinished(unfinished),
         }
     }
 
-    /// The voucher of a login that was right lately.
+    /// The key of a login that was right lately.
     pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         self.allow(self.users.known().generation, refused).await
     }
 
-    /// The voucher of a known login, if the file says this moment that it is right.
+    /// The key of a known login, if the file says now that it is right.
     pub async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         self.invalidate();
         let users = self.users.current(Deadline::now() + ON_THE_WAY).await;
@@ -110,8 +111,8 @@ impl HtpasswdVerifier {
         let CredentialScheme::Basic(encoded) = refused.credentials.scheme() else {
             return None;
         };
-        let question = self.cache_key(generation, encoded);
-        (self.logins.get(&question).await == Some(true)).then_some(question)
+        let cache_key = self.cache_key(generation, encoded);
+        (self.logins.get(&cache_key).await == Some(true)).then_some(cache_key)
     }
 
     fn cache_key(&self, generation: u64, encoded: &str) -> Fingerprint {
@@ -120,23 +121,23 @@ impl HtpasswdVerifier {
             .fingerprint(&[&generation, encoded.as_bytes()])
     }
 
-    /// Whether the login is right, as is known or checked now.
+    /// Whether the login is right, from the cache or by a check.
     async fn is_password_correct(
         &self,
-        question: Fingerprint,
+        cache_key: Fingerprint,
         check: PasswordCheck,
         request: &AuthRequest<'_>,
     ) -> Result<bool, JobError> {
-        if self.logins.get(&question).await == Some(true) {
-            // It is right while the file is the same: whoever comes often never waits for a place
-            // among those who guess.
-            self.logins.insert(question, RIGHT).await;
+        if self.logins.get(&cache_key).await == Some(true) {
+            // Kept while it is in use: a frequent caller never queues behind clients that guess
+            // passwords.
+            self.logins.insert(cache_key, RIGHT).await;
             return Ok(true);
         }
-        let asked = self
+        let checked = self
             .logins
-            .get_or_fetch(question, self.check(check, request));
-        match tokio::time::timeout_at(request.deadline, asked).await {
+            .get_or_fetch(cache_key, self.check(check, request));
+        match tokio::time::timeout_at(request.deadline, checked).await {
             Ok(answer) => answer.map_err(|unfinished| *unfinished),
             Err(_) => Err(JobError::Deadline),
         }
@@ -163,7 +164,7 @@ struct PasswordCheck {
 }
 
 impl PasswordCheck {
-    /// `None` where only the registry can tell.
+    /// `None` if only the registry can decide.
     fn new(users: &Users, login: Login) -> Option<Self> {
         if login.password.len() > LONGEST_PASSWORD || login.password.contains(&0) {
             return None;
@@ -171,7 +172,7 @@ impl PasswordCheck {
         let (hash, is_user) = match users.get(&login.user) {
             Some(UserEntry::Unjudged) => return None,
             Some(UserEntry::Bcrypt(hash)) => (Some(hash.clone()), true),
-            // A name that is not there takes as long as one that is.
+            // The check of an unknown name takes as long as that of a known one.
             Some(UserEntry::Unusable) | None => (users.any_hash().map(str::to_owned), false),
         };
         Some(Self {

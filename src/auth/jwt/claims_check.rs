@@ -1,4 +1,4 @@
-//! What is looked at in a token before what it allows.
+//! Checks everything about a token except its permissions.
 
 use std::time::{Duration, Instant};
 
@@ -14,19 +14,19 @@ use crate::auth::jwt::x5c::ValidityPeriod;
 use crate::auth::local_decision::LocalDecision;
 use crate::config::{DistributionVersion, TokenRules};
 
-/// How far clocks may differ (`Leeway`), in seconds. Within it only the registry tells whether a
-/// token is good: its clock may be another one, and nothing is decided here past a token's end.
+/// How far clocks may differ (`Leeway`), in seconds. Within it only the registry decides whether a
+/// token is valid: its clock may differ, and nothing is decided here past a token's expiry.
 const LEEWAY: i64 = 60;
 
-/// A token whose signature, issuer and audience are good.
+/// A token whose signature, issuer and audience are verified.
 #[derive(Debug)]
 pub(crate) struct VerifiedToken {
     pub claims: TokenClaims,
-    /// When its key is good.
+    /// When its key is valid.
     window: ValidityPeriod,
 }
 
-/// A token that says the right things, and whose signature was not looked at yet.
+/// A token whose claims are right, and whose signature is not verified yet.
 #[derive(Debug)]
 pub(crate) struct UnverifiedToken {
     compact: CompactToken,
@@ -34,7 +34,7 @@ pub(crate) struct UnverifiedToken {
 }
 
 impl UnverifiedToken {
-    /// Looks at all that costs little; `now` is in seconds since 1970.
+    /// Makes all checks that cost little; `now` is in seconds since 1970.
     pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, LocalDecision> {
         let compact = CompactToken::read(token).ok_or(LocalDecision::Unknown)?;
         let algorithm = parse_claims(compact.header.algorithm, rules)?;
@@ -48,7 +48,7 @@ impl UnverifiedToken {
         Ok(Self { compact, algorithm })
     }
 
-    /// Whether there may be certificates to look at, which anybody can make costly.
+    /// Whether certificates may have to be checked, which any client can make costly.
     pub fn has_chain(&self) -> bool {
         match &self.compact.header.key {
             KeyReference::Chain(_) => true,
@@ -57,7 +57,7 @@ impl UnverifiedToken {
         }
     }
 
-    /// Looks at who signed, and whether they did.
+    /// Verifies the signature by a trusted key.
     pub fn verify(
         self,
         token: &str,
@@ -77,7 +77,7 @@ impl UnverifiedToken {
     }
 }
 
-/// The algorithm, if the registry takes it and the library can judge it.
+/// The algorithm, if the registry accepts it and the library supports it.
 fn parse_claims(named: KeyName, rules: &TokenRules) -> Result<Algorithm, LocalDecision> {
     let narrowed = &rules.algorithms;
     let is_listed =
@@ -131,7 +131,7 @@ impl TokenClaims {
 }
 
 impl VerifiedToken {
-    /// Whether it is still good.
+    /// Whether it is still valid.
     pub fn is_valid_at(&self, now: i64) -> Result<(), LocalDecision> {
         self.claims.are_timely(now)?;
         if self.window.contains(&now) {
@@ -141,24 +141,23 @@ impl VerifiedToken {
         }
     }
 
-    /// Until the token or its chain ends.
+    /// The time until the token or its chain expires.
     pub fn lifetime(&self, now: i64) -> Duration {
         let end = self.claims.expires.unwrap_or(now).min(*self.window.end());
         Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
     }
 
-    /// When it ends; `None` where that is beyond any clock.
+    /// When it expires; `None` if that is beyond any clock.
     pub fn expires_at(&self, now: i64) -> Option<Instant> {
         Instant::now().checked_add(self.lifetime(now))
     }
 }
 
-/// Checks the signature.
 fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), LocalDecision> {
     if !key.signs(algorithm) {
         return Err(LocalDecision::Denied);
     }
-    // Issuer, audience and times were judged by distribution's rules, which differ.
+    // Issuer, audience and times are checked by distribution's rules, which differ.
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
@@ -166,7 +165,7 @@ fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), Local
     match jsonwebtoken::decode::<IgnoredAny>(token, &key.decoding_key(), &validation) {
         Ok(_) => Ok(()),
         Err(error) => Err(match (error.kind(), algorithm) {
-            // Distribution takes salts of any length.
+            // Distribution accepts salts of any length.
             (_, Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512) => LocalDecision::Unknown,
             (ErrorKind::InvalidSignature, _) => LocalDecision::Denied,
             _ => LocalDecision::Unknown,

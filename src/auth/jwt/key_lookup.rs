@@ -1,4 +1,4 @@
-//! Which believed key a token says it was signed with.
+//! Finds the trusted key with which a token says that it is signed.
 
 use std::ops::RangeInclusive;
 
@@ -10,22 +10,22 @@ use crate::auth::jwt::trust_store::{KeyMatch, TrustedKeys};
 use crate::auth::jwt::x5c::{self, ValidityPeriod};
 use crate::config::DistributionVersion;
 
-/// Keys that stand in the operator's files are good while they stand there.
+/// Keys in the operator's files are valid while they are there.
 const ALWAYS: ValidityPeriod = RangeInclusive::new(i64::MIN, i64::MAX);
 
-/// Who is said to have signed.
+/// The key that a token names.
 #[derive(Debug)]
 pub(crate) enum Signer {
-    /// A key that is believed, and when.
+    /// A trusted key, and when it is valid.
     Believed(PublicKey, ValidityPeriod),
-    /// Nobody who is believed.
+    /// No trusted key.
     Nobody,
-    /// Only the registry can tell.
+    /// Only the registry can decide.
     Unclear,
 }
 
-/// Looks the signer up as distribution does (`registry/auth/token/token.go`,
-/// `VerifySigningKey`); `now` is in seconds since 1970.
+/// Finds the key as distribution does (`registry/auth/token/token.go`, `VerifySigningKey`); `now`
+/// is in seconds since 1970.
 pub(crate) fn find_signer(
     reference: &KeyReference,
     keys: &TrustedKeys,
@@ -52,7 +52,7 @@ fn require_key(found: KeyMatch<'_>) -> Signer {
     }
 }
 
-/// In version 2 an embedded key counts by what it is: it must be believed itself.
+/// In version 2 an embedded key must be trusted itself.
 fn embedded_key(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
     let Some(key) = PublicKey::from_jwk(jwk) else {
         return Signer::Unclear;
@@ -61,7 +61,7 @@ fn embedded_key(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signe
         return by_chain(jwk, &key, keys, now);
     }
     match (keys.id_of(&key), jwk.get("kid")) {
-        // libtrust takes the private member of a curve's key for nothing, and of an RSA key ill.
+        // libtrust ignores the private member of a curve's key, and fails at that of an RSA key.
         _ if jwk.contains_key("d") => Signer::Unclear,
         (Some(_), None) => Signer::Believed(key, ALWAYS),
         (Some(id), Some(Value::String(kid))) if kid == id => Signer::Believed(key, ALWAYS),
@@ -70,7 +70,7 @@ fn embedded_key(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signe
     }
 }
 
-/// In version 3 an embedded key without a chain counts by its name alone.
+/// In version 3 an embedded key without a chain counts only by its identifier.
 fn named_key(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
     let Some(key) = PublicKey::from_jwk(jwk) else {
         return Signer::Unclear;
@@ -85,7 +85,7 @@ fn named_key(jwk: &Map<String, Value>, keys: &TrustedKeys, now: i64) -> Signer {
 }
 
 fn by_chain(jwk: &Map<String, Value>, key: &PublicKey, keys: &TrustedKeys, now: i64) -> Signer {
-    // libtrust refuses a name that is not the key's own, and private members.
+    // libtrust refuses an identifier that is not the key's own, and private members.
     if jwk.contains_key("kid") || jwk.contains_key("d") {
         return Signer::Unclear;
     }

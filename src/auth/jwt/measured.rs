@@ -1,4 +1,4 @@
-//! For the benchmark of this part alone.
+//! The verification of tokens alone, for the benchmark.
 
 use crate::auth::jwt::claims_check::UnverifiedToken;
 use crate::auth::jwt::trust_store::TrustedKeys;
@@ -6,7 +6,7 @@ use crate::auth::jwt::{permissions, signature};
 use crate::config::{DistributionVersion, TokenRules};
 use crate::oci::RepositoryName;
 
-/// Verifies tokens by one set of keys, and remembers none.
+/// Verifies tokens by one set of keys, without a cache.
 #[derive(Debug)]
 pub struct Verifier {
     rules: TokenRules,
@@ -14,7 +14,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Takes the tokens of an issuer for a service, signed by one of these keys.
+    /// Accepts tokens of an issuer for a service, signed by one of these keys.
     pub fn new(issuer: &str, service: &str, key_set: &[u8]) -> Result<Self, String> {
         signature::install();
         let mut keys = TrustedKeys::default();
@@ -30,8 +30,8 @@ impl Verifier {
         Ok(Self { rules, keys })
     }
 
-    /// Whether the bearer of a token may mount from one repository into another, at a time in
-    /// seconds since 1970.
+    /// Whether a token's bearer may mount from one repository into another, at a time in seconds
+    /// since 1970.
     pub fn allows(
         &self,
         token: &str,

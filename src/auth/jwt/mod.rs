@@ -1,10 +1,16 @@
-//! The bearer token decides, by distribution's own rules (`registry/auth/token/token.go`).
+//! Bearer tokens, verified by distribution's own rules (`registry/auth/token/token.go`).
 //!
-//! `verifier` decides; `verify` looks at a token: `compact` reads it strictly, `signer` finds the key that it names among `keys`, by a
-//! certificate `chain` if need be, and the library checks the signature with the algorithms of
-//! `signature`. `public_key` has the kinds of keys, `strict` JSON with one reading, `rights`
-//! what a token allows. What has two readings, or is beyond the libraries, is not "no" but
-//! "unknown", and the registry is asked.
+//! | file | what |
+//! |---|---|
+//! | `verifier` | decides a request, and caches verified tokens |
+//! | `parse`, `strict_json` | read a token without ambiguity |
+//! | `claims_check` | checks issuer, audience, times and signature |
+//! | `key_lookup`, `trust_store`, `x5c` | find the trusted key, by a certificate chain if need be |
+//! | `public_key`, `signature` | the kinds of keys, and the library's algorithms |
+//! | `permissions` | what a token allows |
+//!
+//! What is ambiguous, or not supported by the libraries, is not denied but unknown: the registry
+//! decides.
 
 pub(crate) mod claims_check;
 mod key_lookup;

@@ -1,4 +1,4 @@
-//! A token's three parts, read strictly.
+//! Reads a token's three parts, strictly.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,32 +8,32 @@ use serde_json::{Map, Value};
 
 use crate::auth::jwt::strict_json;
 
-/// Longer tokens are not looked into.
+/// Longer tokens are not parsed.
 const LONGEST: usize = 64 * 1024;
 /// The members of a header that distribution reads.
 const HEADER: &[&str] = &["typ", "alg", "kid", "x5c", "jwk", "crit", "b64"];
 /// The claims that distribution reads.
 const CLAIMS: &[&str] = &["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "access"];
-/// What distribution reads of an entry of `access`.
+/// The members of an entry of `access` that distribution reads.
 const ENTRY: &[&str] = &["type", "class", "name", "actions"];
-/// The times that both readers take for the same: from 1970 to the year 9999.
+/// Times that Go and crossmount read alike: from 1970 to the year 9999.
 const TIMES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
 
-/// A token that has one reading only.
+/// A token without ambiguity.
 #[derive(Debug)]
 pub(crate) struct CompactToken {
     pub header: TokenHeader,
     pub claims: TokenClaims,
 }
 
-/// Which key signed, and how.
+/// The key that signed, and the algorithm.
 #[derive(Debug)]
 pub(crate) struct TokenHeader {
     pub algorithm: KeyName,
     pub key: KeyReference,
 }
 
-/// A header's members as they stand.
+/// A header's members as they are.
 #[derive(Deserialize)]
 struct ObjectMembers {
     #[serde(default, rename = "typ")]
@@ -48,18 +48,18 @@ struct ObjectMembers {
     jwk: Option<Map<String, Value>>,
 }
 
-/// What `alg` names.
+/// The algorithm of `alg`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyName {
-    /// An algorithm that the library knows.
+    /// One that the library supports.
     Known(Algorithm),
-    /// One that distribution takes and the library does not.
+    /// One that distribution accepts and the library does not support.
     Unjudged,
-    /// None that distribution takes.
+    /// One that distribution does not accept.
     Unknown,
 }
 
-/// How a header says which key signed, in distribution's order of precedence.
+/// How a header names its key, in distribution's order of precedence.
 #[derive(Debug)]
 pub(crate) enum KeyReference {
     Chain(Vec<String>),
@@ -68,7 +68,7 @@ pub(crate) enum KeyReference {
     None,
 }
 
-/// What the token says.
+/// The claims that distribution reads.
 #[derive(Debug, Deserialize)]
 pub(crate) struct TokenClaims {
     #[serde(default, rename = "iss")]
@@ -89,7 +89,7 @@ pub(crate) struct TokenClaims {
     pub access: Option<Vec<AccessEntry>>,
 }
 
-/// Whom a token is meant for.
+/// The services that a token is for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Audience {
@@ -99,7 +99,7 @@ pub(crate) enum Audience {
     Nobody,
 }
 
-/// What a token says of one resource.
+/// A token's permissions on one resource.
 #[derive(Debug, Deserialize)]
 pub(crate) struct AccessEntry {
     #[serde(default, rename = "type")]
@@ -113,7 +113,7 @@ pub(crate) struct AccessEntry {
 }
 
 impl CompactToken {
-    /// `None` for a token that has no reading, or more than one.
+    /// `None` for a malformed or ambiguous token.
     pub fn read(token: &str) -> Option<Self> {
         let mut parts = token.split('.');
         let (header, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
@@ -164,7 +164,7 @@ fn parse_key_name(algorithm: &str) -> KeyName {
 impl TokenClaims {
     fn read(object: Map<String, Value>) -> Option<Self> {
         let is_odd = |key: &String| strict_json::folds_to_same_name(key, CLAIMS);
-        if object.keys().any(is_odd) || has_odd_entry(object.get("access")) {
+        if object.keys().any(is_odd) || has_ambiguous_entry(object.get("access")) {
             return None;
         }
         let claims: Self = serde_json::from_value(Value::Object(object)).ok()?;
@@ -173,7 +173,7 @@ impl TokenClaims {
     }
 }
 
-fn has_odd_entry(access: Option<&Value>) -> bool {
+fn has_ambiguous_entry(access: Option<&Value>) -> bool {
     let Some(Value::Array(entries)) = access else {
         return false;
     };

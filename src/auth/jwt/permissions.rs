@@ -1,9 +1,9 @@
-//! What a token allows.
+//! The permissions in a token's claims.
 
 use crate::auth::jwt::parse::{AccessEntry, TokenClaims};
 use crate::oci::RepositoryName;
 
-/// Whether a token gives a mount's rights: pull and push on the target, pull on the source.
+/// Whether a token has a mount's permissions: pull and push on the target, pull on the source.
 ///
 /// Entries of one name are united, names are exact, and `*` is every action
 /// (`registry/auth/token/token.go`, `accessSet`).

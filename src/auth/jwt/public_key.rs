@@ -1,4 +1,4 @@
-//! A public key that signs tokens, and the names by which tokens call it.
+//! A public key that verifies tokens, and the identifiers by which tokens name it.
 
 use std::fmt::Write;
 
@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// Bits of the RSA keys that the library takes.
+/// The sizes of RSA keys that the library supports, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The object identifiers of the curves.
 const P256: &str = "1.2.840.10045.3.1.7";
 const P384: &str = "1.3.132.0.34";
 const ED25519: &str = "1.3.101.112";
 
-/// A key of a kind that the library can judge.
+/// A key of a kind that the library supports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublicKey {
     /// Modulus and exponent, without leading zeros.
@@ -32,7 +32,7 @@ pub(crate) enum PublicKey {
 }
 
 impl PublicKey {
-    /// From a certificate; `None` for a key that the library cannot judge.
+    /// From a certificate; `None` for a key that the library does not support.
     pub fn from_certificate(info: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
         match info.parsed().ok()? {
             Parsed::RSA(key) => Self::rsa(key.modulus, key.exponent),
@@ -55,14 +55,14 @@ impl PublicKey {
         }
     }
 
-    /// From a JSON Web Key; `None` for one that is malformed or cannot be judged.
+    /// From a JSON Web Key; `None` for one that is malformed or not supported.
     pub fn from_jwk(jwk: &Map<String, Value>) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(Value::Object(jwk.clone())).ok()?;
         let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
         match &jwk.algorithm {
             AlgorithmParameters::RSA(key) => {
                 let exponent = bytes(&key.e)?;
-                // libtrust fails at more (`parseRSAPublicExponentParam`).
+                // libtrust fails at longer ones (`parseRSAPublicExponentParam`).
                 (exponent.len() <= 4).then_some(())?;
                 Self::rsa(&bytes(&key.n)?, &exponent)
             }
@@ -123,8 +123,8 @@ impl PublicKey {
         }
     }
 
-    /// The key's identifier in distribution 3 (`registry/auth/token/util.go`, after RFC 7638):
-    /// coordinates stand there without leading zeros.
+    /// The key's identifier in distribution 3 (`registry/auth/token/util.go`, after RFC 7638),
+    /// which omits leading zeros of coordinates.
     pub fn thumbprint(&self) -> String {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let point = |curve: &str, x: &[u8], y: &[u8]| {

@@ -1,7 +1,7 @@
-//! The library's checks of signatures, done by the crypto provider that TLS uses too.
+//! Verifies signatures with the crypto provider that TLS uses too.
 //!
-//! This only names which of ring's algorithms is which of a token's. Shared secrets and signing
-//! are not offered at all.
+//! This only maps a token's algorithms to those of ring. It supports neither shared secrets nor
+//! signing.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
@@ -9,16 +9,16 @@ use jsonwebtoken::signature::{Error, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::signature as ring;
 
-/// What the library is told to use.
+/// The provider that the library uses.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: no_signer,
     verifier_factory: verifier,
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes the library use this provider; only the first call in a process changes anything.
+/// Makes the library use this provider; only the first call in a process has an effect.
 pub(crate) fn install() {
-    // It is there already: the one thing that can go wrong.
+    // The only error is that it is installed already.
     let _ = PROVIDER.install_default();
 }
 

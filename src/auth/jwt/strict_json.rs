@@ -1,15 +1,14 @@
-//! JSON with one reading only.
+//! JSON without ambiguity.
 //!
 //! Go's `encoding/json`, by which distribution 2.8 reads tokens, takes the last of several equal
-//! keys, merges lists, and finds keys without regard to case. What could be read differently is
-//! not read at all.
+//! keys, merges lists, and ignores the case of keys. What could be read differently is refused.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads an object in which no key stands twice, at any depth.
+/// Reads an object without repeated keys, at any depth.
 pub(crate) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(bytes) {
         Ok(StrictValue(Value::Object(object))) => Some(object),
@@ -17,14 +16,14 @@ pub(crate) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
-/// Whether a key could be taken for one of `names` by a reader that ignores case.
+/// Whether a reader that ignores case could take a key for one of `names`.
 pub(crate) fn folds_to_same_name(key: &str, names: &[&str]) -> bool {
     let is_one = |name: &&str| key != *name && key.eq_ignore_ascii_case(name);
-    // Letters such as the long s and the Kelvin sign are equal to ASCII ones for Go.
+    // Go takes letters such as the long s and the Kelvin sign for ASCII ones.
     !key.is_ascii() || names.iter().any(is_one)
 }
 
-/// A value without duplicate keys.
+/// A value without repeated keys.
 struct StrictValue(Value);
 
 impl<'de> Deserialize<'de> for StrictValue {

@@ -66,7 +66,7 @@ impl Signing {
         format!("{message}.{}", text(&signature))
     }
 
-    /// A good token by this key, with `change` to its header and claims.
+    /// A valid token of this key, with `change` applied to its header and claims.
     fn good(&self, kid: &str, change: impl FnOnce(&mut Value, &mut Value)) -> String {
         let mut header = json!({"alg": self.algorithm(), "kid": kid});
         let mut claims = json!({"iss": "issuer", "aud": ["other", "service"], "exp": NOW + 60});
@@ -158,7 +158,7 @@ fn algorithms_are_narrowed_by_the_configuration() {
         verifier(&good, &keys, &rules(&["RS256"])),
         Some(LocalDecision::Denied)
     );
-    // A shared secret is never believed, whatever the configuration lists.
+    // A shared secret is never trusted, whatever the configuration lists.
     let shared = key.good("one", |header, _| header["alg"] = "HS256".into());
     assert_eq!(
         verifier(&shared, &keys, &rules(&["HS256"])),

@@ -1,4 +1,4 @@
-//! The keys that are believed, from the registry's own files.
+//! The trusted keys, from the registry's own files.
 
 use std::collections::HashMap;
 
@@ -11,25 +11,25 @@ use crate::auth::jwt::strict_json;
 use crate::auth::jwt::x5c::{self, TrustedRoot};
 use crate::config::DistributionVersion;
 
-/// The keys that are believed.
+/// The trusted keys.
 #[derive(Debug, Default)]
 pub(crate) struct TrustedKeys {
-    /// By the identifiers that distribution gives them; `None` is one that cannot be judged.
+    /// By distribution's identifiers; `None` for a key that the library does not support.
     by_id: HashMap<String, Option<PublicKey>>,
-    /// Whether there are keys whose identifier cannot even be told.
+    /// Whether there are keys whose identifier is unknown too.
     has_unnamed: bool,
-    /// Certificates that may end a chain.
+    /// Certificates at which a chain may end.
     pub roots: Vec<TrustedRoot>,
 }
 
-/// What a key's identifier stands for.
+/// The result of a look-up by identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyMatch<'a> {
-    /// A key that is believed.
+    /// A trusted key.
     Key(&'a PublicKey),
-    /// No key that is believed.
+    /// No trusted key.
     Nothing,
-    /// A key that is believed and cannot be judged.
+    /// A trusted key that the library does not support.
     Unjudged,
 }
 
@@ -82,7 +82,6 @@ impl TrustedKeys {
         Ok(())
     }
 
-    /// The key of an identifier.
     pub fn by_id(&self, id: &str) -> KeyMatch<'_> {
         match self.by_id.get(id) {
             Some(Some(key)) => KeyMatch::Key(key),
@@ -91,7 +90,7 @@ impl TrustedKeys {
         }
     }
 
-    /// The identifier of a key that is believed.
+    /// The identifier of a trusted key.
     pub fn id_of(&self, key: &PublicKey) -> Option<&str> {
         let mut all = self.by_id.iter();
         let found = all.find(|(_, trusted)| trusted.as_ref() == Some(key));

@@ -1,4 +1,4 @@
-//! Judges wishes by tokens, and remembers which tokens were verified.
+//! Verifies requests by tokens, and caches which tokens were verified.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,20 +17,19 @@ use crate::util::blocking_pool::{BlockingPool, half_of_the_processors};
 use crate::util::file_watch::{CurrentValue, ReloadingFile, WatchedFileError};
 use crate::util::{Entry, Fingerprint, Fingerprints, TtlCache};
 
-/// Tokens that are remembered.
+/// The most tokens in the cache.
 const REMEMBERED: u64 = 2048;
-/// For how long a token that was verified is known, while the files are the same. That is no
-/// decision: its times are looked at on each use, and the registry itself is asked about each key
-/// once in `decision_ttl`.
+/// How long a verified token is cached, while the files are unchanged. That is no decision: its
+/// times are checked on each use, and the registry itself confirms each key once in `decision_ttl`.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
-/// Chains of certificates that wait for a thread before more are left to the registry.
+/// The most certificate chains that are queued; beyond that the registry decides.
 const WAITING: usize = 64;
-/// How long an answer that passes by may wait for a look at the key files.
+/// How long a response that is passed on may wait for a check of the key files.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// Longer tokens are verified each time.
+/// Longer tokens are not cached.
 const LONGEST_REMEMBERED: usize = 16 * 1024;
 
-/// Judges wishes by the caller's token.
+/// Verifies requests by the caller's token.
 #[derive(Debug)]
 pub(in crate::auth) struct TokenVerifier {
     rules: TokenRules,
@@ -41,7 +40,7 @@ pub(in crate::auth) struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Reads the key files for the first time. Blocks.
+    /// Loads the key files for the first time. Blocks.
     pub fn load(
         rules: TokenRules,
         fingerprints: Arc<Fingerprints>,
@@ -56,7 +55,7 @@ impl TokenVerifier {
         })
     }
 
-    /// Looks at the key files before the next judgement.
+    /// Checks the key files before the next decision.
     pub fn invalidate(&self) {
         self.keys.invalidate();
     }
@@ -80,9 +79,9 @@ impl TokenVerifier {
         }
     }
 
-    /// The voucher of a token that was verified lately.
+    /// The key of a token that was verified lately.
     ///
-    /// A token that is only too narrow contradicts nothing, unless a mount was granted for it.
+    /// A refusal of a token's scope contradicts nothing, unless a mount was granted for it.
     pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
@@ -90,14 +89,14 @@ impl TokenVerifier {
         let generation = self.keys.known().generation;
         let is_granted = |basis: &Basis| basis.proof() == Proof::Token;
         if !refused.granted.is_some_and(is_granted) {
-            let question = self.cache_key(generation, token);
-            let known = self.verified.get(&question).await;
-            known.filter(|_| refused.is_token_refused)?;
+            let cache_key = self.cache_key(generation, token);
+            let verified = self.verified.get(&cache_key).await;
+            verified.filter(|_| refused.is_token_refused)?;
         }
         Some(self.credential_key(generation, token))
     }
 
-    /// The voucher of a known token that is good by the files as they are this moment.
+    /// The key of a known token that is valid by the files as they are now.
     pub async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
@@ -108,7 +107,7 @@ impl TokenVerifier {
         good.map(|(_, credential_key)| credential_key)
     }
 
-    /// Everything but what the token allows.
+    /// Decides all but the token's permissions.
     async fn decide(
         &self,
         token: &str,
@@ -129,8 +128,8 @@ impl TokenVerifier {
         now: i64,
         deadline: Instant,
     ) -> Result<Arc<VerifiedToken>, LocalDecision> {
-        let question = self.cache_key(keys.generation, token);
-        if let Some(verified) = self.verified.get(&question).await {
+        let cache_key = self.cache_key(keys.generation, token);
+        if let Some(verified) = self.verified.get(&cache_key).await {
             return Ok(verified);
         }
         let verified = Arc::new(self.verify(token, keys, now, deadline).await?);
@@ -138,13 +137,13 @@ impl TokenVerifier {
             let lifetime = KNOWN_FOR.min(verified.lifetime(now));
             let answer = verified.clone();
             self.verified
-                .insert(question, Entry { answer, lifetime })
+                .insert(cache_key, Entry { answer, lifetime })
                 .await;
         }
         Ok(verified)
     }
 
-    /// Chains of certificates are looked at off the threads that serve requests.
+    /// Verifies certificate chains off the threads that serve requests.
     async fn verify(
         &self,
         token: &str,
@@ -169,7 +168,7 @@ impl TokenVerifier {
             .fingerprint(&[&generation, token.as_bytes()])
     }
 
-    /// The header as it stands: it names the key and how that is found.
+    /// Made from the header: it names the signing key and how that is found.
     fn credential_key(&self, generation: u64, token: &str) -> Fingerprint {
         let generation = generation.to_be_bytes();
         let header = token.split('.').next().unwrap_or_default();

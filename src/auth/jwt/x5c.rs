@@ -1,9 +1,8 @@
 //! Certificate chains in a token's `x5c`, up to a certificate of the operator's bundle.
 //!
-//! The chain is built and checked by the library. What Go's `crypto/x509`, by which distribution
-//! checks it, looks at and the library does not is looked at here, and only narrows: how a
-//! certificate of the bundle may be used, and when it ends. A chain that is not found good may
-//! still be good for Go.
+//! The library builds and checks the chain. distribution checks it with Go's `crypto/x509`, which
+//! checks more: how a certificate of the bundle may be used, and when it expires. That is checked
+//! here, and only narrows. A chain that is refused here may still be valid for Go.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -22,10 +21,10 @@ use x509_parser::prelude::FromDer;
 use crate::auth::jwt::public_key::PublicKey;
 
 /// The most certificates of a chain: a leaf and three more. The library tries every order of
-/// certificates that name each other, and anybody may send some.
+/// certificates that name each other, and any client may send some.
 const LONGEST: usize = 4;
 
-/// A certificate of the operator's that may sign others.
+/// A certificate of the operator's bundle that may sign others.
 #[derive(Debug)]
 pub(crate) struct TrustedRoot {
     anchor: TrustAnchor<'static>,
@@ -34,18 +33,18 @@ pub(crate) struct TrustedRoot {
     path_length: Option<u32>,
 }
 
-/// The time in which something is good: seconds since 1970, both ends included.
+/// When something is valid: seconds since 1970, both ends included.
 pub(crate) type ValidityPeriod = RangeInclusive<i64>;
 
-/// A leaf whose chain is good.
+/// A leaf whose chain is valid.
 #[derive(Debug)]
 pub(crate) struct LeafCertificate {
     pub key: PublicKey,
-    /// When every certificate of its chain is good.
+    /// When every certificate of its chain is valid.
     pub window: ValidityPeriod,
 }
 
-/// Any purpose will do, as for distribution (`x509.ExtKeyUsageAny`).
+/// Accepts any purpose, as distribution does (`x509.ExtKeyUsageAny`).
 struct AnyPurpose;
 
 impl ExtendedKeyUsageValidator for AnyPurpose {
@@ -55,7 +54,7 @@ impl ExtendedKeyUsageValidator for AnyPurpose {
 }
 
 impl TrustedRoot {
-    /// `None` for a certificate that may sign no others, or says something that is not understood.
+    /// `None` for a certificate that may sign no others, or has an extension that is not supported.
     pub fn new(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> Option<Self> {
         let anchor = anchor_from_trusted_cert(der).ok()?.to_owned();
         let basics = parsed.basic_constraints().ok()??.value;
@@ -67,7 +66,7 @@ impl TrustedRoot {
     }
 }
 
-/// The leaf of `x5c`, if its chain is found good at `now`, in seconds since 1970.
+/// The leaf of `x5c`, if its chain is valid at `now`, in seconds since 1970.
 pub(crate) fn verify_chain(
     x5c: &[String],
     roots: &[TrustedRoot],
@@ -110,7 +109,7 @@ pub(crate) fn verify_chain(
     })
 }
 
-/// When every certificate of a path is good; `None` where one may not do what it does there.
+/// When every certificate of a path is valid; `None` if one may not be used so.
 fn path_window(
     path: &VerifiedPath<'_>,
     roots: &[TrustedRoot],
@@ -138,7 +137,7 @@ fn path_window(
     Some(whole)
 }
 
-/// A certificate with nothing behind it.
+/// Parses a certificate with no bytes behind it.
 pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     match X509Certificate::from_der(der) {
         Ok((&[], certificate)) => Some(certificate),
@@ -146,7 +145,7 @@ pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     }
 }
 
-/// Whether its key usage, if it says one, is to sign certificates.
+/// Whether its key usage, if it has one, includes the signing of certificates.
 fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     match certificate.key_usage() {
         Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
@@ -154,7 +153,7 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     }
 }
 
-/// Whether every extension that must be understood is one that Go understands.
+/// Whether Go supports every critical extension.
 fn has_supported_constraints(certificate: &X509Certificate<'_>) -> bool {
     let mut critical = certificate.extensions().iter().filter(|one| one.critical);
     critical.all(|extension| {

@@ -11,7 +11,7 @@ fn name(text: &str) -> RepositoryName {
 }
 
 #[tokio::test]
-async fn a_login_is_tried_where_it_was_used_and_nobody_elses() {
+async fn a_login_is_tried_for_the_repositories_that_it_used_and_no_others() {
     let used = UsageHistory::new(ClaimsTrust::Read).unwrap();
     let (alice, bob) = (login("Basic YTpi"), login("Basic Yjpi"));
     used.learn(&alice, &name("a"), Use::Pulled).await;
@@ -24,7 +24,7 @@ async fn a_login_is_tried_where_it_was_used_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn of_many_repositories_the_last_are_remembered() {
+async fn of_many_repositories_the_last_are_kept() {
     let (used, alice) = (
         UsageHistory::new(ClaimsTrust::Read).unwrap(),
         login("Basic YTpi"),
