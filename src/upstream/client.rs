@@ -1,7 +1,7 @@
-//! The client for crossmount's own requests to the registry, such as probes.
+//! The client for crossmount's own requests to the registry.
 //!
-//! A request carries the caller's Authorization and trace, and nothing else of the caller's: Host,
-//! User-Agent and path are crossmount's. `probe` has the request about a mount's permissions.
+//! A request carries the caller's Authorization and trace, and nothing else of the client's: Host,
+//! User-Agent and path are crossmount's. `probe` has the request about the permissions for a mount.
 
 use std::sync::Arc;
 
@@ -20,8 +20,7 @@ use crate::upstream::version;
 
 /// Responses to probes are short; no more than this is read of a body.
 const MAX_BODY: usize = 64 * 1024;
-
-/// Sends crossmount's own requests to the registry, and records what they show of its state.
+/// The client, and what its requests show about the registry.
 #[derive(Debug)]
 pub struct UpstreamClient {
     tls: Arc<UpstreamTls>,
@@ -74,7 +73,7 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamClient {
-    /// Uses the client of `tls`; nothing is connected yet.
+    /// Uses the HTTP client of `tls`; nothing is connected yet.
     pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
         let registry_state = Arc::new(RegistryState::default());
         let reachability = ReachabilityCheck::new(upstream, registry_state.clone());
@@ -87,7 +86,7 @@ impl UpstreamClient {
         }
     }
 
-    /// The state of the registry, which every request of this client updates.
+    /// What is known about the registry: every request of this client updates it.
     pub(crate) fn registry_state(&self) -> &Arc<RegistryState> {
         &self.registry_state
     }

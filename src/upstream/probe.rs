@@ -12,7 +12,7 @@ use crate::oci::{RepositoryName, has_error_code};
 use crate::telemetry::trace::Trace;
 use crate::upstream::client::{UpstreamClient, UpstreamError, UpstreamResponse};
 
-/// The probe whether a caller may push to and pull from `target`, and pull from `source`.
+/// Whether the registry lets a caller push to and pull from `target`, and pull from `source`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MountProbe<'a> {
     pub target: &'a RepositoryName,
@@ -23,7 +23,7 @@ pub(crate) struct MountProbe<'a> {
 }
 
 impl MountProbe<'_> {
-    /// The same probe without credentials.
+    /// The same, asked as an anonymous caller.
     pub(crate) fn without_credentials(self) -> Self {
         Self {
             authorization: None,
@@ -54,7 +54,7 @@ pub enum ProbeResult {
 }
 
 impl UpstreamClient {
-    /// Probes the registry, and records what the response shows of its state.
+    /// Asks the registry, and records what the response shows about its state.
     pub(crate) async fn probe_mount(&self, probe: &MountProbe<'_>) -> ProbeResult {
         let source = utf8_percent_encode(probe.source.as_str(), NON_ALPHANUMERIC);
         let path = format!("v2/{}/blobs/uploads/?from={source}", probe.target);
