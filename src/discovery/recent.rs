@@ -1,7 +1,6 @@
 //! Which repositories were pushed to or mounted from lately.
 
-use std::collections::HashMap;
-
+use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::oci::RepositoryName;
@@ -9,33 +8,25 @@ use crate::oci::RepositoryName;
 /// Repositories that are remembered: those used last.
 const MOST: usize = 4096;
 
-#[derive(Debug, Default)]
-pub(crate) struct RecentRepositories(Mutex<RepositoryUse>);
+#[derive(Debug)]
+pub(crate) struct RecentRepositories(Mutex<LruCache<RepositoryName, ()>>);
 
-/// When each was used, by a count of all uses.
-#[derive(Debug, Default)]
-struct RepositoryUse {
-    count: u64,
-    last: HashMap<RepositoryName, u64>,
+impl Default for RecentRepositories {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::unbounded()))
+    }
 }
 
 impl RecentRepositories {
     pub fn record_use(&self, repository: &RepositoryName) {
-        let mut uses = self.0.lock();
-        uses.count += 1;
-        let now = uses.count;
-        if let Some(last) = uses.last.get_mut(repository) {
-            *last = now;
+        let mut used = self.0.lock();
+        if used.promote(repository) {
             return;
         }
-        if uses.last.len() >= MOST {
-            // Half of them at once, so that this is seldom.
-            let mut times: Vec<_> = uses.last.values().copied().collect();
-            times.sort_unstable();
-            let middle = times[times.len() / 2];
-            uses.last.retain(|_, last| *last > middle);
+        used.put(repository.clone(), ());
+        if used.len() > MOST {
+            used.pop_lru();
         }
-        uses.last.insert(repository.clone(), now);
     }
 
     /// Those that were used last, of those that are wanted.
@@ -44,15 +35,10 @@ impl RecentRepositories {
         most: usize,
         is_wanted: impl Fn(&RepositoryName) -> bool,
     ) -> Vec<RepositoryName> {
-        let uses = self.0.lock();
-        let mut found: Vec<_> = uses
-            .last
-            .iter()
-            .filter(|(name, _)| is_wanted(name))
-            .collect();
-        found.sort_unstable_by_key(|(_, last)| std::cmp::Reverse(**last));
-        let names = found.into_iter().map(|(name, _)| name.clone());
-        names.take(most).collect()
+        let used = self.0.lock();
+        let names = used.iter().map(|(name, ())| name);
+        let wanted = names.filter(|name| is_wanted(name));
+        wanted.take(most).cloned().collect()
     }
 }
 
@@ -83,7 +69,7 @@ mod tests {
         for number in 0..3 * MOST {
             active.record_use(&name(number));
         }
-        assert!(active.0.lock().last.len() <= MOST);
+        assert!(active.0.lock().len() <= MOST);
         assert_eq!(active.latest(1, |_| true), [name(3 * MOST - 1)]);
     }
 }

@@ -1,10 +1,10 @@
 //! What was deleted on purpose, or is being deleted.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::oci::{BlobRef, RepositoryName};
@@ -20,7 +20,7 @@ const UNANSWERED: usize = 16 * 1024;
 type LayerKey = (RepositoryName, [u8; 32]);
 
 /// Remembers deletions, each from before the registry hears of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tombstones {
     /// How many deletions of a layer are on their way.
     pending: DashMap<LayerKey, usize>,
@@ -28,15 +28,8 @@ pub(crate) struct Tombstones {
     done: DashMap<LayerKey, Instant>,
     /// Everything is barred until then.
     full_until: Mutex<Option<Instant>>,
-    /// What it may have deleted: nobody heard its answer.
-    unanswered: Mutex<PendingDeletes>,
-}
-
-/// The last deletions without an answer, in their order.
-#[derive(Debug, Default)]
-struct PendingDeletes {
-    order: VecDeque<(LayerKey, Instant)>,
-    last: HashMap<LayerKey, Instant>,
+    /// What it may have deleted last, and when: nobody heard its answer.
+    unanswered: Mutex<LruCache<LayerKey, Instant>>,
 }
 
 /// A deletion that is on its way. Dropped without an answer, it counts as one that was done.
@@ -54,18 +47,13 @@ enum End {
     Refused,
 }
 
-impl PendingDeletes {
-    fn add(&mut self, layer: LayerKey) {
-        let now = Instant::now();
-        self.order.push_back((layer.clone(), now));
-        self.last.insert(layer, now);
-        while let Some((oldest, since)) = self.order.front()
-            && (self.order.len() > UNANSWERED || !is_recent(*since))
-        {
-            if self.last.get(oldest) == Some(since) {
-                self.last.remove(oldest);
-            }
-            self.order.pop_front();
+impl Default for Tombstones {
+    fn default() -> Self {
+        Self {
+            pending: DashMap::new(),
+            done: DashMap::new(),
+            full_until: Mutex::default(),
+            unanswered: Mutex::new(LruCache::unbounded()),
         }
     }
 }
@@ -99,7 +87,7 @@ impl Tombstones {
             || self.done.get(&layer).is_some_and(|since| is_recent(*since))
             || {
                 let unanswered = self.unanswered.lock();
-                unanswered.last.get(&layer).copied().is_some_and(is_recent)
+                unanswered.peek(&layer).copied().is_some_and(is_recent)
             }
     }
 
@@ -111,6 +99,16 @@ impl Tombstones {
             self.done.insert(layer.clone(), Instant::now());
         } else {
             *self.full_until.lock() = Some(Instant::now() + BARRED_FOR);
+        }
+    }
+
+    fn remember_unanswered(&self, layer: &LayerKey) {
+        let mut unanswered = self.unanswered.lock();
+        unanswered.put(layer.clone(), Instant::now());
+        while let Some((_, since)) = unanswered.peek_lru()
+            && (unanswered.len() > UNANSWERED || !is_recent(*since))
+        {
+            unanswered.pop_lru();
         }
     }
 }
@@ -132,7 +130,7 @@ impl Drop for PendingDelete {
         // First what stays, so that the layer is barred without a gap.
         match self.end {
             End::Done => self.all.remember(&self.layer),
-            End::Unanswered => self.all.unanswered.lock().add(self.layer.clone()),
+            End::Unanswered => self.all.remember_unanswered(&self.layer),
             End::Refused => {}
         }
         if let Some(mut count) = self.all.pending.get_mut(&self.layer) {

@@ -59,24 +59,21 @@ fn one_whose_answer_nobody_heard_counts_as_done() {
     let last = blob("stranger", 2 * UNANSWERED - 1);
     assert!(deletions.is_tombstoned(&last));
     assert!(!deletions.is_tombstoned(&blob("b", 1)));
-    let unanswered = deletions.unanswered.lock();
-    assert_eq!(unanswered.order.len(), UNANSWERED);
-    assert_eq!(unanswered.last.len(), UNANSWERED);
+    assert_eq!(deletions.unanswered.lock().len(), UNANSWERED);
 }
 
 #[test]
 fn the_last_of_several_without_an_answer_counts() {
     let deletions = Arc::new(Tombstones::default());
-    for _ in 0..2 {
-        drop(deletions.begin(&blob("a", 1)));
-    }
-    {
-        let mut unanswered = deletions.unanswered.lock();
-        unanswered.order[0].1 = Instant::now().checked_sub(BARRED_FOR).unwrap();
-    }
+    let layer = key(&blob("a", 1));
+    drop(deletions.begin(&blob("a", 1)));
+    let long_ago = Instant::now().checked_sub(BARRED_FOR).unwrap();
+    deletions.unanswered.lock().put(layer, long_ago);
+    assert!(!deletions.is_tombstoned(&blob("a", 1)));
+    drop(deletions.begin(&blob("a", 1)));
     drop(deletions.begin(&blob("b", 2)));
     assert!(deletions.is_tombstoned(&blob("a", 1)));
-    assert_eq!(deletions.unanswered.lock().order.len(), 2);
+    assert_eq!(deletions.unanswered.lock().len(), 2);
 }
 
 #[test]
