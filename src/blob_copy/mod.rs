@@ -12,12 +12,12 @@ mod throughput;
 mod upload;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use artifact::{ArtifactStore, ArtifactStoreError};
 
@@ -128,11 +128,11 @@ impl BlobCopier {
             .await?;
         let size = artifact.size;
 
-        let (began, is_given_up) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+        let (began, given_up) = (Instant::now(), CancellationToken::new());
         let carrying = tokio::spawn({
-            let (relay, is_given_up) = (self.clone(), is_given_up.clone());
+            let (relay, given_up) = (self.clone(), given_up.clone());
             async move {
-                let carried = relay.copy_artifact(&request, artifact, &is_given_up).await;
+                let carried = relay.copy_artifact(&request, artifact, &given_up).await;
                 drop(place);
                 carried
             }
@@ -145,7 +145,7 @@ impl BlobCopier {
             Ok(Ok(carried)) => Ok(carried.map(|answer| CopiedBlob { answer, size })?),
             Ok(Err(_)) => Err(CopyFailure::Died),
             Err(_) => {
-                is_given_up.store(true, Ordering::Release);
+                given_up.cancel();
                 Err(CopyFailure::Late)
             }
         }
@@ -180,12 +180,12 @@ impl BlobCopier {
         self: &Arc<Self>,
         request: &CopyRequest,
         artifact: Artifact,
-        is_given_up: &AtomicBool,
+        given_up: &CancellationToken,
     ) -> Result<PendingResponse, UploadError> {
         let (client, name) = (&self.client, &request.name);
         let upload = BlobUpload::begin(client, name, &request.request.target.repository).await?;
         let digest = &request.request.target.digest;
-        let sending = upload.send(client, name, artifact, digest, is_given_up);
+        let sending = upload.send(client, name, artifact, digest, given_up);
         let sent = tokio::time::timeout(self.settings.deadline + LONGER, sending).await;
         match sent.unwrap_or(Err(UploadError::Late)) {
             Ok(answer) => Ok(answer),

@@ -1,9 +1,8 @@
 //! One upload session in the registry, with a caller's own credentials.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_util::sync::CancellationToken;
 
 use crate::blob_copy::artifact::Artifact;
 use crate::blob_copy::reader;
@@ -55,9 +54,9 @@ impl BlobUpload {
         name: &CallerIdentity,
         artifact: Artifact,
         digest: &Digest,
-        is_given_up: &AtomicBool,
+        given_up: &CancellationToken,
     ) -> Result<PendingResponse, UploadError> {
-        if is_given_up.load(Ordering::Acquire) {
+        if given_up.is_cancelled() {
             return Err(UploadError::Late);
         }
         let head = client.head(&Method::PATCH, self.0.target(), name);
@@ -72,7 +71,7 @@ impl BlobUpload {
             StatusCode::ACCEPTED,
             sent.map_err(no_response)?,
         )?;
-        if is_given_up.load(Ordering::Acquire) {
+        if given_up.is_cancelled() {
             return Err(UploadError::Late);
         }
 

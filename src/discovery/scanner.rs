@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::discovery::Discovery;
 use crate::oci::RepositoryName;
@@ -26,12 +27,8 @@ const BEAT: Duration = Duration::from_millis(200);
 
 /// A walk that is going on; it ends with this.
 #[derive(Debug)]
-pub struct StoreScanner(Arc<AtomicBool>);
-
-impl Drop for StoreScanner {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+pub struct StoreScanner {
+    _end: DropGuard,
 }
 
 /// Walks through the store again and again, and tells `discovery` what is there; what becomes of
@@ -42,19 +39,21 @@ pub fn start_scan(
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<StoreScanner> {
-    let is_over = Arc::new(AtomicBool::new(false));
+    let end = CancellationToken::new();
     let mut walker = Walker {
         store,
         stale_files,
         discovery,
         metrics,
-        is_over: is_over.clone(),
+        end: end.clone(),
         after: None,
         seen: Seen::default(),
     };
     let thread = std::thread::Builder::new().name("survey".to_owned());
     thread.spawn(move || walker.run())?;
-    Ok(StoreScanner(is_over))
+    Ok(StoreScanner {
+        _end: end.drop_guard(),
+    })
 }
 
 struct Walker {
@@ -62,7 +61,7 @@ struct Walker {
     stale_files: StaleTempFiles,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
-    is_over: Arc<AtomicBool>,
+    end: CancellationToken,
     /// The repository after which an interrupted walk goes on.
     after: Option<RepositoryName>,
     seen: Seen,
@@ -78,7 +77,7 @@ struct Seen {
 
 impl Walker {
     fn run(&mut self) {
-        while !self.is_over() {
+        while !self.end.is_cancelled() {
             match self.scan() {
                 Ok(true) => {
                     self.end();
@@ -99,7 +98,7 @@ impl Walker {
         let (after, stale_files) = (self.after.clone(), self.stale_files);
         let mut pace = ScanThrottle::new();
         let (discovery, metrics, seen) = (&self.discovery, &self.metrics, &mut self.seen);
-        let (is_over, last) = (&self.is_over, &mut self.after);
+        let (end, last) = (&self.end, &mut self.after);
         let mut visit = |step: ScanEvent<'_>| {
             match step {
                 ScanEvent::Link {
@@ -130,7 +129,7 @@ impl Walker {
                     *last = Some(repository.clone());
                 }
             }
-            if is_over.load(Ordering::Relaxed) {
+            if end.is_cancelled() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -162,13 +161,9 @@ impl Walker {
         );
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
-    }
-
     fn wait(&self, time: Duration) {
         let until = Instant::now() + time;
-        while !self.is_over() && Instant::now() < until {
+        while !self.end.is_cancelled() && Instant::now() < until {
             std::thread::sleep(BEAT);
         }
     }
