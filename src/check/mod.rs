@@ -90,7 +90,7 @@ fn in_effect(config: &Config, findings: &mut Findings) {
 }
 
 fn check_tls(config: &Config, findings: &mut Findings) {
-    match config.tls.as_ref().map(server::tls::check) {
+    match config.listen.tls.as_ref().map(server::tls::check) {
         None => {}
         Some(Ok(())) => findings.ok("certificate and key of the listener fit each other"),
         Some(Err(fault)) => findings.error(fault.to_string()),

@@ -10,7 +10,8 @@ use std::path::Path;
 use crate::check::findings::Findings;
 use crate::check::registry_config::file::RegistryConfig;
 use crate::config::{
-    Access, AccessMode, Config, Distribution, DistributionVersion, Kind, TokenRules, without_login,
+    Access, AccessMode, Config, Distribution, DistributionVersion, Kind, Secret, TokenRules,
+    without_login,
 };
 use crate::notifications::ignores_mounts;
 
@@ -156,13 +157,14 @@ fn headers(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     let own = &config.upstream.response_headers;
     for (name, values) in &named {
         let known = own.iter().find(|(known, _)| same(known, name));
-        if known.is_none_or(|(_, known)| known != values) {
+        let is_same = |known: &[Secret<String>]| known.iter().map(Secret::expose).eq(values);
+        if !known.is_some_and(|(_, known)| is_same(known)) {
             findings.warn(format!(
                 "the registry sends {name} with each answer (http.headers): say the same in upstream.response_headers"
             ));
         }
     }
-    for (name, _) in own {
+    for name in own.keys() {
         if !named.iter().any(|(known, _)| same(known, name)) {
             findings.warn(format!(
                 "upstream.response_headers has {name}, which is not in the registry's http.headers"
@@ -191,7 +193,7 @@ fn access(theirs: &RegistryConfig, access: &Access, findings: &mut Findings) {
         )),
         (AccessMode::Token(_) | AccessMode::Htpasswd(_), kind) => findings.error(format!(
             "access.mode is {}, but the registry's auth is {kind}",
-            mode(access)
+            access.mode.word()
         )),
     }
 }
@@ -227,15 +229,6 @@ fn token(theirs: &RegistryConfig, rules: &TokenRules, findings: &mut Findings) {
             "access.token.signingalgorithms",
             &own,
         ));
-    }
-}
-
-fn mode(access: &Access) -> &'static str {
-    match access.mode {
-        AccessMode::Upstream => "upstream",
-        AccessMode::Token(_) => "token",
-        AccessMode::Htpasswd(_) => "htpasswd",
-        AccessMode::None => "none",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is shown of a configuration is a configuration with the same effect, and what is said of
 //! one that is not taken is one line.
 
-use crate::config::{Config, Overrides, effective};
+use crate::config::{Config, Overrides, Secret, effective};
 use crate::fuzz_targets::input::Input;
 
 /// Stands in inputs where a secret may.
@@ -39,7 +39,7 @@ pub(crate) fn configurations(input: &[u8]) -> bool {
     };
     assert_eq!(effective(&again), shown);
     let headers = &config.upstream.response_headers;
-    let is_secret = |text: &String| text.contains(SECRET);
+    let is_secret = |text: &Secret<String>| text.expose().contains(SECRET);
     let is_masked = shown.contains("(masked)");
     if file.matches(SECRET).count() == 1
         && headers

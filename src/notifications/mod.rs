@@ -56,7 +56,7 @@ impl Notifier {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, EndpointError> {
         let is_told = |it: &&config::Endpoint| {
-            !ignores_mounts(version, &it.ignored_media_types, &it.ignored_actions)
+            !ignores_mounts(version, &it.ignore.mediatypes, &it.ignore.actions)
         };
         let endpoints = endpoints.iter().filter(is_told);
         let media_type = media_type(version);

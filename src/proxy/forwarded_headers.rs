@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use strum::IntoStaticStr;
 
-use crate::config::Config;
+use crate::config::{Config, ListenConfig};
 use crate::proxy::location::is_scheme;
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
@@ -54,7 +54,10 @@ impl ForwardedHeaders {
     /// With no trusted proxies listed every peer is trusted, as the registry does.
     pub fn new(config: &Config) -> Self {
         let scheme = match config {
-            Config { tls: Some(_), .. } => Some(ClientScheme::Https),
+            Config {
+                listen: ListenConfig { tls: Some(_), .. },
+                ..
+            } => Some(ClientScheme::Https),
             config if config.is_plain_before_tls() => Some(ClientScheme::Http),
             _ => None,
         };

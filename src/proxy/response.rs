@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use crate::config::{ResponseHeaders, Secret};
 use crate::oci::{Digest, error_body};
 use crate::upstream::PendingResponse;
 
@@ -54,7 +55,7 @@ pub(crate) async fn respond_with_error(session: &mut Session, status: StatusCode
 pub(crate) fn created(
     digest: &Digest,
     location: &str,
-    response_headers: &[(String, Vec<String>)],
+    response_headers: &ResponseHeaders,
 ) -> Result<ResponseHeader> {
     let mut headers: Vec<(String, String)> = vec![
         ("Content-Length".to_owned(), "0".to_owned()),
@@ -66,7 +67,8 @@ pub(crate) fn created(
         ("Location".to_owned(), location.to_owned()),
     ];
     for (name, values) in response_headers {
-        headers.extend(values.iter().map(|value| (canonical(name), value.clone())));
+        let values = values.iter().map(Secret::expose);
+        headers.extend(values.map(|value| (canonical(name), value.clone())));
     }
     headers.sort_by(|one, other| one.0.cmp(&other.0));
     let mut head = ResponseHeader::build(StatusCode::CREATED, Some(headers.len() + 2))?;

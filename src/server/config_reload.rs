@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::config::{Config, ConfigError, Kind};
+use crate::config::{Config, ConfigError};
 use crate::server::StartError;
 use crate::telemetry::LogLevel;
 use crate::util::file_watch::ReloadingFile;
@@ -88,23 +88,10 @@ fn apply(before: &Config, now: &Config, level: &LogLevel) -> tracing::Level {
     }
     let mut rest = before.clone();
     rest.log.level = now.log.level;
-    if has_changed(&rest, now) {
+    if rest != *now {
         tracing::warn!(
             "the configuration has changed: all but log.level takes effect at the next start"
         );
     }
     now.log.level
-}
-
-/// Compares the values themselves: masked secrets look alike when printed.
-fn has_changed(one: &Config, other: &Config) -> bool {
-    let endpoints = |config: &Config| match &config.kind {
-        Kind::Distribution(settings) => settings.endpoints.clone(),
-        Kind::Pulp(_) | Kind::Generic(_) => Vec::new(),
-    };
-    let headers = |config: &Config| -> Vec<_> {
-        let endpoints = endpoints(config).into_iter();
-        endpoints.map(|endpoint| endpoint.headers).collect()
-    };
-    format!("{one:?}") != format!("{other:?}") || headers(one) != headers(other)
 }

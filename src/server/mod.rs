@@ -168,7 +168,7 @@ pub async fn run(
     let workers = WorkerRuntimes::start().map_err(StartError::Threads)?;
     let proxies = workers.each(|| {
         let mut proxy = http_proxy(&settings, started.proxy.clone());
-        http2::allow_http2(&mut proxy, config.http2);
+        http2::allow_http2(&mut proxy, config.listen.http2());
         Arc::new(proxy)
     });
     let health = Arc::new(Health::new(started.ask, store, drain.clone()));
@@ -182,7 +182,7 @@ pub async fn run(
     log_listening("registry", &started.registry_port);
     log_listening("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);
-    let within = config.header_timeout;
+    let within = config.listen.header_timeout;
     let registry = listener::serve(started.registry_port, started.tls, within, proxies, stopped);
     let mut registry = tokio::spawn(registry);
     // The admin port shows the drain, so it is served until the process ends.
@@ -208,9 +208,10 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
         check_store(settings.store.root.clone()).await?;
     }
     let metrics = Arc::new(Metrics::new(Some(dropped))?);
-    let tls = config.tls.as_ref();
-    let tls =
-        tls.map(|files| ListenerTls::load(files, config.http2, metrics.clone()).map(Arc::new));
+    let tls = config.listen.tls.as_ref();
+    let tls = tls.map(|files| {
+        ListenerTls::load(files, config.listen.http2(), metrics.clone()).map(Arc::new)
+    });
     let tls = tls.transpose()?;
     let upstream_tls = Arc::new(UpstreamTls::load(&config.upstream, &metrics)?);
     let ask = UpstreamClient::new(&config.upstream, upstream_tls.clone(), metrics.clone());
@@ -220,13 +221,13 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
         Kind::Distribution(settings) => (&*settings.endpoints, settings.version),
         Kind::Pulp(_) | Kind::Generic(_) => (&[][..], DistributionVersion::Two),
     };
-    let listen = config.listen.to_string();
+    let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
     let proxy = build::proxy(config, &upstream_tls, &ask, &drain, &notifier, &metrics)?;
     Ok(Started {
         notifier,
-        registry_port: listener::bind("listen.address", &config.listen)?,
-        admin_port: listener::bind("admin.address", &config.admin)?,
+        registry_port: listener::bind("listen.address", &config.listen.address)?,
+        admin_port: listener::bind("admin.address", &config.admin.address)?,
         tls,
         upstream_tls,
         ask,

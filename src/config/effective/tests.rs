@@ -1,5 +1,7 @@
+use std::path::Path;
+
 use super::*;
-use crate::config::environment::Overrides;
+use crate::config::Overrides;
 
 fn load(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
@@ -41,17 +43,18 @@ notifications: {endpoints: [{name: audit, url: 'https://hooks.example/hunter5?x=
 log: {level: debug, format: text}
 ";
 
-#[test]
-fn what_is_shown_is_a_configuration_with_the_same_effect() {
-    let relayed = "
+const RELAYED: &str = "
 upstream: {url: 'unix:/run/pulp.sock', kind: pulp}
 store: {artifacts: {rootdirectory: /media, max_size: 3MB, pull_through: [docker.io]}}
 ";
+
+#[test]
+fn what_is_shown_is_a_configuration_with_the_same_effect() {
     let unmended = "
 upstream: {url: 'http://registry', kind: generic}
 mend: {statuses: []}
 ";
-    let mut texts = [EVERYTHING, relayed, unmended].map(str::to_owned).to_vec();
+    let mut texts = [EVERYTHING, RELAYED, unmended].map(str::to_owned).to_vec();
     texts.extend(
         [
             "crossmount.yaml",
@@ -144,17 +147,19 @@ fn leaves(tree: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn every_setting_of_this_version_is_shown_where_it_has_an_effect() {
     let mut shown = Vec::new();
-    for text in [EVERYTHING, &example("pulp.yaml"), &example("generic.yaml")] {
+    for text in [
+        EVERYTHING,
+        RELAYED,
+        &example("generic.yaml"),
+        &example("htpasswd.yaml"),
+        &example("token.yaml"),
+    ] {
         let text = effective(&load(text));
         leaves(&serde_yaml::from_str(&text).unwrap(), "", &mut shown);
     }
-    let mut all = Vec::new();
-    let shape = serde_yaml::to_value(File::default()).unwrap();
-    leaves(&shape, "", &mut all);
-    for path in all {
-        // A file that says where passwords are belongs to another mode than these.
-        let is_elsewhere = path == ".access.htpasswd";
+    for (path, _) in FileShape::all() {
+        let path = format!(".{path}");
         let is_shown = shown.iter().any(|shown| shown.starts_with(&path));
-        assert!(is_shown || is_elsewhere, "{path} in {shown:?}");
+        assert!(is_shown, "{path} in {shown:?}");
     }
 }

@@ -6,6 +6,9 @@ mod notifications;
 mod sources;
 mod wrong;
 
+use std::path::Path;
+use std::time::Duration;
+
 use super::*;
 
 const MINIMAL: &str = "

@@ -39,8 +39,8 @@ fn endpoints_are_written_as_in_the_registrys_own_configuration() {
     let choosy = loaded(&endpoint(
         ", ignoredmediatypes: [b], ignore: {mediatypes: [a], actions: [pull]}",
     ));
-    assert_eq!(choosy.ignored_media_types, ["a", "b"]);
-    assert_eq!(choosy.ignored_actions, ["pull"]);
+    assert_eq!(choosy.ignore.mediatypes, ["a", "b"]);
+    assert_eq!(choosy.ignore.actions, ["pull"]);
     // Of one that is disabled nothing else is read.
     let disabled = endpoint("}, {name: a, disabled: true, url: nowhere");
     assert_eq!(loaded(&disabled).name, "a");

@@ -22,9 +22,9 @@ fn two_settings_are_enough() {
         distribution(&config).mount.time_budget,
         Duration::from_secs(2)
     );
-    assert_eq!(config.listen.to_string(), "0.0.0.0:5000");
-    assert_eq!(config.header_timeout, Duration::from_secs(60));
-    assert_eq!(config.admin.to_string(), "127.0.0.1:9500");
+    assert_eq!(config.listen.address.to_string(), "0.0.0.0:5000");
+    assert_eq!(config.listen.header_timeout, Duration::from_secs(60));
+    assert_eq!(config.admin.address.to_string(), "127.0.0.1:9500");
     assert_eq!(config.upstream.prefix, "/");
     assert!(config.warnings.is_empty());
 }
@@ -74,6 +74,29 @@ fn flags_win_over_environment_and_environment_over_the_file() {
     assert_eq!(config.upstream.url.to_string(), "http://flag:1");
     assert_eq!(distribution(&config).store.root, Path::new("/env"));
     assert!(distribution(&config).mount.dry_run);
+}
+
+#[test]
+fn a_value_that_a_variable_replaces_is_not_looked_at() {
+    let text = format!("{MINIMAL}mount: {{time_budget: '{{{{ budget }}}}'}}\n");
+    let env = [("CROSSMOUNT_MOUNT_TIME_BUDGET", "3s")];
+    let config = load_with(&text, &env, Overrides::default()).unwrap();
+    let budget = distribution(&config).mount.time_budget;
+    assert_eq!(budget, Duration::from_secs(3));
+    assert!(error(&text).starts_with("mount.time_budget: \"{{ budget }}\" is not a duration"));
+}
+
+#[test]
+fn a_text_that_looks_like_a_number_stays_as_it_was_written() {
+    let token = "{issuer: 0x10, service: 1.10, rootcertbundle: 007}";
+    let text = format!("{MINIMAL}access: {{mode: token, token: {token}}}\n");
+    let env = [("CROSSMOUNT_LOG_LEVEL", "debug")];
+    let config = load_with(&text, &env, Overrides::default()).unwrap();
+    let AccessMode::Token(rules) = &distribution(&config).access.mode else {
+        panic!("{config:?}")
+    };
+    assert_eq!((&*rules.issuer, &*rules.service), ("0x10", "1.10"));
+    assert_eq!(rules.root_certificates.as_deref(), Some(Path::new("007")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::auth::Credentials;
-use crate::config::Upstream;
+use crate::config::{ResponseHeaders, Upstream};
 use crate::discovery::StoreScanner;
 use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
@@ -30,7 +30,7 @@ const LONGEST_URL: usize = 1024;
 #[derive(Debug)]
 pub struct LinkMountHandler {
     locations: Locations,
-    response_headers: Vec<(String, Vec<String>)>,
+    response_headers: ResponseHeaders,
     mounts: Arc<Mounts>,
     pub(crate) observer: ResponseObserver,
     exchange: Arc<SubrequestClient>,

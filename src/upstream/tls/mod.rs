@@ -77,9 +77,9 @@ impl UpstreamTls {
     /// Blocks.
     pub fn load(upstream: &Upstream, metrics: &Arc<Metrics>) -> Result<Self, UpstreamTlsError> {
         let trust = Trust::load(upstream)?;
-        let shown = match &upstream.client_certificate {
+        let shown = match upstream.client_files() {
             None => ClientIdentity::Nothing(http_client::build(upstream, &trust, None)?),
-            Some(files) => ClientIdentity::Certificate(watched(files, upstream, &trust, metrics)?),
+            Some(files) => ClientIdentity::Certificate(watched(&files, upstream, &trust, metrics)?),
         };
         Ok(Self { trust, shown })
     }

@@ -1,9 +1,12 @@
-//! Types of single settings that can be wrong.
+//! Addresses to listen on and to connect to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::leaf::{parsed, shown};
 
 /// An address to listen on. `:9500` means every address of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,15 @@ impl ListenAddress {
         })
     }
 
+    /// One address of IPv4.
+    pub(super) fn v4(address: Ipv4Addr, port: u16) -> Self {
+        let candidate = SocketAddr::new(address.into(), port);
+        Self {
+            candidates: vec![candidate],
+            text: candidate.to_string(),
+        }
+    }
+
     /// The addresses to try, in order.
     #[must_use]
     pub fn candidates(&self) -> &[SocketAddr] {
@@ -53,6 +65,18 @@ impl ListenAddress {
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        parsed(value, Self::parse)
+    }
+}
+
+impl Serialize for ListenAddress {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        shown(self, out)
     }
 }
 
@@ -162,17 +186,15 @@ impl fmt::Display for UpstreamUrl {
     }
 }
 
-/// Parses a duration such as `10s`, `250ms` or `1h30m`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| format!("{text:?} is not a duration such as 10s, 250ms or 1h30m"))
+impl<'de> Deserialize<'de> for UpstreamUrl {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        parsed(value, Self::parse)
+    }
 }
 
-/// Parses a number of bytes such as `512MiB`, `2GB` or `1000000`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    match text.parse::<bytesize::ByteSize>() {
-        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
-        _ => Err(format!("{text:?} is not a size such as 512MiB or 2GB")),
+impl Serialize for UpstreamUrl {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        shown(self, out)
     }
 }
 
@@ -241,12 +263,5 @@ mod tests {
         ] {
             assert!(UpstreamUrl::parse(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_duration_needs_its_unit() {
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert!(duration("10").is_err());
-        assert!(duration("").is_err());
     }
 }

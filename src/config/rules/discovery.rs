@@ -1,0 +1,39 @@
+//! From which other repositories layers are mounted.
+
+use crate::config::tree::{Tree, invalid};
+use crate::config::{AccessMode, ConfigError, Discovery, Sources};
+
+/// `mode` is how access is decided; `None` if the registry itself does.
+pub(super) fn read(
+    tree: &Tree,
+    mode: Option<&AccessMode>,
+) -> Result<Option<Discovery>, ConfigError> {
+    let discovery: Discovery = tree.section("discovery")?;
+    if !tree.is_true("discovery.enabled") {
+        let useless = [
+            ("discovery.on_head", discovery.on_head),
+            ("discovery.new_repositories", !discovery.new_repositories),
+            (
+                "discovery.widen_scopes",
+                tree.is_true("discovery.widen_scopes"),
+            ),
+        ];
+        return match useless.into_iter().find(|(_, is_set)| *is_set) {
+            Some((setting, _)) => {
+                let reason = "is of use only with discovery.enabled: true";
+                Err(invalid(setting, reason))
+            }
+            None => Ok(None),
+        };
+    }
+    if matches!(mode, Some(AccessMode::None)) && discovery.sources != Sources::Any {
+        let reason = "must be any where access.mode is none: say outright that everybody may pull everything";
+        return Err(invalid("discovery.sources", reason));
+    }
+    if discovery.sources == Sources::Shared && discovery.shared.is_empty() {
+        let reason = "is empty, so nothing could be discovered: name repositories that every \
+                      authenticated caller may pull, such as base/**, or widen discovery.sources";
+        return Err(invalid("discovery.shared_sources", reason));
+    }
+    Ok(Some(discovery))
+}

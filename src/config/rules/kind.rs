@@ -1,0 +1,116 @@
+//! What the registry behind is, and that nothing is set which belongs to another kind.
+
+use http::StatusCode;
+
+use super::{discovery, store};
+use crate::config::leaf::Word;
+use crate::config::tree::{Tree, invalid};
+use crate::config::{ConfigError, Generic, Kind, Mount, Pulp};
+
+/// Responses to a mount that break pushes of containerd, oras and jib, and mean no more than no.
+const STATUSES: &[u16] = &[400, 403, 404, 405];
+
+/// `upstream.kind`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Distribution,
+    Pulp,
+    Generic,
+}
+
+impl Word for Name {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("distribution", Self::Distribution),
+        ("pulp", Self::Pulp),
+        ("generic", Self::Generic),
+    ];
+}
+
+pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<Kind, ConfigError> {
+    let name = tree.setting("upstream.kind", Name::parse_word)?;
+    let name = name.unwrap_or(Name::Distribution);
+    refuse_others_settings(tree, name)?;
+    let mount: Mount = tree.section("mount")?;
+    Ok(match name {
+        Name::Distribution => Kind::Distribution(store::distribution(tree, mount, warnings)?),
+        Name::Pulp => Kind::Pulp(Pulp {
+            artifacts: store::artifacts(tree)?,
+            discovery: discovery::read(tree, None)?,
+            time_budget: mount.time_budget,
+        }),
+        Name::Generic => Kind::Generic(Generic {
+            statuses: statuses(tree)?,
+            source_denied: mount.source_denied,
+            discovery: discovery::read(tree, None)?,
+            time_budget: mount.time_budget,
+        }),
+    })
+}
+
+/// A setting without effect would promise what is not done.
+fn refuse_others_settings(tree: &Tree, name: Name) -> Result<(), ConfigError> {
+    let says_more = tree.has("upstream.external_url")
+        || tree.has("upstream.relative_urls")
+        || tree.has_within("upstream.response_headers");
+    let discovers = tree.is_true("discovery.enabled");
+    let of_distribution = [
+        ("upstream.version", tree.has("upstream.version")),
+        (
+            "upstream.external_url, relative_urls and response_headers",
+            says_more,
+        ),
+        ("store.filesystem", tree.has("store.filesystem")),
+        ("store.durability", tree.has("store.durability")),
+        ("store.verify", tree.has("store.verify")),
+        ("store.verify_rate", tree.has("store.verify_rate")),
+        ("access", tree.has_within("access")),
+        ("mount.dry_run", tree.is_true("mount.dry_run")),
+        (
+            "notifications.endpoints",
+            tree.has_within("notifications.endpoints"),
+        ),
+        (
+            "mount.time_budget",
+            tree.has("mount.time_budget") && !discovers,
+        ),
+    ];
+    let is_distribution = name == Name::Distribution;
+    let found = of_distribution.into_iter().find(|(_, is_set)| *is_set);
+    if let Some((setting, _)) = found.filter(|_| !is_distribution) {
+        let reason = "is of use only with upstream.kind: distribution, where links are written";
+        return Err(invalid(setting, reason));
+    }
+    if tree.has("store.artifacts") && name != Name::Pulp {
+        let reason = "is of use only with upstream.kind: pulp";
+        return Err(invalid("store.artifacts", reason));
+    }
+    if tree.has("mend.statuses") && name != Name::Generic {
+        let reason = "is of use only with upstream.kind: generic";
+        return Err(invalid("mend.statuses", reason));
+    }
+    if tree.has("mount.source_denied") && name == Name::Pulp {
+        let reason = "is of no use with upstream.kind: pulp, whose refusals stay as they are";
+        return Err(invalid("mount.source_denied", reason));
+    }
+    Ok(())
+}
+
+fn statuses(tree: &Tree) -> Result<Vec<StatusCode>, ConfigError> {
+    let setting = "mend.statuses";
+    let codes = tree.value::<Vec<u16>>(setting)?;
+    let codes = codes.as_deref().unwrap_or(STATUSES).iter().copied();
+    let statuses: Result<_, _> = codes.map(status).collect();
+    statuses.map_err(|reason| invalid(setting, reason))
+}
+
+fn status(code: u16) -> Result<StatusCode, String> {
+    let reason = match code {
+        401 => "follows mount.source_denied, and is never in the list",
+        429 => "asks clients to wait: it is never replaced",
+        400..=499 => {
+            return StatusCode::from_u16(code).map_err(|_| format!("{code} is no status"));
+        }
+        _ => "is never replaced: only answers of 400 to 499 are",
+    };
+    Err(format!("{code} {reason}"))
+}

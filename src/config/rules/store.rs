@@ -1,0 +1,92 @@
+//! Where the registry keeps its data, and how mounts are answered there.
+
+use std::path::{Path, PathBuf};
+
+use super::{access, discovery, notifications};
+use crate::config::leaf::{Word, parse_size};
+use crate::config::tree::{Tree, invalid};
+use crate::config::{Artifacts, ConfigError, Distribution, Durability, Mount, Store, Verify};
+
+/// Bytes a second that are hashed where nothing is said: an old disk has some left then.
+const VERIFY_RATE: u64 = 64 * 1024 * 1024;
+
+/// `store.verify`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    None,
+    Sha256,
+}
+
+impl Word for Algorithm {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("sha256", Self::Sha256)];
+}
+
+pub(super) fn distribution(
+    tree: &Tree,
+    mount: Mount,
+    warnings: &mut Vec<String>,
+) -> Result<Distribution, ConfigError> {
+    let version = tree.value("upstream.version")?.unwrap_or_default();
+    let access = access::read(tree, version, warnings)?;
+    Ok(Distribution {
+        version,
+        mount,
+        discovery: discovery::read(tree, Some(&access.mode))?,
+        access,
+        store: store(tree)?,
+        endpoints: notifications::read(tree)?,
+    })
+}
+
+fn store(tree: &Tree) -> Result<Store, ConfigError> {
+    let setting = "store.filesystem.rootdirectory";
+    let verify = verify(tree)?;
+    let question = "is missing: which folder is the registry's rootdirectory?";
+    let root = directory(tree, setting, question)?;
+    if root.ends_with("docker/registry/v2") {
+        return Err(invalid(
+            setting,
+            "ends with docker/registry/v2, which the registry makes below its rootdirectory: leave that part out",
+        ));
+    }
+    let durability = tree.setting("store.durability", Durability::parse_word)?;
+    Ok(Store {
+        root,
+        durability: durability.unwrap_or(Durability::Full),
+        verify,
+    })
+}
+
+fn verify(tree: &Tree) -> Result<Option<Verify>, ConfigError> {
+    let algorithm = tree.setting("store.verify", Algorithm::parse_word)?;
+    let rate = "store.verify_rate";
+    if algorithm != Some(Algorithm::Sha256) {
+        if tree.has(rate) {
+            return Err(invalid(rate, "is of use only with store.verify: sha256"));
+        }
+        return Ok(None);
+    }
+    let rate = tree.setting(rate, parse_size)?.unwrap_or(VERIFY_RATE);
+    Ok(Some(Verify { rate }))
+}
+
+pub(super) fn artifacts(tree: &Tree) -> Result<Option<Artifacts>, ConfigError> {
+    if !tree.has("store.artifacts") {
+        return Ok(None);
+    }
+    let question = "is missing: which is Pulp's MEDIA_ROOT?";
+    directory(tree, "store.artifacts.rootdirectory", question)?;
+    tree.section("store.artifacts").map(Some)
+}
+
+fn directory(tree: &Tree, setting: &str, question: &str) -> Result<PathBuf, ConfigError> {
+    tree.require(setting, question)?;
+    let root = tree.setting(setting, |text| {
+        let is_absolute = Path::new(text).is_absolute();
+        is_absolute
+            .then(|| text.into())
+            .ok_or_else(|| "must be an absolute path".to_owned())
+    })?;
+    root.ok_or_else(|| invalid(setting, question))
+}

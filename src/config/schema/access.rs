@@ -1,0 +1,112 @@
+//! How access is decided, and the registry's token endpoint.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::DistributionVersion;
+use crate::config::leaf::parsed;
+use crate::config::secret::without_login;
+
+/// What distribution's `auth.token.signingalgorithms` may name (`registry/auth/token/token.go`).
+const ALGORITHMS: &[&str] = &[
+    "EdDSA", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512",
+    "PS256", "PS384", "PS512",
+];
+
+/// How access is decided, and for how long a decision is cached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// How it is decided.
+    pub mode: AccessMode,
+    /// How long a decision in a caller's favour is cached, for exactly these credentials.
+    pub decision_ttl: Duration,
+}
+
+/// How it is decided whether a caller may mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessMode {
+    /// By the registry, asked with the caller's own credentials.
+    Upstream,
+    /// By crossmount, from the bearer token.
+    Token(TokenRules),
+    /// By crossmount, from the password file at this path.
+    Htpasswd(PathBuf),
+    /// Not at all: the registry has no access control.
+    None,
+}
+
+impl AccessMode {
+    /// As `access.mode` has it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Token(_) => "token",
+            Self::Htpasswd(_) => "htpasswd",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The registry's own `auth.token`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TokenRules {
+    /// Whose tokens are believed. A name, and often a URL.
+    #[serde(serialize_with = "masked")]
+    pub issuer: String,
+    /// Whom they must be meant for.
+    #[serde(serialize_with = "masked")]
+    pub service: String,
+    /// PEM file with the certificates that are believed.
+    #[serde(rename = "rootcertbundle", default, deserialize_with = "path")]
+    pub root_certificates: Option<PathBuf>,
+    /// JSON file with the keys that are believed.
+    #[serde(default, deserialize_with = "path")]
+    pub jwks: Option<PathBuf>,
+    /// Names of the algorithms that are taken; empty: all that distribution takes.
+    #[serde(
+        rename = "signingalgorithms",
+        default,
+        deserialize_with = "signing_algorithms"
+    )]
+    pub algorithms: Vec<String>,
+    /// Whose rules count: `upstream.version`.
+    #[serde(skip)]
+    pub version: DistributionVersion,
+}
+
+fn masked<S: Serializer>(text: &str, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&without_login(text))
+}
+
+/// An empty path is none.
+fn path<'de, D: Deserializer<'de>>(value: D) -> Result<Option<PathBuf>, D::Error> {
+    parsed(value, |text| {
+        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    })
+}
+
+fn signing_algorithms<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(value)?;
+    match names.iter().find(|name| !ALGORITHMS.contains(&&***name)) {
+        None => Ok(names),
+        Some(name) => {
+            let known = ALGORITHMS.join(", ");
+            Err(D::Error::custom(format!("{name:?} is not one of: {known}")))
+        }
+    }
+}
+
+/// The registry's own token endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenEndpoint {
+    /// Its path.
+    pub path: String,
+    /// For how long at most its responses are cached, if they are.
+    pub remembered_for: Option<Duration>,
+    /// Ask for pull on likely sources in a client's own request for a token.
+    pub widens_scopes: bool,
+}

@@ -1,0 +1,79 @@
+//! From which other repositories layers are mounted.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::leaf::{Word, word};
+use crate::oci::{Patterns, RepositoryName};
+
+/// From which other repositories layers are mounted, for clients that do not name one.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Discovery {
+    /// Also for a HEAD of a layer that is not there.
+    pub on_head: bool,
+    /// Whether such a HEAD may link into a repository that does not exist yet.
+    pub new_repositories: bool,
+    /// From which repositories.
+    #[serde(with = "word")]
+    pub sources: Sources,
+    /// Repositories that every authenticated caller may pull.
+    #[serde(
+        rename = "shared_sources",
+        deserialize_with = "patterns",
+        serialize_with = "texts"
+    )]
+    pub shared: Patterns,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            on_head: false,
+            new_repositories: true,
+            sources: Sources::Shared,
+            shared: Patterns::default(),
+        }
+    }
+}
+
+impl Discovery {
+    /// Whether the operator lets layers of `source` be mounted into `target`, for callers who may
+    /// pull it.
+    #[must_use]
+    pub fn allows(&self, target: &RepositoryName, source: &RepositoryName) -> bool {
+        match self.sources {
+            Sources::Shared => self.shared.matches(source),
+            Sources::Namespace => self.shared.matches(source) || source.is_beside(target),
+            Sources::Any => true,
+        }
+    }
+}
+
+/// From which repositories layers are mounted for clients that do not name one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Those that are declared shared.
+    Shared,
+    /// And those of the target's own namespace.
+    Namespace,
+    /// All that the caller may pull.
+    Any,
+}
+
+impl Word for Sources {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("shared", Self::Shared),
+        ("namespace", Self::Namespace),
+        ("any", Self::Any),
+    ];
+}
+
+fn patterns<'de, D: Deserializer<'de>>(value: D) -> Result<Patterns, D::Error> {
+    let texts = Vec::<String>::deserialize(value)?;
+    Patterns::parse(texts.iter().map(String::as_str)).map_err(D::Error::custom)
+}
+
+fn texts<S: Serializer>(patterns: &Patterns, out: S) -> Result<S::Ok, S::Error> {
+    patterns.texts().serialize(out)
+}

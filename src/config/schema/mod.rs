@@ -1,0 +1,108 @@
+//! The sections of a configuration: their settings are their fields, with their types.
+//!
+//! What differs between registries is in [`Kind`], which the rules make, so that a valid
+//! configuration cannot hold a contradiction.
+
+mod access;
+mod address;
+mod discovery;
+mod endpoint;
+mod mount;
+mod process;
+mod upstream;
+
+pub use access::{Access, AccessMode, TokenEndpoint, TokenRules};
+pub use address::{ListenAddress, UpstreamUrl};
+pub use discovery::{Discovery, Sources};
+pub use endpoint::Endpoint;
+pub use mount::{Artifacts, Durability, Mount, SourceDenied, Store, Verify};
+pub use process::{AdminConfig, Http2, ListenConfig, Log, LogFormat, Shutdown, TlsFiles};
+pub use upstream::{DistributionVersion, ResponseHeaders, Timeouts, Upstream};
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// A valid configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The registry's port for clients.
+    pub listen: ListenConfig,
+    /// Metrics and health.
+    pub admin: AdminConfig,
+    /// The registry behind.
+    pub upstream: Upstream,
+    /// What kind of registry it is, and so how its mounts are answered.
+    pub kind: Kind,
+    /// The registry's own token endpoint, if tokens are cached or their scopes widened.
+    pub token_endpoint: Option<TokenEndpoint>,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Findings that do not keep the process from starting; each is logged once.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Whether clients speak plain HTTP to a registry that speaks TLS, so that each has another
+    /// scheme for its URLs, and no setting says which one its Locations have.
+    #[must_use]
+    pub fn is_plain_before_tls(&self) -> bool {
+        let upstream = &self.upstream;
+        let is_said = upstream.external_url.is_some() || upstream.relative_urls;
+        self.listen.tls.is_none() && upstream.url.is_tls() && !is_said
+    }
+}
+
+/// The kind of the registry behind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// CNCF distribution: links are written in its store.
+    Distribution(Distribution),
+    /// Pulp: its own mount is requested in the form that it takes, and its misses are replaced.
+    Pulp(Pulp),
+    /// Any other registry: responses to its own mount that break clients are replaced.
+    Generic(Generic),
+}
+
+/// What is needed to write links beside distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Its major version.
+    pub version: DistributionVersion,
+    /// Webhooks that get the mounts that the registry does not see.
+    pub endpoints: Vec<Endpoint>,
+    /// Where its layer links are.
+    pub store: Store,
+    /// How access is decided, and for how long a decision is cached.
+    pub access: Access,
+    /// How mounts are answered.
+    pub mount: Mount,
+    /// From which other repositories layers are mounted, if from any.
+    pub discovery: Option<Discovery>,
+}
+
+/// In front of Pulp.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pulp {
+    /// Where the bytes of layers are that Pulp does not mount yet, if they are to be copied.
+    pub artifacts: Option<Artifacts>,
+    /// From which other repositories layers are mounted, if from any.
+    pub discovery: Option<Discovery>,
+    /// How long that may take.
+    pub time_budget: Duration,
+}
+
+/// In front of any other registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generic {
+    /// Responses to a mount that are replaced by a plain upload.
+    pub statuses: Vec<StatusCode>,
+    /// What a client gets that may not pull the source.
+    pub source_denied: SourceDenied,
+    /// From which other repositories layers are mounted, if from any.
+    pub discovery: Option<Discovery>,
+    /// How long that may take.
+    pub time_budget: Duration,
+}

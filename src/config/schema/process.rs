@@ -1,0 +1,153 @@
+//! The process itself: its ports, its end and its log.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::Level;
+
+use super::ListenAddress;
+use crate::config::leaf::{Word, positive_span, span, word};
+
+/// The registry's port for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ListenConfig {
+    /// Where clients connect.
+    pub address: ListenAddress,
+    /// How long a client may take for the head of a request.
+    #[serde(with = "positive_span")]
+    pub header_timeout: Duration,
+    /// Offer HTTP/2 where TLS agrees on it (ALPN).
+    pub http2: bool,
+    /// Take HTTP/2 without TLS, if the client begins with it.
+    pub h2c: bool,
+    /// Certificate and key, if TLS ends at crossmount.
+    pub tls: Option<TlsFiles>,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            address: ListenAddress::v4(Ipv4Addr::UNSPECIFIED, 5000),
+            header_timeout: Duration::from_secs(60),
+            http2: false,
+            h2c: false,
+            tls: None,
+        }
+    }
+}
+
+impl ListenConfig {
+    /// Whether and how clients may speak HTTP/2.
+    #[must_use]
+    pub fn http2(&self) -> Http2 {
+        match (self.http2, self.h2c) {
+            (true, _) => Http2::OverTls,
+            (false, true) => Http2::PriorKnowledge,
+            (false, false) => Http2::Off,
+        }
+    }
+}
+
+/// Whether and how clients may speak HTTP/2, beside HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http2 {
+    /// Not at all.
+    Off,
+    /// Where TLS agrees on it (ALPN), as in the registry's own listener.
+    OverTls,
+    /// Without TLS, where the client begins with HTTP/2: the registry's `http.h2c`.
+    PriorKnowledge,
+}
+
+/// PEM files of a certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
+}
+
+/// Metrics and health.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AdminConfig {
+    /// Where they are served.
+    pub address: ListenAddress,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            address: ListenAddress::v4(Ipv4Addr::LOCALHOST, 9500),
+        }
+    }
+}
+
+/// How the process ends after a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Shutdown {
+    /// How long it goes on serving while it is already not ready.
+    #[serde(with = "span")]
+    pub drain_delay: Duration,
+    /// The end of everything, counted from the signal.
+    #[serde(with = "span")]
+    pub timeout: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            drain_delay: Duration::from_secs(5),
+            timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Log {
+    /// The least severe lines that are written.
+    #[serde(with = "word")]
+    pub level: Level,
+    /// Their form.
+    #[serde(with = "word")]
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: Level::INFO,
+            format: LogFormat::Json,
+        }
+    }
+}
+
+impl Word for Level {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::ERROR),
+        ("warn", Self::WARN),
+        ("info", Self::INFO),
+        ("debug", Self::DEBUG),
+        ("trace", Self::TRACE),
+    ];
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("json", Self::Json), ("text", Self::Text)];
+}

@@ -1,0 +1,140 @@
+//! The settings as they were given, before they have their types.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_yaml::{Mapping, Value};
+
+use super::{ConfigError, on_one_line};
+
+/// Settings by their path, such as `mount.time_budget`. What is not set is not there.
+#[derive(Debug, Default)]
+pub(super) struct Tree(Value);
+
+impl From<Value> for Tree {
+    fn from(value: Value) -> Self {
+        Self(value)
+    }
+}
+
+impl Tree {
+    /// What is set in there.
+    pub fn of(settings: impl Serialize) -> Result<Self, serde_yaml::Error> {
+        serde_yaml::to_value(settings).map(Self)
+    }
+
+    pub fn into_inner(self) -> Value {
+        self.0
+    }
+
+    fn get(&self, path: &str) -> Option<&Value> {
+        path.split('.')
+            .try_fold(&self.0, |tree, name| tree.get(name))
+    }
+
+    /// Whether anything is said there.
+    pub fn has(&self, path: &str) -> bool {
+        self.get(path).is_some()
+    }
+
+    /// Whether it is a list or a section with something in it.
+    pub fn has_within(&self, path: &str) -> bool {
+        match self.get(path) {
+            Some(Value::Sequence(values)) => !values.is_empty(),
+            Some(Value::Mapping(values)) => !values.is_empty(),
+            _ => false,
+        }
+    }
+
+    pub fn is_true(&self, path: &str) -> bool {
+        self.get(path).and_then(Value::as_bool) == Some(true)
+    }
+
+    pub fn list(&self, path: &str) -> &[Value] {
+        let list = self.get(path).and_then(Value::as_sequence);
+        list.map_or(&[], Vec::as_slice)
+    }
+
+    /// Sets the value at a path, making the sections on the way.
+    pub fn put(&mut self, path: &str, value: Value) {
+        let mut place = &mut self.0;
+        for name in path.split('.') {
+            if !place.is_mapping() {
+                *place = Value::Mapping(Mapping::new());
+            }
+            let Value::Mapping(section) = place else {
+                return;
+            };
+            place = section.entry(name.into()).or_insert(Value::Null);
+        }
+        *place = value;
+    }
+
+    /// As [`Tree::put`], with what the value is written as.
+    pub fn write(&mut self, path: &str, value: impl Serialize) -> Result<(), serde_yaml::Error> {
+        self.put(path, serde_yaml::to_value(value)?);
+        Ok(())
+    }
+
+    /// A section with the types of its settings, and defaults for what is not set.
+    pub fn section<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConfigError> {
+        let nothing = Value::Mapping(Mapping::new());
+        typed_at(path, self.get(path).unwrap_or(&nothing))
+    }
+
+    /// A setting with its type, if it is set.
+    pub fn value<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ConfigError> {
+        let value = self.get(path).map(|value| typed_at(path, value));
+        value.transpose()
+    }
+
+    /// What a text stands for, if it is set.
+    pub fn setting<T>(
+        &self,
+        path: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let text = self.get(path).and_then(Value::as_str);
+        let parsed = text.map(parse).transpose();
+        parsed.map_err(|reason| invalid(path, reason))
+    }
+
+    /// Refuses a configuration that does not say this.
+    pub fn require(&self, path: &str, question: &str) -> Result<(), ConfigError> {
+        match self.get(path) {
+            Some(_) => Ok(()),
+            None => Err(invalid(path, question)),
+        }
+    }
+
+    /// A text that must be there and not be empty.
+    pub fn text(&self, path: &str, question: &str) -> Result<&str, ConfigError> {
+        let text = self.get(path).and_then(Value::as_str);
+        let text = text.filter(|text| !text.is_empty());
+        text.ok_or_else(|| invalid(path, question))
+    }
+}
+
+fn typed_at<T: DeserializeOwned>(path: &str, value: &Value) -> Result<T, ConfigError> {
+    typed(value.clone()).map_err(|(below, reason)| match below.as_str() {
+        "" => invalid(path, reason),
+        below => invalid(format!("{path}.{below}"), reason),
+    })
+}
+
+/// The typed value, or the setting within it that cannot be used, and why.
+pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, (String, String)> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        // Of a list the whole list is the setting. The whole value is written as a dot.
+        let setting = path.split('[').next().unwrap_or_default();
+        let setting = setting.trim_matches('.').to_owned();
+        (setting, on_one_line(&error.into_inner().to_string()))
+    })
+}
+
+pub(super) fn invalid(setting: impl Into<String>, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        setting: setting.into(),
+        reason: reason.into(),
+    }
+}
