@@ -156,7 +156,7 @@ fn decision(criterion: &mut Criterion) {
 }
 
 fn index(criterion: &mut Criterion) {
-    let discovery = Discovery::new(config::Discovery {
+    let discovery = Discovery::new(config::DiscoveryConfig {
         on_head: true,
         new_repositories: true,
         sources: config::Sources::Any,

@@ -108,7 +108,7 @@ impl Access {
     /// Probes go through `ask`. `registry_state` and `reachability` record what they show about the
     /// registry. Reads the operator's files, and so blocks.
     pub fn new(
-        settings: &config::Access,
+        settings: &config::AccessConfig,
         shared: &Patterns,
         client: Arc<UpstreamClient>,
         metrics: Arc<Metrics>,
@@ -233,14 +233,14 @@ impl Access {
 }
 
 /// Loads the operator's files as the start of the process would. Blocks.
-pub fn check_files(settings: &config::Access) -> Result<(), AccessError> {
+pub fn check_files(settings: &config::AccessConfig) -> Result<(), AccessError> {
     let fingerprints = Arc::new(Fingerprints::new()?);
     local_verifier(settings, &fingerprints).map(drop)
 }
 
 /// The verifier of the configured mode, if crossmount decides in it.
 fn local_verifier(
-    settings: &config::Access,
+    settings: &config::AccessConfig,
     fingerprints: &Arc<Fingerprints>,
 ) -> Result<Option<LocalVerifier>, AccessError> {
     let prints = fingerprints.clone();

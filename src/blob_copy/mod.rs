@@ -40,7 +40,7 @@ const LONGER: Duration = Duration::from_secs(60);
 pub struct BlobCopier {
     client: DelegatedClient,
     artifacts: ArtifactStore,
-    settings: config::Artifacts,
+    settings: config::ArtifactsConfig,
     places: Arc<Semaphore>,
     workers: BlockingPool,
     pace: ThroughputEstimate,
@@ -89,7 +89,7 @@ impl BlobCopier {
     /// Asks by `client`.
     pub fn new(
         client: DelegatedClient,
-        settings: &config::Artifacts,
+        settings: &config::ArtifactsConfig,
     ) -> Result<Self, ArtifactStoreError> {
         Ok(Self {
             client,

@@ -16,7 +16,7 @@ pub use findings::Findings;
 
 use crate::check::registry::{check_access, check_upstream};
 use crate::check::store::{check_artifacts, check_store, check_verify};
-use crate::config::{Config, Kind, effective};
+use crate::config::{Config, RegistryKind, effective};
 use crate::notifications;
 use crate::server;
 
@@ -38,7 +38,7 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
     let mut findings = about(config, registry_config);
     check_tls(config, &mut findings);
     match &config.kind {
-        Kind::Distribution(settings) => {
+        RegistryKind::Distribution(settings) => {
             check_access(&settings.access, &mut findings);
             check_upstream(&config.upstream, Some(settings), &mut findings).await;
             check_store(&settings.store.root, &mut findings);
@@ -49,13 +49,13 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
                 }
             }
         }
-        Kind::Pulp(settings) => {
+        RegistryKind::Pulp(settings) => {
             check_upstream(&config.upstream, None, &mut findings).await;
             if let Some(artifacts) = &settings.artifacts {
                 check_artifacts(&artifacts.root, &mut findings);
             }
         }
-        Kind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,
+        RegistryKind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,
     }
     in_effect(config, &mut findings);
     findings

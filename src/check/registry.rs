@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use crate::auth::check_files;
 use crate::check::findings::Findings;
-use crate::config::{Access, AccessMode, Distribution, Upstream};
+use crate::config::{AccessConfig, AccessMode, DistributionConfig, UpstreamConfig};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{ApiProbe, ApiProbeResult, UpstreamClient, UpstreamTls, version_mismatch};
 
 /// How long the registry may take for its answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-pub(crate) fn check_access(access: &Access, findings: &mut Findings) {
+pub(crate) fn check_access(access: &AccessConfig, findings: &mut Findings) {
     let what = match &access.mode {
         AccessMode::Token(_) => "the keys that tokens are signed with",
         AccessMode::Htpasswd(_) => "the password file",
@@ -28,8 +28,8 @@ pub(crate) fn check_access(access: &Access, findings: &mut Findings) {
 
 /// Whether the registry answers, and as the settings for distribution, if it is one, make expect.
 pub(crate) async fn check_upstream(
-    upstream: &Upstream,
-    distribution: Option<&Distribution>,
+    upstream: &UpstreamConfig,
+    distribution: Option<&DistributionConfig>,
     findings: &mut Findings,
 ) {
     let mode = distribution.map(|settings| &settings.access.mode);

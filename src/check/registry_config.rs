@@ -10,8 +10,8 @@ use std::path::Path;
 use crate::check::findings::Findings;
 use crate::check::registry_config::file::RegistryConfig;
 use crate::config::{
-    Access, AccessMode, Config, Distribution, DistributionVersion, Kind, Secret, TokenRules,
-    without_login,
+    AccessConfig, AccessMode, Config, DistributionConfig, DistributionVersion, RegistryKind,
+    Secret, TokenRules, without_login,
 };
 use crate::notifications::ignores_mounts;
 
@@ -25,7 +25,7 @@ const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", 
 
 /// Names each difference.
 pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
-    let Kind::Distribution(settings) = &config.kind else {
+    let RegistryKind::Distribution(settings) = &config.kind else {
         return findings.warn("--registry-config is of use only with upstream.kind: distribution");
     };
     let file = std::fs::read_to_string(path).map_err(|error| error.to_string());
@@ -44,7 +44,7 @@ pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
 pub(crate) fn differences(
     theirs: &RegistryConfig,
     config: &Config,
-    settings: &Distribution,
+    settings: &DistributionConfig,
     findings: &mut Findings,
 ) {
     store(theirs, settings, findings);
@@ -60,7 +60,7 @@ pub(crate) fn differences(
     }
 }
 
-fn store(theirs: &RegistryConfig, settings: &Distribution, findings: &mut Findings) {
+fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut Findings) {
     let names = theirs.names(&["storage"]);
     let is_driver = |name: &&String| !BESIDE_DRIVERS.contains(&&***name) && *name != "filesystem";
     if let Some(driver) = names.iter().find(is_driver) {
@@ -115,7 +115,12 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
 }
 
 /// Whether the registry speaks TLS, and what it demands then (`registry/registry.go`).
-fn tls(theirs: &RegistryConfig, config: &Config, settings: &Distribution, findings: &mut Findings) {
+fn tls(
+    theirs: &RegistryConfig,
+    config: &Config,
+    settings: &DistributionConfig,
+    findings: &mut Findings,
+) {
     let (tls, upstream) = (theirs.part(&["http", "tls"]), &config.upstream);
     let is_set = |path: &[&str]| tls.text(path).is_some();
     // An address for Let's Encrypt alone turns nothing on.
@@ -143,7 +148,7 @@ fn tls(theirs: &RegistryConfig, config: &Config, settings: &Distribution, findin
 }
 
 /// Whether the registry tells this endpoint of its own mounts.
-fn notifies_of_mounts(endpoint: &RegistryConfig, settings: &Distribution) -> bool {
+fn notifies_of_mounts(endpoint: &RegistryConfig, settings: &DistributionConfig) -> bool {
     let mut media_types = endpoint.list(&["ignore", "mediatypes"]);
     media_types.extend(endpoint.list(&["ignoredmediatypes"]));
     let actions = endpoint.list(&["ignore", "actions"]);
@@ -173,7 +178,7 @@ fn headers(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     }
 }
 
-fn access(theirs: &RegistryConfig, access: &Access, findings: &mut Findings) {
+fn access(theirs: &RegistryConfig, access: &AccessConfig, findings: &mut Findings) {
     let kinds = theirs.names(&["auth"]);
     let kind = kinds.first().map_or("none", String::as_str);
     match (&access.mode, kind) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::blob_copy::ArtifactStore;
 use crate::check::findings::Findings;
 use crate::check::volume;
-use crate::config::Store;
+use crate::config::StoreConfig;
 use crate::store::{check_owner, check_writable};
 
 pub(crate) fn check_store(root: &Path, findings: &mut Findings) {
@@ -29,7 +29,7 @@ pub(crate) fn check_store(root: &Path, findings: &mut Findings) {
 }
 
 /// What is vouched for, where that is not everything.
-pub(crate) fn check_verify(store: &Store, findings: &mut Findings) {
+pub(crate) fn check_verify(store: &StoreConfig, findings: &mut Findings) {
     if let Some(verify) = store.verify {
         findings.ok(format!(
             "store.verify is sha256: a mount is answered once the blob's bytes were hashed, at most {} bytes a second",

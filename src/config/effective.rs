@@ -12,7 +12,10 @@ use serde_yaml::Value;
 use super::leaf::{Word, show_size, show_span};
 use super::shape::FileShape;
 use super::tree::Tree;
-use super::{Access, AccessMode, Config, Distribution, Generic, Kind, Pulp, Store, TokenEndpoint};
+use super::{
+    AccessConfig, AccessMode, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind,
+    StoreConfig, TokenEndpointConfig,
+};
 
 /// The configuration in effect as YAML, by the documented names. No secret is in it: values of
 /// `upstream.response_headers`, logins in URLs, and headers and paths of endpoints are masked. Paths of files are shown.
@@ -48,7 +51,7 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     tree.write("shutdown", shutdown)?;
     tree.write("log", log)?;
     let discovery = match kind {
-        Kind::Distribution(Distribution {
+        RegistryKind::Distribution(DistributionConfig {
             version,
             endpoints,
             store,
@@ -64,7 +67,7 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
             tree.write("mount", mount)?;
             discovery
         }
-        Kind::Pulp(Pulp {
+        RegistryKind::Pulp(PulpConfig {
             artifacts,
             discovery,
             time_budget,
@@ -76,7 +79,7 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
             tree.write("mount.time_budget", budget)?;
             discovery
         }
-        Kind::Generic(Generic {
+        RegistryKind::Generic(GenericConfig {
             statuses,
             source_denied,
             discovery,
@@ -94,7 +97,7 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     };
     tree.write("discovery", discovery)?;
     tree.write("discovery.enabled", discovery.is_some())?;
-    if let Some(TokenEndpoint {
+    if let Some(TokenEndpointConfig {
         path,
         remembered_for,
         widens_scopes,
@@ -110,8 +113,8 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     serde_yaml::to_value(file)
 }
 
-fn set_store(tree: &mut Tree, store: &Store) -> Result<(), serde_yaml::Error> {
-    let Store {
+fn set_store(tree: &mut Tree, store: &StoreConfig) -> Result<(), serde_yaml::Error> {
+    let StoreConfig {
         root,
         durability,
         verify,
@@ -122,8 +125,8 @@ fn set_store(tree: &mut Tree, store: &Store) -> Result<(), serde_yaml::Error> {
     tree.write("store.verify_rate", verify.map(|it| show_size(it.rate)))
 }
 
-fn set_access(tree: &mut Tree, access: &Access) -> Result<(), serde_yaml::Error> {
-    let Access { mode, decision_ttl } = access;
+fn set_access(tree: &mut Tree, access: &AccessConfig) -> Result<(), serde_yaml::Error> {
+    let AccessConfig { mode, decision_ttl } = access;
     tree.write("access.mode", mode.word())?;
     tree.write("access.decision_ttl", show_span(*decision_ttl))?;
     match mode {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_yaml::Value;
 
 use super::ConfigError;
-use super::shape::{FileShape, Kind};
+use super::shape::{FileShape, ScalarKind};
 use super::tree::Tree;
 
 const PREFIX: &str = "CROSSMOUNT_";
@@ -61,9 +61,9 @@ pub(super) fn overlay(
 }
 
 /// Every scalar setting with its variable.
-fn scalars() -> impl Iterator<Item = (String, String, Kind)> {
+fn scalars() -> impl Iterator<Item = (String, String, ScalarKind)> {
     let settings = FileShape::all().into_iter();
-    let scalars = settings.filter(|(_, kind)| *kind != Kind::List);
+    let scalars = settings.filter(|(_, kind)| *kind != ScalarKind::List);
     scalars.map(|(path, kind)| (variable_for(&path), path, kind))
 }
 
@@ -71,22 +71,22 @@ fn variable_for(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
-fn value_of(variable: &str, kind: Kind, text: String) -> Result<Value, ConfigError> {
+fn value_of(variable: &str, kind: ScalarKind, text: String) -> Result<Value, ConfigError> {
     let wrong = |expected: &str| ConfigError::Environment {
         variable: variable.to_owned(),
         cause: format!("{text:?} is not {expected}"),
     };
     match kind {
-        Kind::Flag => match text.as_str() {
+        ScalarKind::Flag => match text.as_str() {
             "true" => Ok(Value::Bool(true)),
             "false" => Ok(Value::Bool(false)),
             _ => Err(wrong("true or false")),
         },
-        Kind::Number => match text.parse::<u32>() {
+        ScalarKind::Number => match text.parse::<u32>() {
             Ok(number) => Ok(Value::Number(number.into())),
             Err(_) => Err(wrong("a whole number")),
         },
-        Kind::Text | Kind::List => Ok(Value::String(text)),
+        ScalarKind::Text | ScalarKind::List => Ok(Value::String(text)),
     }
 }
 

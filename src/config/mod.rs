@@ -21,10 +21,11 @@ pub use env::Overrides;
 pub use load::ConfigError;
 pub(crate) use load::on_one_line;
 pub use schema::{
-    Access, AccessMode, AdminConfig, Artifacts, Config, Discovery, Distribution,
-    DistributionVersion, Durability, Endpoint, Generic, Http2, Kind, ListenAddress, ListenConfig,
-    Log, LogFormat, Mount, Pulp, ResponseHeaders, Shutdown, SourceDenied, Sources, Store, Timeouts,
-    TlsFiles, TokenEndpoint, TokenRules, Upstream, UpstreamUrl, Verify,
+    AccessConfig, AccessMode, AdminConfig, ArtifactsConfig, Config, DiscoveryConfig,
+    DistributionConfig, DistributionVersion, Durability, EndpointConfig, GenericConfig, Http2,
+    ListenAddress, ListenConfig, LogConfig, LogFormat, MountConfig, PulpConfig, RegistryKind,
+    ResponseHeaders, ShutdownConfig, SourceDenied, Sources, StoreConfig, TlsFiles,
+    TokenEndpointConfig, TokenRules, UpstreamConfig, UpstreamTimeouts, UpstreamUrl, VerifyConfig,
 };
 pub use secret::Secret;
 pub(crate) use secret::without_login;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// What may stand at a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ScalarKind {
     Text,
     Flag,
     Number,
@@ -20,24 +20,24 @@ pub(super) enum Kind {
 
 /// What may stand in a place of the file.
 pub(super) trait Shape {
-    const KIND: Kind = Kind::List;
+    const KIND: ScalarKind = ScalarKind::List;
 
     /// Adds the settings at this path and below it.
-    fn settings(path: &str, found: &mut Vec<(String, Kind)>) {
+    fn settings(path: &str, found: &mut Vec<(String, ScalarKind)>) {
         found.push((path.to_owned(), Self::KIND));
     }
 }
 
 impl Shape for String {
-    const KIND: Kind = Kind::Text;
+    const KIND: ScalarKind = ScalarKind::Text;
 }
 
 impl Shape for bool {
-    const KIND: Kind = Kind::Flag;
+    const KIND: ScalarKind = ScalarKind::Flag;
 }
 
 impl Shape for u32 {
-    const KIND: Kind = Kind::Number;
+    const KIND: ScalarKind = ScalarKind::Number;
 }
 
 impl<T> Shape for Vec<T> {}
@@ -53,7 +53,7 @@ macro_rules! sections {
         }
 
         impl Shape for $section {
-            fn settings(path: &str, found: &mut Vec<(String, Kind)>) {
+            fn settings(path: &str, found: &mut Vec<(String, ScalarKind)>) {
                 let dot = if path.is_empty() { "" } else { "." };
                 $(<$shape>::settings(&format!("{path}{dot}{}", stringify!($name)), found);)*
             }
@@ -114,7 +114,7 @@ sections! {
 
 impl FileShape {
     /// The settings of the whole file.
-    pub fn all() -> Vec<(String, Kind)> {
+    pub fn all() -> Vec<(String, ScalarKind)> {
         let mut found = Vec::new();
         Self::settings("", &mut found);
         found

@@ -1,7 +1,7 @@
 //! Which holders are suggested to whom, and in which order.
 
 use crate::auth::PullScope;
-use crate::config::Discovery;
+use crate::config::DiscoveryConfig;
 use crate::discovery::index::SharedName;
 use crate::oci::RepositoryName;
 
@@ -21,7 +21,7 @@ pub enum SharedSources {
 /// Those that the operator and the caller's own rights leave: the target's namespace first, then
 /// what is declared shared, then the rest.
 pub(crate) fn select_candidates(
-    settings: &Discovery,
+    settings: &DiscoveryConfig,
     target: &RepositoryName,
     holders: &[SharedName],
     (pullable, trust): (&PullScope, SharedSources),
@@ -65,7 +65,7 @@ mod tests {
         rights: (&PullScope, SharedSources),
         holders: &[&str],
     ) -> Vec<String> {
-        let settings = Discovery {
+        let settings = DiscoveryConfig {
             on_head: true,
             new_repositories: true,
             sources,

@@ -28,7 +28,7 @@ use crate::oci::{BlobRef, Digest, RepositoryName};
 /// Suggests repositories.
 #[derive(Debug)]
 pub struct Discovery {
-    settings: config::Discovery,
+    settings: config::DiscoveryConfig,
     index: Index,
     deletions: Arc<Tombstones>,
     active: RecentRepositories,
@@ -36,7 +36,7 @@ pub struct Discovery {
 
 impl Discovery {
     /// Knows nothing yet.
-    pub fn new(settings: config::Discovery) -> Self {
+    pub fn new(settings: config::DiscoveryConfig) -> Self {
         Self {
             settings,
             index: Index::new(index::MOST_LINKS),
@@ -46,7 +46,7 @@ impl Discovery {
     }
 
     /// What the operator allows.
-    pub fn settings(&self) -> &config::Discovery {
+    pub fn settings(&self) -> &config::DiscoveryConfig {
         &self.settings
     }
 

@@ -3,7 +3,7 @@
 use crate::check::findings::Findings;
 use crate::check::registry_config::differences;
 use crate::check::registry_config::file::RegistryConfig;
-use crate::config::{Config, Kind, Overrides};
+use crate::config::{Config, Overrides, RegistryKind};
 
 /// Stands in inputs where a secret may.
 const SECRET: &str = "hunter2";
@@ -34,7 +34,7 @@ pub(crate) fn registry_files(input: &[u8]) -> bool {
     let Ok(config) = Config::load(None, variables, Overrides::default()) else {
         return false;
     };
-    let Kind::Distribution(settings) = &config.kind else {
+    let RegistryKind::Distribution(settings) = &config.kind else {
         return false;
     };
     let mut findings = Findings::default();

@@ -53,7 +53,7 @@ pub struct Mounts {
     verifier: Option<Arc<BlobVerifier>>,
     workers: Arc<BlockingPool>,
     registry_state: Arc<RegistryState>,
-    settings: config::Mount,
+    settings: config::MountConfig,
     discovery: Option<Arc<Discovery>>,
     metrics: Arc<Metrics>,
 }
@@ -73,7 +73,7 @@ impl Mounts {
         store: Arc<Filesystem>,
         workers: Arc<BlockingPool>,
         registry_state: Arc<RegistryState>,
-        settings: config::Mount,
+        settings: config::MountConfig,
         discovery: Option<Arc<Discovery>>,
         metrics: Arc<Metrics>,
     ) -> Self {

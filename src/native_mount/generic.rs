@@ -19,7 +19,7 @@ pub struct GenericRules {
 
 impl GenericRules {
     /// By `mend.statuses` and `mount.source_denied`.
-    pub fn new(settings: &config::Generic) -> Result<Self, NoRandomness> {
+    pub fn new(settings: &config::GenericConfig) -> Result<Self, NoRandomness> {
         Ok(Self {
             statuses: settings.statuses.clone(),
             source_denied: settings.source_denied,
@@ -87,7 +87,7 @@ mod tests {
 
     fn rules(source_denied: SourceDenied) -> GenericRules {
         let statuses = vec![StatusCode::NOT_FOUND, StatusCode::FORBIDDEN];
-        let settings = config::Generic {
+        let settings = config::GenericConfig {
             statuses,
             source_denied,
             discovery: None,

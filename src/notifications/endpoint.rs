@@ -48,7 +48,7 @@ struct EndpointState {
 
 /// Sends what is in the queue.
 struct EventSender {
-    settings: config::Endpoint,
+    settings: config::EndpointConfig,
     media_type: &'static str,
     client: reqwest::Client,
     state: Arc<EndpointState>,
@@ -58,7 +58,7 @@ struct EventSender {
 
 impl WebhookEndpoint {
     pub fn start(
-        settings: &config::Endpoint,
+        settings: &config::EndpointConfig,
         media_type: &'static str,
         metrics: Arc<Metrics>,
     ) -> Result<Self, EndpointError> {
@@ -118,12 +118,15 @@ impl WebhookEndpoint {
 }
 
 /// Whether events can be sent at all: a system may have no certificates to believe.
-pub fn check(settings: &config::Endpoint) -> Result<(), EndpointError> {
+pub fn check(settings: &config::EndpointConfig) -> Result<(), EndpointError> {
     client(settings, settings.url.starts_with("https:")).map(drop)
 }
 
 /// Believes the system's certificates, or none, where none is needed.
-fn client(settings: &config::Endpoint, by_system: bool) -> Result<reqwest::Client, EndpointError> {
+fn client(
+    settings: &config::EndpointConfig,
+    by_system: bool,
+) -> Result<reqwest::Client, EndpointError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .default_headers(settings.headers.clone())

@@ -50,12 +50,12 @@ impl Notifier {
     /// Starts to send to those of these endpoints that want events of mounts, on the runtime of the
     /// caller. `listen` is where the clients' port is, for the events' source.
     pub fn start(
-        endpoints: &[config::Endpoint],
+        endpoints: &[config::EndpointConfig],
         version: DistributionVersion,
         listen: &str,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, EndpointError> {
-        let is_told = |it: &&config::Endpoint| {
+        let is_told = |it: &&config::EndpointConfig| {
             !ignores_mounts(version, &it.ignore.mediatypes, &it.ignore.actions)
         };
         let endpoints = endpoints.iter().filter(is_told);

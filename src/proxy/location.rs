@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-use crate::config::Upstream;
+use crate::config::UpstreamConfig;
 use crate::oci::BlobRef;
 use crate::proxy::forwarded_headers::rfc7239;
 
@@ -20,7 +20,7 @@ pub struct Locations {
 
 impl Locations {
     /// Takes the settings that mirror the registry's own.
-    pub fn new(upstream: &Upstream) -> Self {
+    pub fn new(upstream: &UpstreamConfig) -> Self {
         Self {
             external: upstream.external_url.as_deref().map(base_of),
             relative: upstream.relative_urls,

@@ -27,7 +27,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::auth::Credentials;
-use crate::config::Timeouts;
+use crate::config::UpstreamTimeouts;
 use crate::mount::ForwardForm;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::forwarded_headers::ForwardedHeaders;
@@ -64,7 +64,7 @@ pub enum MountStrategy {
 #[derive(Debug, Clone)]
 pub struct RegistryProxy {
     prefix: Arc<str>,
-    timeouts: Timeouts,
+    timeouts: UpstreamTimeouts,
     forwarding: Arc<ForwardedHeaders>,
     peers: Arc<Peers>,
     strategy: Arc<MountStrategy>,
@@ -75,7 +75,7 @@ pub struct RegistryProxy {
 
 impl RegistryProxy {
     pub fn new(
-        upstream: &crate::config::Upstream,
+        upstream: &crate::config::UpstreamConfig,
         forwarding: ForwardedHeaders,
         peers: Arc<Peers>,
         strategy: MountStrategy,

@@ -7,7 +7,7 @@ use pingora::server::configuration::ServerConf;
 
 use crate::auth::{Access, ClaimsTrust, UsageHistory};
 use crate::blob_copy::BlobCopier;
-use crate::config::{self, Config, Distribution, Kind, Upstream};
+use crate::config::{self, Config, DistributionConfig, RegistryKind, UpstreamConfig};
 use crate::discovery::{Discovery, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
@@ -62,7 +62,7 @@ pub(crate) fn proxy(
     let discovery = discovery(&config.kind).cloned();
     let discovery = discovery.map(Discovery::new).map(Arc::new);
     let way = match &config.kind {
-        Kind::Distribution(settings) => {
+        RegistryKind::Distribution(settings) => {
             let parts = ProxyParts {
                 client: client.clone(),
                 exchange: exchange.clone(),
@@ -71,7 +71,7 @@ pub(crate) fn proxy(
             };
             MountStrategy::Link(link_mount_handler(settings, upstream, parts, metrics)?)
         }
-        Kind::Pulp(settings) => {
+        RegistryKind::Pulp(settings) => {
             let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let pull_through = settings
@@ -92,7 +92,7 @@ pub(crate) fn proxy(
                 suggestions,
             ))
         }
-        Kind::Generic(settings) => {
+        RegistryKind::Generic(settings) => {
             let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let parts = (ClaimsTrust::Ignored, Vec::new());
@@ -117,17 +117,17 @@ pub(crate) fn proxy(
     ))
 }
 
-fn discovery(kind: &Kind) -> Option<&config::Discovery> {
+fn discovery(kind: &RegistryKind) -> Option<&config::DiscoveryConfig> {
     match kind {
-        Kind::Distribution(settings) => settings.discovery.as_ref(),
-        Kind::Pulp(settings) => settings.discovery.as_ref(),
-        Kind::Generic(settings) => settings.discovery.as_ref(),
+        RegistryKind::Distribution(settings) => settings.discovery.as_ref(),
+        RegistryKind::Pulp(settings) => settings.discovery.as_ref(),
+        RegistryKind::Generic(settings) => settings.discovery.as_ref(),
     }
 }
 
 /// Builds the handler of the registry's own token endpoint, if the operator enabled it.
 fn token_endpoint(
-    settings: &config::TokenEndpoint,
+    settings: &config::TokenEndpointConfig,
     discovery: Option<Arc<Discovery>>,
     exchange: Arc<SubrequestClient>,
     metrics: &Arc<Metrics>,
@@ -172,8 +172,8 @@ fn suggested_mounts(
 
 /// Builds the handler that links in distribution's store.
 fn link_mount_handler(
-    settings: &Distribution,
-    upstream: &Upstream,
+    settings: &DistributionConfig,
+    upstream: &UpstreamConfig,
     parts: ProxyParts,
     metrics: &Arc<Metrics>,
 ) -> Result<LinkMountHandler, StartError> {
@@ -238,7 +238,7 @@ fn link_mount_handler(
 
 /// Builds the verification of blobs, if the operator enabled it.
 fn verifier(
-    store: &config::Store,
+    store: &config::StoreConfig,
     metrics: &Arc<Metrics>,
 ) -> std::io::Result<Option<BlobVerifier>> {
     let Some(settings) = store.verify else {
@@ -249,7 +249,7 @@ fn verifier(
 }
 
 /// Pingora's own settings; each request decides the rest.
-pub(crate) fn pingora_settings(upstream: &Upstream) -> Arc<ServerConf> {
+pub(crate) fn pingora_settings(upstream: &UpstreamConfig) -> Arc<ServerConf> {
     let roots = match &upstream.ca_certificate {
         Some(path) => Some(path.display().to_string()),
         None if upstream.url.is_tls() => None,

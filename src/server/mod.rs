@@ -45,7 +45,7 @@ pub use config_reload::{LoadConfig, ReloadSource};
 use crate::admin::{AdminService, Health, Page};
 use crate::auth::AccessError;
 use crate::blob_copy::ArtifactStoreError;
-use crate::config::{AccessMode, Config, DistributionVersion, Kind};
+use crate::config::{AccessMode, Config, DistributionVersion, RegistryKind};
 use crate::notifications::{EndpointError, Notifier};
 use crate::proxy::RegistryProxy;
 use crate::server::config_reload::ConfigReloader;
@@ -151,7 +151,7 @@ pub async fn run(
         tracing::warn!("{warning}");
     }
     let store = match &config.kind {
-        Kind::Distribution(settings) => {
+        RegistryKind::Distribution(settings) => {
             let is_open = matches!(settings.access.mode, AccessMode::None);
             let is_by_version = matches!(settings.access.mode, AccessMode::Token(_))
                 || !settings.endpoints.is_empty();
@@ -161,7 +161,7 @@ pub async fn run(
             }
             Some(settings.store.root.clone())
         }
-        Kind::Pulp(_) | Kind::Generic(_) => None,
+        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => None,
     };
     let drain = started.drain;
     let settings = build::pingora_settings(&config.upstream);
@@ -204,7 +204,7 @@ pub async fn run(
 async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartError> {
     let signals = Signals::catch().map_err(StartError::Signals)?;
     rlimit::raise_open_files();
-    if let Kind::Distribution(settings) = &config.kind {
+    if let RegistryKind::Distribution(settings) = &config.kind {
         check_store(settings.store.root.clone()).await?;
     }
     let metrics = Arc::new(Metrics::new(Some(dropped))?);
@@ -218,8 +218,8 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     let ask = Arc::new(ask);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let (endpoints, version) = match &config.kind {
-        Kind::Distribution(settings) => (&*settings.endpoints, settings.version),
-        Kind::Pulp(_) | Kind::Generic(_) => (&[][..], DistributionVersion::Two),
+        RegistryKind::Distribution(settings) => (&*settings.endpoints, settings.version),
+        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => (&[][..], DistributionVersion::Two),
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::Shutdown;
+use crate::config::ShutdownConfig;
 use crate::notifications::Notifier;
 use crate::server::drain::Drain;
 
@@ -55,7 +55,7 @@ pub(crate) async fn drain_and_stop(
     mut signals: Signals,
     drain: &Drain,
     notifier: &Notifier,
-    settings: Shutdown,
+    settings: ShutdownConfig,
     stop: watch::Sender<bool>,
 ) {
     signals.next().await;

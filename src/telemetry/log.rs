@@ -9,7 +9,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 use crate::telemetry::library_log;
 
 /// The least severe lines of other crates that are ever written.
@@ -60,7 +60,7 @@ fn filter(level: Level) -> Targets {
 }
 
 /// Starts logging to standard error. Called once; a second call changes nothing.
-pub fn init(log: Log) -> LogWriter {
+pub fn init(log: LogConfig) -> LogWriter {
     let (filter, level) = reload::Layer::new(filter(log.level));
     let (writer, thread) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING)

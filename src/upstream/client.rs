@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
-use crate::config::{DistributionVersion, Upstream, UpstreamUrl};
+use crate::config::{DistributionVersion, UpstreamConfig, UpstreamUrl};
 use crate::oci::finds_scope_insufficient;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Trace;
@@ -74,7 +74,7 @@ pub(crate) enum UpstreamError {
 
 impl UpstreamClient {
     /// Uses the HTTP client of `tls`; nothing is connected yet.
-    pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(upstream: &UpstreamConfig, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
         let registry_state = Arc::new(RegistryState::default());
         let reachability = ReachabilityCheck::new(upstream, registry_state.clone());
         Self {

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::Result;
 use pingora::http::RequestHeader;
 
-use crate::config::Upstream;
+use crate::config::UpstreamConfig;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Trace;
 use crate::upstream::http_client::USER_AGENT;
@@ -74,7 +74,7 @@ impl DelegatedClient {
     /// Sends through `exchange` to the registry of `upstream`.
     pub fn new(
         exchange: Arc<SubrequestClient>,
-        upstream: &Upstream,
+        upstream: &UpstreamConfig,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::config::{Upstream, UpstreamUrl};
+use crate::config::{UpstreamConfig, UpstreamUrl};
 use crate::upstream::tls::{ClientCertificate, Trust, UpstreamTlsError};
 
 /// The User-Agent of crossmount's own requests.
@@ -13,7 +13,7 @@ pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 
 /// The HTTP client for requests to the registry; `shown` is the certificate that it presents.
 pub(crate) fn build(
-    upstream: &Upstream,
+    upstream: &UpstreamConfig,
     trust: &Trust,
     shown: Option<&ClientCertificate>,
 ) -> Result<reqwest::Client, UpstreamTlsError> {

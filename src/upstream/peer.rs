@@ -10,7 +10,7 @@ use pingora::protocols::Digest;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 use pingora::{Error, ErrorType, OrErr, Result};
 
-use crate::config::{Timeouts, Upstream, UpstreamUrl};
+use crate::config::{UpstreamConfig, UpstreamTimeouts, UpstreamUrl};
 use crate::upstream::dns::HostAddresses;
 use crate::upstream::tls::UpstreamTls;
 
@@ -22,7 +22,7 @@ const FIRST_UNSHARED: u64 = 1;
 #[derive(Debug)]
 pub struct Peers {
     place: PeerAddress,
-    timeouts: Timeouts,
+    timeouts: UpstreamTimeouts,
     /// The group of the next connection that no other request may use.
     unshared: AtomicU64,
     tls: Arc<UpstreamTls>,
@@ -39,7 +39,7 @@ enum PeerAddress {
 }
 
 impl Peers {
-    pub fn new(upstream: &Upstream, tls: Arc<UpstreamTls>) -> Self {
+    pub fn new(upstream: &UpstreamConfig, tls: Arc<UpstreamTls>) -> Self {
         let place = match &upstream.url {
             UpstreamUrl::Unix(path) => PeerAddress::Unix(path.clone()),
             UpstreamUrl::Tcp { tls, host, port } => PeerAddress::Tcp {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{Upstream, UpstreamUrl};
+use crate::config::{UpstreamConfig, UpstreamUrl};
 use crate::upstream::state::RegistryState;
 
 /// A registry that takes longer to accept a connection counts as unreachable.
@@ -25,7 +25,7 @@ pub struct ReachabilityCheck {
 
 impl ReachabilityCheck {
     /// For the registry of `upstream`; `registry_state` records that it is unreachable.
-    pub fn new(upstream: &Upstream, registry_state: Arc<RegistryState>) -> Self {
+    pub fn new(upstream: &UpstreamConfig, registry_state: Arc<RegistryState>) -> Self {
         Self {
             url: upstream.url.clone(),
             registry_state,

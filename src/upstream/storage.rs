@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use reqwest::{Client, Url};
 use tokio::sync::OnceCell;
 
-use crate::config::Upstream;
+use crate::config::UpstreamConfig;
 use crate::upstream::FIRST_BYTE;
 use crate::upstream::http_client::USER_AGENT;
 use crate::upstream::http_client::read_roots;
@@ -28,7 +28,7 @@ pub struct StorageClient {
 
 impl StorageClient {
     /// For the registry of `upstream`; nothing is read or connected yet.
-    pub fn new(upstream: &Upstream) -> Self {
+    pub fn new(upstream: &UpstreamConfig) -> Self {
         Self {
             roots: upstream.ca_certificate.clone(),
             connect_timeout: upstream.timeouts.connect,

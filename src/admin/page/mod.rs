@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::admin::health::Health;
 use crate::admin::page::today::Today;
 use crate::admin::status::{Moment, MountCounts, SavedBytes, Status};
-use crate::config::{Config, Kind, effective};
+use crate::config::{Config, RegistryKind, effective};
 use crate::telemetry::metrics::Metrics;
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -55,8 +55,8 @@ impl Page {
             health,
             config: effective(config),
             is_dry_run: match &config.kind {
-                Kind::Distribution(settings) => settings.mount.dry_run,
-                Kind::Pulp(_) | Kind::Generic(_) => false,
+                RegistryKind::Distribution(settings) => settings.mount.dry_run,
+                RegistryKind::Pulp(_) | RegistryKind::Generic(_) => false,
             },
             started: (now, Instant::now()),
             today: Today::new(now),

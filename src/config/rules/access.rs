@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use crate::config::leaf::{Word, parse_span};
 use crate::config::tree::{Tree, invalid};
-use crate::config::{Access, AccessMode, ConfigError, DistributionVersion, TokenRules};
+use crate::config::{AccessConfig, AccessMode, ConfigError, DistributionVersion, TokenRules};
 
 /// Decisions are cached for seconds: a right that is taken away lives on for as long.
 const LONGEST_DECISION: Duration = Duration::from_secs(60);
 
 /// `access.mode`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
+enum ModeName {
     Upstream,
     Token,
     Htpasswd,
     None,
 }
 
-impl Word for Name {
+impl Word for ModeName {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("upstream", Self::Upstream),
         ("token", Self::Token),
@@ -32,22 +32,22 @@ pub(super) fn read(
     tree: &Tree,
     version: DistributionVersion,
     warnings: &mut Vec<String>,
-) -> Result<Access, ConfigError> {
-    let name = tree.setting("access.mode", Name::parse_word)?;
-    let name = name.unwrap_or(Name::Upstream);
-    if tree.has("access.token") && name != Name::Token {
+) -> Result<AccessConfig, ConfigError> {
+    let name = tree.setting("access.mode", ModeName::parse_word)?;
+    let name = name.unwrap_or(ModeName::Upstream);
+    if tree.has("access.token") && name != ModeName::Token {
         let reason = "is of use only with access.mode: token";
         return Err(invalid("access.token", reason));
     }
-    if tree.has("access.htpasswd") && name != Name::Htpasswd {
+    if tree.has("access.htpasswd") && name != ModeName::Htpasswd {
         let reason = "is of use only with access.mode: htpasswd";
         return Err(invalid("access.htpasswd", reason));
     }
     let mode = match name {
-        Name::Upstream => AccessMode::Upstream,
-        Name::None => AccessMode::None,
-        Name::Token => AccessMode::Token(token(tree, version, warnings)?),
-        Name::Htpasswd => AccessMode::Htpasswd(PathBuf::from(tree.text(
+        ModeName::Upstream => AccessMode::Upstream,
+        ModeName::None => AccessMode::None,
+        ModeName::Token => AccessMode::Token(token(tree, version, warnings)?),
+        ModeName::Htpasswd => AccessMode::Htpasswd(PathBuf::from(tree.text(
             "access.htpasswd.path",
             "is missing: which is the registry's auth.htpasswd.path?",
         )?)),
@@ -59,7 +59,7 @@ pub(super) fn read(
         ),
         ttl => Ok(ttl),
     })?;
-    Ok(Access {
+    Ok(AccessConfig {
         mode,
         decision_ttl: decision_ttl.unwrap_or(Duration::from_secs(10)),
     })

@@ -1,14 +1,14 @@
 //! From which other repositories layers are mounted.
 
 use crate::config::tree::{Tree, invalid};
-use crate::config::{AccessMode, ConfigError, Discovery, Sources};
+use crate::config::{AccessMode, ConfigError, DiscoveryConfig, Sources};
 
 /// `mode` is how access is decided; `None` if the registry itself does.
 pub(super) fn read(
     tree: &Tree,
     mode: Option<&AccessMode>,
-) -> Result<Option<Discovery>, ConfigError> {
-    let discovery: Discovery = tree.section("discovery")?;
+) -> Result<Option<DiscoveryConfig>, ConfigError> {
+    let discovery: DiscoveryConfig = tree.section("discovery")?;
     if !tree.is_true("discovery.enabled") {
         let useless = [
             ("discovery.on_head", discovery.on_head),

@@ -5,20 +5,20 @@ use http::StatusCode;
 use super::{discovery, store};
 use crate::config::leaf::Word;
 use crate::config::tree::{Tree, invalid};
-use crate::config::{ConfigError, Generic, Kind, Mount, Pulp};
+use crate::config::{ConfigError, GenericConfig, MountConfig, PulpConfig, RegistryKind};
 
 /// Responses to a mount that break pushes of containerd, oras and jib, and mean no more than no.
 const STATUSES: &[u16] = &[400, 403, 404, 405];
 
 /// `upstream.kind`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
+enum KindName {
     Distribution,
     Pulp,
     Generic,
 }
 
-impl Word for Name {
+impl Word for KindName {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("distribution", Self::Distribution),
         ("pulp", Self::Pulp),
@@ -26,19 +26,21 @@ impl Word for Name {
     ];
 }
 
-pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<Kind, ConfigError> {
-    let name = tree.setting("upstream.kind", Name::parse_word)?;
-    let name = name.unwrap_or(Name::Distribution);
+pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<RegistryKind, ConfigError> {
+    let name = tree.setting("upstream.kind", KindName::parse_word)?;
+    let name = name.unwrap_or(KindName::Distribution);
     refuse_others_settings(tree, name)?;
-    let mount: Mount = tree.section("mount")?;
+    let mount: MountConfig = tree.section("mount")?;
     Ok(match name {
-        Name::Distribution => Kind::Distribution(store::distribution(tree, mount, warnings)?),
-        Name::Pulp => Kind::Pulp(Pulp {
+        KindName::Distribution => {
+            RegistryKind::Distribution(store::distribution(tree, mount, warnings)?)
+        }
+        KindName::Pulp => RegistryKind::Pulp(PulpConfig {
             artifacts: store::artifacts(tree)?,
             discovery: discovery::read(tree, None)?,
             time_budget: mount.time_budget,
         }),
-        Name::Generic => Kind::Generic(Generic {
+        KindName::Generic => RegistryKind::Generic(GenericConfig {
             statuses: statuses(tree)?,
             source_denied: mount.source_denied,
             discovery: discovery::read(tree, None)?,
@@ -48,7 +50,7 @@ pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<Kind, Conf
 }
 
 /// A setting without effect would promise what is not done.
-fn refuse_others_settings(tree: &Tree, name: Name) -> Result<(), ConfigError> {
+fn refuse_others_settings(tree: &Tree, name: KindName) -> Result<(), ConfigError> {
     let says_more = tree.has("upstream.external_url")
         || tree.has("upstream.relative_urls")
         || tree.has_within("upstream.response_headers");
@@ -74,21 +76,21 @@ fn refuse_others_settings(tree: &Tree, name: Name) -> Result<(), ConfigError> {
             tree.has("mount.time_budget") && !discovers,
         ),
     ];
-    let is_distribution = name == Name::Distribution;
+    let is_distribution = name == KindName::Distribution;
     let found = of_distribution.into_iter().find(|(_, is_set)| *is_set);
     if let Some((setting, _)) = found.filter(|_| !is_distribution) {
         let reason = "is of use only with upstream.kind: distribution, where links are written";
         return Err(invalid(setting, reason));
     }
-    if tree.has("store.artifacts") && name != Name::Pulp {
+    if tree.has("store.artifacts") && name != KindName::Pulp {
         let reason = "is of use only with upstream.kind: pulp";
         return Err(invalid("store.artifacts", reason));
     }
-    if tree.has("mend.statuses") && name != Name::Generic {
+    if tree.has("mend.statuses") && name != KindName::Generic {
         let reason = "is of use only with upstream.kind: generic";
         return Err(invalid("mend.statuses", reason));
     }
-    if tree.has("mount.source_denied") && name == Name::Pulp {
+    if tree.has("mount.source_denied") && name == KindName::Pulp {
         let reason = "is of no use with upstream.kind: pulp, whose refusals stay as they are";
         return Err(invalid("mount.source_denied", reason));
     }

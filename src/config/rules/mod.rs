@@ -12,7 +12,7 @@ mod token_endpoint;
 mod upstream;
 
 use super::tree::{Tree, invalid};
-use super::{Config, ConfigError, ListenConfig, Shutdown};
+use super::{Config, ConfigError, ListenConfig, ShutdownConfig};
 
 /// Makes the configuration, or names the first setting that cannot be used.
 pub(super) fn apply(tree: &Tree, mut warnings: Vec<String>) -> Result<Config, ConfigError> {
@@ -51,8 +51,8 @@ fn listen(tree: &Tree) -> Result<ListenConfig, ConfigError> {
     Ok(listen)
 }
 
-fn shutdown(tree: &Tree) -> Result<Shutdown, ConfigError> {
-    let shutdown: Shutdown = tree.section("shutdown")?;
+fn shutdown(tree: &Tree) -> Result<ShutdownConfig, ConfigError> {
+    let shutdown: ShutdownConfig = tree.section("shutdown")?;
     if shutdown.timeout < shutdown.drain_delay {
         return Err(invalid(
             "shutdown.timeout",

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use serde_yaml::Value;
 
 use crate::config::tree::{Tree, invalid, typed};
-use crate::config::{ConfigError, Endpoint};
+use crate::config::{ConfigError, EndpointConfig};
 
 const SETTING: &str = "notifications.endpoints";
 
-pub(super) fn read(tree: &Tree) -> Result<Vec<Endpoint>, ConfigError> {
+pub(super) fn read(tree: &Tree) -> Result<Vec<EndpointConfig>, ConfigError> {
     let mut names = HashSet::new();
     let mut endpoints = Vec::new();
     for (number, settings) in tree.list(SETTING).iter().enumerate() {
@@ -28,7 +28,7 @@ pub(super) fn read(tree: &Tree) -> Result<Vec<Endpoint>, ConfigError> {
     Ok(endpoints)
 }
 
-fn endpoint(mut settings: Tree, number: usize) -> Result<Endpoint, String> {
+fn endpoint(mut settings: Tree, number: usize) -> Result<EndpointConfig, String> {
     let missing = format!("number {number} has no name");
     let name = settings
         .text("name", &missing)
@@ -42,7 +42,7 @@ fn endpoint(mut settings: Tree, number: usize) -> Result<Endpoint, String> {
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect();
-    let endpoint = typed::<Endpoint>(settings.into_inner());
+    let endpoint = typed::<EndpointConfig>(settings.into_inner());
     let mut endpoint = endpoint.map_err(|(setting, reason)| match setting.as_str() {
         // Its reasons name the header.
         "headers" => format!("{name}: {reason}"),

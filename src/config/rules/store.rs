@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use super::{access, discovery, notifications};
 use crate::config::leaf::{Word, parse_size};
 use crate::config::tree::{Tree, invalid};
-use crate::config::{Artifacts, ConfigError, Distribution, Durability, Mount, Store, Verify};
+use crate::config::{
+    ArtifactsConfig, ConfigError, DistributionConfig, Durability, MountConfig, StoreConfig,
+    VerifyConfig,
+};
 
 /// Bytes a second that are hashed where nothing is said: an old disk has some left then.
 const VERIFY_RATE: u64 = 64 * 1024 * 1024;
@@ -24,12 +27,12 @@ impl Word for Algorithm {
 
 pub(super) fn distribution(
     tree: &Tree,
-    mount: Mount,
+    mount: MountConfig,
     warnings: &mut Vec<String>,
-) -> Result<Distribution, ConfigError> {
+) -> Result<DistributionConfig, ConfigError> {
     let version = tree.value("upstream.version")?.unwrap_or_default();
     let access = access::read(tree, version, warnings)?;
-    Ok(Distribution {
+    Ok(DistributionConfig {
         version,
         mount,
         discovery: discovery::read(tree, Some(&access.mode))?,
@@ -39,7 +42,7 @@ pub(super) fn distribution(
     })
 }
 
-fn store(tree: &Tree) -> Result<Store, ConfigError> {
+fn store(tree: &Tree) -> Result<StoreConfig, ConfigError> {
     let setting = "store.filesystem.rootdirectory";
     let verify = verify(tree)?;
     let question = "is missing: which folder is the registry's rootdirectory?";
@@ -51,14 +54,14 @@ fn store(tree: &Tree) -> Result<Store, ConfigError> {
         ));
     }
     let durability = tree.setting("store.durability", Durability::parse_word)?;
-    Ok(Store {
+    Ok(StoreConfig {
         root,
         durability: durability.unwrap_or(Durability::Full),
         verify,
     })
 }
 
-fn verify(tree: &Tree) -> Result<Option<Verify>, ConfigError> {
+fn verify(tree: &Tree) -> Result<Option<VerifyConfig>, ConfigError> {
     let algorithm = tree.setting("store.verify", Algorithm::parse_word)?;
     let rate = "store.verify_rate";
     if algorithm != Some(Algorithm::Sha256) {
@@ -68,10 +71,10 @@ fn verify(tree: &Tree) -> Result<Option<Verify>, ConfigError> {
         return Ok(None);
     }
     let rate = tree.setting(rate, parse_size)?.unwrap_or(VERIFY_RATE);
-    Ok(Some(Verify { rate }))
+    Ok(Some(VerifyConfig { rate }))
 }
 
-pub(super) fn artifacts(tree: &Tree) -> Result<Option<Artifacts>, ConfigError> {
+pub(super) fn artifacts(tree: &Tree) -> Result<Option<ArtifactsConfig>, ConfigError> {
     if !tree.has("store.artifacts") {
         return Ok(None);
     }

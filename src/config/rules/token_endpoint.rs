@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use crate::config::leaf::{is_plain_path, parse_positive_span};
 use crate::config::tree::{Tree, invalid};
-use crate::config::{ConfigError, Kind, TokenEndpoint};
+use crate::config::{ConfigError, RegistryKind, TokenEndpointConfig};
 
 /// Pulp's own.
 const PULPS: &str = "/token/";
 /// A token is handed out again for seconds: a right that is taken away lives on for as long.
 const LONGEST: Duration = Duration::from_secs(60);
 
-pub(super) fn read(tree: &Tree, kind: &Kind) -> Result<Option<TokenEndpoint>, ConfigError> {
+pub(super) fn read(
+    tree: &Tree,
+    kind: &RegistryKind,
+) -> Result<Option<TokenEndpointConfig>, ConfigError> {
     let ttl = tree.setting(
         "token_endpoint.cache.ttl",
         |text| match parse_positive_span(text)? {
@@ -23,7 +26,7 @@ pub(super) fn read(tree: &Tree, kind: &Kind) -> Result<Option<TokenEndpoint>, Co
         },
     )?;
     let is_cached = tree.is_true("token_endpoint.cache.enabled");
-    let is_pulp = matches!(kind, Kind::Pulp(_));
+    let is_pulp = matches!(kind, RegistryKind::Pulp(_));
     let path = tree.setting("token_endpoint.path", path)?;
     let path = path.or_else(|| is_pulp.then(|| PULPS.to_owned()));
     let widens_scopes = tree.is_true("discovery.widen_scopes");
@@ -31,7 +34,7 @@ pub(super) fn read(tree: &Tree, kind: &Kind) -> Result<Option<TokenEndpoint>, Co
         return Ok(None);
     }
     let question = "is missing: at which path does the registry hand out tokens?";
-    Ok(Some(TokenEndpoint {
+    Ok(Some(TokenEndpointConfig {
         path: path.ok_or_else(|| invalid("token_endpoint.path", question))?,
         remembered_for: is_cached.then(|| ttl.unwrap_or(Duration::from_secs(30))),
         widens_scopes,

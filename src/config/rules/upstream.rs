@@ -1,14 +1,14 @@
 //! The registry behind.
 
 use crate::config::tree::{Tree, invalid};
-use crate::config::{ConfigError, Upstream};
+use crate::config::{ConfigError, UpstreamConfig};
 
-pub(super) fn read(tree: &Tree) -> Result<Upstream, ConfigError> {
+pub(super) fn read(tree: &Tree) -> Result<UpstreamConfig, ConfigError> {
     tree.require(
         "upstream.url",
         "is missing: where does the registry listen?",
     )?;
-    let upstream: Upstream = tree.section("upstream")?;
+    let upstream: UpstreamConfig = tree.section("upstream")?;
     let files = [
         ("upstream.ca_certificate", &upstream.ca_certificate),
         ("upstream.client_certificate", &upstream.client_certificate),

@@ -18,7 +18,7 @@ const ALGORITHMS: &[&str] = &[
 
 /// How access is decided, and for how long a decision is cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessConfig {
     /// How it is decided.
     pub mode: AccessMode,
     /// How long a decision in a caller's favour is cached, for exactly these credentials.
@@ -102,7 +102,7 @@ fn signing_algorithms<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>
 
 /// The registry's own token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenEndpoint {
+pub struct TokenEndpointConfig {
     /// Its path.
     pub path: String,
     /// For how long at most its responses are cached, if they are.

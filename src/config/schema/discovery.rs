@@ -9,7 +9,7 @@ use crate::oci::{Patterns, RepositoryName};
 /// From which other repositories layers are mounted, for clients that do not name one.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Discovery {
+pub struct DiscoveryConfig {
     /// Also for a HEAD of a layer that is not there.
     pub on_head: bool,
     /// Whether such a HEAD may link into a repository that does not exist yet.
@@ -26,7 +26,7 @@ pub struct Discovery {
     pub shared: Patterns,
 }
 
-impl Default for Discovery {
+impl Default for DiscoveryConfig {
     fn default() -> Self {
         Self {
             on_head: false,
@@ -37,7 +37,7 @@ impl Default for Discovery {
     }
 }
 
-impl Discovery {
+impl DiscoveryConfig {
     /// Whether the operator lets layers of `source` be mounted into `target`, for callers who may
     /// pull it.
     #[must_use]

@@ -17,7 +17,7 @@ const THRESHOLD: u32 = 10;
 
 /// A webhook that gets events of mounts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Endpoint {
+pub struct EndpointConfig {
     /// What it is called in the log and the metrics.
     pub name: String,
     /// Where events are sent. It is often a secret itself, behind the host.

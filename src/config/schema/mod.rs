@@ -1,6 +1,6 @@
 //! The sections of a configuration: their settings are their fields, with their types.
 //!
-//! What differs between registries is in [`Kind`], which the rules make, so that a valid
+//! What differs between registries is in [`RegistryKind`], which the rules make, so that a valid
 //! configuration cannot hold a contradiction.
 
 mod access;
@@ -11,13 +11,17 @@ mod mount;
 mod process;
 mod upstream;
 
-pub use access::{Access, AccessMode, TokenEndpoint, TokenRules};
+pub use access::{AccessConfig, AccessMode, TokenEndpointConfig, TokenRules};
 pub use address::{ListenAddress, UpstreamUrl};
-pub use discovery::{Discovery, Sources};
-pub use endpoint::Endpoint;
-pub use mount::{Artifacts, Durability, Mount, SourceDenied, Store, Verify};
-pub use process::{AdminConfig, Http2, ListenConfig, Log, LogFormat, Shutdown, TlsFiles};
-pub use upstream::{DistributionVersion, ResponseHeaders, Timeouts, Upstream};
+pub use discovery::{DiscoveryConfig, Sources};
+pub use endpoint::EndpointConfig;
+pub use mount::{
+    ArtifactsConfig, Durability, MountConfig, SourceDenied, StoreConfig, VerifyConfig,
+};
+pub use process::{
+    AdminConfig, Http2, ListenConfig, LogConfig, LogFormat, ShutdownConfig, TlsFiles,
+};
+pub use upstream::{DistributionVersion, ResponseHeaders, UpstreamConfig, UpstreamTimeouts};
 
 use std::time::Duration;
 
@@ -31,15 +35,15 @@ pub struct Config {
     /// Metrics and health.
     pub admin: AdminConfig,
     /// The registry behind.
-    pub upstream: Upstream,
+    pub upstream: UpstreamConfig,
     /// What kind of registry it is, and so how its mounts are answered.
-    pub kind: Kind,
+    pub kind: RegistryKind,
     /// The registry's own token endpoint, if tokens are cached or their scopes widened.
-    pub token_endpoint: Option<TokenEndpoint>,
+    pub token_endpoint: Option<TokenEndpointConfig>,
     /// How the process ends.
-    pub shutdown: Shutdown,
+    pub shutdown: ShutdownConfig,
     /// What is logged, and how.
-    pub log: Log,
+    pub log: LogConfig,
     /// Findings that do not keep the process from starting; each is logged once.
     pub warnings: Vec<String>,
 }
@@ -57,52 +61,52 @@ impl Config {
 
 /// The kind of the registry behind.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
+pub enum RegistryKind {
     /// CNCF distribution: links are written in its store.
-    Distribution(Distribution),
+    Distribution(DistributionConfig),
     /// Pulp: its own mount is requested in the form that it takes, and its misses are replaced.
-    Pulp(Pulp),
+    Pulp(PulpConfig),
     /// Any other registry: responses to its own mount that break clients are replaced.
-    Generic(Generic),
+    Generic(GenericConfig),
 }
 
 /// What is needed to write links beside distribution.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Distribution {
+pub struct DistributionConfig {
     /// Its major version.
     pub version: DistributionVersion,
     /// Webhooks that get the mounts that the registry does not see.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointConfig>,
     /// Where its layer links are.
-    pub store: Store,
+    pub store: StoreConfig,
     /// How access is decided, and for how long a decision is cached.
-    pub access: Access,
+    pub access: AccessConfig,
     /// How mounts are answered.
-    pub mount: Mount,
+    pub mount: MountConfig,
     /// From which other repositories layers are mounted, if from any.
-    pub discovery: Option<Discovery>,
+    pub discovery: Option<DiscoveryConfig>,
 }
 
 /// In front of Pulp.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pulp {
+pub struct PulpConfig {
     /// Where the bytes of layers are that Pulp does not mount yet, if they are to be copied.
-    pub artifacts: Option<Artifacts>,
+    pub artifacts: Option<ArtifactsConfig>,
     /// From which other repositories layers are mounted, if from any.
-    pub discovery: Option<Discovery>,
+    pub discovery: Option<DiscoveryConfig>,
     /// How long that may take.
     pub time_budget: Duration,
 }
 
 /// In front of any other registry.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Generic {
+pub struct GenericConfig {
     /// Responses to a mount that are replaced by a plain upload.
     pub statuses: Vec<StatusCode>,
     /// What a client gets that may not pull the source.
     pub source_denied: SourceDenied,
     /// From which other repositories layers are mounted, if from any.
-    pub discovery: Option<Discovery>,
+    pub discovery: Option<DiscoveryConfig>,
     /// How long that may take.
     pub time_budget: Duration,
 }

@@ -12,7 +12,7 @@ use crate::oci::RepositoryName;
 /// How mounts are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Mount {
+pub struct MountConfig {
     /// What a client gets that may not pull the source.
     #[serde(with = "word")]
     pub source_denied: SourceDenied,
@@ -23,7 +23,7 @@ pub struct Mount {
     pub dry_run: bool,
 }
 
-impl Default for Mount {
+impl Default for MountConfig {
     fn default() -> Self {
         Self {
             source_denied: SourceDenied::Fallback,
@@ -49,18 +49,18 @@ impl Word for SourceDenied {
 
 /// The registry's filesystem store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreConfig {
     /// distribution's own `rootdirectory`.
     pub root: PathBuf,
     /// What is synced before a 201.
     pub durability: Durability,
     /// If set, a blob is mounted only after its bytes were hashed.
-    pub verify: Option<Verify>,
+    pub verify: Option<VerifyConfig>,
 }
 
 /// How blobs are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verify {
+pub struct VerifyConfig {
     /// Bytes a second at most.
     pub rate: u64,
 }
@@ -86,7 +86,7 @@ impl Word for Durability {
 
 /// Pulp's artifacts, which are read and never written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Artifacts {
+pub struct ArtifactsConfig {
     /// Pulp's own `MEDIA_ROOT`.
     #[serde(rename = "rootdirectory")]
     pub root: PathBuf,

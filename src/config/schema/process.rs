@@ -90,7 +90,7 @@ impl Default for AdminConfig {
 /// How the process ends after a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Shutdown {
+pub struct ShutdownConfig {
     /// How long it goes on serving while it is already not ready.
     #[serde(with = "span")]
     pub drain_delay: Duration,
@@ -99,7 +99,7 @@ pub struct Shutdown {
     pub timeout: Duration,
 }
 
-impl Default for Shutdown {
+impl Default for ShutdownConfig {
     fn default() -> Self {
         Self {
             drain_delay: Duration::from_secs(5),
@@ -111,7 +111,7 @@ impl Default for Shutdown {
 /// What is logged, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Log {
+pub struct LogConfig {
     /// The least severe lines that are written.
     #[serde(with = "word")]
     pub level: Level,
@@ -120,7 +120,7 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
         Self {
             level: Level::INFO,

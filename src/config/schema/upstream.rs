@@ -33,7 +33,7 @@ pub type ResponseHeaders = BTreeMap<String, Vec<Secret<String>>>;
 
 /// The registry behind and how it is told to speak.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     /// Where it listens.
     pub url: UpstreamUrl,
     /// PEM file with the roots that sign an https upstream's certificate.
@@ -56,13 +56,13 @@ pub struct Upstream {
     pub response_headers: ResponseHeaders,
     /// Limits on waiting for it.
     #[serde(default)]
-    pub timeouts: Timeouts,
+    pub timeouts: UpstreamTimeouts,
     /// Whose forwarding headers are believed; empty: they pass as they came.
     #[serde(default, deserialize_with = "networks", serialize_with = "all_shown")]
     pub trusted_proxies: Vec<IpNet>,
 }
 
-impl Upstream {
+impl UpstreamConfig {
     /// Certificate and key that crossmount shows to an https upstream, if it shows some.
     #[must_use]
     pub fn client_files(&self) -> Option<TlsFiles> {
@@ -74,7 +74,7 @@ impl Upstream {
 /// Limits on waiting for the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Timeouts {
+pub struct UpstreamTimeouts {
     /// Until a connection stands, TLS included.
     #[serde(with = "positive_span")]
     pub connect: Duration,
@@ -89,7 +89,7 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-impl Default for Timeouts {
+impl Default for UpstreamTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),

@@ -15,9 +15,9 @@ fn discovery_says_from_where_layers_may_come() {
     for kind in [MINIMAL, PULP, GENERIC] {
         let config = load(&format!("{kind}{known}")).unwrap();
         let discovery = match &config.kind {
-            Kind::Distribution(settings) => settings.discovery.as_ref(),
-            Kind::Pulp(settings) => settings.discovery.as_ref(),
-            Kind::Generic(settings) => settings.discovery.as_ref(),
+            RegistryKind::Distribution(settings) => settings.discovery.as_ref(),
+            RegistryKind::Pulp(settings) => settings.discovery.as_ref(),
+            RegistryKind::Generic(settings) => settings.discovery.as_ref(),
         };
         assert!(!discovery.unwrap().new_repositories);
     }
@@ -72,7 +72,7 @@ fn discovery_in_front_of_other_registries_has_a_time_budget_too() {
     let any =
         "discovery: {enabled: true, sources: any, widen_scopes: true}\nmount: {time_budget: 1s}\n";
     let config = load(&format!("{PULP}{any}")).unwrap();
-    let Kind::Pulp(pulp) = &config.kind else {
+    let RegistryKind::Pulp(pulp) = &config.kind else {
         panic!("{config:?}")
     };
     assert!(pulp.discovery.is_some());

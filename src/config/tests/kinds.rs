@@ -21,11 +21,11 @@ fn a_registry_of_version_3_may_have_a_key_set() {
 #[test]
 fn pulp_needs_no_store() {
     let config = load(PULP).unwrap();
-    assert!(matches!(&config.kind, Kind::Pulp(pulp) if pulp.artifacts.is_none()));
+    assert!(matches!(&config.kind, RegistryKind::Pulp(pulp) if pulp.artifacts.is_none()));
     assert!(config.token_endpoint.is_none());
     let artifacts = "store: {artifacts: {rootdirectory: /var/lib/pulp/media}}\n";
     let config = load(&format!("{PULP}{artifacts}")).unwrap();
-    let Kind::Pulp(Pulp {
+    let RegistryKind::Pulp(PulpConfig {
         artifacts: Some(artifacts),
         ..
     }) = &config.kind
@@ -62,7 +62,7 @@ fn tokens_are_remembered_where_that_is_said() {
 #[test]
 fn answers_of_four_statuses_are_mended_where_nothing_is_said() {
     let statuses = |text: &str| match load(text).unwrap().kind {
-        Kind::Generic(generic) => generic
+        RegistryKind::Generic(generic) => generic
             .statuses
             .iter()
             .map(http::StatusCode::as_u16)

@@ -20,9 +20,9 @@ const PULP: &str = "upstream: {url: 'http://127.0.0.1:24817', kind: pulp}\n";
 const GENERIC: &str = "upstream: {url: 'http://127.0.0.1:8080', kind: generic}\n";
 
 /// The part of a configuration that belongs to distribution.
-fn distribution(config: &Config) -> &Distribution {
+fn distribution(config: &Config) -> &DistributionConfig {
     match &config.kind {
-        Kind::Distribution(settings) => settings,
+        RegistryKind::Distribution(settings) => settings,
         other => panic!("{other:?}"),
     }
 }

@@ -10,7 +10,7 @@ fn endpoints_are_written_as_in_the_registrys_own_configuration() {
         )
     };
     let loaded = |text: &str| match load(text).unwrap().kind {
-        Kind::Distribution(mut settings) => settings.endpoints.remove(0),
+        RegistryKind::Distribution(mut settings) => settings.endpoints.remove(0),
         _ => panic!("not distribution"),
     };
     let plain = loaded(&endpoint(""));

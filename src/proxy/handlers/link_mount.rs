@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::auth::Credentials;
-use crate::config::{ResponseHeaders, Upstream};
+use crate::config::{ResponseHeaders, UpstreamConfig};
 use crate::discovery::StoreScanner;
 use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
@@ -41,7 +41,7 @@ pub struct LinkMountHandler {
 
 impl LinkMountHandler {
     pub fn new(
-        upstream: &Upstream,
+        upstream: &UpstreamConfig,
         mounts: Arc<Mounts>,
         observer: ResponseObserver,
         exchange: Arc<SubrequestClient>,

@@ -19,7 +19,7 @@ fn head(method: &str, login: &str) -> Parts {
 
 /// Where everything was used lately, and `LOGIN` was granted three of them.
 async fn widening(sources: Sources) -> ScopeExpansion {
-    let discovery = Discovery::new(config::Discovery {
+    let discovery = Discovery::new(config::DiscoveryConfig {
         on_head: true,
         new_repositories: true,
         sources,

@@ -21,7 +21,7 @@ pub(crate) use client_certificate::ClientCertificate;
 pub use client_certificate::{ClientCertificateError, check as check_client_certificate};
 pub(crate) use trust::Trust;
 
-use crate::config::{TlsFiles, Upstream};
+use crate::config::{TlsFiles, UpstreamConfig};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::http_client;
 use crate::util::file_watch::ReloadingFile;
@@ -75,7 +75,10 @@ struct WithCertificate {
 impl UpstreamTls {
     /// Loads the files that `upstream` names; `metrics` shows when the client certificate expires.
     /// Blocks.
-    pub fn load(upstream: &Upstream, metrics: &Arc<Metrics>) -> Result<Self, UpstreamTlsError> {
+    pub fn load(
+        upstream: &UpstreamConfig,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, UpstreamTlsError> {
         let trust = Trust::load(upstream)?;
         let shown = match upstream.client_files() {
             None => ClientIdentity::Nothing(http_client::build(upstream, &trust, None)?),
@@ -148,7 +151,7 @@ impl UpstreamTls {
 
 fn watched(
     files: &TlsFiles,
-    upstream: &Upstream,
+    upstream: &UpstreamConfig,
     trust: &Trust,
     metrics: &Arc<Metrics>,
 ) -> Result<ReloadingFile<WithCertificate>, UpstreamTlsError> {

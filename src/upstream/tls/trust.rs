@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{Upstream, UpstreamUrl};
+use crate::config::{UpstreamConfig, UpstreamUrl};
 use crate::upstream::tls::UpstreamTlsError;
 use crate::upstream::tls::client_certificate::ClientCertificate;
 use crate::upstream::tls::pinned::{PinnedCertificate, PinnedVerifier};
@@ -21,7 +21,7 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    pub fn load(upstream: &Upstream) -> Result<Self, UpstreamTlsError> {
+    pub fn load(upstream: &UpstreamConfig) -> Result<Self, UpstreamTlsError> {
         let Some(path) = &upstream.ca_certificate else {
             return Ok(Self::default());
         };
