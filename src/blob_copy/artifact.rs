@@ -1,4 +1,4 @@
-//! Where Pulp keeps a blob's bytes.
+//! Finds the file in which Pulp stores a blob's bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -8,36 +8,36 @@ use sha2::{Digest as _, Sha256};
 
 use crate::oci::Digest;
 
-/// The most domains that are looked into.
+/// The most domains that are searched.
 const DOMAINS: usize = 1024;
-/// Bytes that are read at once.
-const PIECE: usize = 256 * 1024;
-/// Characters of a domain's identifier.
+/// How many bytes are read at once.
+const CHUNK: usize = 256 * 1024;
+/// The length of a domain's identifier, in characters.
 const UUID: usize = 36;
 
 /// Pulp's artifacts below its `MEDIA_ROOT`.
 #[derive(Debug, Clone)]
 pub struct ArtifactStore(PathBuf);
 
-/// One artifact, open.
+/// One open artifact.
 #[derive(Debug)]
 pub struct Artifact {
-    /// The file, at its beginning.
+    /// The file, positioned at its beginning.
     pub file: File,
-    /// Its bytes.
+    /// The length in bytes.
     pub size: u64,
 }
 
 impl Artifact {
-    /// The same at its beginning, if its bytes have the digest.
+    /// The same artifact at its beginning, if its bytes have the digest.
     pub fn checked(mut self, digest: &Digest) -> io::Result<Self> {
         let (mut hash, mut left) = (Sha256::new(), self.size);
-        let mut piece = vec![0; PIECE];
+        let mut chunk = vec![0; CHUNK];
         while left > 0 {
-            match (&self.file).take(left).read(&mut piece)? {
+            match (&self.file).take(left).read(&mut chunk)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => {
-                    hash.update(&piece[..read]);
+                    hash.update(&chunk[..read]);
                     left -= read as u64;
                 }
             }
@@ -59,7 +59,7 @@ pub struct ArtifactStoreError {
 }
 
 impl ArtifactStore {
-    /// Looks whether the directory can be read; Pulp makes `artifact` below it with its first one.
+    /// Checks that the directory is readable; Pulp creates `artifact` below it with its first one.
     pub fn open(media_root: &Path) -> Result<Self, ArtifactStoreError> {
         let artifacts = media_root.join("artifact");
         let fault = |path: &Path, cause| ArtifactStoreError {
@@ -73,8 +73,9 @@ impl ArtifactStore {
         }
     }
 
-    /// The artifact with this digest, in whatever domain: whoever may have it is asked of Pulp,
-    /// and the bytes are hashed. Empty ones are none.
+    /// The artifact with this digest, in any domain; `None` if it is empty.
+    ///
+    /// Pulp has decided whether the caller may have it, and the bytes are hashed later.
     pub fn find(&self, digest: &Digest) -> Option<Artifact> {
         let (directory, file) = digest.hex().split_at(2);
         open(&self.0.join(directory).join(file)).or_else(|| {
@@ -119,7 +120,7 @@ mod tests {
         fs::write(directory.join(&HEX[2..]), bytes).unwrap();
     }
 
-    fn found(root: &Path) -> Option<u64> {
+    fn find_size(root: &Path) -> Option<u64> {
         let digest = Digest::parse(&format!("sha256:{HEX}")).unwrap();
         let artifact = ArtifactStore::open(root).unwrap().find(&digest);
         artifact.map(|artifact| artifact.size)
@@ -128,13 +129,13 @@ mod tests {
     #[test]
     fn an_artifact_is_found_with_and_without_domains() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(found(root.path()), None);
+        assert_eq!(find_size(root.path()), None);
         place(root.path(), "", b"");
-        assert_eq!(found(root.path()), None);
+        assert_eq!(find_size(root.path()), None);
         place(root.path(), "0190b3a2-8a4e-7c31-9d3c-0d6f3d2f8e11", b"four");
-        assert_eq!(found(root.path()), Some(4));
+        assert_eq!(find_size(root.path()), Some(4));
         place(root.path(), "", b"seven..");
-        assert_eq!(found(root.path()), Some(7));
+        assert_eq!(find_size(root.path()), Some(7));
     }
 
     #[test]
@@ -145,7 +146,7 @@ mod tests {
         place(root.path(), "", b"wrong");
         let wrong = artifacts.find(&digest).unwrap().checked(&digest);
         assert!(wrong.is_err());
-        // Of "hello" and a line's end.
+        // The hash of "hello" and a newline.
         let hello = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
         let right = Digest::parse(&format!("sha256:{hello}")).unwrap();
         let directory = root.path().join("artifact").join(&hello[..2]);

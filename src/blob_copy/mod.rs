@@ -1,10 +1,12 @@
-//! Layers that Pulp holds and does not mount yet: their bytes are uploaded from its own artifacts.
+//! Copies layers that Pulp holds and does not mount yet: crossmount uploads Pulp's own artifacts.
 //!
-//! Images that are pushed at the same time share layers which Pulp does not mount before their
-//! first manifest is there, though it shows them to whoever may pull (pending blobs). Then, and
-//! only then, the bytes are copied on the server's side, for a caller to whom Pulp has just shown
-//! the blob, with that caller's own credentials. `artifact` finds and hashes the file, `reading`
-//! reads it and hashes it again, `upload` is the session in the registry, `pace` judges how long it would take.
+//! Images that are pushed at the same time share layers. Pulp does not mount them before their
+//! first manifest exists, though it shows them to every caller who may pull (pending blobs). Only
+//! then the bytes are copied on the server's side, with the caller's own credentials, and only for
+//! a caller to whom Pulp has just shown the blob.
+//!
+//! `artifact` finds and hashes the file, `reader` reads it and hashes it again, `upload` is the
+//! session in the registry, and `throughput` estimates how long a copy takes.
 
 mod artifact;
 mod reader;
@@ -30,12 +32,12 @@ use crate::oci::{Digest, RepositoryName};
 use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
 use crate::util::blocking_pool::BlockingPool;
 
-/// Files that are looked for and hashed at once, and that wait for it.
+/// Files that are searched and hashed at once, and the queue length.
 const LOOKS: (usize, usize) = (2, 64);
-/// How long Pulp may take, beyond the deadline, for bytes that nobody waits for any more.
+/// How long Pulp may take beyond the deadline, when no client waits any more.
 const LONGER: Duration = Duration::from_secs(60);
 
-/// Relays blobs, within bounds.
+/// Copies blobs, within bounds.
 #[derive(Debug)]
 pub struct BlobCopier {
     client: DelegatedClient,
@@ -46,25 +48,25 @@ pub struct BlobCopier {
     pace: ThroughputEstimate,
 }
 
-/// A blob that a caller wants in another repository.
+/// A caller's request for a blob in another repository.
 #[derive(Debug, Clone)]
 pub struct CopyRequest {
-    /// What to mount.
+    /// The mount that Pulp refused.
     pub request: MountRequest,
-    /// For whom.
+    /// The caller.
     pub name: CallerIdentity,
 }
 
-/// A blob that was relayed.
+/// A copied blob.
 #[derive(Debug)]
 pub struct CopiedBlob {
-    /// The registry's answer to the end of the upload, a 201.
+    /// The registry's 201 to the end of the upload.
     pub answer: PendingResponse,
-    /// Bytes of the blob.
+    /// The blob's length in bytes.
     pub size: u64,
 }
 
-/// Why a blob was not relayed.
+/// Why a blob was not copied.
 #[derive(Debug, thiserror::Error)]
 enum CopyFailure {
     #[error("the source is below a pull-through path")]
@@ -86,7 +88,6 @@ enum CopyFailure {
 }
 
 impl BlobCopier {
-    /// Asks by `client`.
     pub fn new(
         client: DelegatedClient,
         settings: &config::ArtifactsConfig,
@@ -101,9 +102,9 @@ impl BlobCopier {
         })
     }
 
-    /// Relays a blob; `None` where that is not to be, or did not succeed.
+    /// Copies a blob; `None` if it must not be copied, or the copy failed.
     pub async fn copy(self: &Arc<Self>, request: CopyRequest) -> Option<CopiedBlob> {
-        // On a task of its own: a client that goes away leaves no session behind.
+        // On its own task: a client that disconnects leaves no session open.
         let done = tokio::spawn(self.clone().run(request)).await;
         match done.unwrap_or(Err(CopyFailure::Died)) {
             Ok(relayed) => Some(relayed),
@@ -151,14 +152,14 @@ impl BlobCopier {
         }
     }
 
-    /// The artifact, if its bytes are right and there is time for it.
+    /// The artifact, if its bytes are right and there is enough time.
     ///
-    /// All of them are hashed first: Pulp keeps what it has got of an upload that breaks off.
+    /// They are hashed before the upload, because Pulp keeps the bytes of one that breaks off.
     async fn artifact(&self, digest: &Digest, deadline: Instant) -> Result<Artifact, CopyFailure> {
         let (artifacts, wanted) = (self.artifacts.clone(), digest.clone());
-        let found = self.workers.run(deadline, move || artifacts.find(&wanted));
-        let found = found.await.map_err(|_| CopyFailure::Late)?;
-        let artifact = found.ok_or(CopyFailure::NoArtifact)?;
+        let artifact = self.workers.run(deadline, move || artifacts.find(&wanted));
+        let artifact = artifact.await.map_err(|_| CopyFailure::Late)?;
+        let artifact = artifact.ok_or(CopyFailure::NoArtifact)?;
         let left = deadline.saturating_duration_since(Instant::now());
         if artifact.size > self.settings.max_size || !self.pace.fits(artifact.size, left) {
             return Err(CopyFailure::TooLarge);
@@ -174,8 +175,8 @@ impl BlobCopier {
         })
     }
 
-    /// Uploads an artifact. What was given up meanwhile goes on until Pulp has taken the bytes
-    /// that were under way, because it would bring back a session that is deleted before that.
+    /// Uploads an artifact. After the deadline the upload goes on until Pulp has taken the bytes in
+    /// flight: if the session were deleted before, those bytes would create it again.
     async fn copy_artifact(
         self: &Arc<Self>,
         request: &CopyRequest,
@@ -191,7 +192,7 @@ impl BlobCopier {
             Ok(answer) => Ok(answer),
             Err(fault) => {
                 let (relay, request) = (self.clone(), request.clone());
-                // Nobody waits for it.
+                // No client waits for it.
                 tokio::spawn(async move {
                     upload.cancel(&relay.client, &request.name).await;
                 });
@@ -200,14 +201,14 @@ impl BlobCopier {
         }
     }
 
-    /// Whether a question about a blob would make Pulp ask another registry.
+    /// Whether a request for a blob would make Pulp send one to another registry.
     fn is_pulled_through(&self, source: &RepositoryName) -> bool {
         let paths = &self.settings.pull_through;
         paths.iter().any(|path| source.is_below(path))
     }
 
-    /// Pulp answers 302 where this caller may pull and the repository has the blob, pending ones
-    /// included. Where that leads to is a signed address, which is nobody's business here.
+    /// Pulp responds 302 if this caller may pull and the repository has the blob, pending ones
+    /// included. The redirect's signed URL is not followed.
     async fn is_shown(&self, request: &CopyRequest) -> Result<(), CopyFailure> {
         let (source, digest) = (&request.request.source, &request.request.target.digest);
         let path = format!("v2/{source}/blobs/{digest}");

@@ -1,4 +1,4 @@
-//! An artifact's bytes, hashed while they are read.
+//! Reads an artifact's bytes, and hashes them on the way.
 
 use std::io::Read;
 
@@ -9,40 +9,40 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::blob_copy::artifact::Artifact;
 use crate::oci::Digest;
 
-/// Bytes of one piece.
-const PIECE: usize = 256 * 1024;
-/// Pieces that wait for the registry.
+/// The size of a chunk, in bytes.
+const CHUNK: usize = 256 * 1024;
+/// Chunks that may be queued for the registry.
 const AHEAD: usize = 4;
 
-/// Reads an artifact on a thread of its own. The last piece comes only if the whole has the
-/// digest, so whoever wants all bytes never gets wrong ones for whole.
+/// Reads an artifact on a thread of its own. The last chunk comes only if all bytes have the
+/// digest, so the receiver never takes wrong bytes for complete ones.
 pub(crate) fn read(artifact: Artifact, digest: Digest) -> Receiver<Bytes> {
-    let (pieces, receiver) = channel(AHEAD);
+    let (chunks, receiver) = channel(AHEAD);
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = send(artifact, &digest, &pieces) {
+        if let Err(error) = send(artifact, &digest, &chunks) {
             tracing::warn!(%error, %digest, "an artifact could not be read");
         }
     });
     receiver
 }
 
-fn send(artifact: Artifact, digest: &Digest, pieces: &Sender<Bytes>) -> std::io::Result<()> {
+fn send(artifact: Artifact, digest: &Digest, chunks: &Sender<Bytes>) -> std::io::Result<()> {
     let mut file = artifact.file.take(artifact.size);
     let mut hash = Sha256::new();
     let mut left = artifact.size;
     let mut held: Option<Bytes> = None;
     while left > 0 {
-        let mut piece = Vec::with_capacity(PIECE);
-        file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
-        if piece.is_empty() {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
+        if chunk.is_empty() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        hash.update(&piece);
-        left = left.saturating_sub(piece.len() as u64);
-        if let Some(before) = held.replace(Bytes::from(piece))
-            && pieces.blocking_send(before).is_err()
+        hash.update(&chunk);
+        left = left.saturating_sub(chunk.len() as u64);
+        if let Some(before) = held.replace(Bytes::from(chunk))
+            && chunks.blocking_send(before).is_err()
         {
-            // The registry, or the deadline, has had enough.
+            // The registry or the deadline has closed the channel.
             return Ok(());
         }
     }
@@ -53,7 +53,7 @@ fn send(artifact: Artifact, digest: &Digest, pieces: &Sender<Bytes>) -> std::io:
     }
     if let Some(last) = held {
         // As above.
-        let _ = pieces.blocking_send(last);
+        let _ = chunks.blocking_send(last);
     }
     Ok(())
 }
@@ -71,17 +71,17 @@ mod tests {
             file,
             size: bytes.len() as u64,
         };
-        let mut pieces = read(artifact, digest);
+        let mut chunks = read(artifact, digest);
         let mut count = 0;
-        while let Some(piece) = pieces.recv().await {
-            count += piece.len();
+        while let Some(chunk) = chunks.recv().await {
+            count += chunk.len();
         }
         count
     }
 
     #[tokio::test]
     async fn all_bytes_come_only_where_the_digest_is_right() {
-        for size in [1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE] {
+        for size in [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK] {
             let mut bytes = vec![7; size];
             let digest = Digest::of(&bytes);
             assert_eq!(received(&bytes, digest.clone()).await, size);

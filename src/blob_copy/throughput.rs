@@ -1,17 +1,17 @@
-//! How fast blobs were relayed lately.
+//! Estimates the throughput of copies from the last ones.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
-/// Bytes a second, before anything is known: less than half of what a small machine does.
+/// The first estimate, in bytes a second: less than half of what a small machine does.
 const AT_FIRST: u64 = 32 * MIB;
-/// Slower is never believed, or nothing would be tried again.
+/// The lowest estimate, or no copy would be tried again.
 const SLOWEST: u64 = MIB;
-/// From this size on a blob says something of the bytes, and not only of the requests.
+/// Only blobs of at least this size change it: the time of smaller ones is that of the requests.
 const TELLING: u64 = MIB;
 
-/// Bytes a second, as they are expected.
+/// The estimate, in bytes a second.
 #[derive(Debug)]
 pub(crate) struct ThroughputEstimate(AtomicU64);
 
@@ -22,13 +22,13 @@ impl Default for ThroughputEstimate {
 }
 
 impl ThroughputEstimate {
-    /// Whether a blob of this size would be relayed in this time.
+    /// Whether a blob of this size would be copied in this time.
     pub fn fits(&self, size: u64, time: Duration) -> bool {
         let milliseconds = u128::from(size) * 1000 / u128::from(self.0.load(Ordering::Relaxed));
         milliseconds <= time.as_millis()
     }
 
-    /// A blob took this time, or was not done in it.
+    /// Records that a blob took this time, or was not complete after it.
     pub fn record(&self, size: u64, took: Duration) {
         if size < TELLING {
             return;

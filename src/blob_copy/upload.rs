@@ -1,4 +1,4 @@
-//! One upload session in the registry, with a caller's own credentials.
+//! One upload session in the registry, with the caller's own credentials.
 
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,7 +9,7 @@ use crate::blob_copy::reader;
 use crate::oci::{Digest, RepositoryName};
 use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse, UploadSession};
 
-/// Why an upload came to nothing.
+/// Why an upload failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
     #[error("the registry did not answer: {0}")]
@@ -27,7 +27,7 @@ pub(crate) enum UploadError {
     OtherDigest,
 }
 
-/// A session that was begun.
+/// An open session.
 #[derive(Debug)]
 pub(crate) struct BlobUpload(UploadSession);
 
@@ -45,9 +45,9 @@ impl BlobUpload {
         session.map(Self).ok_or(UploadError::NoSession)
     }
 
-    /// Sends the artifact, and ends the session with the digest that its bytes have.
+    /// Sends the artifact, and completes the session with the digest of its bytes.
     ///
-    /// In one PATCH without a range, whose bytes Pulp hashes, unlike those of a PUT.
+    /// One PATCH without a range: Pulp hashes its bytes, unlike those of a PUT.
     pub async fn send(
         &self,
         client: &DelegatedClient,
@@ -64,8 +64,8 @@ impl BlobUpload {
         let kind = HeaderValue::from_static("application/octet-stream");
         head.insert_header(header::CONTENT_TYPE, kind)
             .map_err(no_response)?;
-        let (size, pieces) = (artifact.size, reader::read(artifact, digest.clone()));
-        let sent = client.exchange().send_with(head, size, pieces).await;
+        let (size, chunks) = (artifact.size, reader::read(artifact, digest.clone()));
+        let sent = client.exchange().send_with(head, size, chunks).await;
         expect(
             "the bytes",
             StatusCode::ACCEPTED,
@@ -104,7 +104,7 @@ fn expect(
     }
 }
 
-/// Only the kind: the whole may quote a head.
+/// Only the error's kind: the whole message may quote a head.
 #[allow(
     clippy::boxed_local,
     clippy::needless_pass_by_value,

@@ -1,25 +1,24 @@
-//! Which holders are suggested to whom, and in which order.
+//! Picks the holders that are suggested to a caller, and their order.
 
 use crate::auth::PullScope;
 use crate::config::DiscoveryConfig;
 use crate::discovery::index::SharedName;
 use crate::oci::RepositoryName;
 
-/// As many are tried for one request, or asked for with one token.
+/// The most sources that are tried for one request, or requested with one token.
 pub(crate) const MOST: usize = 8;
 
-/// Whether a repository that is declared shared may be tried for a caller who is not known to
-/// pull it otherwise.
+/// Whether a shared repository may be tried for a caller who is not known to pull it otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SharedSources {
-    /// Yes: the declaration counts, or the registry itself decides by who the caller is.
+    /// Yes: the declaration suffices, or the registry itself decides by the caller's identity.
     IsEnough,
-    /// No: the registry looks at the token alone.
+    /// No: the registry decides by the token alone.
     MustBeNamed,
 }
 
-/// Those that the operator and the caller's own rights leave: the target's namespace first, then
-/// what is declared shared, then the rest.
+/// The holders that the operator and the caller's permissions allow. Those in the target's
+/// namespace come first, then shared ones, then the rest.
 pub(crate) fn select_candidates(
     settings: &DiscoveryConfig,
     target: &RepositoryName,
@@ -85,7 +84,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_operators_word_decides_from_where() {
+    fn the_operators_setting_decides_about_sources() {
         let all = PullScope::Everything;
         assert_eq!(picked(Sources::Shared, &all, HOLDERS), ["base/os"]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Which repositories hold a digest, as far as somebody has seen it.
+//! The index: which repositories are known to hold a digest.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use quick_cache::sync::Cache;
 
 use crate::oci::{Digest, RepositoryName};
 
-/// Links that are remembered; beyond, those of the digests that are used least go.
+/// The most links in the index; beyond, the holders of the least used digests are dropped.
 pub(crate) const MOST_LINKS: u64 = 1_000_000;
-/// Holders of one digest that are remembered: those that were learned of last.
+/// The most holders of one digest: those recorded last.
 const MOST_HOLDERS: usize = 4096;
-/// Digests that two learn of at once wait for each other in this many rows.
+/// Locks for changes of holders: two digests may share one.
 const ROWS: usize = 64;
-/// As many names are kept without looking whether somebody still needs them.
+/// Up to so many names are kept without a check whether they are still in use.
 const FEW_NAMES: usize = 1024;
 
-/// A name that is stored once, however many digests it holds.
+/// A name that is stored once, however many digests its repository holds.
 pub(crate) type SharedName = Arc<RepositoryName>;
 
 /// Digests and their holders, bounded by the number of links.
@@ -29,21 +29,21 @@ pub struct Index {
     names: Mutex<NameTable>,
 }
 
-/// Most layers are one repository's alone.
+/// The holders of one digest: most layers have only one.
 #[derive(Debug, Clone)]
 enum Holders {
     One(SharedName),
     Many(Arc<[SharedName]>),
 }
 
-/// Counts links.
+/// Weighs an entry by its number of links.
 #[derive(Debug, Clone)]
 struct LinkTable;
 
 #[derive(Debug, Default)]
 struct NameTable {
     all: HashSet<SharedName>,
-    /// When to look for names that nobody needs.
+    /// The number of names at which unused ones are dropped.
     sweep_at: usize,
 }
 
@@ -71,9 +71,9 @@ impl Holders {
 }
 
 impl Index {
-    /// Remembers at most so many links.
+    /// Holds at most so many links.
     pub fn new(most: u64) -> Self {
-        // Room grows with what is there; this is only where it begins.
+        // The table grows with its entries; this is only its initial size.
         let expected = usize::try_from(most / 16).unwrap_or(usize::MAX);
         Self {
             links: Cache::with_weighter(expected, most, LinkTable),
@@ -82,51 +82,51 @@ impl Index {
         }
     }
 
-    /// A repository holds a digest.
+    /// Records that a repository holds a digest.
     pub fn learn(&self, repository: &RepositoryName, digest: &Digest) {
         let key = digest.bytes();
         let _row = self.row(&key);
-        let known = self.links.get(&key);
-        let known = known.as_ref().map_or(&[][..], Holders::all);
-        if known.iter().any(|name| **name == *repository) {
+        let holders = self.links.get(&key);
+        let holders = holders.as_ref().map_or(&[][..], Holders::all);
+        if holders.iter().any(|name| **name == *repository) {
             return;
         }
-        let first = (known.len() + 1).saturating_sub(MOST_HOLDERS);
-        let mut names = known[first..].to_vec();
+        let first = (holders.len() + 1).saturating_sub(MOST_HOLDERS);
+        let mut names = holders[first..].to_vec();
         names.push(self.name(repository));
         if let Some(holders) = Holders::of(names) {
             self.links.insert(key, holders);
         }
     }
 
-    /// A repository does not hold a digest.
+    /// Forgets that a repository holds a digest.
     pub fn forget(&self, repository: &RepositoryName, digest: &Digest) {
         let key = digest.bytes();
         let _row = self.row(&key);
-        let Some(known) = self.links.get(&key) else {
+        let Some(holders) = self.links.get(&key) else {
             return;
         };
-        let others = known.all().iter().filter(|name| ***name != *repository);
+        let others = holders.all().iter().filter(|name| ***name != *repository);
         match Holders::of(others.cloned().collect()) {
             Some(holders) => self.links.insert(key, holders),
             None => drop(self.links.remove(&key)),
         }
     }
 
-    /// Who holds a digest.
+    /// The repositories that hold a digest.
     pub(crate) fn holders(&self, digest: &Digest) -> Vec<SharedName> {
-        let known = self.links.get(&digest.bytes());
-        known
+        let holders = self.links.get(&digest.bytes());
+        holders
             .map(|holders| holders.all().to_vec())
             .unwrap_or_default()
     }
 
-    /// How many links are remembered.
+    /// The number of links in the index.
     pub fn links(&self) -> u64 {
         self.links.weight()
     }
 
-    /// Held while the holders of one digest change.
+    /// Locks the holders of one digest.
     fn row(&self, key: &[u8; 32]) -> MutexGuard<'_, ()> {
         // Digests are spread evenly, whatever part of them is taken.
         self.rows[usize::from(key[0]) % ROWS].lock()
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn digest(number: u64) -> Digest {
-        // Spread over the whole range, as hashes are.
+        // Uniformly distributed, as hashes are.
         let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Digest::parse(&format!("sha256:{spread:016x}{number:048x}")).unwrap()
     }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_is_known_until_it_is_forgotten() {
+    fn a_recorded_link_is_known_until_it_is_forgotten() {
         let index = Index::new(100);
         for repository in ["a", "b", "a", "c"] {
             index.learn(&name(repository), &digest(1));
@@ -202,14 +202,14 @@ mod tests {
         assert!(index.links() > 500);
     }
 
-    /// Bytes of memory that this process uses.
+    /// The resident memory of this process, in bytes.
     fn resident() -> usize {
         let text = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
         pages * rustix::param::page_size()
     }
 
-    /// Set for a process that runs the test below alone.
+    /// Set in a process that runs only the test below.
     const ALONE: &str = "CROSSMOUNT_TEST_ALONE";
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         if std::env::var_os(ALONE).is_some() {
             return fill_and_measure();
         }
-        // Other tests use memory too, so it has a process of its own.
+        // Other tests use memory too, so it runs in a process of its own.
         let test = std::thread::current().name().unwrap().to_owned();
         let alone = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", &test])
@@ -230,8 +230,8 @@ mod tests {
     fn fill_and_measure() {
         let before = resident();
         let index = Index::new(MOST_LINKS);
-        // More than there is room for: what is dropped is not held either. Most layers have one
-        // holder, one in a hundred has ten.
+        // More than the bound: dropped links must not take memory. Most layers have one holder, one
+        // in a hundred has ten.
         for number in 0..1_200_000 {
             let holders = if number % 100 == 0 { 10 } else { 1 };
             for holder in 0..holders {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_nobody_needs_do_not_stay() {
+    fn unused_names_do_not_stay() {
         let index = Index::new(10);
         for number in 0..20_000 {
             index.learn(&name(&format!("repository/{number}")), &digest(number));

@@ -1,10 +1,15 @@
-//! Where else a layer may be: suggestions, for clients that do not know it.
+//! Suggests sources of layers, for clients that do not know one.
 //!
-//! `index` remembers which repositories hold a digest, and `active` which were used lately;
-//! `candidates` picks those that a caller may use and the operator allows. `deletions` knows what
-//! was deleted on purpose, and `scanner` walks through the store. Nothing here is a proof of
-//! anything: rights are proved by [`crate::auth`], and the disk, or the registry, is asked again
-//! before a suggestion is used.
+//! | file | what |
+//! |---|---|
+//! | `index` | which repositories hold a digest |
+//! | `recent` | which repositories were used last |
+//! | `candidates` | picks holders that the caller may use and the operator allows |
+//! | `tombstones` | which layers were deleted on purpose |
+//! | `scanner` | scans the store for links |
+//!
+//! A suggestion proves nothing. Before it is used, [`crate::auth`] decides about permissions, and
+//! the store or the registry is checked again.
 
 mod candidates;
 mod index;
@@ -25,7 +30,7 @@ use crate::discovery::recent::RecentRepositories;
 use crate::discovery::tombstones::Tombstones;
 use crate::oci::{BlobRef, Digest, RepositoryName};
 
-/// Suggests repositories.
+/// Suggests sources.
 #[derive(Debug)]
 pub struct Discovery {
     settings: config::DiscoveryConfig,
@@ -35,7 +40,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Knows nothing yet.
+    /// Knows no link yet.
     pub fn new(settings: config::DiscoveryConfig) -> Self {
         Self {
             settings,
@@ -45,26 +50,27 @@ impl Discovery {
         }
     }
 
-    /// What the operator allows.
+    /// The operator's settings.
     pub fn settings(&self) -> &config::DiscoveryConfig {
         &self.settings
     }
 
-    /// A repository was seen to hold a layer.
+    /// Records that a repository holds a layer.
     pub fn record_link(&self, repository: &RepositoryName, digest: &Digest) {
         if repository.is_mountable() {
             self.index.learn(repository, digest);
         }
     }
 
-    /// Something was pushed to, or mounted from, a repository.
+    /// Records a push to or a mount from a repository.
     pub fn record_use(&self, repository: &RepositoryName) {
         self.active.record_use(repository);
     }
 
-    /// Repositories from which a push to `target` is likely to need layers, likeliest first: of
-    /// those that are declared shared, or that the caller was seen to pull and the operator
-    /// allows. Nobody hears the name of another.
+    /// Repositories from which a push to `target` will likely need layers, likeliest first.
+    ///
+    /// Only shared ones, and ones that the caller has pulled from and the operator allows: no
+    /// caller learns the name of another repository.
     pub fn likely_sources(
         &self,
         target: &RepositoryName,
@@ -78,31 +84,31 @@ impl Discovery {
         self.active.latest(candidates::MOST, is_allowed)
     }
 
-    /// A repository does not hold a layer after all.
+    /// Forgets that a repository holds a layer.
     pub fn forget_link(&self, repository: &RepositoryName, digest: &Digest) {
         self.index.forget(repository, digest);
     }
 
-    /// Somebody is about to delete a layer from a repository, before the registry hears of it.
+    /// Records that a client is about to delete a layer, before the registry gets the request.
     ///
-    /// From then on no HEAD brings the layer back, and for a while longer if it was deleted.
+    /// From then on no HEAD brings the layer back; if it was deleted, for a while longer.
     #[must_use]
     pub fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
         self.deletions.begin(blob)
     }
 
-    /// Whether a layer was deleted from a repository lately, or is being deleted.
+    /// Whether a layer was recently deleted from a repository, or is being deleted.
     #[must_use]
     pub fn is_tombstoned(&self, blob: &BlobRef) -> bool {
         self.deletions.is_tombstoned(blob)
     }
 
-    /// How many links are remembered.
+    /// The number of links in the index.
     pub fn links(&self) -> u64 {
         self.index.links()
     }
 
-    /// Repositories that may hold the layer, and that this caller may try for this target.
+    /// Repositories that may hold the layer, and that may be tried for this caller and target.
     pub fn find_candidates(
         &self,
         target: &BlobRef,

@@ -1,11 +1,11 @@
-//! Which repositories were pushed to or mounted from lately.
+//! The repositories that were pushed to or mounted from most recently.
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::oci::RepositoryName;
 
-/// Repositories that are remembered: those used last.
+/// The most repositories that are tracked: those used last.
 const MOST: usize = 4096;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl RecentRepositories {
         }
     }
 
-    /// Those that were used last, of those that are wanted.
+    /// The most recently used of the wanted repositories.
     pub fn latest(
         &self,
         most: usize,
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_bounded_and_keeps_the_last() {
+    fn the_number_is_bounded_and_the_last_stay() {
         let active = RecentRepositories::default();
         for number in 0..3 * MOST {
             active.record_use(&name(number));

@@ -1,4 +1,4 @@
-//! A walk through the store on a thread of its own, slow enough that nobody notices.
+//! Scans the store on a thread of its own, slowly enough that clients notice nothing.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use crate::store::{Filesystem, ScanEvent, StaleTempFiles, StoreError};
 use crate::telemetry::labels::ScanItem;
 use crate::telemetry::metrics::Metrics;
 
-/// Directories of layers that are looked into before the others get a turn.
+/// Layer directories that are read before the scan pauses.
 const AT_A_TIME: u32 = 50;
-/// How long such a turn takes at least: 2000 directories a second.
+/// The least time for so many: at most 2000 directories a second.
 const TURN: Duration = Duration::from_millis(25);
-/// Between two walks: what others have written meanwhile is found by the next.
+/// The pause between two scans: the next one finds what other writers have linked meanwhile.
 const REST: Duration = Duration::from_secs(60 * 60);
-/// After the store gave no answer.
+/// The pause after an error of the store.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
-/// Between two lines in the log.
-const SAY: Duration = Duration::from_secs(30);
-/// How soon the end of the process is noticed.
+/// The interval of progress messages in the log.
+const LOG_EVERY: Duration = Duration::from_secs(30);
+/// How soon the scan notices the end of the process.
 const BEAT: Duration = Duration::from_millis(200);
 
-/// A walk that is going on; it ends with this.
+/// A running scan, which ends when this is dropped.
 #[derive(Debug)]
 pub struct StoreScanner {
     _end: DropGuard,
 }
 
-/// Walks through the store again and again, and tells `discovery` what is there; what becomes of
-/// files that were left behind says `stale_files`.
+/// Scans the store again and again, and records in `discovery` what it holds. `stale_files` says
+/// what happens to files that a killed process left behind.
 pub fn start_scan(
     store: Filesystem,
     stale_files: StaleTempFiles,
@@ -40,7 +40,7 @@ pub fn start_scan(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<StoreScanner> {
     let end = CancellationToken::new();
-    let mut walker = Walker {
+    let mut walker = ScanThread {
         store,
         stale_files,
         discovery,
@@ -56,18 +56,18 @@ pub fn start_scan(
     })
 }
 
-struct Walker {
+struct ScanThread {
     store: Filesystem,
     stale_files: StaleTempFiles,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
     end: CancellationToken,
-    /// The repository after which an interrupted walk goes on.
+    /// The repository after which an interrupted scan resumes.
     after: Option<RepositoryName>,
     seen: Seen,
 }
 
-/// What one walk came by.
+/// What one scan has met.
 #[derive(Default)]
 struct Seen {
     repositories: u64,
@@ -75,7 +75,7 @@ struct Seen {
     unreadable: u64,
 }
 
-impl Walker {
+impl ScanThread {
     fn run(&mut self) {
         while !self.end.is_cancelled() {
             match self.scan() {
@@ -83,7 +83,7 @@ impl Walker {
                     self.end();
                     self.wait(REST);
                 }
-                // The registry has made no store yet, or the process ends.
+                // The registry has not created the store yet, or the process ends.
                 Ok(false) => self.wait(TRY_AGAIN),
                 Err(error) => {
                     tracing::warn!(%error, "the walk through the store goes on later");
@@ -93,7 +93,7 @@ impl Walker {
         }
     }
 
-    /// One walk, or the rest of one; `false` where it did not come to the end.
+    /// One scan, or the rest of one; `false` if it did not reach the end.
     fn scan(&mut self) -> Result<bool, StoreError> {
         let (after, stale_files) = (self.after.clone(), self.stale_files);
         let mut pace = ScanThrottle::new();
@@ -169,11 +169,11 @@ impl Walker {
     }
 }
 
-/// Keeps the walk slow, and says now and then how far it is.
+/// Throttles the scan, and logs its progress.
 struct ScanThrottle {
     steps: u32,
     turn: Instant,
-    said: Instant,
+    logged_at: Instant,
 }
 
 impl ScanThrottle {
@@ -182,7 +182,7 @@ impl ScanThrottle {
         Self {
             steps: 0,
             turn: now,
-            said: now,
+            logged_at: now,
         }
     }
 
@@ -193,8 +193,8 @@ impl ScanThrottle {
         }
         std::thread::sleep(TURN.saturating_sub(self.turn.elapsed()));
         self.turn = Instant::now();
-        if self.said.elapsed() >= SAY {
-            self.said = self.turn;
+        if self.logged_at.elapsed() >= LOG_EVERY {
+            self.logged_at = self.turn;
             let (repositories, links) = (seen.repositories, seen.links);
             tracing::info!(repositories, links, "walking through the store");
         }

@@ -1,4 +1,4 @@
-//! What was deleted on purpose, or is being deleted.
+//! Layers that a client deleted, or is deleting: no HEAD brings them back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,30 +9,30 @@ use parking_lot::Mutex;
 
 use crate::oci::{BlobRef, RepositoryName};
 
-/// How long a HEAD brings nothing back that was deleted.
-const BARRED_FOR: Duration = Duration::from_secs(60 * 60);
-/// Deletions that are remembered; where there are more, everything is barred for as long.
+/// How long a tombstone counts.
+const TOMBSTONE_TTL: Duration = Duration::from_secs(60 * 60);
+/// The most tombstones. Beyond that, every layer counts as deleted for as long.
 const BOUND: usize = 64 * 1024;
-/// Deletions without an answer that are remembered, the last. Anybody can cause them, so beyond
-/// the bound the oldest are forgotten, and nobody else's layers are barred.
+/// The most deletions without a response: the last ones. Any client can cause them, so beyond the
+/// bound the oldest are dropped, and no other client's layers count as deleted.
 const UNANSWERED: usize = 16 * 1024;
 
 type LayerKey = (RepositoryName, [u8; 32]);
 
-/// Remembers deletions, each from before the registry hears of it.
+/// Records deletions, each from before the registry gets the request.
 #[derive(Debug)]
 pub(crate) struct Tombstones {
-    /// How many deletions of a layer are on their way.
+    /// How many deletions of a layer are in flight.
     pending: DashMap<LayerKey, usize>,
-    /// What the registry said that it has deleted, and when.
+    /// What the registry confirmed as deleted, and when.
     done: DashMap<LayerKey, Instant>,
-    /// Everything is barred until then.
+    /// Every layer counts as deleted until then.
     full_until: Mutex<Option<Instant>>,
-    /// What it may have deleted last, and when: nobody heard its answer.
+    /// What the registry may have deleted last, without a response, and when.
     unanswered: Mutex<LruCache<LayerKey, Instant>>,
 }
 
-/// A deletion that is on its way. Dropped without an answer, it counts as one that was done.
+/// A deletion in flight. If it is dropped without a response, it counts as done.
 #[derive(Debug)]
 pub struct PendingDelete {
     all: Arc<Tombstones>,
@@ -59,7 +59,7 @@ impl Default for Tombstones {
 }
 
 fn is_recent(since: Instant) -> bool {
-    since.elapsed() < BARRED_FOR
+    since.elapsed() < TOMBSTONE_TTL
 }
 
 impl Tombstones {
@@ -91,18 +91,18 @@ impl Tombstones {
             }
     }
 
-    fn remember(&self, layer: &LayerKey) {
+    fn record(&self, layer: &LayerKey) {
         if self.done.len() >= BOUND {
             self.done.retain(|_, since| is_recent(*since));
         }
         if self.done.len() < BOUND {
             self.done.insert(layer.clone(), Instant::now());
         } else {
-            *self.full_until.lock() = Some(Instant::now() + BARRED_FOR);
+            *self.full_until.lock() = Some(Instant::now() + TOMBSTONE_TTL);
         }
     }
 
-    fn remember_unanswered(&self, layer: &LayerKey) {
+    fn record_unanswered(&self, layer: &LayerKey) {
         let mut unanswered = self.unanswered.lock();
         unanswered.put(layer.clone(), Instant::now());
         while let Some((_, since)) = unanswered.peek_lru()
@@ -119,7 +119,7 @@ impl PendingDelete {
         self.end = End::Done;
     }
 
-    /// The registry has not deleted it.
+    /// The registry has refused the deletion.
     pub fn record_refused(&mut self) {
         self.end = End::Refused;
     }
@@ -127,10 +127,10 @@ impl PendingDelete {
 
 impl Drop for PendingDelete {
     fn drop(&mut self) {
-        // First what stays, so that the layer is barred without a gap.
+        // The tombstone first, so that there is no gap.
         match self.end {
-            End::Done => self.all.remember(&self.layer),
-            End::Unanswered => self.all.remember_unanswered(&self.layer),
+            End::Done => self.all.record(&self.layer),
+            End::Unanswered => self.all.record_unanswered(&self.layer),
             End::Refused => {}
         }
         if let Some(mut count) = self.all.pending.get_mut(&self.layer) {

@@ -1,4 +1,4 @@
-//! What any other registry may mean by its answer to a mount.
+//! The action on a response of a registry that is neither distribution nor Pulp.
 
 use http::StatusCode;
 
@@ -9,7 +9,7 @@ use crate::oci::finds_scope_insufficient;
 use crate::telemetry::outcome::Reason;
 use crate::util::NoRandomness;
 
-/// The rules of the configuration.
+/// The configured rules.
 #[derive(Debug)]
 pub struct GenericRules {
     statuses: Vec<StatusCode>,
@@ -18,7 +18,6 @@ pub struct GenericRules {
 }
 
 impl GenericRules {
-    /// By `mend.statuses` and `mount.source_denied`.
     pub fn new(settings: &config::GenericConfig) -> Result<Self, NoRandomness> {
         Ok(Self {
             statuses: settings.statuses.clone(),
@@ -27,27 +26,28 @@ impl GenericRules {
         })
     }
 
-    pub(crate) fn action(&self, answered: &MountResponse<'_>) -> Action {
-        if answered.status == StatusCode::UNAUTHORIZED {
-            return self.refused(answered);
+    pub(crate) fn action(&self, response: &MountResponse<'_>) -> Action {
+        if response.status == StatusCode::UNAUTHORIZED {
+            return self.refused(response);
         }
-        if self.statuses.contains(&answered.status) {
+        if self.statuses.contains(&response.status) {
             return upload(Reason::Mended);
         }
         Action::PassOn
     }
 
-    /// A client that only lacks a scope must see the challenge; one for whom asking again is no
-    /// help gets what `mount.source_denied` says.
-    fn refused(&self, answered: &MountResponse<'_>) -> Action {
-        let Some(request) = answered.request else {
+    /// A client that only lacks a scope must get the challenge. For one that would get it again,
+    /// `mount.source_denied` applies.
+    fn refused(&self, response: &MountResponse<'_>) -> Action {
+        let Some(request) = response.request else {
             return Action::PassOn;
         };
         let (target, source) = (&request.target.repository, &request.source);
-        // Only to a token that it has verified does a registry say that it is too narrow; in
-        // somebody's name that it has not, nothing is remembered and nothing shown.
-        let is_verified = finds_scope_insufficient(answered.headers);
-        let credentials = answered.credentials;
+        // A registry reports a missing scope only for a token that it has verified. Of an
+        // unverified one the user name may be false, so no challenge is recorded under it, or
+        // looked up.
+        let is_verified = finds_scope_insufficient(response.headers);
+        let credentials = response.credentials;
         match self.refusals.word(target, source, credentials, is_verified) {
             Denial::SourceDenied if self.source_denied == SourceDenied::Fallback => {
                 upload(Reason::Denied)
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_lacks_a_scope_is_told_so_once_in_a_minute() {
+    fn a_client_that_only_lacks_a_scope_gets_the_challenge_once_in_a_minute() {
         let rules = rules(SourceDenied::Fallback);
         let other = r#"[{"type":"repository","name":"dst","actions":["push"]}]"#;
         for unverified in [INVALID, BARE, INVALID, BARE] {
@@ -160,13 +160,13 @@ mod tests {
             next(&rules, 401, NARROW, Some(&token("[]"))),
             upload(Reason::Denied)
         );
-        // Whoever makes a token up in her name does not see that she asked.
+        // A token that a client made up in her name does not show that she got a challenge.
         let made_up = next(&rules, 401, BARE, Some(&token("[]")));
         assert_eq!(made_up, Action::PassOn);
     }
 
     #[test]
-    fn who_asked_for_the_source_and_did_not_get_it_gets_an_upload() {
+    fn a_client_whose_token_lacks_the_requested_source_gets_an_upload() {
         let refused = r#"[{"type":"repository","name":"src","actions":[]}]"#;
         let granted = r#"[{"type":"repository","name":"src","actions":["pull"]}]"#;
         let (fallback, challenge) = (

@@ -1,9 +1,8 @@
-//! The registry's own mount, and which of its answers are replaced by a plain upload.
+//! The registry's own mount: which of its responses become a plain upload.
 //!
-//! Nothing is sent here: the client's request goes to the registry by
-//! [`crate::upstream::SubrequestClient`], and its answer comes in. `pulp` knows how Pulp says that there
-//! is nothing to mount, `generic` what any other registry may mean, and `counted` how an answer
-//! that the client gets is counted.
+//! `pulp` reads a miss of Pulp's, and `generic` has the configured rules for any other registry.
+//! Nothing is sent from here: requests go through [`crate::upstream::SubrequestClient`], and only
+//! the response comes in.
 
 mod generic;
 mod pulp;
@@ -17,67 +16,64 @@ use crate::auth::Credentials;
 use crate::mount::MountRequest;
 use crate::telemetry::outcome::{Outcome, Reason};
 
-/// By whose rules answers are judged.
+/// The rules by which responses are judged.
 #[derive(Debug)]
 pub enum NativeMountRules {
-    /// Pulp's.
+    /// Those of Pulp.
     Pulp,
     /// Those of the configuration.
     Generic(Box<GenericRules>),
 }
 
-/// What is known of a mount that the registry has answered.
+/// The registry's response to a mount, and the request.
 #[derive(Debug, Clone, Copy)]
 pub struct MountResponse<'a> {
-    /// What was asked for, where that has the plain form.
+    /// The mount, if its query is unambiguous.
     pub request: Option<&'a MountRequest>,
-    /// What the caller showed.
+    /// The client's credentials.
     pub credentials: &'a Credentials,
-    /// The answer's status.
     pub status: StatusCode,
-    /// The answer's headers.
     pub headers: &'a HeaderMap,
-    /// The answer's body, unless that is longer than an error's.
+    /// The body, unless it is longer than an error's.
     pub body: Option<&'a [u8]>,
 }
 
-/// How a mount goes on that the registry has answered.
+/// What follows the registry's response to a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The client gets the answer.
+    /// The client gets the response.
     PassOn,
-    /// A plain upload is started in the mount's place.
+    /// A plain upload is started in place of the mount.
     Upload {
-        /// Why.
         reason: Reason,
-        /// Whether the bytes may be there all the same, though the registry does not mount them.
+        /// Whether the registry may hold the bytes, though it does not mount them.
         is_blob_missing: bool,
     },
 }
 
 impl NativeMountRules {
-    /// Whether the registry mounts only where the query holds nothing but the mount
+    /// Whether the registry mounts only if the query holds nothing but the mount
     /// (`pulp_container/app/registry_api.py`, `tries_to_mount_blob`).
     pub fn needs_bare_query(&self) -> bool {
         matches!(self, Self::Pulp)
     }
 
-    /// Whether an answer with this status must be read to be judged.
+    /// Whether the body of a response with this status decides.
     pub fn reads_errors(&self, status: StatusCode) -> bool {
         matches!(self, Self::Pulp) && status == StatusCode::NOT_FOUND
     }
 
-    /// Judges an answer.
-    pub fn action(&self, answered: &MountResponse<'_>) -> Action {
+    /// The action on a response.
+    pub fn action(&self, response: &MountResponse<'_>) -> Action {
         match self {
-            Self::Pulp => match read_miss(answered.status, answered.body) {
+            Self::Pulp => match read_miss(response.status, response.body) {
                 Some(miss) => Action::Upload {
                     reason: Reason::Mended,
                     is_blob_missing: miss == PulpMiss::Blob,
                 },
                 None => Action::PassOn,
             },
-            Self::Generic(rules) => rules.action(answered),
+            Self::Generic(rules) => rules.action(response),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! How Pulp says that there is nothing to mount: with 404, where the specification wants the 202
-//! of an upload.
+//! Reads a miss of Pulp's: it responds 404, while the specification wants the 202 of an upload.
 
 use http::StatusCode;
 
@@ -8,13 +7,13 @@ use crate::oci::has_error_code;
 /// What Pulp does not have (`pulp_container/app/exceptions.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PulpMiss {
-    /// `BLOB_UNKNOWN`: the repository is there, and does not hold the blob, or not yet.
+    /// `BLOB_UNKNOWN`: the repository exists, and does not hold the blob, or not yet.
     Blob,
     /// `NAME_UNKNOWN`: there is no such repository.
     Repository,
 }
 
-/// What an answer to a mount says that Pulp does not have; a 404 of somebody else's says nothing.
+/// What a response says that Pulp does not have; `None` for the 404 of another server.
 pub fn read_miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
     let body = body.filter(|_| status == StatusCode::NOT_FOUND)?;
     if has_error_code(body, "BLOB_UNKNOWN") {

@@ -1,4 +1,4 @@
-//! For how long an answer of a token endpoint may be kept.
+//! How long a response of a token endpoint may be cached.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,18 +9,18 @@ use serde::Deserialize;
 use crate::auth::UnverifiedClaims;
 use crate::token_cache::scope::Scope;
 
-/// What may be done with an answer besides giving it to whoever asked.
+/// What may be done with a response besides sending it to its client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// It may be given to who asks the same within this time.
+    /// Equal requests may get it within this time.
     Keep(Duration),
-    /// It may be given to who asked the same at the same time.
+    /// Equal requests that were in flight at the same time may get it.
     Share,
-    /// Nothing.
+    /// It is for its own client alone.
     Leave,
 }
 
-/// The part of an answer that matters (the token specification of distribution,
+/// The members of a response that matter (the token specification of distribution,
 /// `docs/content/spec/auth/token.md`).
 #[derive(Deserialize)]
 struct TokenBody {
@@ -28,16 +28,16 @@ struct TokenBody {
     token: Option<String>,
     #[serde(default)]
     access_token: Option<String>,
-    /// Seconds; a minute where it is left out.
+    /// In seconds; a minute if it is absent.
     #[serde(default)]
     expires_in: Option<u64>,
-    /// It makes new tokens, and belongs to one client.
+    /// It yields new tokens, and belongs to one client.
     #[serde(default)]
     refresh_token: Option<serde_json::Value>,
 }
 
 impl TokenBody {
-    /// The one token, under either of its names.
+    /// The token, under either of its names, if they do not differ.
     fn token(&self) -> Option<UnverifiedClaims> {
         match (&self.token, &self.access_token) {
             (Some(one), Some(other)) if one != other => None,
@@ -47,12 +47,12 @@ impl TokenBody {
     }
 }
 
-/// The token that an answer hands out.
+/// The token in a response.
 pub(crate) fn token_lifetime(body: &[u8]) -> Option<UnverifiedClaims> {
     serde_json::from_slice::<TokenBody>(body).ok()?.token()
 }
 
-/// Judges an answer to a question for these scopes, of which at most `ttl` may pass.
+/// Judges a response to a request for these scopes, which may be cached for at most `ttl`.
 pub(crate) fn freshness_of(
     head: &ResponseHeader,
     body: &[u8],
@@ -71,7 +71,7 @@ pub(crate) fn freshness_of(
     if body.refresh_token.is_some() {
         return Freshness::Leave;
     }
-    // A refusal is an answer like any other, with less access than was asked for.
+    // A token without the requested scopes is a refusal, and not cached.
     if !scopes.iter().all(|scope| scope.is_granted_by(&token)) {
         return Freshness::Share;
     }
@@ -81,11 +81,11 @@ pub(crate) fn freshness_of(
     Freshness::Keep(half.min(allowed))
 }
 
-/// For how long the answer's headers allow it to be kept, at most `ttl`.
+/// How long the response's headers allow it to be cached, at most `ttl`.
 fn allowed_by(head: &ResponseHeader, ttl: Duration) -> Option<Duration> {
     let headers = &head.headers;
     let is_somebodys = headers.contains_key(header::SET_COOKIE);
-    // Without an age in seconds that is a date by somebody's clock.
+    // Without an age in seconds, Expires is a date by an unknown clock.
     let is_dated = headers.contains_key(header::EXPIRES);
     if head.status != StatusCode::OK || is_somebodys {
         return None;
@@ -95,7 +95,7 @@ fn allowed_by(head: &ResponseHeader, ttl: Duration) -> Option<Duration> {
         let (name, value) = directive.split_once('=').unwrap_or((&*directive, ""));
         match name {
             "no-store" | "no-cache" | "private" => return None,
-            // What is said to shared memories wins.
+            // The directive for shared caches wins.
             "s-maxage" => most = Some(value.trim_matches('"').parse().ok()?),
             "max-age" if most.is_none() => most = Some(value.trim_matches('"').parse().ok()?),
             _ => {}
@@ -120,25 +120,25 @@ fn directives(headers: &HeaderMap) -> impl Iterator<Item = String> {
     })
 }
 
-/// Nothing is handed out of which less than half is left.
+/// A token is only sent while more than half of its life is left.
 fn until_half_of_its_life(token: &UnverifiedClaims, expires_in: Option<u64>) -> Option<Duration> {
     let (issued, expires) = token.validity_seconds()?;
     let life = Duration::try_from_secs_f64(expires - issued).ok()?;
-    let said = Duration::from_secs(expires_in.unwrap_or(60));
-    let half = life.min(said) / 2;
+    let expires_in = Duration::from_secs(expires_in.unwrap_or(60));
+    let half = life.min(expires_in) / 2;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    // A clock that is ahead of ours does not make a token live longer.
+    // A server's clock that is ahead must not make a token live longer.
     let age = Duration::try_from_secs_f64(now.as_secs_f64() - issued).unwrap_or_default();
     half.checked_sub(age).filter(|left| !left.is_zero())
 }
 
-/// The request's headers that the answer depends on, as they are now; `None` where it depends on
+/// The request headers that the response varies by, with their values; `None` if it varies by
 /// everything.
 pub(crate) fn varies_by(
     answer: &HeaderMap,
     request: &HeaderMap,
 ) -> Option<Vec<(HeaderName, Vec<HeaderValue>)>> {
-    let mut found = Vec::new();
+    let mut values_of = Vec::new();
     for value in answer.get_all(header::VARY) {
         for name in value.to_str().ok()?.split(',').map(str::trim) {
             if name.is_empty() {
@@ -148,10 +148,10 @@ pub(crate) fn varies_by(
                 .ok()
                 .filter(|_| name != "*")?;
             let values = request.get_all(&name).iter().cloned().collect();
-            found.push((name, values));
+            values_of.push((name, values));
         }
     }
-    Some(found)
+    Some(values_of)
 }
 
 #[cfg(test)]

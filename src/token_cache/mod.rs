@@ -1,10 +1,16 @@
-//! The registry's own token endpoint: its answers remembered, and requests to it widened.
+//! The registry's own token endpoint: its responses cached, and requests to it sent with more
+//! scopes.
 //!
-//! `widening` adds likely sources to a request. `question` says which requests may be answered
-//! from memory, and what makes two of them the same; `scope` reads what they ask for; `keeping`
-//! judges for how long an answer may be kept.
-//! An answer is handed out as it came, to the same credentials alone, and nothing is answered
-//! from memory that the registry itself would not have answered a moment ago.
+//! | file | what |
+//! |---|---|
+//! | this one | the cache |
+//! | `request` | which requests may be answered from it, and which of them are equal |
+//! | `scope` | what a request asks for |
+//! | `freshness` | how long a response may be cached |
+//! | `scope_expansion` | adds likely sources to a client's request |
+//!
+//! A cached response is sent as it came, and only to the same credentials. The cache sends no
+//! response that the registry itself would not have sent a moment ago.
 
 pub(crate) mod freshness;
 mod request;
@@ -26,65 +32,65 @@ pub use scope_expansion::ScopeExpansion;
 use crate::token_cache::freshness::Freshness;
 use crate::util::{Entry, Fingerprints, NoRandomness, TtlCache};
 
-/// Answers that are remembered.
+/// The most responses in the cache.
 const REMEMBERED: u64 = 16 * 1024;
-/// Bytes of the longest answer that is remembered.
+/// The longest body in the cache, in bytes.
 pub const LONGEST: usize = 64 * 1024;
 
-/// Remembers answers of one token endpoint.
+/// Caches responses of one token endpoint.
 #[derive(Debug)]
 pub struct TokenCache {
     path: String,
-    remembered_for: Duration,
+    ttl: Duration,
     fingerprints: Fingerprints,
-    memory: TtlCache<Arc<CachedToken>>,
+    cache: TtlCache<Arc<CachedToken>>,
 }
 
-/// An answer of the token endpoint, whole.
+/// A complete response of the token endpoint.
 pub struct CachedToken {
-    /// As it came.
+    /// The head, as it came.
     pub head: ResponseHeader,
-    /// As it came.
+    /// The body, as it came.
     pub body: Bytes,
-    /// What it depends on besides the question, and how that was then.
+    /// The request headers that it varies by, with their values.
     varies_by: Vec<(HeaderName, Vec<HeaderValue>)>,
     taken: Instant,
 }
 
-/// The answer was not one to keep, or there was none.
+/// The response may not be cached, or there was none.
 #[derive(Debug, Clone, Copy)]
 pub struct NotCached;
 
 impl TokenCache {
-    /// Of the endpoint at `path`, each for `remembered_for` at most; nothing yet.
-    pub fn new(path: &str, remembered_for: Duration) -> Result<Self, NoRandomness> {
+    /// For the endpoint at `path`; responses are cached for at most `ttl`.
+    pub fn new(path: &str, ttl: Duration) -> Result<Self, NoRandomness> {
         Ok(Self {
             path: path.to_owned(),
-            remembered_for,
+            ttl,
             fingerprints: Fingerprints::new()?,
-            memory: TtlCache::new(REMEMBERED),
+            cache: TtlCache::new(REMEMBERED),
         })
     }
 
-    /// The question that a request puts, if its answer may come from memory.
+    /// The key of a request, if its response may come from the cache.
     pub fn cache_key(&self, target: &[u8], head: &Parts) -> Option<TokenRequest> {
         TokenRequest::read(&self.path, target, head, &self.fingerprints)
     }
 
-    /// The remembered answer, or the one that `ask` fetches; equal questions at once ask once.
+    /// The cached response, or the one that `fetch` gets; equal requests at once send one.
     ///
-    /// [`NotCached`]: then whoever did not ask must ask for itself.
+    /// After [`NotCached`] a caller whose `fetch` did not run must send its own request.
     pub async fn get_or_fetch(
         &self,
-        question: &TokenRequest,
+        request: &TokenRequest,
         head: &Parts,
-        ask: impl Future<Output = Option<(ResponseHeader, Bytes)>>,
+        fetch: impl Future<Output = Option<(ResponseHeader, Bytes)>>,
     ) -> Result<Arc<CachedToken>, NotCached> {
-        let asked = self.memory.get_or_fetch(question.fingerprint, async {
+        let fetched = self.cache.get_or_fetch(request.fingerprint, async {
             let taken = Instant::now();
-            let (answer, body) = ask.await.ok_or(NotCached)?;
-            let ttl = self.remembered_for;
-            let lifetime = match freshness::freshness_of(&answer, &body, &question.scopes, ttl) {
+            let (answer, body) = fetch.await.ok_or(NotCached)?;
+            let ttl = self.ttl;
+            let lifetime = match freshness::freshness_of(&answer, &body, &request.scopes, ttl) {
                 Freshness::Keep(lifetime) => lifetime.saturating_sub(taken.elapsed()),
                 Freshness::Share => Duration::ZERO,
                 Freshness::Leave => return Err(NotCached),
@@ -101,7 +107,7 @@ impl TokenCache {
                 }),
             })
         });
-        let answer = asked.await.map_err(|error| *error)?;
+        let answer = fetched.await.map_err(|error| *error)?;
         if answer.fits(&head.headers) {
             Ok(answer)
         } else {
@@ -111,21 +117,21 @@ impl TokenCache {
 }
 
 impl std::fmt::Debug for CachedToken {
-    /// Nothing of the token.
+    /// Omits the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an answer with a token")
     }
 }
 
 impl CachedToken {
-    /// Whole seconds since it was made, by its own word and since it was asked for.
+    /// Its age in whole seconds, by its own headers and since it was fetched.
     pub fn age(&self) -> u64 {
-        let said = self.head.headers.get(header::AGE);
-        let said = said.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        said.unwrap_or_default() + self.taken.elapsed().as_secs()
+        let age = self.head.headers.get(header::AGE);
+        let age = age.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        age.unwrap_or_default() + self.taken.elapsed().as_secs()
     }
 
-    /// Whether it would be the same for these headers.
+    /// Whether it varies by none of these headers.
     fn fits(&self, headers: &HeaderMap) -> bool {
         let is_same =
             |name: &HeaderName, then: &[HeaderValue]| headers.get_all(name).iter().eq(then.iter());

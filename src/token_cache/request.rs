@@ -1,4 +1,4 @@
-//! Which requests for a token may be answered from memory, and which of them are the same.
+//! Which token requests may be answered from the cache, and which of them are equal.
 
 use http::request::Parts;
 use http::{HeaderName, Method, header};
@@ -8,10 +8,10 @@ use crate::token_cache::scope::Scope;
 use crate::util::query::pairs;
 use crate::util::{Fingerprint, Fingerprints};
 
-/// Headers on which a token does not depend, unless the answer says so by `Vary`.
+/// Headers on which a token does not depend, unless the response lists them in `Vary`.
 ///
-/// Any other header makes another question: somebody in front may have put a name into it, and
-/// a registry may have rules about addresses.
+/// Any other header makes requests differ: a proxy in front may have put a user name into it, and a
+/// registry may have rules by address.
 const NEUTRAL: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -26,7 +26,7 @@ const NEUTRAL: &[&str] = &[
     "x-request-id",
 ];
 
-/// A request for a token, with credentials.
+/// A token request with credentials.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenRequest {
     pub(crate) fingerprint: Fingerprint,
@@ -34,7 +34,7 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// Reads a request; `None` where its answer is nobody else's, or is not to be remembered.
+    /// Reads a request; `None` if its response is for its client alone, or may not be cached.
     pub(crate) fn read(
         path: &str,
         target: &[u8],
@@ -42,8 +42,8 @@ impl TokenRequest {
         fingerprints: &Fingerprints,
     ) -> Option<Self> {
         let text = std::str::from_utf8(target).ok()?;
-        let (asked, query) = text.split_once('?').unwrap_or((text, ""));
-        if head.method != Method::GET || asked != path || !is_cacheable(head) {
+        let (requested, query) = text.split_once('?').unwrap_or((text, ""));
+        if head.method != Method::GET || requested != path || !is_cacheable(head) {
             return None;
         }
         let mut scopes = Vec::new();
@@ -66,7 +66,7 @@ impl TokenRequest {
     }
 }
 
-/// Whether a request shows a login, keeps no state, and does not ask for a fresh answer.
+/// Whether a request has a login, carries no cookie, and does not bypass caches.
 fn is_cacheable(head: &Parts) -> bool {
     let credentials = Credentials::from_single_header(&head.headers);
     let has_login = credentials.is_some_and(|credentials| !credentials.is_anonymous());
@@ -79,7 +79,7 @@ fn is_cacheable(head: &Parts) -> bool {
     has_login && !wants_fresh && !head.headers.contains_key(header::COOKIE)
 }
 
-/// Of the credentials, the query as it came, the host, and every header that may matter.
+/// The fingerprint of credentials, raw query, host, and every header that may matter.
 fn fingerprint(target: &[u8], head: &Parts, fingerprints: &Fingerprints) -> Fingerprint {
     let is_neutral = |name: &HeaderName| NEUTRAL.contains(&name.as_str());
     let mut others: Vec<_> = head
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_login_that_keeps_no_state_is_answered_from_memory() {
+    fn only_a_login_that_keeps_no_state_is_answered_from_the_cache() {
         let prints = Fingerprints::new().unwrap();
         let is_read = |method: &str, target: &str, headers: &[(&str, &str)]| {
             read(&prints, method, target, headers).is_some()
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_may_matter_makes_another_question() {
+    fn whatever_may_matter_makes_another_request() {
         let prints = Fingerprints::new().unwrap();
         let one = read(&prints, "GET", TARGET, &[LOGIN, HOST]).unwrap();
         for same in [("user-agent", "x"), ("accept", "*/*")] {

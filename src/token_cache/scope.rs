@@ -1,4 +1,4 @@
-//! What a token is asked for.
+//! The scope of a token request.
 
 use crate::auth::UnverifiedClaims;
 
@@ -32,10 +32,10 @@ impl Scope {
     }
 
     pub fn asks_for(&self, action: &str) -> bool {
-        self.actions.iter().any(|asked| asked == action)
+        self.actions.iter().any(|requested| requested == action)
     }
 
-    /// Whether a token lists every action, as it was asked for.
+    /// Whether a token lists every requested action.
     pub fn is_granted_by(&self, token: &UnverifiedClaims) -> bool {
         let is_listed = |action: &String| token.list_scope(&self.kind, &self.name, action);
         self.actions.iter().all(is_listed)

@@ -1,8 +1,8 @@
-//! A client's own request for a token to push with, widened by pull on likely sources.
+//! Adds pull on likely sources to a client's own request for a token to push with.
 //!
-//! The token server decides about each of them, and the token says what it decided: then a layer
-//! may be mounted from there for whoever shows the token. A token also lists what was denied, so
-//! asked for is only what everybody may know of, and what the same login was granted before.
+//! The token server decides about each of them, and the token lists what it granted. Then a layer
+//! may be mounted from there for every client with the token. A token also lists what was denied.
+//! So only shared sources are added, and what the same login was granted before.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::token_cache::scope::Scope;
 use crate::util::NoRandomness;
 use crate::util::query::pairs;
 
-/// Bytes up to which a request line's target grows: servers take 4094 (gunicorn's
+/// Up to this length a request line's target grows, in bytes: servers accept 4094 (gunicorn's
 /// `limit_request_line`), and more than twice as much elsewhere.
 const LONGEST: usize = 2000;
-/// How long nothing is widened after a token server has refused that.
+/// How long nothing is added after a token server has refused that.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
-/// What a query holds as it is (RFC 3986, 3.4).
+/// The characters that a query may hold unescaped (RFC 3986, 3.4).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b':')
@@ -34,7 +34,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_');
 
-/// Widens requests to one token endpoint.
+/// Adds scopes to requests to one token endpoint.
 #[derive(Debug)]
 pub struct ScopeExpansion {
     path: String,
@@ -44,7 +44,7 @@ pub struct ScopeExpansion {
 }
 
 impl ScopeExpansion {
-    /// By what `discovery` holds likely; knows nothing of what logins are granted yet.
+    /// For the endpoint at `path`; no login's grants are known yet.
     pub fn new(path: &str, discovery: Arc<Discovery>) -> Result<Self, NoRandomness> {
         Ok(Self {
             path: path.to_owned(),
@@ -54,15 +54,15 @@ impl ScopeExpansion {
         })
     }
 
-    /// Whether a request asks for a login's token, from whose answer something is learned.
+    /// Whether a request asks for a login's token, so that its response shows grants.
     pub fn is_token_request(&self, target: &[u8], head: &Parts) -> bool {
         let path = target.split(|b| *b == b'?').next();
-        let is_login = Credentials::from_single_header(&head.headers)
-            .is_some_and(|shown| !shown.is_anonymous());
+        let is_login =
+            Credentials::from_single_header(&head.headers).is_some_and(|sent| !sent.is_anonymous());
         head.method == Method::GET && path == Some(self.path.as_bytes()) && is_login
     }
 
-    /// The request line's target with more scopes; `None` where it stays as it is.
+    /// The request line's target with more scopes; `None` if it stays as it is.
     pub async fn expand(&self, target: &[u8], head: &Parts) -> Option<Vec<u8>> {
         if !self.is_token_request(target, head) || self.is_paused() {
             return None;
@@ -71,26 +71,26 @@ impl ScopeExpansion {
         let (_, query) = text.split_once('?')?;
         let scopes = scopes(query)?;
         let pushed = scopes.iter().find_map(Scope::pushes_to)?;
-        let asked: HashSet<_> = scopes.iter().map(Scope::name).collect();
+        let requested: HashSet<_> = scopes.iter().map(Scope::name).collect();
         let granted = self
             .granted
             .pull_scope(&Credentials::from_single_header(&head.headers)?)
             .await;
-        let mut widened = text.to_owned();
+        let mut expanded = text.to_owned();
         for source in self.discovery.likely_sources(&pushed, &granted) {
-            if asked.contains(source.as_str()) {
+            if requested.contains(source.as_str()) {
                 continue;
             }
             let scope = format!("repository:{source}:pull");
             let more = format!("&scope={}", utf8_percent_encode(&scope, ESCAPED));
-            if widened.len() + more.len() <= LONGEST {
-                widened += &more;
+            if expanded.len() + more.len() <= LONGEST {
+                expanded += &more;
             }
         }
-        (widened.len() > text.len()).then(|| widened.into_bytes())
+        (expanded.len() > text.len()).then(|| expanded.into_bytes())
     }
 
-    /// A widened request was refused, and the client's own was not: nothing is widened for a while.
+    /// Records that more scopes were refused and the client's own were not: a pause begins.
     pub fn record_refusal(&self) {
         let until = Instant::now() + PAUSE;
         let was_paused = self.paused_until.lock().replace(until);
@@ -101,21 +101,21 @@ impl ScopeExpansion {
         }
     }
 
-    /// Learns what a login was granted of what it asked for, from the answer to it.
+    /// Records what a login was granted of the scopes that it requested.
     pub async fn record_grant(&self, target: &[u8], head: &Parts, body: &[u8]) {
-        let asked = std::str::from_utf8(target).ok().and_then(|text| {
+        let requested = std::str::from_utf8(target).ok().and_then(|text| {
             let (_, query) = text.split_once('?')?;
             scopes(query)
         });
-        let (Some(credentials), Some(token), Some(asked)) = (
+        let (Some(credentials), Some(token), Some(requested)) = (
             Credentials::from_single_header(&head.headers),
             token_lifetime(body),
-            asked,
+            requested,
         ) else {
             return;
         };
         let granted = token.pull_repositories();
-        for scope in asked.iter().filter(|scope| scope.asks_for("pull")) {
+        for scope in requested.iter().filter(|scope| scope.asks_for("pull")) {
             let Ok(name) = RepositoryName::parse(scope.name()) else {
                 continue;
             };
@@ -134,7 +134,7 @@ impl ScopeExpansion {
     }
 }
 
-/// All scopes of a query; `None` where it cannot be read.
+/// All scopes of a query; `None` if it is malformed.
 fn scopes(query: &str) -> Option<Vec<Scope>> {
     let mut scopes = Vec::new();
     for pair in pairs(query) {
@@ -149,7 +149,7 @@ fn scopes(query: &str) -> Option<Vec<Scope>> {
 }
 
 impl Scope {
-    /// The repository, where it is one and push is asked for.
+    /// The repository, if the scope is for one and includes push.
     fn pushes_to(&self) -> Option<RepositoryName> {
         let is_push = self.kind() == "repository" && self.asks_for("push");
         is_push.then(|| RepositoryName::parse(self.name()).ok())?

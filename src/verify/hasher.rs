@@ -1,4 +1,4 @@
-//! One blob, hashed while it lies there as it is.
+//! Hashes one blob, and notices if it changes meanwhile.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,35 +12,35 @@ use crate::oci::Digest;
 use crate::store::BlobData;
 use crate::verify::rate_limit::RateLimiter;
 
-/// Two writes within a tick of the store's clock cannot be told apart by their times.
+/// Two writes within a tick of the store's clock have the same modification time.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What was found.
+/// The result for one blob.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HashResult {
-    /// These are the digest's bytes.
+    /// Its bytes have the digest.
     Good(BlobData),
-    /// These are not.
+    /// They do not.
     Damaged(BlobData),
-    /// They were written to meanwhile, so nothing is known.
+    /// They changed meanwhile, so nothing is known.
     Changed,
-    /// There are none.
+    /// It has no data.
     Absent,
-    /// There was no time to find out: the process ends.
+    /// The process ended first.
     Ended,
 }
 
-/// Reads at its pace, and remembers nothing.
+/// Hashes files at a limited rate.
 #[derive(Debug)]
 pub(crate) struct Hasher {
-    pace: RateLimiter,
+    rate: RateLimiter,
     buffer: Vec<u8>,
 }
 
 impl Hasher {
-    pub fn new(pace: RateLimiter) -> Self {
-        let buffer = vec![0; pace.piece()];
-        Self { pace, buffer }
+    pub fn new(rate: RateLimiter) -> Self {
+        let buffer = vec![0; rate.chunk()];
+        Self { rate, buffer }
     }
 
     /// Hashes an open file; `rest` waits, and returns whether to go on.
@@ -59,16 +59,16 @@ impl Hasher {
         if age.is_some_and(|age| age < TICK) && !rest(TICK) {
             return Ok(HashResult::Ended);
         }
-        // What the disk holds counts, and not what memory still holds of the upload.
+        // The bytes on the disk count, not those of the upload that are still in the page cache.
         forget(file, 0, 0);
         let (mut hash, mut offset) = (Sha256::new(), 0);
         while offset < before.size {
             let left = usize::try_from(before.size - offset).unwrap_or(usize::MAX);
-            let piece = left.min(self.buffer.len());
-            if !rest(self.pace.take(piece, Instant::now())) {
+            let chunk = left.min(self.buffer.len());
+            if !rest(self.rate.take(chunk, Instant::now())) {
                 return Ok(HashResult::Ended);
             }
-            let read = match file.read(&mut self.buffer[..piece]) {
+            let read = match file.read(&mut self.buffer[..chunk]) {
                 Ok(0) => break,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 read => read?,
@@ -88,9 +88,9 @@ impl Hasher {
     }
 }
 
-/// Leaves the memory to files that are pulled; a `length` of 0 is all that follows.
+/// Frees the page cache for files that are pulled; a `length` of 0 means the rest of the file.
 fn forget(file: &File, offset: u64, length: u64) {
-    // Only a hint: some filesystems know none.
+    // Only a hint, which some filesystems do not support.
     let _ = rustix::fs::fadvise(file, offset, NonZero::new(length), Advice::DontNeed);
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::FileExt;
 
-    /// Bytes in a file, and what is found in it by a reader that calls `meanwhile` at each rest.
+    /// Writes bytes to a file and hashes it, calling `meanwhile` at each pause.
     fn examined(
         bytes: &[u8],
         digest: &Digest,
@@ -117,7 +117,7 @@ mod tests {
         let mut rest = |time: Duration| {
             rests += 1;
             if rests == 1 {
-                // Until the clock has ticked; nobody waits for the pace.
+                // Only until the clock has ticked: the test needs no more.
                 std::thread::sleep(time.min(TICK));
             }
             meanwhile(&writer, rests)
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_at_the_pace() {
+    fn bytes_are_read_at_the_rate() {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &[7; 1000]).unwrap();
         let mut hasher = Hasher::new(RateLimiter::new(100, Instant::now()));
@@ -214,7 +214,7 @@ mod tests {
             true
         });
         assert!(matches!(found.unwrap(), HashResult::Good(_)));
-        // Nobody really waits here, so the last of a hundred pieces of a tenth waits for all others.
+        // The pauses are not slept here, so the last of a hundred chunks has to wait for all.
         assert!(waited > Duration::from_secs(9), "{waited:?}");
         assert!((100..=101).contains(&rests), "{rests}");
     }

@@ -1,10 +1,10 @@
-//! Only blobs whose bytes were hashed are vouched for: `store.verify: sha256`.
+//! Verifies blobs by their hash before crossmount confirms a mount: `store.verify: sha256`.
 //!
-//! A mount asks for the [`BlobVerdict`] on a blob as it lies there. Where there is none yet, the blob
-//! waits in the `queue` for a thread of its own, which hashes it (`examine`) no faster than the
-//! configured `pace`, and the mount is the registry's. What was found is `known` for as long as
-//! the process lives and the blob's data is the same file of the same size and time. Only mounts
-//! that access was decided for come here, so that nobody else can make the disk work.
+//! A mount gets the [`BlobVerdict`] on the data as it is now. If there is none yet, the mount is
+//! forwarded, and the blob joins the `queue` of a thread of its own. The `hasher` reads it no
+//! faster than the `rate_limit`. `results` holds a verdict for as long as the process lives and the
+//! data is the same file of the same size and time. Only mounts that were granted come here, so
+//! that no other client can cause reads of the disk.
 
 mod hasher;
 mod queue;
@@ -23,29 +23,29 @@ use crate::verify::queue::{Pushed, VerifyQueue};
 use crate::verify::rate_limit::RateLimiter;
 use crate::verify::results::VerifyCache;
 
-/// Blobs that wait to be hashed; beyond, the next mount has to ask again.
+/// The queue length; beyond it, a later mount must queue the blob.
 const MOST_WAITING: usize = 10_000;
 
-/// What is known of a blob as it lies there.
+/// Whether a blob's data, as it is now, has its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobVerdict {
-    /// Its bytes are what its digest says.
+    /// Its bytes have the digest.
     Good,
-    /// They are not.
+    /// They do not.
     Damaged,
     /// They were not hashed yet.
     Unknown,
-    /// They were, and the file has been written to since, which the registry never does.
+    /// They were hashed, and the file changed since, which the registry never does.
     Changed,
 }
 
-/// Knows which blobs are good, and finds out about others. What it has begun ends with it.
+/// Holds the verdicts, and has blobs hashed; its thread ends with it.
 #[derive(Debug)]
 pub struct BlobVerifier(Arc<SharedState>);
 
 #[derive(Debug)]
 struct SharedState {
-    known: VerifyCache,
+    results: VerifyCache,
     queue: VerifyQueue,
     metrics: Arc<Metrics>,
 }
@@ -54,7 +54,7 @@ impl BlobVerifier {
     /// Hashes blobs of `store`, at most `rate` bytes a second, on a thread of its own.
     pub fn start(store: Filesystem, rate: u64, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let shared = Arc::new(SharedState {
-            known: VerifyCache::default(),
+            results: VerifyCache::default(),
             queue: VerifyQueue::new(MOST_WAITING),
             metrics,
         });
@@ -68,18 +68,18 @@ impl BlobVerifier {
         Ok(Self(shared))
     }
 
-    /// What is known of a blob whose data is `data` now. Where nothing is, it is hashed soon.
+    /// The verdict on a blob whose data is `data` now. If there is none, the blob is queued.
     pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
-        let verdict = self.0.known.verdict(digest, data);
+        let verdict = self.0.results.verdict(digest, data);
         if matches!(verdict, BlobVerdict::Unknown | BlobVerdict::Changed) {
             self.0.enqueue(digest);
         }
         verdict
     }
 
-    /// Whether a blob was damaged when it was hashed last, without a look at the disk.
+    /// Whether a blob was damaged when it was last hashed, without a look at the disk.
     pub fn was_damaged(&self, digest: &Digest) -> bool {
-        self.0.known.is_damaged(digest)
+        self.0.results.is_damaged(digest)
     }
 }
 
@@ -99,7 +99,7 @@ impl SharedState {
     }
 }
 
-/// The thread.
+/// The thread that hashes.
 struct Hashing {
     store: Filesystem,
     hasher: Hasher,
@@ -120,7 +120,7 @@ impl Hashing {
 
     fn hash(&mut self, digest: &Digest) -> Result<(), UnreadableBlob> {
         let SharedState {
-            known,
+            results,
             queue,
             metrics,
         } = &*self.shared;
@@ -128,22 +128,22 @@ impl Hashing {
             .store
             .on_open_to_read(|store| store.open_data(digest))?;
         let Some(file) = opened.flatten() else {
-            // The next mount finds that it is missing.
+            // The next mount finds it missing.
             return Ok(());
         };
-        let examined = self
+        let result = self
             .hasher
             .hash(&file, digest, &mut |time| queue.rest(time))?;
-        match examined {
+        match result {
             HashResult::Good(data) => {
                 metrics.verified(VerifyResult::Good);
-                if known.record_good(digest, data) {
+                if results.record_good(digest, data) {
                     tracing::info!(%digest, "a blob that was damaged is whole again");
                 }
             }
             HashResult::Damaged(data) => {
                 metrics.verified(VerifyResult::Damaged);
-                known.record_damaged(digest, data);
+                results.record_damaged(digest, data);
                 tracing::error!(
                     %digest,
                     bytes = data.size,

@@ -1,4 +1,4 @@
-//! Blobs that wait for the thread, each once.
+//! The queue of blobs to hash, each at most once.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -18,24 +18,24 @@ pub(crate) struct VerifyQueue {
 #[derive(Debug, Default)]
 struct QueueState {
     order: VecDeque<Digest>,
-    /// Those that wait, and the one that was taken and is not done.
+    /// The queued digests, and the one that is being hashed.
     all: HashSet<Digest>,
     is_over: bool,
 }
 
-/// What became of a blob that is to wait.
+/// The result of queuing a blob.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// It waits, one of so many.
+    /// It is queued; the number is the queue length.
     Waits(usize),
-    /// It waited already, or is being looked at.
+    /// It was queued already, or is being hashed.
     Already,
-    /// There is no room.
+    /// The queue is full.
     Full,
 }
 
 impl VerifyQueue {
-    /// For at most so many.
+    /// Bounded to so many.
     pub fn new(most: usize) -> Self {
         Self {
             most,
@@ -58,7 +58,7 @@ impl VerifyQueue {
         Pushed::Waits(state.all.len())
     }
 
-    /// The first; waits for one. `None` at the end.
+    /// Takes the first, and waits for one. `None` at the end.
     pub fn next(&self) -> Option<Digest> {
         let mut state = self.state.lock();
         let has_nothing_to_do = |state: &mut QueueState| state.order.is_empty() && !state.is_over;
@@ -69,14 +69,14 @@ impl VerifyQueue {
         state.order.pop_front()
     }
 
-    /// The one that was taken is done; returns how many are left.
+    /// The taken one is done; returns the queue length.
     pub fn complete(&self, digest: &Digest) -> usize {
         let mut state = self.state.lock();
         state.all.remove(digest);
         state.all.len()
     }
 
-    /// Waits so long, or until the end; returns whether it goes on.
+    /// Waits so long, or until the end; returns whether to go on.
     pub fn rest(&self, time: Duration) -> bool {
         let mut state = self.state.lock();
         let goes_on = |state: &mut QueueState| !state.is_over;
@@ -84,7 +84,7 @@ impl VerifyQueue {
         !state.is_over
     }
 
-    /// Nothing more is taken, and who rests is woken.
+    /// Ends the queue: no more is taken, and every waiting thread wakes up.
     pub fn end(&self) {
         self.state.lock().is_over = true;
         self.changed.notify_all();
@@ -118,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_turned_away() {
+    fn a_full_queue_takes_no_more() {
         let queue = VerifyQueue::new(3);
         for number in 0..3 {
             assert_ne!(queue.push(&digest(number)), Pushed::Full);
         }
         assert_eq!(queue.push(&digest(3)), Pushed::Full);
-        // The one that is looked at takes room too.
+        // The one that is being hashed counts too.
         assert_eq!(queue.next(), Some(digest(0)));
         assert_eq!(queue.push(&digest(3)), Pushed::Full);
         assert_eq!(queue.complete(&digest(0)), 2);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_wakes_who_waits_and_who_rests() {
+    fn the_end_wakes_every_waiting_thread() {
         let queue = VerifyQueue::new(3);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| queue.next());

@@ -1,18 +1,18 @@
-//! How fast blobs are read.
+//! Limits how fast blobs are read.
 
 use std::time::{Duration, Instant};
 
-/// Bytes of the largest piece that is read at once.
+/// The largest chunk that is read at once, in bytes.
 const LARGEST: u64 = 256 * 1024;
-/// Pieces a second at least, so that a slow pace is an even one.
-const PIECES: u64 = 10;
+/// The least number of chunks a second, so that a low rate is an even one.
+const CHUNKS: u64 = 10;
 const NANOSECONDS: u128 = 1_000_000_000;
 
-/// Bytes that are read pay with time; no time is saved up while nothing is read.
+/// Each chunk costs time; idle time is not saved up.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     rate: u64,
-    /// When everything that was read is paid for.
+    /// When the time for all that was read has passed.
     paid: Instant,
 }
 
@@ -22,13 +22,13 @@ impl RateLimiter {
         Self { rate, paid: now }
     }
 
-    /// Bytes that are read at once.
-    pub fn piece(&self) -> usize {
-        let piece = (self.rate / PIECES).clamp(1, LARGEST);
-        usize::try_from(piece).unwrap_or(1)
+    /// The size of a chunk, in bytes.
+    pub fn chunk(&self) -> usize {
+        let chunk = (self.rate / CHUNKS).clamp(1, LARGEST);
+        usize::try_from(chunk).unwrap_or(1)
     }
 
-    /// So many bytes are to be read; returns how long to wait before.
+    /// Takes so many bytes; returns how long to wait before they are read.
     pub fn take(&mut self, bytes: usize, now: Instant) -> Duration {
         let begin = self.paid.max(now);
         let price = (bytes as u128 * NANOSECONDS).div_ceil(u128::from(self.rate.max(1)));
@@ -49,14 +49,14 @@ mod tests {
         for rate in [1, 7, 1024, 3_000_000, 64 << 20, 1 << 40] {
             let begin = Instant::now();
             let (mut now, mut read) = (begin, 0);
-            let mut pace = RateLimiter::new(rate, now);
-            let piece = pace.piece();
+            let mut limiter = RateLimiter::new(rate, now);
+            let chunk = limiter.chunk();
             let paid = |now: Instant| now.duration_since(begin).as_nanos() * u128::from(rate);
             while now < begin + 10 * SECOND && read < 1 << 30 {
-                now += pace.take(piece, now);
-                read += piece as u128;
-                // One piece ahead.
-                let unpaid = read - piece as u128;
+                now += limiter.take(chunk, now);
+                read += chunk as u128;
+                // One chunk ahead.
+                let unpaid = read - chunk as u128;
                 assert!(unpaid * NANOSECONDS <= paid(now), "{rate} {read}");
             }
             assert!(10 * read * NANOSECONDS >= 9 * paid(now), "{rate} {read}");
@@ -66,19 +66,19 @@ mod tests {
     #[test]
     fn nothing_is_saved_up_in_idle_times() {
         let begin = Instant::now();
-        let mut pace = RateLimiter::new(1000, begin);
-        assert_eq!(pace.take(100, begin), Duration::ZERO);
+        let mut limiter = RateLimiter::new(1000, begin);
+        assert_eq!(limiter.take(100, begin), Duration::ZERO);
         let later = begin + 60 * SECOND;
-        assert_eq!(pace.take(100, later), Duration::ZERO);
-        assert_eq!(pace.take(100, later), SECOND / 10);
-        assert_eq!(pace.take(100, later), SECOND / 5);
+        assert_eq!(limiter.take(100, later), Duration::ZERO);
+        assert_eq!(limiter.take(100, later), SECOND / 10);
+        assert_eq!(limiter.take(100, later), SECOND / 5);
     }
 
     #[test]
-    fn a_piece_is_a_tenth_of_a_second_and_never_large_or_nothing() {
-        let piece = |rate| RateLimiter::new(rate, Instant::now()).piece();
-        assert_eq!(piece(1), 1);
-        assert_eq!(piece(1000), 100);
-        assert_eq!(piece(u64::MAX), 256 * 1024);
+    fn a_chunk_is_a_tenth_of_a_second_and_never_large_or_nothing() {
+        let chunk = |rate| RateLimiter::new(rate, Instant::now()).chunk();
+        assert_eq!(chunk(1), 1);
+        assert_eq!(chunk(1000), 100);
+        assert_eq!(chunk(u64::MAX), 256 * 1024);
     }
 }

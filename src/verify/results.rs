@@ -1,4 +1,4 @@
-//! What was found, bounded, for as long as the process lives.
+//! The cache of verified blobs, bounded, for as long as the process lives.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::oci::Digest;
 use crate::store::BlobData;
 use crate::verify::BlobVerdict;
 
-/// Good blobs that are remembered, in some 10 MB; beyond, the least used are hashed again.
+/// The most good blobs, in some 10 MB; beyond, the least used are hashed again.
 const MOST_GOOD: u64 = 100_000;
-/// Damaged ones, which mounts of many good ones must not push out.
+/// The most damaged blobs. They have a bound of their own, so that good ones do not evict them.
 const MOST_DAMAGED: u64 = 10_000;
-/// Room for so many is made at once.
+/// The initial capacity.
 const EXPECTED: usize = 1024;
 
 type CachedDigest = Cache<[u8; 32], BlobData>;
@@ -45,7 +45,7 @@ impl VerifyCache {
         }
     }
 
-    /// On a blob whose data is `data` now.
+    /// The verdict on a blob whose data is `data` now.
     pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
         let key = digest.bytes();
         let (good, damaged) = (self.good.get(&key), self.damaged.get(&key));
@@ -55,7 +55,7 @@ impl VerifyCache {
         if damaged == Some(*data) {
             return BlobVerdict::Damaged;
         }
-        // All bytes that have one digest are equally many.
+        // All byte sequences with one digest have one length.
         let is_other_size = good.is_some_and(|good| good.size != data.size);
         let mut before = good.iter().chain(&damaged);
         if is_other_size || before.any(|before| before.is_same_file(data)) {
@@ -68,7 +68,7 @@ impl VerifyCache {
         self.damaged.peek(&digest.bytes()).is_some()
     }
 
-    /// Returns whether it was damaged before.
+    /// Records a good blob; returns whether it was damaged before.
     pub fn record_good(&self, digest: &Digest, data: BlobData) -> bool {
         let key = digest.bytes();
         self.good.insert(key, data);
@@ -91,7 +91,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     fn digest(number: u64) -> Digest {
-        // Spread over the whole range, as hashes are.
+        // Uniformly distributed, as hashes are.
         let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Digest::parse(&format!("sha256:{spread:016x}{number:048x}")).unwrap()
     }
@@ -106,31 +106,31 @@ mod tests {
     fn a_verdict_holds_for_the_data_that_was_hashed_and_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let (path, new) = (directory.path().join("data"), directory.path().join("new"));
-        let known = VerifyCache::default();
+        let results = VerifyCache::default();
         let it = digest(1);
         fs::write(&path, "layer").unwrap();
         let first = data(&path);
-        assert_eq!(known.verdict(&it, &first), BlobVerdict::Unknown);
-        assert!(!known.record_good(&it, first));
-        assert_eq!(known.verdict(&it, &first), BlobVerdict::Good);
-        assert_eq!(known.verdict(&digest(2), &first), BlobVerdict::Unknown);
+        assert_eq!(results.verdict(&it, &first), BlobVerdict::Unknown);
+        assert!(!results.record_good(&it, first));
+        assert_eq!(results.verdict(&it, &first), BlobVerdict::Good);
+        assert_eq!(results.verdict(&digest(2), &first), BlobVerdict::Unknown);
 
         let file = File::options().write(true).open(&path).unwrap();
         file.set_modified(SystemTime::now() + Duration::from_secs(1))
             .unwrap();
         let touched = data(&path);
-        assert_eq!(known.verdict(&it, &touched), BlobVerdict::Changed);
-        known.record_damaged(&it, touched);
-        assert_eq!(known.verdict(&it, &touched), BlobVerdict::Damaged);
-        assert_eq!(known.verdict(&it, &first), BlobVerdict::Changed);
-        assert!(known.is_damaged(&it) && !known.is_damaged(&digest(2)));
+        assert_eq!(results.verdict(&it, &touched), BlobVerdict::Changed);
+        results.record_damaged(&it, touched);
+        assert_eq!(results.verdict(&it, &touched), BlobVerdict::Damaged);
+        assert_eq!(results.verdict(&it, &first), BlobVerdict::Changed);
+        assert!(results.is_damaged(&it) && !results.is_damaged(&digest(2)));
 
         fs::write(&new, "layer").unwrap();
         let replaced = data(&new);
-        assert_eq!(known.verdict(&it, &replaced), BlobVerdict::Unknown);
-        assert!(known.record_good(&it, replaced));
-        assert_eq!(known.verdict(&it, &replaced), BlobVerdict::Good);
-        assert!(!known.is_damaged(&it));
+        assert_eq!(results.verdict(&it, &replaced), BlobVerdict::Unknown);
+        assert!(results.record_good(&it, replaced));
+        assert_eq!(results.verdict(&it, &replaced), BlobVerdict::Good);
+        assert!(!results.is_damaged(&it));
     }
 
     #[test]
@@ -139,36 +139,36 @@ mod tests {
         let [path, longer] = ["data", "longer"].map(|name| directory.path().join(name));
         fs::write(&path, "layer").unwrap();
         fs::write(&longer, "layers").unwrap();
-        let known = VerifyCache::default();
-        known.record_good(&digest(1), data(&path));
+        let results = VerifyCache::default();
+        results.record_good(&digest(1), data(&path));
         assert_eq!(
-            known.verdict(&digest(1), &data(&longer)),
+            results.verdict(&digest(1), &data(&longer)),
             BlobVerdict::Changed
         );
-        // Of a damaged one nobody knows the right size.
-        known.record_damaged(&digest(2), data(&path));
+        // The right size of a damaged blob is not known.
+        results.record_damaged(&digest(2), data(&path));
         assert_eq!(
-            known.verdict(&digest(2), &data(&longer)),
+            results.verdict(&digest(2), &data(&longer)),
             BlobVerdict::Unknown
         );
     }
 
     #[test]
-    fn the_memory_is_bounded_and_good_blobs_push_out_no_damaged_one() {
+    fn the_cache_is_bounded_and_good_blobs_evict_no_damaged_one() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"layer").unwrap();
         let data = BlobData::of_open(&file, &digest(1)).unwrap().unwrap();
-        let known = VerifyCache::new(1000, 1000);
-        known.record_damaged(&digest(0), data);
+        let results = VerifyCache::new(1000, 1000);
+        results.record_damaged(&digest(0), data);
         for number in 1..5000 {
-            known.record_good(&digest(number), data);
+            results.record_good(&digest(number), data);
         }
-        let kept = known.good.len();
+        let kept = results.good.len();
         assert!((500..=1000).contains(&kept), "{kept}");
-        assert_eq!(known.verdict(&digest(0), &data), BlobVerdict::Damaged);
+        assert_eq!(results.verdict(&digest(0), &data), BlobVerdict::Damaged);
         for number in 5000..10_000 {
-            known.record_damaged(&digest(number), data);
+            results.record_damaged(&digest(number), data);
         }
-        assert!(known.damaged.len() <= 1000, "{}", known.damaged.len());
+        assert!(results.damaged.len() <= 1000, "{}", results.damaged.len());
     }
 }

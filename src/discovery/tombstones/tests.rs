@@ -18,13 +18,13 @@ fn delete(deletions: &Arc<Tombstones>, repository: &str, number: usize) {
 }
 
 #[test]
-fn what_was_deleted_is_barred_in_its_repository_alone() {
+fn a_deletion_leaves_a_tombstone_in_its_repository_alone() {
     let deletions = Arc::new(Tombstones::default());
     delete(&deletions, "a", 1);
     assert!(deletions.is_tombstoned(&blob("a", 1)));
     assert!(!deletions.is_tombstoned(&blob("b", 1)));
     assert!(!deletions.is_tombstoned(&blob("a", 2)));
-    let old = Instant::now().checked_sub(BARRED_FOR).unwrap();
+    let old = Instant::now().checked_sub(TOMBSTONE_TTL).unwrap();
     let layer = key(&blob("a", 1));
     deletions.done.insert(layer, old);
     assert!(!deletions.is_tombstoned(&blob("a", 1)));
@@ -49,7 +49,7 @@ fn one_refusal_says_nothing_of_another_deletion_of_the_same_layer() {
 }
 
 #[test]
-fn one_whose_answer_nobody_heard_counts_as_done() {
+fn a_deletion_without_a_response_counts_as_done() {
     let deletions = Arc::new(Tombstones::default());
     drop(deletions.begin(&blob("a", 1)));
     assert!(deletions.is_tombstoned(&blob("a", 1)));
@@ -63,11 +63,11 @@ fn one_whose_answer_nobody_heard_counts_as_done() {
 }
 
 #[test]
-fn the_last_of_several_without_an_answer_counts() {
+fn the_last_of_several_without_a_response_counts() {
     let deletions = Arc::new(Tombstones::default());
     let layer = key(&blob("a", 1));
     drop(deletions.begin(&blob("a", 1)));
-    let long_ago = Instant::now().checked_sub(BARRED_FOR).unwrap();
+    let long_ago = Instant::now().checked_sub(TOMBSTONE_TTL).unwrap();
     deletions.unanswered.lock().put(layer, long_ago);
     assert!(!deletions.is_tombstoned(&blob("a", 1)));
     drop(deletions.begin(&blob("a", 1)));
@@ -77,7 +77,7 @@ fn the_last_of_several_without_an_answer_counts() {
 }
 
 #[test]
-fn more_than_can_be_remembered_bars_everything() {
+fn beyond_the_bound_every_layer_has_a_tombstone() {
     let deletions = Arc::new(Tombstones::default());
     for number in 0..=BOUND {
         delete(&deletions, "a", number);

@@ -32,8 +32,8 @@ fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Freshnes
     freshness_of(&head, body.as_bytes(), &scopes, TTL)
 }
 
-/// For how many seconds, rounded up.
-fn kept(headers: &[(&'static str, &str)], body: &str) -> Option<u128> {
+/// For how many seconds it may be cached, rounded up.
+fn cached_for(headers: &[(&'static str, &str)], body: &str) -> Option<u128> {
     match judged(200, headers, body) {
         Freshness::Keep(lifetime) => Some(lifetime.as_millis().div_ceil(1000)),
         Freshness::Share | Freshness::Leave => None,
@@ -41,25 +41,25 @@ fn kept(headers: &[(&'static str, &str)], body: &str) -> Option<u128> {
 }
 
 #[test]
-fn a_token_that_grants_everything_is_kept_for_the_time_allowed() {
-    assert_eq!(kept(&[], &body(&token(PULL, now(), 300))), Some(30));
+fn a_token_that_grants_everything_is_cached_for_the_time_allowed() {
+    assert_eq!(cached_for(&[], &body(&token(PULL, now(), 300))), Some(30));
 }
 
 #[test]
-fn a_token_is_never_kept_past_half_of_its_life() {
-    let life = |issued, life| kept(&[], &body(&token(PULL, issued, life)));
+fn a_token_is_never_cached_past_half_of_its_life() {
+    let life = |issued, life| cached_for(&[], &body(&token(PULL, issued, life)));
     assert_eq!(life(now() - 130, 300), Some(20));
     assert_eq!(life(now() - 150, 300), None);
     assert!(life(now(), 40).is_some_and(|seconds| seconds <= 20));
     assert_eq!(life(now() + 1000, 40), Some(20));
     let shorter = body(&token(PULL, now(), 300)).replace("300", "20");
-    assert!(kept(&[], &shorter).is_some_and(|seconds| seconds <= 10));
+    assert!(cached_for(&[], &shorter).is_some_and(|seconds| seconds <= 10));
     let unsaid = body(&token(PULL, now(), 300)).replace(r#""expires_in":300,"#, "");
-    assert!(kept(&[], &unsaid).is_some_and(|seconds| seconds <= 30));
+    assert!(cached_for(&[], &unsaid).is_some_and(|seconds| seconds <= 30));
 }
 
 #[test]
-fn less_access_than_was_asked_for_is_not_kept() {
+fn less_access_than_was_requested_is_not_cached() {
     for access in [
         "[]",
         "null",
@@ -74,7 +74,7 @@ fn less_access_than_was_asked_for_is_not_kept() {
 }
 
 #[test]
-fn what_is_no_whole_answer_is_left_alone() {
+fn an_incomplete_response_is_not_shared() {
     let good = body(&token(PULL, now(), 300));
     for status in [201, 204, 302, 401, 403, 500] {
         assert_eq!(judged(status, &[], &good), Freshness::Leave, "{status}");
@@ -93,7 +93,7 @@ fn what_is_no_whole_answer_is_left_alone() {
 }
 
 #[test]
-fn the_answers_own_headers_decide_first() {
+fn the_responses_own_headers_decide_first() {
     let good = body(&token(PULL, now(), 300));
     for (headers, expected) in [
         (&[("Cache-Control", "no-store")][..], None),
@@ -110,12 +110,12 @@ fn the_answers_own_headers_decide_first() {
         (&[("Set-Cookie", "a=b")], None),
         (&[("Vary", "Accept")], Some(30)),
     ] {
-        assert_eq!(kept(headers, &good), expected, "{headers:?}");
+        assert_eq!(cached_for(headers, &good), expected, "{headers:?}");
     }
 }
 
 #[test]
-fn an_answer_varies_by_the_headers_that_it_names() {
+fn a_response_varies_by_the_headers_that_it_names() {
     let mut request = HeaderMap::new();
     request.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     let varies = |vary: &'static str| {

@@ -17,8 +17,8 @@ fn head(method: &str, login: &str) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-/// Where everything was used lately, and `LOGIN` was granted three of them.
-async fn widening(sources: Sources) -> ScopeExpansion {
+/// Every repository was used recently, and `LOGIN` was granted three of them.
+async fn expansion(sources: Sources) -> ScopeExpansion {
     let discovery = Discovery::new(config::DiscoveryConfig {
         on_head: true,
         new_repositories: true,
@@ -35,7 +35,7 @@ async fn widening(sources: Sources) -> ScopeExpansion {
     ] {
         discovery.record_use(&RepositoryName::parse(name).unwrap());
     }
-    let widening = ScopeExpansion::new("/token/", Arc::new(discovery)).unwrap();
+    let expansion = ScopeExpansion::new("/token/", Arc::new(discovery)).unwrap();
     let entry = |name: &str, actions: &str| {
         format!(r#"{{"type":"repository","name":"{name}","actions":[{actions}]}}"#)
     };
@@ -56,25 +56,25 @@ async fn widening(sources: Sources) -> ScopeExpansion {
     let login = head("GET", LOGIN);
     let secret = RepositoryName::parse("team/secret").unwrap();
     let credentials = Credentials::from_single_header(&login.headers).unwrap();
-    widening
+    expansion
         .granted
         .learn(&credentials, &secret, Use::Pulled)
         .await;
-    widening
+    expansion
         .record_grant(target.as_bytes(), &login, body.as_bytes())
         .await;
-    widening
+    expansion
 }
 
-async fn widened(
-    widening: &ScopeExpansion,
+async fn expand(
+    expansion: &ScopeExpansion,
     method: &str,
     target: &str,
     login: &str,
 ) -> Option<String> {
     let head = head(method, login);
-    let widened = widening.expand(target.as_bytes(), &head).await?;
-    Some(String::from_utf8(widened).unwrap())
+    let expanded = expansion.expand(target.as_bytes(), &head).await?;
+    Some(String::from_utf8(expanded).unwrap())
 }
 
 fn added(target: &str, names: &[&str]) -> String {
@@ -98,38 +98,38 @@ async fn a_push_asks_for_what_is_shared_and_what_the_login_was_granted_before() 
         ),
         (Sources::Any, OTHER, &["base/java", "base/os"]),
     ] {
-        let widening = widening(sources).await;
-        let found = widened(&widening, "GET", PUSH, login).await;
+        let expansion = expansion(sources).await;
+        let found = expand(&expansion, "GET", PUSH, login).await;
         assert_eq!(found, Some(added(PUSH, names)), "{sources:?}");
     }
-    let shared = widening(Sources::Shared).await;
-    let asked = format!("{PUSH}&scope=repository:base/java:pull");
-    let found = widened(&shared, "GET", &asked, LOGIN).await;
-    assert_eq!(found, Some(added(&asked, &["base/os"])));
+    let shared = expansion(Sources::Shared).await;
+    let requested = format!("{PUSH}&scope=repository:base/java:pull");
+    let found = expand(&shared, "GET", &requested, LOGIN).await;
+    assert_eq!(found, Some(added(&requested, &["base/os"])));
 }
 
 #[tokio::test]
 async fn after_a_refusal_nothing_is_widened_for_a_while() {
-    let widening = widening(Sources::Shared).await;
-    widening.record_refusal();
-    assert_eq!(widened(&widening, "GET", PUSH, LOGIN).await, None);
-    *widening.paused_until.lock() = Some(Instant::now());
-    assert!(widened(&widening, "GET", PUSH, LOGIN).await.is_some());
+    let expansion = expansion(Sources::Shared).await;
+    expansion.record_refusal();
+    assert_eq!(expand(&expansion, "GET", PUSH, LOGIN).await, None);
+    *expansion.paused_until.lock() = Some(Instant::now());
+    assert!(expand(&expansion, "GET", PUSH, LOGIN).await.is_some());
 }
 
 #[tokio::test]
 async fn a_target_does_not_grow_beyond_what_servers_take() {
-    let widening = widening(Sources::Shared).await;
+    let expansion = expansion(Sources::Shared).await;
     let long = format!("{PUSH}&x={}", "y".repeat(LONGEST - PUSH.len() - 40));
-    let found = widened(&widening, "GET", &long, LOGIN).await;
+    let found = expand(&expansion, "GET", &long, LOGIN).await;
     assert_eq!(found, Some(added(&long, &["base/java"])));
     let longer = format!("{PUSH}&x={}", "y".repeat(LONGEST));
-    assert_eq!(widened(&widening, "GET", &longer, LOGIN).await, None);
+    assert_eq!(expand(&expansion, "GET", &longer, LOGIN).await, None);
 }
 
 #[tokio::test]
-async fn nothing_else_is_widened() {
-    let near = widening(Sources::Namespace).await;
+async fn nothing_else_gets_more_scopes() {
+    let near = expansion(Sources::Namespace).await;
     for (method, target, login) in [
         ("POST", PUSH, LOGIN),
         ("GET", PUSH, "Basic Og=="),
@@ -148,7 +148,7 @@ async fn nothing_else_is_widened() {
         ("GET", "/token/", LOGIN),
         ("GET", "/v2/?scope=repository:team/app:push", LOGIN),
     ] {
-        let found = widened(&near, method, target, login).await;
+        let found = expand(&near, method, target, login).await;
         assert_eq!(found, None, "{target}");
     }
 }
