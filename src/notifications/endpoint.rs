@@ -1,4 +1,4 @@
-//! One endpoint: its queue, and the task that sends what is in it.
+//! One webhook endpoint: its queue, and the task that sends the queued events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +15,12 @@ use crate::telemetry::labels::NotificationResult;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{USER_AGENT, root_cause};
 
-/// Events that wait for one endpoint: some megabytes.
+/// The queue length of one endpoint: some megabytes.
 const WAITING: usize = 8 * 1024;
-/// Between two attempts before there were so many that the endpoint is left alone for longer.
+/// The pause between two attempts, until so many have failed that it becomes the backoff.
 const SOON: Duration = Duration::from_millis(100);
 
-/// Why nothing can be sent to an endpoint.
+/// Why no client for an endpoint can be built.
 #[derive(Debug, thiserror::Error)]
 #[error("notifications.endpoints: {name}: {reason}")]
 pub struct EndpointError {
@@ -28,7 +28,7 @@ pub struct EndpointError {
     reason: String,
 }
 
-/// Takes events for one endpoint.
+/// Queues events for one endpoint.
 #[derive(Debug)]
 pub(crate) struct WebhookEndpoint {
     queue: Sender<QueuedEvent>,
@@ -46,13 +46,13 @@ struct EndpointState {
     metrics: Arc<Metrics>,
 }
 
-/// Sends what is in the queue.
+/// Sends the queued events.
 struct EventSender {
     settings: config::EndpointConfig,
     media_type: &'static str,
     client: reqwest::Client,
     state: Arc<EndpointState>,
-    /// Attempts without success, one after another.
+    /// Failed attempts in a row.
     failures: u32,
 }
 
@@ -89,7 +89,7 @@ impl WebhookEndpoint {
         Ok(Self { queue, state })
     }
 
-    /// Never waits.
+    /// Queues an event without waiting; a full queue drops it.
     pub fn enqueue(&self, event: Bytes) {
         let queued = (event, self.state.waiting.token());
         let is_queued = self.queue.try_send(queued).is_ok();
@@ -117,16 +117,13 @@ impl WebhookEndpoint {
     }
 }
 
-/// Whether events can be sent at all: a system may have no certificates to believe.
+/// Whether a client can be built: a system may have no root certificates.
 pub fn check(settings: &config::EndpointConfig) -> Result<(), EndpointError> {
     client(settings, settings.url.starts_with("https:")).map(drop)
 }
 
-/// Believes the system's certificates, or none, where none is needed.
-fn client(
-    settings: &config::EndpointConfig,
-    by_system: bool,
-) -> Result<reqwest::Client, EndpointError> {
+/// Trusts the system's root certificates, or none if the endpoint needs none.
+fn client(settings: &config::EndpointConfig, by_system: bool) -> Result<reqwest::Client, EndpointError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .default_headers(settings.headers.clone())
@@ -163,7 +160,7 @@ impl EventSender {
         }
     }
 
-    /// One attempt. A redirect is none: what it leads to has not got the event.
+    /// One attempt. A redirect is a failure: its target has not got the event.
     async fn send(&mut self, event: Bytes) -> bool {
         let sent = self
             .client
@@ -183,7 +180,7 @@ impl EventSender {
                 return true;
             }
             Ok(answer) => format!("it answers {}", answer.status().as_u16()),
-            // The address itself may hold a secret.
+            // The URL itself may hold a secret.
             Err(error) => root_cause(&error.without_url()),
         };
         self.failures = self.failures.saturating_add(1);

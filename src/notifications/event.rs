@@ -7,47 +7,44 @@ use uuid::Uuid;
 
 use crate::oci::{BlobRef, RepositoryName};
 
-/// What every blob is called.
+/// The media type that distribution gives every blob.
 pub(crate) const BLOB: &str = "application/octet-stream";
-/// What was done with it.
+/// The event's action.
 pub(crate) const ACTION: &str = "mount";
 
-/// A layer that was mounted.
+/// A mounted layer.
 #[derive(Debug)]
 pub struct Event {
     /// The layer in the repository into which it was mounted.
     pub target: BlobRef,
-    /// Where it was.
     pub source: RepositoryName,
-    /// Bytes.
+    /// The layer's length in bytes.
     pub size: u64,
-    /// Where clients find it.
+    /// The Location that the client got.
     pub url: String,
-    /// Who asked for it.
+    /// The caller's name, if it is known.
     pub user: Option<String>,
-    /// How.
     pub request: EventRequest,
 }
 
-/// The client's request.
+/// The client's request, as an event describes it.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventRequest {
-    /// Its name in the log.
+    /// The request's identifier.
     pub id: String,
     /// The client's address.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub addr: String,
-    /// The host that it named.
+    /// The Host that the client named.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// Its method.
     pub method: String,
-    /// What it says that it is.
+    /// The User-Agent.
     #[serde(rename = "useragent")]
     pub user_agent: String,
 }
 
-/// Which process an event comes from.
+/// The process that sends an event.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct EventSource {
     addr: String,
@@ -55,7 +52,7 @@ pub(crate) struct EventSource {
     instance: Uuid,
 }
 
-/// One event, wrapped.
+/// One event, in the envelope of a request's body.
 #[derive(Debug, Serialize)]
 pub(crate) struct Envelope<'a> {
     events: [Record<'a>; 1],

@@ -1,7 +1,8 @@
 //! The registry's own webhooks, for mounts that the registry does not see.
 //!
-//! `event` is what distribution would have sent, and `endpoint` sends it: each has a queue and a
-//! task of its own, so that a mount waits for nobody. Events that wait are in memory alone.
+//! `event` has the form that distribution would have sent. `endpoint` sends events: each endpoint
+//! has a queue and a task of its own, so that no mount waits for one. The queues are only in
+//! memory.
 
 mod endpoint;
 pub(crate) mod event;
@@ -18,7 +19,7 @@ use crate::notifications::endpoint::WebhookEndpoint;
 use crate::notifications::event::{ACTION, BLOB, Envelope, EventSource};
 use crate::telemetry::metrics::Metrics;
 
-/// What the body of a request with events is called (`notifications/event.go`).
+/// The media type of a request with events (`notifications/event.go`).
 fn media_type(version: DistributionVersion) -> &'static str {
     match version {
         DistributionVersion::Two => "application/vnd.docker.distribution.events.v1+json",
@@ -26,20 +27,20 @@ fn media_type(version: DistributionVersion) -> &'static str {
     }
 }
 
-/// Whether a registry of this version sends no mount's event to an endpoint that ignores these
-/// media types and actions (`notifications/sinks.go`).
+/// Whether a registry of this version sends no mount events to an endpoint that ignores these media
+/// types and actions (`notifications/sinks.go`).
 pub(crate) fn ignores_mounts(
     version: DistributionVersion,
     media_types: &[String],
     actions: &[String],
 ) -> bool {
-    // 2.8 does not look at the actions unless a media type is ignored too.
+    // 2.8 ignores the list of actions unless a media type is ignored too.
     let is_action_read = version == DistributionVersion::Three || !media_types.is_empty();
     let ignores = |ignored: &[String], value: &str| ignored.iter().any(|it| it == value);
     ignores(media_types, BLOB) || (is_action_read && ignores(actions, ACTION))
 }
 
-/// Tells endpoints of mounts.
+/// Sends events of mounts to the endpoints.
 #[derive(Debug)]
 pub struct Notifier {
     endpoints: Vec<WebhookEndpoint>,
@@ -47,8 +48,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Starts to send to those of these endpoints that want events of mounts, on the runtime of the
-    /// caller. `listen` is where the clients' port is, for the events' source.
+    /// Starts a sender for each endpoint that wants events of mounts, on the runtime of the caller.
+    /// The source of the events is the clients' port, `listen`.
     pub fn start(
         endpoints: &[config::EndpointConfig],
         version: DistributionVersion,
@@ -68,7 +69,7 @@ impl Notifier {
         })
     }
 
-    /// Puts an event into every queue; one that is full loses it, and counts that.
+    /// Queues an event for every endpoint; a full queue drops it, and counts that.
     pub fn notify(&self, event: &Event) {
         if self.endpoints.is_empty() {
             return;
@@ -91,7 +92,7 @@ impl Notifier {
         }
     }
 
-    /// How many events wait, or are being sent.
+    /// How many events are queued or being sent.
     pub fn waiting(&self) -> usize {
         self.endpoints.iter().map(WebhookEndpoint::waiting).sum()
     }
