@@ -1,18 +1,18 @@
-//! Log lines of libraries, at the level that they deserve.
+//! Log lines of libraries, at the level that fits.
 //!
-//! Pingora calls an error what a client does at any time: it goes away, or sends what is no HTTP.
-//! A line of ours says how each such request ended, so Pingora's is for debugging. What tells an
-//! operator something that no line of ours says keeps its level.
+//! Pingora logs as errors what clients do at any time: they disconnect, or send malformed HTTP. A
+//! line of crossmount's says how each such request ended, so Pingora's is for debugging. Lines that
+//! tell an operator something new keep their level.
 
 use tracing_log::LogTracer;
 use tracing_log::log::{
     Level, LevelFilter, Log, Metadata, Record, SetLoggerError, set_boxed_logger, set_max_level,
 };
 
-/// Where a line comes from, and how it begins.
+/// The module of a line, and how its text begins.
 type LibraryLine = (&'static str, &'static str);
 
-/// What a client's connection does, whatever level Pingora gives it.
+/// Lines about a client's connection, whatever their level.
 const CLIENTS: &[LibraryLine] = &[
     (
         "pingora_proxy",
@@ -26,23 +26,21 @@ const CLIENTS: &[LibraryLine] = &[
     ("pingora_core::protocols", "TLS shutdown failed"),
     ("pingora_core::protocols", "invalid content-length header"),
     ("pingora_core::protocols", "negative content-length header"),
-    // Of no consequence: another connection is made.
+    // Without effect: another connection is made.
     (
         "pingora_core::connectors",
         "failed to acquire reusable stream",
     ),
 ];
 
-/// A connection that ended before the head of a request was there. As a warning, the same words
-/// are of a registry that cannot be reached at one of its addresses.
+/// A connection that ended before a request's head was complete. As a warning, the same text means
+/// that the registry cannot be reached at one of its addresses.
 const BEFORE_A_REQUEST: LibraryLine = ("pingora_proxy", "Fail to proxy");
 
-/// Takes in what libraries log.
+/// Filters the log lines of libraries.
 struct LibraryLog(LogTracer);
 
-/// Takes in what libraries log from now on.
-///
-/// Where that was done before.
+/// Installs the filter; fails if that was done before.
 pub(crate) fn listen(level: LevelFilter) -> Result<(), SetLoggerError> {
     set_boxed_logger(Box::new(LibraryLog(LogTracer::new())))?;
     set_max_level(level);
@@ -55,11 +53,11 @@ impl Log for LibraryLog {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // Most libraries say too little to be worth the text.
+        // Only lines of Pingora are worth the cost of their text.
         if record.target().starts_with("pingora") {
             let text = record.args().to_string();
             if is_of_a_client(record.level(), record.target(), &text) {
-                // What follows quotes a whole head, credentials included.
+                // The rest quotes a whole head, credentials included.
                 let said = text.split(" context: buf: ").next();
                 tracing::debug!(library = record.target(), said, "client connection failed");
                 return;

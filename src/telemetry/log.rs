@@ -1,7 +1,7 @@
-//! Log lines: one subscriber for our own and for those of the HTTP layer.
+//! Log lines: one subscriber for crossmount's own and for those of libraries.
 //!
-//! A thread of its own writes them: whoever reads standard error may be slow, or stop reading, and
-//! no request waits for that. Beyond a bound lines are dropped and counted.
+//! A thread of its own writes them: the reader of standard error may be slow, or stop reading, and
+//! no request waits for that. Beyond a bound, lines are dropped and counted.
 
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -12,14 +12,14 @@ use tracing_subscriber::{Layer, Registry, reload};
 use crate::config::{LogConfig, LogFormat};
 use crate::telemetry::library_log;
 
-/// The least severe lines of other crates that are ever written.
+/// The lowest level at which lines of other crates are ever written.
 ///
-/// Below that they show whole requests, Authorization included.
+/// At lower levels they show whole requests, Authorization included.
 const OTHERS: Level = Level::WARN;
-/// Lines that wait to be written: some megabytes.
+/// The queue length in lines: some megabytes.
 const WAITING: usize = 16 * 1024;
 
-/// Writes lines until it is dropped; then those that wait are written.
+/// The writer's thread; when this is dropped, it writes the queued lines and ends.
 #[derive(Debug)]
 pub struct LogWriter {
     dropped: ErrorCounter,
@@ -27,12 +27,12 @@ pub struct LogWriter {
     _thread: WorkerGuard,
 }
 
-/// Changes what is written while the process runs.
+/// Changes the log level while the process runs.
 #[derive(Debug, Clone)]
 pub struct LogLevel(reload::Handle<Targets, Registry>);
 
 impl LogLevel {
-    /// From now on lines of this level and above are written.
+    /// Sets the level from which lines are written.
     pub fn set(&self, level: Level) {
         if let Err(error) = self.0.reload(filter(level)) {
             tracing::warn!(%error, "the log's level stays as it is");
@@ -41,12 +41,12 @@ impl LogLevel {
 }
 
 impl LogWriter {
-    /// Counts the lines that were dropped.
+    /// The counter of dropped lines.
     pub fn dropped(&self) -> ErrorCounter {
         self.dropped.clone()
     }
 
-    /// Changes the level.
+    /// The handle to change the level.
     pub fn level(&self) -> LogLevel {
         self.level.clone()
     }
@@ -59,7 +59,7 @@ fn filter(level: Level) -> Targets {
         .with_target("crossmount", level)
 }
 
-/// Starts logging to standard error. Called once; a second call changes nothing.
+/// Starts logging to standard error, once; a second call has no effect.
 pub fn init(log: LogConfig) -> LogWriter {
     let (filter, level) = reload::Layer::new(filter(log.level));
     let (writer, thread) = NonBlockingBuilder::default()
@@ -69,13 +69,13 @@ pub fn init(log: LogConfig) -> LogWriter {
     let dropped = writer.error_counter();
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match log.format {
-        // Without the module, which would be called `target`, as a mount's target is.
+        // Without the module: its field would be called `target`, like the target of a mount.
         LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
         LogFormat::Text => lines.with_ansi(false).boxed(),
     };
     let subscriber = Registry::default().with(lines.with_filter(filter));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
-        // The second half of a first call: it cannot have been done before.
+        // It can only fail in a second call, and then it was done already.
         let _ = library_log::listen(tracing_log::log::LevelFilter::Warn);
     }
     LogWriter {

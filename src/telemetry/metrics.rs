@@ -1,5 +1,6 @@
 //! Every metric, declared once. No label ever holds a repository, a digest or a user.
-//! `registered` puts each kind into the registry, `figures` has them as numbers, for the page.
+//!
+//! `registration` registers each kind, and `summary` reads them as numbers for the page.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,14 +49,14 @@ pub struct Metrics {
     in_flight: IntGauge,
     certificate_expiry: IntGaugeVec,
     log_lines_lost: IntCounter,
-    lines_lost: Option<ErrorCounter>,
+    lines_dropped: Option<ErrorCounter>,
     lines_shown_as_lost: AtomicU64,
 }
 
 impl Metrics {
-    /// Declares all metrics; mounts and access decisions show every value from the start.
-    /// `lines_lost` is what the log counts itself.
-    pub fn new(lines_lost: Option<ErrorCounter>) -> Result<Self, prometheus::Error> {
+    /// Declares all metrics; mounts and access decisions have every label value from the start.
+    /// `lines_dropped` is the log's counter of dropped lines.
+    pub fn new(lines_dropped: Option<ErrorCounter>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
             mounts: counter(
@@ -149,7 +150,7 @@ impl Metrics {
             )?,
             certificate_expiry: certificate_expiry(&registry)?,
             log_lines_lost: log_lines_dropped(&registry)?,
-            lines_lost,
+            lines_dropped,
             lines_shown_as_lost: AtomicU64::new(0),
             registry,
         };
@@ -180,7 +181,7 @@ impl Metrics {
         show_values::<StoreOperation, _>(&self.store_duration);
     }
 
-    /// Counts a mount's end.
+    /// Counts a mount, and how long it took.
     pub fn mount(&self, outcome: Outcome, reason: Reason, took: Duration) {
         let labels = [outcome.as_ref(), reason.as_ref()];
         self.mounts.with_label_values(&labels).inc();
@@ -189,39 +190,39 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Counts the bytes of a layer that was linked here.
+    /// Counts the bytes of a linked layer.
     pub fn mounted_bytes(&self, bytes: u64, via: Via) {
         self.mounted_bytes.with_label_values(&[via]).inc_by(bytes);
     }
 
-    /// Counts the bytes of a layer that would have been linked.
+    /// Counts the bytes of a layer that a dry run would have linked.
     pub fn dry_run_bytes(&self, bytes: u64, via: Via) {
         self.dry_run_bytes.with_label_values(&[via]).inc_by(bytes);
     }
 
-    /// Counts a decision about access.
+    /// Counts an access decision.
     pub(crate) fn access_decision(&self, decision: AccessResult, via: DecidedBy) {
         let labels = [decision.as_ref(), via.as_ref()];
         self.access_decisions.with_label_values(&labels).inc();
     }
 
-    /// Counts an answer of the token endpoint.
+    /// Counts a request to the token endpoint.
     pub(crate) fn token_cache_request(&self, from: TokenSource) {
         self.token_answers.with_label_values(&[from]).inc();
     }
 
-    /// Shows how many links discovery knows of.
+    /// Sets the number of links in the index.
     pub fn index_links(&self, links: u64) {
         self.index_links
             .set(i64::try_from(links).unwrap_or(i64::MAX));
     }
 
-    /// Counts what a scan of the store came by; it passes over what it cannot read.
+    /// Counts what a scan of the store found, or could not read.
     pub(crate) fn scanned(&self, item: ScanItem) {
         self.walked.with_label_values(&[item]).inc();
     }
 
-    /// A walk through the store is done, at this time in seconds since 1970.
+    /// Sets when the last complete scan ended, in seconds since 1970.
     pub fn scan_succeeded(&self, seconds: u64) {
         self.walk_ended
             .set(i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -232,13 +233,13 @@ impl Metrics {
         self.verified.with_label_values(&[result]).inc();
     }
 
-    /// Shows how many blobs wait to be hashed.
+    /// Sets the number of blobs in the queue.
     pub fn verify_queue_length(&self, waiting: usize) {
         self.verify_waiting
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Shows an endpoint from the start.
+    /// Initializes the metrics of an endpoint.
     pub fn notifications_begin(&self, endpoint: &str) {
         for result in NotificationResult::VARIANTS {
             let labels = [endpoint, result.as_ref()];
@@ -247,20 +248,20 @@ impl Metrics {
         self.notifications_queue_length(endpoint, 0);
     }
 
-    /// Counts an attempt to send an event, or one that was dropped.
+    /// Counts an attempt to send an event, or a dropped one.
     pub(crate) fn notification(&self, endpoint: &str, result: NotificationResult) {
         let labels = [endpoint, result.as_ref()];
         self.notifications.with_label_values(&labels).inc();
     }
 
-    /// Shows how many events wait for an endpoint.
+    /// Sets the number of events in an endpoint's queue.
     pub fn notifications_queue_length(&self, endpoint: &str, waiting: usize) {
         self.notifications_waiting
             .with_label_values(&[endpoint])
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Shows whether requests should be sent here.
+    /// Sets whether the process is ready.
     pub fn ready(&self, is_ready: bool) {
         self.ready.set(i64::from(is_ready));
     }
@@ -272,12 +273,12 @@ impl Metrics {
             .start_timer()
     }
 
-    /// Measures a question to the registry until the timer is dropped.
+    /// Measures a request of crossmount's own to the registry until the timer is dropped.
     pub fn upstream_timer(&self) -> HistogramTimer {
         self.upstream_duration.start_timer()
     }
 
-    /// Counts a request; `code` is `None` where no answer was sent.
+    /// Counts a request; `code` is `None` if no response was sent.
     pub fn request(&self, method: &http::Method, code: Option<http::StatusCode>, took: Duration) {
         let method = match method.as_str() {
             known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
@@ -288,12 +289,12 @@ impl Metrics {
         self.request_duration.observe(took.as_secs_f64());
     }
 
-    /// The number of requests that are being answered.
+    /// The gauge of requests in flight.
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
     }
 
-    /// Shows when a certificate ends, in seconds since 1970.
+    /// Sets when a certificate expires, in seconds since 1970.
     pub fn certificate_expiry(&self, place: &str, seconds: i64) {
         self.certificate_expiry
             .with_label_values(&[place])
@@ -302,7 +303,7 @@ impl Metrics {
 
     /// All metrics in Prometheus' text form.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
-        if let Some(lost) = &self.lines_lost {
+        if let Some(lost) = &self.lines_dropped {
             let lost = lost.dropped_lines() as u64;
             let shown = self.lines_shown_as_lost.fetch_max(lost, Ordering::Relaxed);
             self.log_lines_lost.inc_by(lost.saturating_sub(shown));

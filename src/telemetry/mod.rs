@@ -1,10 +1,14 @@
-//! What operators measure and read: metrics, the outcome of each mount, log lines, and the
-//! identifiers by which a request is found in the log and in traces.
+//! What operators measure and read: metrics, outcomes, log lines, and identifiers of requests.
 //!
-//! `metrics` declares every metric, `registration` puts them into the registry of metrics, and
-//! `summary` has them as numbers for the page. `outcome` has the words for how a mount ends,
-//! and `labels` those of other labels. `log` writes log lines, and `library_log` takes in those of the libraries. `request_id` and `trace`
-//! identify a request. Nothing here decides anything about a request.
+//! | file | what |
+//! |---|---|
+//! | `metrics`, `registration` | declare every metric, and register it |
+//! | `summary` | metrics as numbers for the page |
+//! | `outcome`, `labels` | the values of a mount's labels, and of all others |
+//! | `log`, `library_log` | log lines of crossmount, and of libraries |
+//! | `request_id`, `trace` | identify a request in the log and in traces |
+//!
+//! Nothing here decides anything about a request.
 
 pub(crate) mod labels;
 mod library_log;

@@ -1,69 +1,69 @@
-//! How a mount ends, in the words that metrics and logs use.
+//! How a mount ends: the label values of metrics and logs.
 
 use strum::{AsRefStr, IntoStaticStr, VariantArray};
 
-/// What became of a request to mount.
+/// How a mount request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {
-    /// A link was written here.
+    /// crossmount wrote the link.
     Mounted,
-    /// The link was there already.
+    /// The link existed already.
     AlreadyLinked,
-    /// The registry mounted it itself.
+    /// The registry mounted.
     Native,
-    /// Bytes were relayed in the mount's place.
+    /// crossmount copied the bytes instead.
     Relayed,
-    /// A dry run would have mounted it.
+    /// A dry run would have mounted.
     WouldMount,
-    /// It was left to the registry.
+    /// The request was forwarded.
     Forwarded,
 }
 
-/// How it was found where the layer is.
+/// How crossmount came to the source of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Via {
-    /// The client said it.
+    /// The client named it.
     From,
-    /// It was suggested for a mount.
+    /// Discovery suggested it for a mount.
     Discovery,
-    /// It was suggested for a HEAD.
+    /// Discovery suggested it for a HEAD.
     Head,
 }
 
-/// Why a mount was left to the registry.
+/// Why a mount was forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
-    /// There is nothing to say.
+    /// No reason.
     None,
-    /// The request has a form that only the registry should judge.
+    /// The request is ambiguous, so only the registry can judge it.
     OddRequest,
-    /// The caller showed no credentials.
+    /// The request has no credentials.
     NoCredentials,
-    /// The caller may not.
+    /// The caller lacks a permission.
     Denied,
     /// The client named no source, or the source has no link to the digest.
     SourceMissing,
     /// The blob's data is absent or empty.
     BlobMissing,
-    /// The blob's bytes were not hashed yet as they lie there now.
+    /// The blob's data, as it is now, was not hashed yet.
     BlobUnverified,
-    /// The blob's bytes are not what its digest says.
+    /// The blob's bytes do not have its digest.
     BlobDamaged,
-    /// The registry takes no writes.
+    /// The registry accepts no writes.
     ReadOnly,
-    /// The registry could not be asked.
+    /// The registry sent no response to a probe.
     UpstreamUnavailable,
-    /// The registry refused what the configuration says that it allows.
+    /// The registry refused what crossmount's own check allows.
     AccessMismatch,
-    /// The disk refused or failed.
+    /// The store returned an error.
     StoreError,
-    /// The time budget was used up.
+    /// The time budget ran out.
     Timeout,
-    /// Too many mounts waited for the disk.
+    /// Too many jobs were queued.
     Overload,
-    /// A plain upload was started in the place of a refused mount.
+    /// A plain upload was started in place of a refused mount.
     Mended,
 }

@@ -1,11 +1,11 @@
-//! How metrics come into the registry: their kinds, and those whose help needs room.
+//! Registers metrics of each kind, and those whose help text is long.
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
-/// Seconds; from a link in a warm cache to a registry that hashes a large upload.
+/// Buckets in seconds: from a link in a warm page cache to a registry that hashes a large upload.
 const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
     600.0,

@@ -1,25 +1,24 @@
-//! The name of one request, in the log here and wherever it goes on to.
+//! The identifier of one request, in the log, at the registry and in events.
 
 use std::fmt;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// The longest name that is taken from a client.
+/// The longest identifier that is accepted from a client.
 const LONGEST: usize = 128;
 
-/// Names a request.
+/// The identifier of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// Makes a new one.
+    /// Makes a random one.
     pub fn new() -> Self {
         Self(Uuid::new_v4().to_string().into())
     }
 
-    /// Takes what a client or a proxy before us chose; `None` for what does not fit on a line of a
-    /// log as one word.
+    /// Accepts what a client or a proxy chose; `None` for what is not one word on a log line.
     pub fn parse(text: &str) -> Option<Self> {
         let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
         (is_word && (1..=LONGEST).contains(&text.len())).then(|| Self(text.into()))
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clients_word_is_kept_and_anything_else_is_not() {
+    fn a_clients_identifier_is_kept_and_anything_else_is_not() {
         for word in ["1", "4bf92f3577b34da6", "a/b+c=;d", &"x".repeat(LONGEST)] {
             assert_eq!(RequestId::parse(word).unwrap().as_str(), word);
         }

@@ -1,4 +1,4 @@
-//! The metrics as numbers, for people: sums, and quantiles estimated from histograms.
+//! The metrics as numbers for the page: sums, and quantiles estimated from histograms.
 
 use prometheus::Histogram;
 use prometheus::core::Metric;
@@ -10,20 +10,20 @@ use crate::telemetry::outcome::{Outcome, Reason, Via};
 /// Bytes that no client had to send, and those that a dry run would have saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SavedByVia {
-    /// Of layers mounted or relayed here, however they were found.
+    /// Bytes of layers that were mounted or copied, by any `via`.
     pub mounted: u64,
-    /// Of layers that a dry run would have mounted.
+    /// Bytes of layers that a dry run would have mounted.
     pub dry_run: u64,
 }
 
-/// How often something was measured, and how long it took.
+/// The number of measurements, and their quantiles.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct LatencySummary {
-    /// How often.
+    /// The number of measurements.
     pub count: u64,
-    /// Half were faster, in seconds, as estimated.
+    /// The estimated median, in seconds.
     pub p50: Option<f64>,
-    /// Nineteen of twenty were faster, in seconds, as estimated.
+    /// The estimated 95th percentile, in seconds.
     pub p95: Option<f64>,
 }
 
@@ -38,7 +38,7 @@ impl Metrics {
             })
     }
 
-    /// How many mounts ended in which way, without those ways that never happened.
+    /// The number of mounts by outcome and reason, without zeros.
     pub fn mounts(&self) -> Vec<(Outcome, Reason, u64)> {
         let reasons = Reason::VARIANTS.iter().copied();
         let all = Outcome::VARIANTS.iter().copied();
@@ -52,19 +52,19 @@ impl Metrics {
         .collect()
     }
 
-    /// How long mounts took, whatever became of them.
+    /// The latency of mounts of every outcome.
     pub fn mount_latency(&self) -> LatencySummary {
         let of = |outcome: &Outcome| self.mount_duration.with_label_values(&[outcome]);
         latency(Outcome::VARIANTS.iter().map(of))
     }
 
-    /// How long requests on the registry's port took.
+    /// The latency of requests on the registry's port.
     pub fn request_latency(&self) -> LatencySummary {
         latency([self.request_duration.clone()])
     }
 }
 
-/// Of all of them together; they have the same buckets.
+/// The summary of histograms with the same buckets.
 fn latency(histograms: impl IntoIterator<Item = Histogram>) -> LatencySummary {
     let mut buckets: Vec<(f64, u64)> = Vec::new();
     let mut count = 0;
@@ -86,8 +86,8 @@ fn latency(histograms: impl IntoIterator<Item = Histogram>) -> LatencySummary {
     }
 }
 
-/// As Prometheus' `histogram_quantile` does: within a bucket everything is taken to be spread
-/// evenly, and what is beyond the last bound counts as the last bound.
+/// Estimates like Prometheus' `histogram_quantile`: values are spread evenly within a bucket, and
+/// those beyond the last bound count as the last bound.
 #[allow(
     clippy::cast_precision_loss,
     reason = "an estimate; counts stay far below 2^52"

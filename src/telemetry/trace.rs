@@ -1,12 +1,13 @@
 //! The trace to which a client's request belongs (W3C Trace Context).
 //!
-//! The registry's spans for questions of our own belong to it too, and log lines name it. crossmount
-//! makes no spans: the parent of those in the registry is the client's.
+//! The registry's spans for crossmount's own requests belong to it too, and log lines name it.
+//! crossmount makes no spans: the parent of those in the registry is the client's.
 //!
-//! The trace travels with the task that handles the request, not as a parameter. A question is asked
-//! ten calls below the request, through access, judges and memories of decisions. As a parameter it
-//! would be in the type of all of them, and sooner or later part of what is decided or remembered by.
-//! A question that several requests share is asked by the task of one of them, and carries that one's.
+//! The trace travels with the task that handles the request, not as a parameter. A probe is sent
+//! ten calls below the request, through verifiers and caches of decisions. As a parameter the trace
+//! would be in the type of all of them, and sooner or later part of a decision or of a cache key. A
+//! probe that several requests share is sent by the task of one of them, and carries that one's
+//! trace.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,18 +17,18 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Version, trace, parent and flags; a later version may have more.
+/// The length of version, trace, parent and flags; a later version may have more.
 const PARENT: usize = 55;
-/// The longest of a later version that is taken.
+/// The longest `traceparent` of a later version that is accepted.
 const LONGEST_PARENT: usize = 256;
-/// The longest state that is taken: so much the specification wants to be passed on.
+/// The longest `tracestate` that is accepted: the specification wants so much to be passed on.
 const LONGEST_STATE: usize = 512;
 
 tokio::task_local! {
     static CURRENT: Option<Trace>;
 }
 
-/// A client's trace; a clone of it shares everything.
+/// A client's trace, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Trace(Arc<VisibleHeaders>);
 
@@ -39,7 +40,7 @@ struct VisibleHeaders {
 }
 
 impl Trace {
-    /// What a request's headers say, if it is one well-formed trace.
+    /// The trace in a request's headers, if they hold exactly one well-formed trace.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next().filter(|_| parents.next().is_none())?;
@@ -50,22 +51,22 @@ impl Trace {
         })))
     }
 
-    /// That of the request which this task handles.
+    /// The trace of the request that this task handles.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok().flatten()
     }
 
-    /// Handles a request of this trace.
+    /// Runs the future that handles a request of this trace.
     pub fn scope<F: Future>(trace: Option<Self>, handling: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(trace, handling)
     }
 
-    /// By which it is known in the log: 32 hexadecimal digits.
+    /// The identifier in the log: 32 hexadecimal digits.
     pub fn id(&self) -> &str {
         &self.0.id
     }
 
-    /// The headers of a question that belongs to it.
+    /// The headers for a request of crossmount's own that belongs to it.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let state = self.0.state.clone().map(|state| (TRACESTATE, state));
         std::iter::once((TRACEPARENT, self.0.parent.clone())).chain(state)
