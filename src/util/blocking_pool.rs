@@ -1,4 +1,4 @@
-//! A bounded number of threads for calls that may block.
+//! A bounded number of threads for calls that block.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Runs jobs on blocking threads under a deadline.
+/// Runs jobs on blocking threads, with a deadline.
 ///
-/// A call on a hung filesystem cannot be cancelled: it keeps its place until it returns, so
-/// a hung store costs a bounded number of threads while everybody else goes upstream.
+/// A call on a hung filesystem cannot be cancelled: it keeps its thread until it returns. So a hung
+/// store costs a bounded number of threads, while all other requests are forwarded.
 #[derive(Debug)]
 pub struct BlockingPool {
     running: Arc<Semaphore>,
-    /// One for each job that runs or waits.
+    /// One permit for each job that runs or is queued.
     places: Semaphore,
-    /// Whose threads they are: those of the runtime in which this was made. Requests are served by
-    /// several runtimes, each of which would keep idle threads of its own.
+    /// The runtime whose threads run the jobs. Requests are served by several runtimes, each of
+    /// which would keep idle threads of its own.
     runtime: Option<Handle>,
 }
 
 /// Why a job has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobError {
-    /// Too many jobs wait already.
+    /// The queue is full.
     Overload,
     /// The deadline passed; the job may still be running.
     Deadline,
-    /// The job died.
+    /// The job panicked.
     Panicked,
 }
 
 impl BlockingPool {
-    /// At most `running` jobs at once, and `waiting` more that wait for their turn.
+    /// Runs at most `running` jobs at once, and queues `waiting` more.
     pub fn new(running: usize, waiting: usize) -> Self {
         Self {
             running: Arc::new(Semaphore::new(running)),
@@ -43,7 +43,7 @@ impl BlockingPool {
         }
     }
 
-    /// Runs a job, or says why there is no result by the deadline.
+    /// Runs a job; fails if there is no result by the deadline.
     pub async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -69,7 +69,7 @@ impl BlockingPool {
         }
     }
 
-    /// Runs a job that nobody needs to have: it is turned away where all threads are busy.
+    /// Runs an optional job: it is rejected if all threads are busy.
     pub async fn run_if_idle<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -82,7 +82,7 @@ impl BlockingPool {
     }
 }
 
-/// As many threads as work that anybody can cause may take: requests need some too.
+/// The number of threads for work that any client can cause: requests need some too.
 pub fn half_of_the_processors() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     (processors / 2).max(1)
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_queue_jobs_are_turned_away() {
+    async fn beyond_the_queue_jobs_are_rejected() {
         let workers = BlockingPool::new(1, 1);
         let (release, hung) = mpsc::channel::<()>();
         let later = Instant::now() + Duration::from_secs(30);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_dies_is_no_result() {
+    async fn a_job_that_panics_has_no_result() {
         let workers = BlockingPool::new(1, 0);
         let later = Instant::now() + Duration::from_secs(30);
         let died = workers.run(later, || panic!("on purpose")).await;

@@ -1,8 +1,8 @@
-//! Files of the operator's that are read again when they change.
+//! The operator's files, reloaded when they change.
 //!
-//! They are looked at when they are needed, by device, inode, size and time, because Secrets of
-//! Kubernetes are swapped by a symbolic link; never on the async threads, because a file may
-//! lie on a filesystem that hangs.
+//! They are checked when they are used, by device, inode, size and time, because Secrets of
+//! Kubernetes are swapped by a symbolic link. They are never read on the async threads, because a
+//! file may lie on a filesystem that hangs.
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -17,30 +17,31 @@ use tokio::time::Instant as Deadline;
 
 use crate::util::blocking_pool::{BlockingPool, JobError};
 
-/// How long a look counts.
+/// How long a check counts.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// A file changed so lately may change again without another time: it is read at every look.
+/// A file that changed within this time may change again with the same timestamp: every check reads
+/// it.
 const SETTLED: Duration = Duration::from_secs(2);
-/// Larger files are a mistake.
+/// A larger file is an error.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// Turns the files' bytes into what they mean, or says what is wrong with them.
+/// Parses the files' bytes, or says what is wrong with them.
 type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync>;
 
-/// What some files mean, kept up to date.
+/// The parsed value of some files, kept up to date.
 pub(crate) struct ReloadingFile<T> {
     files: Arc<FileSet<T>>,
-    /// One look at a time: a file on a hung filesystem costs one thread.
+    /// One check at a time: a file on a hung filesystem costs one thread.
     workers: BlockingPool,
 }
 
-/// What the files mean now.
+/// The parsed value of the files as they are now.
 #[derive(Debug)]
 pub(crate) struct CurrentValue<T> {
     pub value: Arc<T>,
-    /// Another number for each other meaning.
+    /// Changes with the value.
     pub generation: u64,
-    /// Whether the files' last state is the one that is meant, and not one that is broken.
+    /// Whether the files' last content is valid, and `value` is not that of an older one.
     pub is_whole: bool,
 }
 
@@ -48,9 +49,9 @@ pub(crate) struct CurrentValue<T> {
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", .path.display())]
 pub struct WatchedFileError {
-    /// The file; where several are read together, the first.
+    /// The file; of several that are read together, the first.
     path: PathBuf,
-    /// What is wrong with it.
+    /// The cause.
     reason: String,
 }
 
@@ -67,10 +68,10 @@ struct WatchState<T> {
     looked: Instant,
 }
 
-/// What stands in the files.
+/// The content of the files.
 struct FileContents {
     bytes: Vec<Vec<u8>>,
-    /// What they are known by, where they can hardly change unnoticed.
+    /// Their identities, unless a change could leave them the same.
     seen: Option<Vec<FileIdentity>>,
 }
 
@@ -92,7 +93,7 @@ impl<T> Clone for CurrentValue<T> {
 }
 
 impl<T: Send + Sync + 'static> ReloadingFile<T> {
-    /// Reads the files for the first time. Blocks.
+    /// Loads the files for the first time. Blocks.
     pub fn load(
         paths: Vec<PathBuf>,
         parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
@@ -119,7 +120,7 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
         })
     }
 
-    /// What the files mean now, or a tenth of a second ago.
+    /// The value as it is now, or was a tenth of a second ago.
     pub async fn current(&self, deadline: Deadline) -> Result<CurrentValue<T>, JobError> {
         if let Some(current) = self.files.checked_recently() {
             return Ok(current);
@@ -128,12 +129,12 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
         self.workers.run(deadline, move || files.check()).await
     }
 
-    /// What the files meant at the last look, without another one.
+    /// The value at the last check, without another one.
     pub fn known(&self) -> CurrentValue<T> {
         self.files.state.lock().current.clone()
     }
 
-    /// Makes the next use look at the files, however late the last look was.
+    /// Makes the next use check the files, however recent the last check was.
     pub fn invalidate(&self) {
         let mut state = self.files.state.lock();
         if let Some(long_ago) = state.looked.checked_sub(LOOK_AGAIN) {
@@ -163,10 +164,10 @@ impl<T> FileSet<T> {
         state.current.clone()
     }
 
-    /// Takes the files' new meaning, or keeps the old one and says why.
+    /// Sets the files' new value, or keeps the old one and logs why.
     fn read_again(&self) {
-        // Read and parsed outside of the lock, which others must never wait for; there is only
-        // one look at a time.
+        // Read and parsed outside the lock, for which no request may have to wait. There is only
+        // one check at a time.
         let read = read(&self.paths);
         let parsed = match read {
             Ok(FileContents { bytes, seen }) => {

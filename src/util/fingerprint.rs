@@ -1,17 +1,17 @@
-//! Keys of memories: nothing of a credential can be read from one.
+//! Cache keys from which no credential can be read back.
 
 use std::fmt;
 
 use ring::{hmac, rand::SystemRandom};
 
-/// Makes fingerprints that mean something in this process alone.
+/// Makes fingerprints that are only valid in this process.
 pub struct Fingerprints(hmac::Key);
 
-/// HMAC-SHA-256 of a credential and what was asked with it.
+/// HMAC-SHA-256 of a credential and the request that it was used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// The system gave no random bytes.
+/// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random bytes")]
 pub struct NoRandomness;
@@ -24,7 +24,7 @@ impl Fingerprints {
             .map_err(|_| NoRandomness)
     }
 
-    /// Of parts in their order; where one ends and the next begins counts too.
+    /// The fingerprint of parts in their order; their boundaries count too.
     pub fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {

@@ -1,8 +1,14 @@
-//! Tools that know nothing of registries: threads for calls that block, files that are read again
-//! when they change, a request's query, and a cache whose entries live for seconds.
+//! Tools that know nothing of registries.
 //!
-//! `fingerprint` makes cache keys from which no credential can be read back. What may be cached at
-//! all is decided by the caller.
+//! | file | what |
+//! |---|---|
+//! | `blocking_pool` | threads for calls that block |
+//! | `file_watch` | files that are reloaded when they change |
+//! | `query` | a request's query, as Go decodes it |
+//! | `ttl_cache` | a cache whose entries live for seconds |
+//! | `fingerprint` | cache keys from which no credential can be read back |
+//!
+//! What may be cached at all is decided by the caller.
 
 pub mod blocking_pool;
 pub(crate) mod file_watch;

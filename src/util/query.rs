@@ -1,4 +1,4 @@
-//! A request's query, decoded as Go's `net/url` does it, because the registry is written in Go.
+//! A request's query, decoded as Go's `net/url` does, because the registry is written in Go.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub(crate) struct QueryPair<'a> {
     pub value: Cow<'a, str>,
 }
 
-/// The pairs of a query; `Err` is a pair that Go drops or that has no one reading.
+/// The pairs of a query; `Err` is a pair that Go drops, or that is ambiguous.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Result<QueryPair<'_>, &str>> {
     query
         .split('&')
@@ -30,8 +30,8 @@ pub(crate) fn without_mount(query: &str) -> String {
     kept.join("&")
 }
 
-/// Whether a pair's decoded key is this one. Its value may be one that cannot be read here: the
-/// registry may read it all the same.
+/// Whether a pair's decoded key is `key`. Its value may be malformed: the registry may read it all
+/// the same.
 pub(crate) fn has_key(raw: &str, key: &str) -> bool {
     let (found, _) = raw.split_once('=').unwrap_or((raw, ""));
     decode(found).is_some_and(|found| found == key)
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_that_go_drops_are_told_apart() {
+    fn pairs_that_go_drops_are_errors() {
         assert_eq!(
             read("a;b=1&c=%zz&d=%2&%=1&e=%ff"),
             [None, None, None, None, None]

@@ -1,4 +1,4 @@
-//! Answers that are remembered for seconds, each for a time of its own.
+//! A cache whose entries have a lifetime each.
 
 use std::fmt;
 use std::future::Future;
@@ -10,15 +10,15 @@ use moka::future::Cache;
 
 use crate::util::fingerprint::Fingerprint;
 
-/// A bounded memory of answers to questions that are known by their fingerprint.
+/// A bounded cache with fingerprints as keys.
 pub struct TtlCache<V>(Cache<Fingerprint, Entry<V>>);
 
-/// An answer, and for how long it counts.
+/// A value, and how long it may be used.
 #[derive(Debug, Clone)]
 pub struct Entry<V> {
-    /// The answer.
+    /// The value.
     pub answer: V,
-    /// It counts from when it is kept.
+    /// It begins when the entry is inserted.
     pub lifetime: Duration,
 }
 
@@ -52,7 +52,7 @@ impl<V> fmt::Debug for TtlCache<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> TtlCache<V> {
-    /// Keeps at most `bound` answers; beyond, those go that are used least.
+    /// Holds at most `bound` entries; beyond, the least used are evicted.
     pub fn new(bound: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(bound)
@@ -61,31 +61,31 @@ impl<V: Clone + Send + Sync + 'static> TtlCache<V> {
         Self(cache)
     }
 
-    /// The remembered answer.
-    pub async fn get(&self, question: &Fingerprint) -> Option<V> {
-        self.0.get(question).await.map(|kept| kept.answer)
+    /// The cached value.
+    pub async fn get(&self, key: &Fingerprint) -> Option<V> {
+        self.0.get(key).await.map(|kept| kept.answer)
     }
 
-    /// The remembered answer, or the one that `ask` gives; equal questions at once ask once.
+    /// The cached value, or the one that `fetch` returns; equal requests at once fetch once.
     ///
-    /// An error is no answer: it is shared by those who wait for it, and not kept.
+    /// An error is not cached, but every request that waits for it gets it.
     pub async fn get_or_fetch<E: Send + Sync + 'static>(
         &self,
-        question: Fingerprint,
-        ask: impl Future<Output = Result<Entry<V>, E>>,
+        key: Fingerprint,
+        fetch: impl Future<Output = Result<Entry<V>, E>>,
     ) -> Result<V, Arc<E>> {
-        let kept = self.0.try_get_with(question, ask).await?;
+        let kept = self.0.try_get_with(key, fetch).await?;
         Ok(kept.answer)
     }
 
-    /// Keeps an answer that somebody has already.
-    pub async fn insert(&self, question: Fingerprint, kept: Entry<V>) {
-        self.0.insert(question, kept).await;
+    /// Inserts a value.
+    pub async fn insert(&self, key: Fingerprint, entry: Entry<V>) {
+        self.0.insert(key, entry).await;
     }
 
-    /// Takes an answer away.
-    pub async fn forget(&self, question: &Fingerprint) {
-        self.0.invalidate(question).await;
+    /// Removes a value.
+    pub async fn forget(&self, key: &Fingerprint) {
+        self.0.invalidate(key).await;
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use crate::util::fingerprint::Fingerprints;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn kept(answer: u32, lifetime: Duration) -> Entry<u32> {
+    fn entry(answer: u32, lifetime: Duration) -> Entry<u32> {
         Entry { answer, lifetime }
     }
 
@@ -103,59 +103,59 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn equal_questions_at_once_ask_once() {
+    async fn equal_requests_at_once_fetch_once() {
         let memory = TtlCache::new(16);
-        let question = Fingerprints::new().unwrap().fingerprint(&[b"question"]);
+        let key = Fingerprints::new().unwrap().fingerprint(&[b"key"]);
         let asked = AtomicUsize::new(0);
-        let ask = || async {
+        let fetch = || async {
             memory
-                .get_or_fetch(question, async {
+                .get_or_fetch(key, async {
                     asked.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    Ok::<_, ()>(kept(7, LONG))
+                    Ok::<_, ()>(entry(7, LONG))
                 })
                 .await
         };
-        let answers = tokio::join!(ask(), ask(), ask());
+        let answers = tokio::join!(fetch(), fetch(), fetch());
         assert_eq!(answers, (Ok(7), Ok(7), Ok(7)));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
-    async fn one_who_goes_away_does_not_take_the_answer_from_the_others() {
+    async fn a_cancelled_request_does_not_take_the_value_from_the_others() {
         let memory = TtlCache::new(16);
-        let question = Fingerprints::new().unwrap().fingerprint(&[b"question"]);
-        let never = memory.get_or_fetch(question, std::future::pending::<Result<_, ()>>());
+        let key = Fingerprints::new().unwrap().fingerprint(&[b"key"]);
+        let never = memory.get_or_fetch(key, std::future::pending::<Result<_, ()>>());
         let given_up = tokio::time::timeout(Duration::from_millis(50), never);
-        let patient = memory.get_or_fetch(question, async { Ok::<_, ()>(kept(7, LONG)) });
+        let patient = memory.get_or_fetch(key, async { Ok::<_, ()>(entry(7, LONG)) });
         let (given_up, patient) = tokio::join!(given_up, patient);
         assert!(given_up.is_err());
         assert_eq!(patient, Ok(7));
     }
 
     #[tokio::test]
-    async fn an_error_is_not_kept_and_an_answer_only_for_its_time() {
+    async fn an_error_is_not_cached_and_a_value_only_for_its_time() {
         let memory = TtlCache::new(16);
-        let question = Fingerprints::new().unwrap().fingerprint(&[b"question"]);
-        let failed = memory.get_or_fetch(question, async { Err("no") }).await;
+        let key = Fingerprints::new().unwrap().fingerprint(&[b"key"]);
+        let failed = memory.get_or_fetch(key, async { Err("no") }).await;
         assert_eq!(failed, Err(Arc::new("no")));
-        assert_eq!(memory.get(&question).await, None);
+        assert_eq!(memory.get(&key).await, None);
         memory
-            .insert(question, kept(7, Duration::from_millis(20)))
+            .insert(key, entry(7, Duration::from_millis(20)))
             .await;
-        assert_eq!(memory.get(&question).await, Some(7));
+        assert_eq!(memory.get(&key).await, Some(7));
         tokio::time::sleep(Duration::from_millis(40)).await;
-        assert_eq!(memory.get(&question).await, None);
-        memory.insert(question, kept(8, Duration::ZERO)).await;
-        assert_eq!(memory.get(&question).await, None);
+        assert_eq!(memory.get(&key).await, None);
+        memory.insert(key, entry(8, Duration::ZERO)).await;
+        assert_eq!(memory.get(&key).await, None);
     }
 
     #[tokio::test]
-    async fn the_memory_is_bounded() {
+    async fn the_cache_is_bounded() {
         let (memory, prints) = (TtlCache::new(BOUND), Fingerprints::new().unwrap());
         for number in 0..2 * BOUND {
-            let question = prints.fingerprint(&[&number.to_be_bytes()]);
-            memory.insert(question, kept(0, LONG)).await;
+            let key = prints.fingerprint(&[&number.to_be_bytes()]);
+            memory.insert(key, entry(0, LONG)).await;
         }
         memory.0.run_pending_tasks().await;
         assert!(memory.0.entry_count() <= BOUND);

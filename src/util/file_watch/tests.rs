@@ -23,7 +23,7 @@ async fn a_file_is_read_again_when_it_changes() {
     let watched = ReloadingFile::load(vec![path.clone()], numbers).unwrap();
     let first = now(&watched).await;
     assert_eq!((&*first.value, first.generation), (&vec![1], 0));
-    // As long as the file before, and within one tick of the clock that stamps files.
+    // Of the same length, and within one tick of the clock of file timestamps.
     fs::write(&path, "2\n").unwrap();
     let second = now(&watched).await;
     assert_eq!((&*second.value, second.generation), (&vec![2], 1));
@@ -49,7 +49,7 @@ async fn a_swapped_symbolic_link_is_a_change() {
 }
 
 #[tokio::test]
-async fn a_broken_file_keeps_the_old_meaning_and_is_not_whole() {
+async fn a_broken_file_keeps_the_old_value_and_is_not_valid() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("numbers");
     fs::write(&path, "1\n").unwrap();
@@ -69,7 +69,7 @@ async fn a_broken_file_keeps_the_old_meaning_and_is_not_whole() {
 }
 
 #[tokio::test]
-async fn a_file_that_goes_away_and_comes_back_unchanged_is_whole_again() {
+async fn a_file_that_goes_away_and_comes_back_unchanged_is_valid_again() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     fs::write(at("numbers"), "1\n").unwrap();
