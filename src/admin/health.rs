@@ -1,4 +1,4 @@
-//! Is it alive, and is it ready?
+//! Liveness and readiness.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use crate::store::check_owner;
 use crate::upstream::{ApiProbeResult, UpstreamClient};
 use crate::util::blocking_pool::BlockingPool;
 
-/// How long a readiness check may take: less than a kubelet waits by default.
+/// How long a readiness check may take: less than a kubelet's default timeout.
 const LIMIT: Duration = Duration::from_millis(900);
 
-/// Knows what readiness needs.
+/// Checks the readiness of the process.
 #[derive(Debug)]
 pub struct Health {
     ask: Arc<UpstreamClient>,
-    /// A thread of its own: mounts that wait for the disk do not make a sidecar unready.
+    /// A thread of its own: mounts that queue for the disk do not make the process unready.
     worker: BlockingPool,
-    /// The store's, where links are written.
+    /// The store's root, if crossmount writes links.
     root: Option<PathBuf>,
     drain: Arc<Drain>,
 }
 
 impl Health {
-    /// Ready where the registry answers, the store at `root`, if there is one, is usable, and no
-    /// drain has begun.
+    /// Ready means that the registry responds, no drain has begun, and the store at `root` is
+    /// usable if there is one.
     pub fn new(ask: Arc<UpstreamClient>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
         Self {
             ask,
@@ -37,7 +37,7 @@ impl Health {
         }
     }
 
-    /// `Ok` where requests should be sent here, else the reason in words.
+    /// `Ok` if the process is ready, else the reason.
     pub async fn ready(&self) -> Result<(), String> {
         if self.drain.is_draining() {
             return Err("draining: the process is about to end".to_owned());

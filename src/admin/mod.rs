@@ -1,8 +1,8 @@
 //! The admin port: health, metrics, and a page that shows what crossmount does.
 //!
-//! `service` answers its requests, `health` knows whether the process is alive and ready, `page`
-//! renders the page and `status` what it shows. Metrics are declared in
-//! [`crate::telemetry::metrics`]. Nothing here decides anything about a request for the registry.
+//! `service` responds to requests, `health` checks liveness and readiness, `page` renders the page
+//! and `status` holds what it shows. Metrics are declared in [`crate::telemetry::metrics`]. Nothing
+//! here decides anything about a request for the registry.
 
 mod health;
 mod page;

@@ -1,4 +1,4 @@
-//! The admin port: a page to look at, metrics and health, nothing of the registry.
+//! Serves the admin port: the page, metrics and health, and nothing of the registry.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const HERE: &str = "/, /status.json, /metrics, /healthz and /readyz are here\n";
 
-/// What browsers may do with any answer: nothing that leaves this port, and show it in no frame
-/// of another page.
+/// Security headers of every response: a browser loads only from this port, and shows the page in
+/// no frame of another one.
 const SAFETY: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -32,7 +32,7 @@ const SAFETY: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// Answers on the admin port.
+/// Responds to requests on the admin port.
 #[derive(Debug)]
 pub struct AdminService {
     metrics: Arc<Metrics>,
@@ -56,7 +56,7 @@ impl AdminResponse {
         Self::new(StatusCode::OK, kind, body)
     }
 
-    /// The bytes, or what kept them from being written.
+    /// The body, or the error that kept it from being written.
     fn written<E: std::fmt::Display>(kind: &'static str, body: Result<Vec<u8>, E>) -> Self {
         match body {
             Ok(body) => Self::ok(kind, body),
@@ -70,7 +70,6 @@ impl AdminResponse {
 }
 
 impl AdminService {
-    /// Shows `page`, `metrics` and `health`.
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
         Self {
             metrics,
@@ -99,7 +98,7 @@ impl AdminService {
                 }
             },
             "/metrics" => {
-                // Asked for at each scrape: no traffic comes where nothing is ready.
+                // Checked at each scrape: an unready process gets no traffic that would set it.
                 self.metrics.ready(self.health.ready().await.is_ok());
                 AdminResponse::written(METRICS, self.metrics.render())
             }

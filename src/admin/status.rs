@@ -1,4 +1,4 @@
-//! What the page shows at one moment, for its script and for other programs.
+//! The state that the page shows, for its script and for other programs.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use crate::admin::page::{descriptions, format};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::summary::LatencySummary;
 
-/// One answer of `/status.json`. Names are added, never renamed; `texts` belongs to the page.
+/// The body of `/status.json`. Names are added, never renamed; `texts` is only for the page.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     pub version: &'static str,
@@ -25,18 +25,18 @@ pub(crate) struct Status {
     pub saved_bytes: SavedBytes,
     pub mounts: Vec<MountCounts>,
     pub latency_seconds: Latencies,
-    /// What stands on the page, by the element's id.
+    /// The texts on the page, by the id of their element.
     pub texts: BTreeMap<&'static str, String>,
 }
 
-/// In a dry run, what it would have saved.
+/// Bytes saved, or those that a dry run would have saved.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct SavedBytes {
     pub today: u64,
     pub since_start: u64,
 }
 
-/// Requests to mount that ended alike.
+/// The number of mount requests with one outcome and reason.
 #[derive(Debug, Serialize)]
 pub(crate) struct MountCounts {
     pub count: u64,
@@ -47,7 +47,7 @@ pub(crate) struct MountCounts {
     pub because: &'static str,
 }
 
-/// Estimates.
+/// Estimated latencies.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Latencies {
     pub mounts: LatencySummary,
@@ -119,7 +119,7 @@ impl Status {
     }
 }
 
-/// In the words of `/readyz`.
+/// The text of `/readyz`.
 fn health(reason: Option<&str>) -> String {
     reason.map_or_else(
         || "ready".to_owned(),
@@ -148,7 +148,7 @@ fn sum(mounts: &[MountCounts]) -> String {
     }
 }
 
-/// To the second, such as `2026-01-31 23:59:59 UTC`.
+/// To the second, for example `2026-01-31 23:59:59 UTC`.
 fn time(time: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(time).to_string();
     text.replace('T', " ").replace('Z', " UTC")

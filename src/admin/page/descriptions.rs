@@ -1,8 +1,8 @@
-//! How a mount ended, in a sentence for people who never saw the metrics.
+//! How a mount ended, in a sentence for people who do not know the metrics.
 
 use crate::telemetry::outcome::{Outcome, Reason};
 
-/// What became of a request to mount.
+/// The sentence for an outcome.
 pub(crate) fn describe_outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Mounted => "crossmount wrote the link, and the layer was not sent.",
@@ -18,10 +18,10 @@ pub(crate) fn describe_outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Why it ended so.
+/// The sentence for a reason.
 pub(crate) fn describe_reason(outcome: Outcome, reason: Reason) -> &'static str {
     match reason {
-        // Then it was not crossmount's to answer.
+        // The registry responded, so there is nothing to explain.
         Reason::None if matches!(outcome, Outcome::Native | Outcome::Forwarded) => {
             "Nothing stood against it: this registry mounts by itself, or was not yet known to own the folder."
         }

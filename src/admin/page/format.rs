@@ -1,11 +1,11 @@
-//! Numbers as people read them.
+//! Numbers in a form for people.
 
 use std::time::Duration;
 
-/// Beyond it a histogram knows no time: the bound of its last bucket.
+/// The bound of a histogram's last bucket: longer times are unknown.
 const LONGEST: f64 = 600.0;
 
-/// Bytes in a unit of a thousand, as registries and clients show them.
+/// Bytes in a decimal unit, as registries and clients show them.
 #[allow(
     clippy::cast_precision_loss,
     reason = "shown with three digits at most"
@@ -13,7 +13,7 @@ const LONGEST: f64 = 600.0;
 pub(crate) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["bytes", "kB", "MB", "GB"] {
-        // What would be rounded to a thousand is one of the next unit.
+        // What would be rounded to a thousand gets the next unit.
         if value < 999.5 {
             return with_unit(value, if bytes == 1 { "byte" } else { unit });
         }
@@ -31,7 +31,7 @@ fn with_unit(value: f64, unit: &str) -> String {
     }
 }
 
-/// A whole number, its thousands apart.
+/// A whole number with its thousands separated.
 pub(crate) fn whole_number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,9 +1,9 @@
-//! The page to look at: what crossmount does for its owner, on the admin port.
+//! The page on the admin port: what crossmount does for the operator.
 //!
-//! `status` is what it shows, as one value: the server renders it into `template`'s page once, and
-//! the page's own script asks for it again every two seconds. `today` remembers the turn of the
-//! day, `words` has the sentences, `show` the numbers as people read them. Nothing here is on a
-//! request's way, and nothing is loaded from elsewhere.
+//! The server renders a [`Status`] into the page once, and the page's own script requests it again
+//! every two seconds. `template` fills the page in, `today` tracks the day, `descriptions` has the
+//! sentences and `format` the numbers. No client's request waits for any of it, and the page loads
+//! nothing from elsewhere.
 
 pub(crate) mod descriptions;
 pub(crate) mod format;
@@ -23,17 +23,17 @@ use crate::config::{Config, RegistryKind, effective};
 use crate::telemetry::metrics::Metrics;
 
 const TEMPLATE: &str = include_str!("page.html");
-/// Its style.
+/// The style sheet.
 pub(crate) const STYLE: &str = include_str!("page.css");
-/// Its script.
+/// The script.
 pub(crate) const SCRIPT: &str = include_str!("page.js");
-/// Its icon: without one, browsers ask for one that is not there.
+/// The icon: without one, browsers request a missing file.
 pub(crate) const ICON: &str = include_str!("icon.svg");
-/// How long an answer about health serves all who look: any number of them costs the registry
-/// one question in this time.
+/// How long a result of the readiness check is reused: any number of viewers costs the registry one
+/// probe in this time.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Renders the page, and knows what it needs beside the metrics.
+/// Renders the page, with what it needs beside the metrics.
 #[derive(Debug)]
 pub struct Page {
     metrics: Arc<Metrics>,
@@ -47,7 +47,6 @@ pub struct Page {
 }
 
 impl Page {
-    /// For a process that starts now.
     pub fn new(config: &Config, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         let now = SystemTime::now();
         Self {
@@ -64,7 +63,7 @@ impl Page {
         }
     }
 
-    /// Notices each turn of the day, for as long as it is polled.
+    /// Begins each day on time, for as long as it is polled.
     pub async fn roll_over_daily(&self) {
         self.today.roll_over_daily(&self.metrics).await;
     }
@@ -74,7 +73,7 @@ impl Page {
         render(&self.status().await, &self.config)
     }
 
-    /// What its script asks for.
+    /// The body of `/status.json`.
     pub(crate) async fn json(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&self.status().await)
     }
@@ -101,7 +100,7 @@ impl Page {
         Status::new(moment, &self.metrics)
     }
 
-    /// As [`Health::ready`], asked once for all who ask within a second.
+    /// Like [`Health::ready`], checked once for all viewers within a second.
     async fn ready(&self) -> Result<(), String> {
         let mut known = self.known.lock().await;
         if let Some((at, health)) = &*known
@@ -144,7 +143,7 @@ fn saved_note(is_dry_run: bool) -> &'static str {
     }
 }
 
-/// A row of the table, as the page's script makes it too.
+/// A row of the table, with the same markup as the page's script makes.
 fn row(mounts: &MountCounts, page: &mut String) {
     let mut cell = |open: &str, text: &str| {
         page.push_str(open);

@@ -1,4 +1,4 @@
-//! The page's template, filled in once from left to right, so that no value is looked into.
+//! Fills the page's template in once from left to right, so that no value is expanded again.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ pub(crate) fn fill(template: &str, mut write: impl FnMut(&str, &mut String)) -> 
     page
 }
 
-/// Writes a text that is to be read as text, between tags or as a quoted attribute.
+/// Writes a text so that it has no markup, between tags or in a quoted attribute.
 pub(crate) fn escape(text: &str, page: &mut String) {
     for letter in text.chars() {
         match letter {
@@ -27,7 +27,7 @@ pub(crate) fn escape(text: &str, page: &mut String) {
             '<' => page.push_str("&lt;"),
             '>' => page.push_str("&gt;"),
             '"' | '\'' => {
-                // Writing to a String does not fail.
+                // Writing to a String cannot fail.
                 let _ = write!(page, "&#{};", u32::from(letter));
             }
             _ => page.push(letter),

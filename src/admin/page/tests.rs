@@ -39,7 +39,7 @@ fn every_place_on_the_page_is_filled_and_every_text_has_its_place() {
         assert!(is_text || rendered.contains(&&**name), "{name}");
     }
     for (id, text) in &status.texts {
-        // The script finds by its id what the server rendered.
+        // The script finds the server's elements by their id.
         let place = format!(" id=\"{id}\"");
         let element = TEMPLATE.split('<').find(|element| element.contains(&place));
         let element = element.unwrap_or_else(|| panic!("{id}"));
@@ -69,7 +69,7 @@ fn the_numbers_stand_on_the_page_before_any_script_runs() {
 }
 
 #[test]
-fn nothing_that_others_say_is_markup() {
+fn no_text_from_outside_is_markup() {
     let health = Err("<script>alert(1)</script>".to_owned());
     let page = render(&status(health, false), "url: \"</pre><img src=x>\"");
     assert!(page.contains(">not ready: &lt;script&gt;alert(1)&lt;/script&gt;</p>"));
@@ -91,7 +91,7 @@ fn the_page_needs_nothing_from_elsewhere() {
         assert!(!text.contains("http:") && !text.contains("https:"));
         assert!(!text.contains(" style=") && !text.contains(" onclick="));
     }
-    // The policy allows no script in the page itself.
+    // The content security policy allows no inline script.
     assert_eq!(TEMPLATE.matches("<script").count(), 1);
     assert!(TEMPLATE.contains("<script src=\"page.js\" defer></script>"));
 }

@@ -1,5 +1,5 @@
-//! What was saved since midnight, UTC. Nobody on a request's way knows of it: the counters'
-//! values at the turn of the day are remembered, by a timer and whenever somebody looks.
+//! What was saved since midnight, UTC. No request pays for it: a timer and every view of the page
+//! record the counters' values when the day begins.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +9,10 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::summary::SavedByVia;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Between two looks at the clock, which may be set while the timer waits.
+/// The interval between two looks at the clock, which may be set while the timer waits.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The turn of the day.
+/// The counters at the beginning of the day.
 #[derive(Debug)]
 pub(crate) struct Today(Mutex<DayStart>);
 
@@ -20,12 +20,12 @@ pub(crate) struct Today(Mutex<DayStart>);
 struct DayStart {
     /// Days since 1970.
     day: u64,
-    /// What was saved before this day began.
+    /// What was saved before the day began.
     before: SavedByVia,
 }
 
 impl Today {
-    /// Nothing has been saved yet.
+    /// Begins with nothing saved.
     pub(crate) fn new(now: SystemTime) -> Self {
         Self(Mutex::new(DayStart {
             day: day(now),
@@ -33,11 +33,11 @@ impl Today {
         }))
     }
 
-    /// What was saved on the day of `now`, of what was saved until `now`.
+    /// What was saved on the day of `now`, if `total` was saved until `now`.
     pub(crate) fn since_midnight(&self, total: SavedByVia, now: SystemTime) -> SavedByVia {
         let mut turn = self.0.lock();
         let day = day(now);
-        // Not only later ones: a clock that was set back must not hold the day for ever.
+        // Any other day, not only a later one: a clock that was set back must not hold the day.
         if day != turn.day {
             *turn = DayStart { day, before: total };
         }
@@ -47,7 +47,7 @@ impl Today {
         }
     }
 
-    /// Notices each turn of the day while nobody looks.
+    /// Begins each day on time, even if the page is not viewed.
     pub(crate) async fn roll_over_daily(&self, metrics: &Metrics) {
         loop {
             tokio::time::sleep(until_midnight(SystemTime::now()).min(LOOK)).await;
@@ -65,7 +65,7 @@ fn day(now: SystemTime) -> u64 {
     since_1970(now).as_secs() / DAY.as_secs()
 }
 
-/// Rounded up to the timer's milliseconds, so that it does not wake up before.
+/// Rounded up to the timer's milliseconds, so that it does not wake too early.
 fn until_midnight(now: SystemTime) -> Duration {
     let next = Duration::from_secs((day(now) + 1) * DAY.as_secs());
     next.saturating_sub(since_1970(now)) + Duration::from_millis(1)
@@ -98,7 +98,7 @@ mod tests {
         let today = Today::new(at(20_000, 5));
         assert_eq!(today.since_midnight(mounted(7), at(20_001, 0)), mounted(0));
         assert_eq!(today.since_midnight(mounted(10), at(20_001, 9)), mounted(3));
-        // Nobody looked for a while.
+        // The page was not viewed for a while.
         assert_eq!(today.since_midnight(mounted(50), at(20_005, 9)), mounted(0));
     }
 
