@@ -1,8 +1,8 @@
-//! What a check has found.
+//! The findings of a check.
 
 use crate::config::on_one_line;
 
-/// What was found, in words.
+/// The findings of a check, one line each.
 #[derive(Debug, Default)]
 pub struct Findings {
     lines: Vec<String>,
@@ -23,14 +23,14 @@ impl Findings {
         self.faults += 1;
     }
 
-    /// A block of text, under a heading that is no finding.
+    /// A block of text, with a heading that is no finding.
     pub(crate) fn block(&mut self, heading: &str, text: &str) {
         self.lines.push(format!("{heading}:"));
         self.lines
             .extend(text.lines().map(|line| format!("  {line}")));
     }
 
-    /// One finding a line.
+    /// The lines for the operator.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
@@ -41,7 +41,7 @@ impl Findings {
     }
 }
 
-/// A finding on one line, whatever a file or an answer put into it.
+/// A finding on one line, whatever a file or a response put into it.
 fn line(kind: &str, text: &str) -> String {
     format!("{kind}: {}", on_one_line(text))
 }

@@ -1,8 +1,13 @@
-//! `crossmount check`: would `serve` work here, and what is to be done where it would not?
+//! `crossmount check`: whether `serve` would work here, and what the operator can do if not.
 //!
-//! `findings` is what was found, in words. `registry` asks the registry, `store` looks at its
-//! directory and `volume` at the filesystem below that; `registry_config` compares the registry's
-//! own configuration with ours. Nothing is left behind.
+//! | file | what |
+//! |---|---|
+//! | `findings` | the result, as lines for the operator |
+//! | `registry` | checks the registry, and the files of access |
+//! | `store`, `volume` | check the registry's directory, and its filesystem |
+//! | `registry_config` | compares the registry's own configuration with crossmount's |
+//!
+//! Nothing is left behind.
 
 pub(crate) mod findings;
 mod registry;
@@ -20,20 +25,20 @@ use crate::config::{Config, RegistryKind, effective};
 use crate::notifications;
 use crate::server;
 
-/// What becomes of Locations where only the registry speaks TLS.
+/// What happens to Locations if only the registry has TLS.
 const PLAIN_BEFORE_TLS: &str = "clients speak plain http here and the registry speaks https: it \
     is told X-Forwarded-Proto: http, and clients get Locations with http. A proxy with TLS in \
     front must set X-Forwarded-Proto: https; else set listen.tls, or for distribution \
     upstream.external_url";
 
-/// Looks at what the configuration alone says, and at the registry's own, if its file is given.
+/// Checks the configuration alone, and compares the registry's own, if its file is given.
 pub fn offline(config: &Config, registry_config: Option<&Path>) -> Findings {
     let mut findings = about(config, registry_config);
     in_effect(config, &mut findings);
     findings
 }
 
-/// Looks at the certificate, the registry and the store too. Nothing is left behind.
+/// Checks the certificate, the registry and the store too. Nothing is left behind.
 pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
     let mut findings = about(config, registry_config);
     check_tls(config, &mut findings);
@@ -84,7 +89,7 @@ fn about(config: &Config, registry_config: Option<&Path>) -> Findings {
     findings
 }
 
-/// Last, because it is long.
+/// Prints the configuration in effect; last, because it is long.
 fn in_effect(config: &Config, findings: &mut Findings) {
     findings.block("the configuration in effect", &effective(config));
 }

@@ -1,4 +1,4 @@
-//! The registry behind, and the files by which decisions about its callers are made here.
+//! Checks the registry, and the files by which crossmount decides about access.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::config::{AccessConfig, AccessMode, DistributionConfig, UpstreamConfig
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{ApiProbe, ApiProbeResult, UpstreamClient, UpstreamTls, version_mismatch};
 
-/// How long the registry may take for its answer.
+/// How long the registry may take to respond.
 const LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn check_access(access: &AccessConfig, findings: &mut Findings) {
@@ -26,7 +26,7 @@ pub(crate) fn check_access(access: &AccessConfig, findings: &mut Findings) {
     }
 }
 
-/// Whether the registry answers, and as the settings for distribution, if it is one, make expect.
+/// Checks that the registry responds, and in the way that distribution's settings make expect.
 pub(crate) async fn check_upstream(
     upstream: &UpstreamConfig,
     distribution: Option<&DistributionConfig>,
@@ -86,10 +86,10 @@ pub(crate) async fn check_upstream(
     }
 }
 
-/// What to do about a registry that cannot be reached, by the words of the TLS library.
+/// What the operator can do about a failed connection, by the message of the TLS library.
 fn advice(reason: &str) -> &'static str {
     let speaks_of = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    // What Go's `crypto/tls` sends to a client without a certificate, or with a stranger's.
+    // The alerts of Go's `crypto/tls` for a client without a certificate, or with an unknown one.
     if speaks_of(&["CertificateRequired", "BadCertificate", "UnknownCA"]) {
         return "it demands a client certificate (http.tls.clientcas): set upstream.client_certificate \
                 and upstream.client_key to a pair that it takes";

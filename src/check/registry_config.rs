@@ -1,7 +1,7 @@
-//! The registry's own configuration, compared with ours.
+//! Compares the registry's own configuration with crossmount's.
 //!
 //! The names are distribution's (`configuration/configuration.go`). Paths may differ because a
-//! volume is mounted elsewhere in another container, so they are only warned of.
+//! volume is mounted elsewhere in another container, so a difference is only a warning.
 
 pub(crate) mod file;
 
@@ -15,11 +15,11 @@ use crate::config::{
 };
 use crate::notifications::ignores_mounts;
 
-/// Where distribution keeps its store if nobody says another place
+/// The default root of distribution's store
 /// (`registry/storage/driver/filesystem/driver.go`).
 const DEFAULT_ROOT: &str = "/var/lib/registry";
 
-/// What stands beside a driver in `storage`
+/// The keys of `storage` that are no drivers
 /// (`configuration/configuration.go`, `Storage.Type`).
 const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
 
@@ -85,7 +85,7 @@ fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut 
     }
 }
 
-/// What a Location is made of.
+/// Compares the settings that make a Location.
 fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     let upstream = &config.upstream;
     let host = theirs.text(&["http", "host"]).unwrap_or_default();
@@ -114,7 +114,7 @@ fn urls(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Whether the registry speaks TLS, and what it demands then (`registry/registry.go`).
+/// Compares whether the registry has TLS, and what it then demands (`registry/registry.go`).
 fn tls(
     theirs: &RegistryConfig,
     config: &Config,
@@ -123,7 +123,7 @@ fn tls(
 ) {
     let (tls, upstream) = (theirs.part(&["http", "tls"]), &config.upstream);
     let is_set = |path: &[&str]| tls.text(path).is_some();
-    // An address for Let's Encrypt alone turns nothing on.
+    // An address for Let's Encrypt alone enables nothing.
     let is_tls = is_set(&["certificate"]) || is_set(&["letsencrypt", "cachefile"]);
     if is_tls != upstream.url.is_tls() {
         findings.error(format!(
@@ -147,7 +147,7 @@ fn tls(
     }
 }
 
-/// Whether the registry tells this endpoint of its own mounts.
+/// Whether the registry sends this endpoint events of its own mounts.
 fn notifies_of_mounts(endpoint: &RegistryConfig, settings: &DistributionConfig) -> bool {
     let mut media_types = endpoint.list(&["ignore", "mediatypes"]);
     media_types.extend(endpoint.list(&["ignoredmediatypes"]));
@@ -155,7 +155,7 @@ fn notifies_of_mounts(endpoint: &RegistryConfig, settings: &DistributionConfig) 
     !endpoint.is_true(&["disabled"]) && !ignores_mounts(settings.version, &media_types, &actions)
 }
 
-/// They may be secret, so only names are said.
+/// Compares only the names of headers: their values may be secret.
 fn headers(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
     let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
     let named = theirs.map(&["http", "headers"]);

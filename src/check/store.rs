@@ -1,4 +1,4 @@
-//! The registry's directory, as this user sees it.
+//! Checks the registry's directory, with this user's permissions.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(crate) fn check_store(root: &Path, findings: &mut Findings) {
     }
 }
 
-/// What is vouched for, where that is not everything.
+/// Says which blobs are mounted, if not all are.
 pub(crate) fn check_verify(store: &StoreConfig, findings: &mut Findings) {
     if let Some(verify) = store.verify {
         findings.ok(format!(
@@ -48,7 +48,7 @@ pub(crate) fn check_artifacts(root: &Path, findings: &mut Findings) {
     }
 }
 
-/// Whose the directory is, and who this process is.
+/// Compares the owner of the directory with this process's user.
 fn identity(root: &Path, findings: &mut Findings) {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let (user, group) = (user.as_raw(), group.as_raw());
@@ -58,7 +58,7 @@ fn identity(root: &Path, findings: &mut Findings) {
         .map(|group| group.as_raw().to_string())
         .collect();
     let Ok(about) = std::fs::metadata(root) else {
-        // Whether it is there is the next question.
+        // Whether the directory exists is checked next.
         return;
     };
     findings.ok(format!(

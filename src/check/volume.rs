@@ -1,10 +1,10 @@
-//! The filesystem on which the registry's directory is.
+//! Checks the filesystem of the registry's directory.
 
 use std::path::{Path, PathBuf};
 
 use crate::check::findings::Findings;
 
-/// Where the system says what is mounted (proc(5)).
+/// The list of mounted filesystems (proc(5)).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// One mounted filesystem.
@@ -12,11 +12,11 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 struct Volume {
     place: PathBuf,
     kind: String,
-    /// Of the mount and of the filesystem.
+    /// The options of the mount and of the filesystem.
     options: String,
 }
 
-/// Names the filesystem, and warns of one on which links are seen late.
+/// Names the filesystem, and warns of one on which links become visible late.
 pub(crate) fn check(root: &Path, findings: &mut Findings) {
     let (Ok(root), Ok(mounts)) = (root.canonicalize(), std::fs::read_to_string(MOUNTS)) else {
         return;
@@ -39,7 +39,7 @@ pub(crate) fn check(root: &Path, findings: &mut Findings) {
     }
 }
 
-/// The filesystem that holds a path: of those mounted above it the nearest, and there the last.
+/// The filesystem that holds a path: the nearest one mounted above it, and of several the last.
 fn holding(path: &Path, mounts: &str) -> Option<Volume> {
     let volumes = mounts.lines().filter_map(Volume::parse);
     let above = volumes.filter(|volume| path.starts_with(&volume.place));
@@ -59,7 +59,7 @@ impl Volume {
         })
     }
 
-    /// Whether absence is remembered, so that a new link is not seen at once (nfs(5)).
+    /// Whether the filesystem caches absence, so that a new link is not visible at once (nfs(5)).
     fn is_late(&self) -> bool {
         let remembers = |option: &str| {
             matches!(
@@ -71,7 +71,7 @@ impl Volume {
     }
 }
 
-/// Spaces and the like are written as three octal digits.
+/// Decodes spaces and the like, which are written as three octal digits.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut found = parts.next().unwrap_or_default().to_owned();

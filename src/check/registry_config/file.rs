@@ -2,11 +2,11 @@
 
 use serde_yaml::Value;
 
-/// What stands in the file, or in a part of it.
+/// The file's content, or a part of it.
 pub(crate) struct RegistryConfig(Value);
 
 impl RegistryConfig {
-    /// As distribution reads it; the reason where it would not.
+    /// Parses as distribution does; the error says why it would not.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut tree: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
         tree.apply_merge().map_err(|error| error.to_string())?;
@@ -21,7 +21,7 @@ impl RegistryConfig {
         path.iter().try_fold(&self.0, |value, key| value.get(*key))
     }
 
-    /// What is named there: one alone may be written as a text.
+    /// The names at a path: a single one may be written as a text.
     pub fn names(&self, path: &[&str]) -> Vec<String> {
         match self.get(path) {
             Some(Value::String(name)) => vec![name.clone()],
@@ -34,7 +34,7 @@ impl RegistryConfig {
         scalar(self.get(path)?).filter(|text| !text.is_empty())
     }
 
-    /// By the words of YAML 1.1, which Go's reader takes where a boolean is wanted.
+    /// Reads a boolean by the words of YAML 1.1, as Go's parser does.
     pub fn is_true(&self, path: &[&str]) -> bool {
         let text = self.text(path).unwrap_or_default().to_lowercase();
         matches!(&*text, "true" | "yes" | "on" | "y")
@@ -46,12 +46,12 @@ impl RegistryConfig {
         list.into_iter().flatten().map(text).collect()
     }
 
-    /// What stands there, for itself.
+    /// The part at a path.
     pub fn part(&self, path: &[&str]) -> Self {
         Self(self.get(path).cloned().unwrap_or_default())
     }
 
-    /// What is listed there, each for itself.
+    /// The parts of the list at a path.
     pub fn parts(&self, path: &[&str]) -> impl Iterator<Item = Self> {
         let list = self.get(path).and_then(Value::as_sequence);
         list.into_iter().flatten().map(|value| Self(value.clone()))

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::Overrides;
 
-/// The configuration that Debian's package brings, as far as it matters.
+/// The relevant part of the configuration in Debian's package.
 const THEIRS: &str = "
 version: 0.1
 storage:
