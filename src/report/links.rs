@@ -2,11 +2,11 @@
 
 use crate::oci::Digest;
 
-/// In rows by their first byte, because blobs come by like that; and so none is large.
+/// In rows by their first byte, because blobs are scanned so, and so that none is large.
 #[derive(Debug)]
 pub(crate) struct LinkRows(Vec<Vec<[u8; 32]>>);
 
-/// The links of one row, in order.
+/// The links of one row, sorted.
 #[derive(Debug)]
 pub(crate) struct Row(std::iter::Peekable<std::vec::IntoIter<[u8; 32]>>);
 
@@ -22,7 +22,7 @@ impl LinkRows {
         self.0[usize::from(bytes[0])].push(bytes);
     }
 
-    /// Takes a row out.
+    /// Takes a row out, sorted.
     pub fn row(&mut self, first: u8) -> Row {
         let mut row = std::mem::take(&mut self.0[usize::from(first)]);
         row.sort_unstable();
@@ -31,7 +31,7 @@ impl LinkRows {
 }
 
 impl Row {
-    /// How many links name this digest; digests must be asked for in order.
+    /// The number of links to this digest; digests must come in order.
     pub fn count(&mut self, digest: &Digest) -> u64 {
         let wanted = digest.bytes();
         while self.0.next_if(|link| *link < wanted).is_some() {}

@@ -1,9 +1,9 @@
-//! `crossmount report`: what a registry's store holds, and how often it was sent, before anybody
-//! installs anything. It only reads.
+//! `crossmount report`: what a registry's store holds, and how often it was sent. It only reads,
+//! and an operator can run it before an installation.
 //!
-//! First every link of a layer is looked at, and only its digest is kept, in `links`: 32 bytes
-//! each. Then the blobs come by in the order of their digests, so that none of them need be kept.
-//! `counted` is what comes out, `words` says it to people, and `progress` shows how far it is.
+//! First every link is scanned, and `links` keeps only its digest: 32 bytes each. Then the blobs
+//! are scanned in the order of their digests, so that none need be kept. `totals` holds the result,
+//! `text` prints it for people, and `progress` shows how far it is.
 
 mod links;
 mod progress;
@@ -31,14 +31,14 @@ pub enum ReportError {
         .0.display()
     )]
     NoStore(PathBuf),
-    /// The disk gave no answer.
+    /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Looks through the store below `root`, as any user who may read it.
+/// Scans the store below `root`, as any user who may read it.
 ///
-/// [`ReportError`]; single directories that cannot be read are counted in the report.
+/// Single directories that cannot be read are counted in the report.
 pub fn report(root: &Path) -> Result<Report, ReportError> {
     let store = Filesystem::new(root, Durability::None);
     let found = store.on_open_to_read(|store| {
@@ -52,7 +52,7 @@ pub fn report(root: &Path) -> Result<Report, ReportError> {
     found.ok_or_else(|| ReportError::NoStore(root.to_owned()))
 }
 
-/// All links of layers, and what is wrong with some of them.
+/// Scans all links, and records those that are damaged.
 fn walk(
     store: &OpenStore<'_>,
     report: &mut Report,
@@ -68,7 +68,7 @@ fn walk(
             } => {
                 report.links += 1;
                 match store.look_up(repository, digest) {
-                    // It is whole, and spares nobody a byte.
+                    // The link is valid, and a mount of it saves no byte.
                     Ok(Lookup::Here(_)) if digest.names_nothing() => {}
                     Ok(Lookup::Here(_)) => links.add(digest),
                     Ok(Lookup::SourceMissing) => report.damage.broken_link(repository, digest),
@@ -87,12 +87,12 @@ fn walk(
     Ok(links)
 }
 
-/// How often each blob is linked.
+/// Counts the links of each blob.
 fn compare(store: &OpenStore<'_>, links: &mut LinkRows, report: &mut Report, progress: &Progress) {
     progress.blobs_begin();
     for first in 0..=u8::MAX {
         let mut row = links.row(first);
-        // It never has enough.
+        // The visitor never breaks off.
         let _ = store.blobs(first, &mut |blob| {
             match blob {
                 ScannedBlob::Whole { digest, .. } if digest.names_nothing() => {}

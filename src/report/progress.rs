@@ -1,4 +1,4 @@
-//! How far a report is, on a terminal.
+//! Shows the progress of a report on a terminal.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::report::totals::Report;
 
-/// How often the line is drawn anew while nothing moves.
+/// How often the line is redrawn while nothing changes.
 const TICK: Duration = Duration::from_millis(200);
-/// Between two counts that are shown.
+/// How many links are counted between two updates.
 const EVERY: u64 = 256;
 
 /// A line on standard error, if that is a terminal.
@@ -29,7 +29,7 @@ impl Progress {
         }
     }
 
-    /// From here on it is known how much is left.
+    /// From here on the total is known.
     pub fn blobs_begin(&self) {
         self.0.set_length(256);
         self.0.set_position(0);

@@ -1,4 +1,4 @@
-//! What a report says, and how it is counted.
+//! The numbers of a report.
 
 use std::cmp::Reverse;
 
@@ -7,46 +7,46 @@ use serde::Serialize;
 use crate::oci::{Digest, RepositoryName};
 use crate::store::StoreError;
 
-/// Layers that are named.
+/// How many shared layers are listed.
 const NAMED: usize = 10;
-/// Damaged things of each kind that are named.
+/// How many damaged things of each kind are listed.
 const EXAMPLES: usize = 20;
 
-/// Blobs, and their bytes.
+/// A number of blobs, and their bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Amount {
-    /// How many.
+    /// The number of blobs.
     pub count: u64,
-    /// Bytes of all of them.
+    /// The sum of their bytes.
     pub bytes: u64,
 }
 
 /// A layer that several repositories hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SharedLayers {
-    /// Which.
+    /// The layer's digest.
     pub digest: String,
-    /// Bytes.
+    /// The layer's length in bytes.
     pub size: u64,
-    /// How many hold it.
+    /// The number of repositories that hold it.
     pub repositories: u64,
 }
 
-/// Things of one kind.
+/// Damage of one kind.
 #[derive(Debug, Default, Serialize)]
 pub struct Damaged {
-    /// How many.
+    /// How often it occurs.
     pub count: u64,
-    /// The first of them.
+    /// The first occurrences.
     pub examples: Vec<String>,
 }
 
-/// What is not as the registry writes it.
+/// Damage in the store, by kind.
 #[derive(Debug, Default, Serialize)]
 pub struct Damage {
-    /// Links that do not hold their own digest; the registry takes them for absent.
+    /// Links that do not hold their own digest; to the registry they do not exist.
     pub broken_links: Damaged,
-    /// Links to blobs without data: a pull of them fails, and a client that asks is told to
+    /// Links to blobs without data: a pull of them fails, and a client that sends a HEAD must
     /// upload them again.
     pub dangling_links: Damaged,
     /// Blobs without data.
@@ -68,16 +68,16 @@ pub struct Report {
     pub layers: Amount,
     /// Layers that more than one repository holds.
     pub shared: Amount,
-    /// Manifests, and what waits for garbage collection.
+    /// Manifests, and blobs for the garbage collection.
     pub others: Amount,
     /// Bytes of layers, each as often as it is linked.
     pub linked_bytes: u64,
-    /// Bytes that a mount would have spared at most: each layer's, for every repository but the
+    /// Bytes that mounts could have saved at most: each layer's, for every repository but the
     /// first. Some of them may have been mounted.
     pub sparable_bytes: u64,
-    /// The layers that cost most, the costliest first.
+    /// The layers that cost most, in descending order.
     pub most_shared: Vec<SharedLayers>,
-    /// What is wrong.
+    /// Damage in the store.
     pub damage: Damage,
 }
 
@@ -97,7 +97,7 @@ impl SharedLayers {
 }
 
 impl Report {
-    /// A blob with so many links.
+    /// Counts a blob with so many links.
     pub(crate) fn blob(&mut self, digest: &Digest, size: u64, links: u64) {
         self.blobs.add(size);
         if links == 0 {
@@ -122,7 +122,7 @@ impl Report {
         }
     }
 
-    /// Leaves the costliest layers alone.
+    /// Keeps only the layers that cost most.
     pub(crate) fn finish(&mut self) {
         self.most_shared
             .sort_by_cached_key(|layer| (Reverse(layer.sparable()), layer.digest.clone()));
@@ -184,7 +184,7 @@ mod tests {
     fn the_costliest_layers_are_named_however_many_there_are() {
         let mut report = Report::default();
         for number in 0..5000 {
-            // The costliest are neither the first nor the last.
+            // The most expensive ones are neither the first nor the last.
             report.blob(&digest(number), number * (5000 - number), 2);
         }
         report.finish();
