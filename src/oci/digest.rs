@@ -1,25 +1,24 @@
-//! Content digests.
+//! Content digests: `sha256:` and 64 digits.
 
 use std::fmt;
 
-/// The prefix of every digest that crossmount serves.
+/// The prefix of every digest that crossmount handles.
 const PREFIX: &str = "sha256:";
-/// Hexadecimal digits of a SHA-256.
+/// The number of hexadecimal digits of a SHA-256.
 const HEX_LENGTH: usize = 64;
 
-/// The SHA-256 of no bytes at all.
+/// The SHA-256 of no bytes.
 const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A digest `sha256:<64 lower-case hexadecimal digits>`.
 ///
-/// Other algorithms of the specification are not represented on purpose: the
-/// registry stores a sha512 upload under its sha256, and mounting by sha512
-/// leaves a broken link (`registry/storage/linkedblobstore.go`), so those
-/// requests belong to the upstream.
+/// Other algorithms of the specification are not represented on purpose. The registry stores a
+/// sha512 upload under its sha256, and a mount by sha512 leaves a dangling link
+/// (`registry/storage/linkedblobstore.go`). So such requests are forwarded.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Digest(Box<str>);
 
-/// Why a text is not a digest that crossmount serves.
+/// Why a text is not a digest that crossmount handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// Another algorithm, or no algorithm at all.
@@ -41,28 +40,28 @@ impl Digest {
         Ok(Self(text.into()))
     }
 
-    /// The whole text, 71 bytes: what a layer link holds.
+    /// The whole text, 71 bytes: the content of a layer link.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The SHA-256 itself.
+    /// The 32 bytes of the SHA-256.
     pub fn bytes(&self) -> [u8; 32] {
         let value = |digit: u8| match digit {
             b'0'..=b'9' => digit - b'0',
-            // Only a to f are left, by parsing.
+            // The parser left only a to f.
             _ => digit.wrapping_sub(b'a').wrapping_add(10),
         };
         let digits = self.hex().as_bytes();
         std::array::from_fn(|at| value(digits[2 * at]) << 4 | value(digits[2 * at + 1]))
     }
 
-    /// Whether it names bytes that have this SHA-256.
+    /// Whether it is the digest of bytes with this SHA-256.
     pub fn names(&self, hash: &[u8]) -> bool {
         self.bytes() == hash
     }
 
-    /// Whether it names the blob without bytes, the only one that is whole while it is empty.
+    /// Whether it is the digest of no bytes: only that blob is complete while it is empty.
     pub fn names_nothing(&self) -> bool {
         self.hex() == OF_NOTHING
     }
@@ -87,7 +86,7 @@ impl fmt::Debug for Digest {
 
 #[cfg(test)]
 impl Digest {
-    /// What some bytes are called.
+    /// The digest of some bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
         let hash = sha2::Sha256::digest(bytes);

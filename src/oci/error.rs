@@ -1,4 +1,4 @@
-//! The specification's error bodies, read and written.
+//! The specification's error bodies: written and read.
 
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
-//! The words of the OCI distribution specification as types.
+//! The terms of the OCI distribution specification as types.
 //!
-//! A [`RepositoryName`] and a [`Digest`] can only be made by parsing, so whoever
-//! holds one may build a path from it. `challenge` and `error` read what a registry says in a
-//! refusal. Nothing here knows about requests, the store or the registry behind.
+//! A [`RepositoryName`] and a [`Digest`] can only be made by parsing, so both are safe parts of a
+//! path. `pattern` matches names; `www_authenticate` and `error` read a registry's refusals.
+//! Requests, the store and the registry are not here.
 
 mod blob_ref;
 pub(crate) mod digest;

@@ -1,10 +1,10 @@
-//! Repository names.
+//! Repository names by distribution's grammar.
 
 use std::fmt;
 
-/// The longest name that distribution takes, in bytes (`reference.NameTotalLengthMax`).
+/// The longest name that distribution accepts, in bytes (`reference.NameTotalLengthMax`).
 const MAX_LENGTH: usize = 255;
-/// What its cache puts before a name, in bytes.
+/// The length of what its cache puts before a name, in bytes.
 const CACHE_DOMAIN: usize = "docker.io/".len();
 
 /// A repository name by distribution's grammar: components joined by `/`.
@@ -44,8 +44,9 @@ impl RepositoryName {
         Ok(Self(text.into()))
     }
 
-    /// Whether distribution can mount from it and into it: its cache of blobs puts a domain of ten
-    /// characters before a name, and refuses what is too long then (`registry/storage/cache/memory`).
+    /// Whether distribution can mount from it and into it. Its blob cache puts a domain of ten
+    /// characters before a name, and refuses what is then too long
+    /// (`registry/storage/cache/memory`).
     pub fn is_mountable(&self) -> bool {
         self.0.len() + CACHE_DOMAIN <= MAX_LENGTH
     }
@@ -55,7 +56,7 @@ impl RepositoryName {
         &self.0
     }
 
-    /// The first part, to whose owner the repository belongs; none where there is only one.
+    /// The first component, whose owner owns the repository; `None` if there is only one.
     pub fn namespace(&self) -> Option<&str> {
         self.0.split_once('/').map(|(namespace, _)| namespace)
     }
@@ -66,7 +67,7 @@ impl RepositoryName {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Whether both are in one namespace.
+    /// Whether both have the same first component.
     pub fn is_beside(&self, other: &Self) -> bool {
         self.namespace().is_some() && self.namespace() == other.namespace()
     }

@@ -14,10 +14,10 @@ pub struct Patterns {
 /// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Something else than the letters of names and `*`.
+    /// Characters other than those of names and `*`.
     #[error("{0:?} holds more than the letters of a name and *")]
     Letters(String),
-    /// The stars cannot be read.
+    /// A `*` in a place without meaning.
     #[error("{0:?} is no pattern such as base/* or base/**")]
     Stars(String),
 }
@@ -29,7 +29,7 @@ impl PartialEq for Patterns {
 }
 
 impl Patterns {
-    /// Parses all of them.
+    /// Parses all of them; an error names the first that is no pattern.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, PatternError> {
         let mut set = GlobSetBuilder::new();
         let mut kept = Vec::new();
@@ -54,12 +54,12 @@ impl Patterns {
         self.set.is_match(name.as_str())
     }
 
-    /// As they were written.
+    /// The patterns as they were written.
     pub fn texts(&self) -> &[String] {
         &self.texts
     }
 
-    /// Whether there are none.
+    /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()
     }

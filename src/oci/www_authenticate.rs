@@ -1,13 +1,13 @@
-//! What a 401 says of the credentials that were shown (RFC 6750, section 3).
+//! Reads the challenge of a 401 (RFC 6750, section 3).
 
 use http::{HeaderMap, header};
 
-/// Whether the token itself was refused, and not only found too narrow.
+/// Whether the token itself was refused, rather than its scope.
 pub fn refuses_token(headers: &HeaderMap) -> bool {
     has_error(headers, "Bearer ") && !finds_scope_insufficient(headers)
 }
 
-/// Whether the token was verified, and does not go far enough.
+/// Whether the token is verified and lacks a scope.
 pub fn finds_scope_insufficient(headers: &HeaderMap) -> bool {
     has_error(headers, "error=\"insufficient_scope\"")
 }
@@ -23,7 +23,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn a_refused_token_and_one_that_is_too_narrow_are_told_apart() {
+    fn a_refused_token_and_one_that_lacks_a_scope_are_distinguished() {
         let narrow = r#"Bearer realm="r",scope="repository:a:pull",error="insufficient_scope""#;
         for (challenge, refuses, narrows) in [
             (narrow, false, true),
