@@ -1,4 +1,4 @@
-//! An answer with a token is kept only if everything about it allows that.
+//! A token response is cached only if everything in it allows that.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use crate::token_cache::scope::Scope;
 use crate::util::Fingerprints;
 
 /// A choice of status and time; a line each with the request's query, `Cache-Control`, `Age` and a
-/// token's claims; and a body. `@T` in it is the token, `@N` in the claims this moment.
+/// token's claims; and a body. `@T` in it is the token, `@N` in the claims the current time.
 pub(crate) fn answers(input: &[u8]) -> bool {
     let mut input = Input::new(input);
     let choice = input.byte();
@@ -122,7 +122,7 @@ fn lists_all(claims: &Value, scope: &Scope) -> bool {
         .all(|action| !scope.asks_for(action) || listed.iter().any(|one| one == action))
 }
 
-/// A code is found only where it is one, and what is written here is found.
+/// A code is found only if it is one, and what crossmount writes is found.
 fn errors(body: &[u8]) {
     let code = "BLOB_UPLOAD_UNKNOWN";
     if has_error_code(body, code) {

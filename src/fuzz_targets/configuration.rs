@@ -1,13 +1,12 @@
-//! What is shown of a configuration is a configuration with the same effect, and what is said of
-//! one that is not taken is one line.
+//! The printed configuration has the same effect as the original, and an error is one line.
 
 use crate::config::{Config, Overrides, Secret, effective};
 use crate::fuzz_targets::input::Input;
 
-/// Stands in inputs where a secret may.
+/// Stands for a secret in inputs.
 const SECRET: &str = "hunter2";
 
-/// Variables, a line each down to an empty one, and a file.
+/// Environment variables, a line each down to an empty one, and a file.
 pub(crate) fn configurations(input: &[u8]) -> bool {
     let mut input = Input::new(input);
     let mut variables = Vec::new();

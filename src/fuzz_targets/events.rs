@@ -1,4 +1,4 @@
-//! An event says what it was given, as JSON that anybody reads.
+//! An event holds the values that it was made from, as JSON for any parser.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::notifications::event::{Envelope, EventSource};
 use crate::notifications::{Event, EventRequest};
 use crate::oci::{BlobRef, Digest, RepositoryName};
 
-/// What a client may choose of an event, a line each.
+/// The parts of an event that a client may choose, a line each.
 pub(crate) fn events(input: &[u8]) -> bool {
     let mut input = Input::new(input);
     let choice = input.byte();
@@ -45,7 +45,7 @@ pub(crate) fn events(input: &[u8]) -> bool {
     let read: Value = serde_json::from_slice(&written).unwrap_or_default();
     let only = &read["events"][0];
     let text = |path: &str| only.pointer(path).and_then(Value::as_str);
-    // distribution leaves empty ones out.
+    // distribution omits empty ones.
     let or_none =
         |text: &'static str, value: &str| (text, (!value.is_empty()).then(|| value.to_owned()));
     let some = |text: &'static str, value: &str| (text, Some(value.to_owned()));

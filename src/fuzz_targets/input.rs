@@ -1,6 +1,7 @@
-//! An input, taken apart so that a fuzzer finds its way: choices first, then lines, then the rest.
+//! A fuzzer's input, split so that the fuzzer makes progress: choices first, then lines, then the
+//! rest.
 
-/// What is left of an input.
+/// The rest of an input.
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -8,7 +9,7 @@ impl<'a> Input<'a> {
         Self(bytes)
     }
 
-    /// A choice; the first of all where nothing is left.
+    /// A choice; 0 if nothing is left.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else {
             return 0;
@@ -17,7 +18,7 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// A line without its end.
+    /// A line without its newline.
     pub fn line(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == b'\n');
         let (line, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
@@ -25,7 +26,7 @@ impl<'a> Input<'a> {
         line
     }
 
-    /// A line, if it is text.
+    /// A line, if it is UTF-8.
     pub fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.line()).ok()
     }

@@ -23,7 +23,7 @@ pub(crate) fn locations(input: &[u8]) -> bool {
         HeaderName::from_static("x-forwarded-proto"),
         HeaderName::from_static("x-forwarded-host"),
     ] {
-        // An empty line is a header that is not there, a space alone an empty one.
+        // An empty line is an absent header, a single space an empty one.
         let value = match input.line() {
             b"" => continue,
             b" " => b"",

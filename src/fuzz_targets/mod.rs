@@ -1,9 +1,8 @@
-//! What the fuzzer in `fuzz/` feeds: readers of what strangers and operators write.
+//! The targets of the fuzzer in `fuzz/`: parsers of what clients, registries and operators write.
 //!
-//! Each target lies beside what it tries, and holds what must be true of any input: a reader
-//! agrees with a model of its own, or what it has read can be written and read again. It says
-//! whether the input was taken. This is part of no build but the fuzzer's and the tests', which
-//! give every kept input to its target again.
+//! Each target states what must hold for any input. A parser agrees with a model of its own, or
+//! what it has read can be written and read again. It returns whether the input was accepted. Only
+//! the fuzzer builds this, and the tests, which give each target its corpus again.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod answers;
@@ -27,7 +26,7 @@ pub(crate) mod requests;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod tokens;
 
-/// Looks at an input, panics if something is wrong, and says whether it was taken.
+/// Tries an input, panics if something is wrong, and returns whether it was accepted.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target, by the name of its directory in `fuzz/corpus`.
@@ -50,10 +49,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tokens", crate::fuzz_targets::tokens::tokens),
 ];
 
-/// Gives an input to the target of a name.
+/// Gives an input to the target of this name.
 ///
 /// # Panics
-/// Where something is wrong, or there is no such target.
+/// If something is wrong, or there is no such target.
 pub fn run(name: &str, input: &[u8]) {
     let found = TARGETS.iter().find(|(known, _)| *known == name);
     assert!(found.is_some(), "no target is called {name}");

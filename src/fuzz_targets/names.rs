@@ -5,7 +5,7 @@ use crate::oci::Patterns;
 use crate::oci::digest::{Digest, DigestError};
 use crate::oci::name::{NameError, RepositoryName};
 
-/// What never stands within a component: separators that do not belong together.
+/// Separators that never occur within a component: too many, or different ones.
 const ODD: &[&str] = &[
     "..", "._", ".-", "_.", "-.", "_-", "-_", "___", // two that differ, or too many
 ];
@@ -93,7 +93,7 @@ fn relations(name: &RepositoryName, other: &RepositoryName) {
     assert_eq!(name.namespace(), namespace);
 }
 
-/// Only stars that README speaks of have a meaning here.
+/// Only the stars that README describes have a meaning.
 fn matches(name: &RepositoryName, pattern: &str) {
     let Ok(patterns) = Patterns::parse([pattern]) else {
         return;
@@ -112,7 +112,7 @@ fn matches(name: &RepositoryName, pattern: &str) {
 
 /// Whether a star can stand for something without a slash.
 fn is_like(pattern: &[u8], text: &[u8]) -> bool {
-    // Where the last star was, and where what it stands for ends as yet.
+    // The place of the last star, and the end of what it stands for so far.
     let (mut at, mut from) = (0, 0);
     let mut star = None;
     while from < text.len() {

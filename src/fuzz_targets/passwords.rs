@@ -1,4 +1,4 @@
-//! A password file and a login are read as Go reads them.
+//! Reads an htpasswd file and a login as Go does.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,10 +9,10 @@ use crate::auth::credentials::{CredentialScheme, Login};
 use crate::auth::htpasswd::file::{UserEntry, Users};
 use crate::fuzz_targets::input::Input;
 
-/// The letters of bcrypt's own base64.
+/// The characters of bcrypt's own base64.
 const BCRYPT: &str = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// An Authorization header in the first line, and a password file in the others.
+/// The first line is an Authorization header, the others an htpasswd file.
 pub(crate) fn passwords(input: &[u8]) -> bool {
     let mut input = Input::new(input);
     let header = input.line();
@@ -56,8 +56,8 @@ pub(crate) fn passwords(input: &[u8]) -> bool {
     users.any_hash().is_some()
 }
 
-/// Of what Go takes for bcrypt's, only what has one reading: two digits of cost, then salt and
-/// hash of full length.
+/// Of what Go accepts as bcrypt, only the unambiguous form: two digits of cost, then salt and hash
+/// of full length.
 fn is_bcrypt(hash: &str) {
     let parts: Vec<_> = hash.split('$').collect();
     let [nothing, kind, cost, rest] = parts[..] else {
@@ -102,7 +102,7 @@ fn login(header: &[u8]) -> Option<Login> {
     assert!(!login.user.contains(&b':'));
     let whole = [&login.user[..], b":", &login.password[..]].concat();
     let again = STANDARD.encode(whole);
-    // The bits of the last letter that do not count may differ.
+    // The trailing bits of the last character may differ.
     let last = again.trim_end_matches('=').len().saturating_sub(1);
     assert_eq!(again.get(..last), encoded.get(..last));
     assert_eq!(again.len(), encoded.len());

@@ -1,13 +1,13 @@
-//! Whatever a registry's own file says, each difference is one line, and no header's value is in it.
+//! Whatever a registry's own file holds, each difference is one line without any header's value.
 
 use crate::check::findings::Findings;
 use crate::check::registry_config::differences;
 use crate::check::registry_config::file::RegistryConfig;
 use crate::config::{Config, Overrides, RegistryKind};
 
-/// Stands in inputs where a secret may.
+/// Stands for a secret in inputs.
 const SECRET: &str = "hunter2";
-/// Where a secret that is the value of a header begins, in inputs that are kept.
+/// A header whose value is that secret, in the inputs of the corpus.
 const HEADER: &str = "headers: {X-Key: [hunter2]}";
 
 /// A registry's configuration.

@@ -1,4 +1,4 @@
-//! Every input that the fuzzer kept, once more: no tool is needed for that.
+//! Replays the fuzzer's corpus, without any tool.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fuzz_targets::TARGETS;
 
-/// Bytes of all inputs that are kept: the repository stays small.
+/// The most bytes of the whole corpus: the repository stays small.
 const MOST: u64 = 1024 * 1024;
 
 fn corpus(name: &str) -> Vec<PathBuf> {
@@ -27,7 +27,7 @@ fn every_input_that_was_kept_holds_and_some_are_taken_and_some_are_not() {
         let mut counts = [0_u32; 2];
         for file in corpus(name) {
             let input = fs::read(&file).unwrap();
-            // Named by the harness where the target panics.
+            // The test harness shows it if the target panics.
             println!("{}", file.display());
             counts[usize::from(target(&input))] += 1;
         }

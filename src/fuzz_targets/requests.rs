@@ -1,5 +1,5 @@
-//! A request that is a mount here is the same mount to the registry, and one that is a mount to
-//! the registry is none that goes unseen.
+//! A mount to crossmount is the same mount to the registry, and no mount to the registry goes
+//! unnoticed.
 
 use http::request::Parts;
 use http::{Method, Request, Version};
@@ -19,7 +19,7 @@ pub(crate) fn classify(input: &[u8]) -> bool {
         return false;
     };
     let target = input.rest();
-    // The parser of requests lets no other byte through.
+    // The HTTP parser accepts no other byte.
     if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
         return false;
     }
@@ -121,7 +121,7 @@ fn begun(prefix: &str, target: &str, head: &Parts, route: &Route) {
             assert!(seen.is_none_or(|seen| seen.name == name.as_str().as_bytes()));
             assert!(seen.is_none_or(|seen| seen.mount.is_empty()), "{target}");
         }
-        // A path that is no new upload as it stands may be one to the registry.
+        // A path that is no new upload as it came may be one to the registry.
         _ => assert!(
             !is_upload || seen.is_none_or(|seen| seen.mount.is_empty()),
             "{target}"

@@ -1,4 +1,4 @@
-//! A token is believed only if a believed key has signed it and it says the right things.
+//! A token is accepted only if a trusted key signed it and its claims are right.
 
 mod keys;
 
@@ -21,8 +21,8 @@ const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "issuer";
 const SERVICE: &str = "service";
 
-/// A choice of rules and of who signs, how certificates are spoilt, and a line each with header
-/// and claims; or the operator's own files. What stands for keys in a header is in [`keys`].
+/// A choice of rules, of the signer and of damaged certificates; then a line each with header and
+/// claims, or the operator's own files. [`keys`] has the placeholders of keys in a header.
 pub(crate) fn tokens(input: &[u8]) -> bool {
     crate::auth::jwt::signature::install();
     let mut input = Input::new(input);
@@ -79,7 +79,7 @@ fn text(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// What is believed stands in the claims for any reader of JSON.
+/// What the verifier accepted is in the claims for any parser of JSON.
 fn says_so(verified: &VerifiedToken, rules: &TokenRules, claims: &[u8]) {
     let read: Value = serde_json::from_slice(claims).unwrap_or_default();
     assert_eq!(read["iss"], ISSUER);
@@ -115,7 +115,7 @@ fn says_so(verified: &VerifiedToken, rules: &TokenRules, claims: &[u8]) {
     );
 }
 
-/// What is read without verifying is the same where something was verified.
+/// Unverified reading agrees with the verifier.
 fn agrees(verified: &VerifiedToken, unverified: &UnverifiedClaims) {
     assert_eq!(verified.claims.subject, unverified.subject);
     let names = verified.claims.access.iter().flatten();

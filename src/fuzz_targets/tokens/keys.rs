@@ -1,4 +1,4 @@
-//! Keys of tokens that are made up: no private key is in an input that is kept.
+//! Keys that are made for the tests: no private key is in the corpus.
 
 #![allow(clippy::unwrap_used, reason = "a target fails by panicking")]
 
@@ -18,24 +18,24 @@ use crate::auth::jwt::trust_store::TrustedKeys;
 use crate::config::DistributionVersion;
 use crate::fuzz_targets::tokens::keys::certificate::Certificate;
 
-/// Whoever may have signed a token, and whom the operator believes.
+/// The keys that may sign a token, trusted and not.
 pub(crate) struct Keys {
-    /// Named `ed` and `p256`, and believed.
+    /// Trusted, under the names `ed` and `p256`.
     edwards: Ed25519KeyPair,
     curve: EcdsaKeyPair,
-    /// Of a certificate that leads to the bundle's, by way of another.
+    /// The key of a certificate whose chain leads to the bundle's, by an intermediate one.
     leaf: Ed25519KeyPair,
-    /// Of nobody who is believed.
+    /// A key that is not trusted.
     stranger: Ed25519KeyPair,
     other: EcdsaKeyPair,
-    /// Leaf, the one between, the bundle's, and a stranger's.
+    /// The leaf, the intermediate one, the bundle's, and an untrusted one.
     certificates: [Vec<u8>; 4],
     two: TrustedKeys,
     three: TrustedKeys,
 }
 
 impl Keys {
-    /// The same throughout a process; those of Edwards curves in every process.
+    /// The same throughout a process; those of Edwards curves are the same in every process.
     pub fn known() -> &'static Self {
         static KEYS: OnceLock<Keys> = OnceLock::new();
         KEYS.get_or_init(Self::new)
@@ -100,9 +100,9 @@ impl Keys {
         }
     }
 
-    /// A header in which `@0` to `@3` stand for certificates, `@E` and `@P` for the believed keys,
-    /// `@F` and `@Q` for the strangers', and `@L` for the leaf's. One byte of one certificate is
-    /// another, if `spoiling` says so.
+    /// Replaces placeholders in a header: `@0` to `@3` by certificates, `@E` and `@P` by trusted
+    /// keys, `@F` and `@Q` by untrusted ones, and `@L` by the leaf's. `spoiling` may change one
+    /// byte of one certificate.
     pub fn written(&self, header: &[u8], spoiling: [u8; 3]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(header) else {
             return header.to_vec();
@@ -131,7 +131,7 @@ impl Keys {
         text.into_bytes()
     }
 
-    /// A signature, and whether a believed key made it of these bytes.
+    /// A signature, and whether a trusted key made it of these bytes.
     pub fn sign(&self, choice: u8, bytes: &[u8], otherwise: &[u8]) -> (Vec<u8>, bool) {
         let edwards = |pair: &Ed25519KeyPair| pair.sign(bytes).as_ref().to_vec();
         let curve = |pair: &EcdsaKeyPair| {
@@ -157,7 +157,7 @@ impl Keys {
         }
     }
 
-    /// Whether some believed key made a signature: by the crate that has the mathematics alone.
+    /// Whether some trusted key made a signature, as ring alone verifies it.
     pub fn is_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
         let edwards = [&self.edwards, &self.leaf].map(|pair| pair.public_key().as_ref());
         let by_edwards = edwards.iter().any(|key| {
