@@ -1,4 +1,4 @@
-//! The program: arguments to configuration to run.
+//! The program: parses arguments, loads the configuration and runs a command.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -13,12 +13,12 @@ use tokio::runtime::{Builder, Runtime};
 
 /// The exit code for a configuration that cannot be used (`EX_USAGE`).
 const USAGE: u8 = 64;
-/// How far threads that work on the disk step back (nice(1)): about a tenth of the others' share.
+/// The niceness of threads that work on the disk (nice(1)): about a tenth of the others' share.
 const DISK_NICENESS: i32 = 10;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    // The whole binary uses one cryptography; a second call could only name the same.
+    // The whole binary uses one crypto provider; a second call could only install the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
         Command::Serve { settings } => with(settings.clone(), |runtime, config| {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
                 level: log.level(),
             };
             let ended = runtime.block_on(server::run(config, reload, log.dropped()));
-            // Whatever was said before stands before the last word.
+            // The queued log lines are written before the last error.
             drop(log);
             ended.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
         }),
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
                 runtime.block_on(check::run(&config, registry_config))
             };
             let text = findings.lines().join("\n") + "\n";
-            match say(&text) {
+            match print(&text) {
                 Ok(()) => ExitCode::from(u8::from(!findings.is_ok())),
                 Err(error) => fail(&error, 1),
             }
@@ -64,15 +64,15 @@ fn report(root: &Path, json: bool) -> ExitCode {
     } else {
         Ok(report.to_string())
     };
-    let said = text.map_err(io::Error::from).and_then(|text| say(&text));
-    said.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+    let printed = text.map_err(io::Error::from).and_then(|text| print(&text));
+    printed.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
 }
 
-/// Whoever reads only the beginning, as head(1) does, has got what was wanted.
-fn say(text: &str) -> io::Result<()> {
+/// A reader that closes the pipe early, as head(1) does, has got what it wanted.
+fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        said => said,
+        result => result,
     }
 }
 
@@ -81,7 +81,7 @@ fn with(settings: Settings, run: impl FnOnce(&Runtime, Config) -> ExitCode) -> E
         Ok(config) => config,
         Err(error) => return fail(&error, USAGE),
     };
-    // Requests have threads of their own; what is left needs no more than one.
+    // Requests have threads of their own; the rest needs no more than one.
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .on_thread_start(step_back)
@@ -92,14 +92,14 @@ fn with(settings: Settings, run: impl FnOnce(&Runtime, Config) -> ExitCode) -> E
         Err(error) => return fail(&error, 1),
     };
     let code = run(&runtime, config);
-    // A job on a hung filesystem must not keep the process.
+    // A job on a hung filesystem must not keep the process alive.
     runtime.shutdown_background();
     code
 }
 
-/// Work on the disk lets what passes through go first where processors are short.
+/// Lowers the priority of threads that work on the disk: requests go first if processors are busy.
 fn step_back() {
-    // Where this is refused all are equal, as before.
+    // If this is refused, all threads have the same priority, as before.
     let _ = rustix::process::setpriority_process(None, DISK_NICENESS);
 }
 

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_folder_is_taken_empty_or_not() {
+    fn our_own_directory_is_accepted_empty_or_not() {
         let root = tempfile::tempdir().unwrap();
         check_owner(root.path()).unwrap();
         assert_eq!(check_writable(root.path()).unwrap(), root.path());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_root_and_a_file_in_its_place_are_told_apart() {
+    fn a_missing_root_and_a_file_in_its_place_are_distinguished() {
         let root = tempfile::tempdir().unwrap();
         let missing = root.path().join("missing");
         assert!(matches!(
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_another_user_is_refused() {
+    fn a_directory_of_another_user_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let foreign = if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(root.path(), Some(12345), Some(12345)).unwrap();

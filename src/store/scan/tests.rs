@@ -67,7 +67,7 @@ fn every_link_is_seen_and_a_scan_resumes_after_the_last_repository() {
 }
 
 #[test]
-fn a_folder_without_a_link_is_said_to_have_none() {
+fn a_directory_without_a_link_is_reported_so() {
     let fixture = Fixture::new();
     fixture.write_link("a", digest().as_str());
     fs::remove_file(fixture.link_path("a")).unwrap();
