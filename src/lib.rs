@@ -1,7 +1,7 @@
-//! crossmount is a sidecar in front of an existing container registry. It responds to cross-repository
-//! mounts itself, by writing the layer link in the registry's filesystem store. Every other request is
-//! forwarded. In front of registries that keep their links in a database, crossmount has the registry
-//! mount, and replaces refusals that break clients by a plain upload.
+//! crossmount is a sidecar in front of an existing container registry. It responds to
+//! cross-repository mounts itself, by writing the layer link in the registry's filesystem store.
+//! Every other request is forwarded. In front of registries that keep their links in a database,
+//! the registry itself mounts. crossmount replaces refusals that break clients by a plain upload.
 //!
 //! # The life of a request
 //!

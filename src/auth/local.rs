@@ -54,7 +54,7 @@ impl LocalVerifier {
         }
     }
 
-    /// The key of credentials that were valid here lately, without a look at any file.
+    /// The key of credentials that were recently valid here, without a look at any file.
     async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         match self {
             Self::Token(verifier) => verifier.cached_decision(refused).await,

@@ -105,8 +105,8 @@ enum Mode {
 impl Access {
     /// Decides by `settings`; every authenticated caller may pull the sources of `shared`.
     ///
-    /// Probes go through `ask`. `registry_state` and `reachability` record what they show about the
-    /// registry. Reads the operator's files, and so blocks.
+    /// Probes go through `client`, which records what they show of the registry. Reads the
+    /// operator's files, and so blocks.
     pub fn new(
         settings: &config::AccessConfig,
         shared: &Patterns,

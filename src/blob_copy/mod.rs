@@ -5,7 +5,7 @@
 //! then the bytes are copied on the server's side, with the caller's own credentials, and only for
 //! a caller to whom Pulp has just shown the blob.
 //!
-//! `artifact` finds and hashes the file, `reader` reads it and hashes it again, `upload` is the
+//! `artifact` finds and hashes the file, and `reader` reads it and hashes it again. `upload` is the
 //! session in the registry, and `throughput` estimates how long a copy takes.
 
 mod artifact;

@@ -128,7 +128,7 @@ impl Index {
 
     /// Locks the holders of one digest.
     fn row(&self, key: &[u8; 32]) -> MutexGuard<'_, ()> {
-        // Digests are spread evenly, whatever part of them is taken.
+        // Digests are uniformly distributed, in every byte.
         self.rows[usize::from(key[0]) % ROWS].lock()
     }
 

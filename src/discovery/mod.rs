@@ -92,13 +92,11 @@ impl Discovery {
     /// Records that a client is about to delete a layer, before the registry gets the request.
     ///
     /// From then on no HEAD brings the layer back; if it was deleted, for a while longer.
-    #[must_use]
     pub fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
         self.deletions.begin(blob)
     }
 
     /// Whether a layer was recently deleted from a repository, or is being deleted.
-    #[must_use]
     pub fn is_tombstoned(&self, blob: &BlobRef) -> bool {
         self.deletions.is_tombstoned(blob)
     }

@@ -79,7 +79,6 @@ impl NativeMountRules {
 }
 
 /// How a mount is counted, by the status that the client gets.
-#[must_use]
 pub fn outcome_of(status: StatusCode) -> (Outcome, Reason) {
     match status {
         StatusCode::CREATED => (Outcome::Native, Reason::None),

@@ -4,12 +4,12 @@ use std::fmt;
 
 use crate::oci::{Digest, RepositoryName};
 
-/// A blob as one repository links it, or is to link it.
+/// A blob in one repository, which links it or is to link it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BlobRef {
     /// The repository.
     pub repository: RepositoryName,
-    /// The blob.
+    /// The blob's digest.
     pub digest: Digest,
 }
 
@@ -24,7 +24,7 @@ impl BlobRef {
     }
 }
 
-/// As the path of a blob names it, such as `library/nginx@sha256:…`.
+/// In the form of a reference, such as `library/nginx@sha256:…`.
 impl fmt::Display for BlobRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}@{}", self.repository, self.digest)

@@ -1,7 +1,8 @@
 //! The terms of the OCI distribution specification as types.
 //!
-//! A [`RepositoryName`] and a [`Digest`] can only be made by parsing, so both are safe parts of a
-//! path. `pattern` matches names; `www_authenticate` and `error` read a registry's refusals.
+//! A [`RepositoryName`] (`name`) and a [`Digest`] (`digest`) can only be made by parsing, so both
+//! are safe parts of a path. A [`BlobRef`] (`blob_ref`) has one of each. `pattern` matches names;
+//! `www_authenticate` and `error` read a registry's refusals.
 //! Requests, the store and the registry are not here.
 
 mod blob_ref;

@@ -10,9 +10,8 @@
 //! | `request_id`, `forwarded_headers` | headers that crossmount adds to a request |
 //! | `route` | classifies a request by its head |
 //! | `handlers` | respond to mounts and token requests, or send the registry requests first |
-//! | `response`, `location` | the 201, as distribution writes it |
+//! | `response`, `location` | crossmount's own responses, such as the 201 as distribution writes it |
 //! | `observe`, `write_refusal` | what the registry's own responses show |
-//! | `error_response` | 502, 503 or 504, if the registry sent no response |
 //! | `access_log` | counts and logs a request once |
 //! | `lingering_close` | reads the rest of a body after an early response |
 //!

@@ -1,8 +1,8 @@
 //! Responses to the client that do not stream through: crossmount's own, and those of the registry
-//! that were looked at first.
+//! that were examined first.
 //!
-//! crossmount's own are the 201 to a mount, as the registry writes it, a cached response of the
-//! token endpoint, and 400, 502, 503 or 504 if the registry gave no response.
+//! crossmount's own are the 201 to a mount, as the registry writes it, and a cached response of the
+//! token endpoint. If the registry sent no response, they are 400, 502, 503 or 504.
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -18,15 +18,13 @@ use crate::upstream::PendingResponse;
 pub(crate) enum Response {
     /// crossmount's own: a head, and a body if it has one.
     Own(Box<ResponseHeader>, Option<Bytes>),
-    /// The registry's, of which the head was looked at.
+    /// The registry's, whose head was examined.
     Upstream(Box<PendingResponse>),
 }
 
 impl Response {
-    /// Writes it to the client.
-    ///
-    /// # Errors
-    /// If the client goes away, or the registry's response breaks off.
+    /// Writes it to the client; fails if the client disconnects, or the registry's response breaks
+    /// off.
     pub(crate) async fn write(self, session: &mut Session) -> Result<()> {
         let (head, body) = match self {
             Self::Own(head, body) => (head, body),
@@ -101,7 +99,7 @@ fn canonical(name: &str) -> String {
         .join("-")
 }
 
-/// The status for an error; `None` where there is nobody left to tell.
+/// The status for an error; `None` if the client is gone.
 pub(crate) fn status_for(error: &Error) -> Option<StatusCode> {
     match error.etype() {
         ErrorType::HTTPStatus(code) => StatusCode::from_u16(*code).ok(),
@@ -117,7 +115,7 @@ pub(crate) fn status_for(error: &Error) -> Option<StatusCode> {
     }
 }
 
-/// Whether no connection to the registry came about.
+/// Whether no connection to the registry was made.
 pub(crate) fn is_unconnected(kind: &ErrorType) -> bool {
     matches!(
         kind,
@@ -132,8 +130,8 @@ pub(crate) fn is_unconnected(kind: &ErrorType) -> bool {
     )
 }
 
-/// Whether the registry may be another one when it answers again: its connection was
-/// refused, or broke. A slow registry is the same one.
+/// Whether the registry may be another one when it responds again: its connection was refused, or
+/// broke. A slow registry is the same one.
 pub(crate) fn is_connection_lost(error: &Error) -> bool {
     let is_broken = matches!(
         error.etype(),
@@ -142,9 +140,9 @@ pub(crate) fn is_connection_lost(error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream && (is_broken || is_unconnected(error.etype()))
 }
 
-/// What the log says of an error.
+/// How the log describes an error.
 pub(crate) fn description(error: &Error) -> String {
-    // Pingora's own words quote a whole head there, which may hold an upload's state.
+    // Pingora's description of this error quotes a whole head, which may hold an upload's state.
     if *error.root_etype() != ErrorType::InvalidHTTPHeader {
         return error.to_string();
     }
@@ -155,7 +153,7 @@ pub(crate) fn description(error: &Error) -> String {
     format!("the {whose} cannot be understood")
 }
 
-/// What a person reads in the body.
+/// The error's text in the body.
 fn message(status: StatusCode) -> &'static str {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => "the registry behind cannot be reached",

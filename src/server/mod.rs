@@ -8,6 +8,7 @@
 //! | `tls`, `plain_on_tls` | terminate TLS |
 //! | `header_timeout`, `absolute_target` | limit the time of a request's head |
 //! | `write_coalescing` | sends a response's head with its body |
+//! | `stream_delegation` | what both wrappers of a connection have in common |
 //! | `http2` | limits of HTTP/2 |
 //! | `signals`, `drain` | end the process |
 //! | `config_reload` | reloads the configuration file |

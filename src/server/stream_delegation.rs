@@ -1,7 +1,7 @@
-//! What a wrapper around a client's connection leaves to the connection.
+//! What a wrapper around a client's connection delegates to the connection.
 
 /// Implements for `$wrapper<S>` those of Pingora's traits that only describe the connection in its
-/// field `$inner`. Reading, writing, shutting down and peeking are the wrapper's own.
+/// field `$inner`. The wrapper itself reads, writes, shuts down and peeks.
 macro_rules! describe_as_inner {
     ($wrapper:ident, $inner:ident) => {
         const _: () = {

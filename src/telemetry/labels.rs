@@ -1,8 +1,8 @@
-//! The values of metrics' labels, beside those of `outcome`.
+//! The values of all labels but those in `outcome`.
 
 use strum::{AsRefStr, VariantArray};
 
-/// What was decided about access.
+/// The result of an access decision.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum AccessResult {
@@ -11,7 +11,7 @@ pub(crate) enum AccessResult {
     Unknown,
 }
 
-/// Who decided about access.
+/// What decided about access.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum DecidedBy {
@@ -30,7 +30,7 @@ pub(crate) enum TokenSource {
     Memory,
 }
 
-/// What a scan of the store came by.
+/// What a scan of the store counts.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum ScanItem {
@@ -39,7 +39,7 @@ pub(crate) enum ScanItem {
     Unreadable,
 }
 
-/// What became of a blob that was to be hashed.
+/// The result of hashing a blob.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum VerifyResult {
@@ -50,7 +50,7 @@ pub(crate) enum VerifyResult {
     Dropped,
 }
 
-/// What became of an event.
+/// The result of sending an event.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum NotificationResult {
@@ -59,7 +59,7 @@ pub(crate) enum NotificationResult {
     Dropped,
 }
 
-/// A part of a mount that works on the store.
+/// A step of a mount in the store.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum StoreOperation {

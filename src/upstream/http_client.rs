@@ -11,7 +11,7 @@ use crate::upstream::tls::{ClientCertificate, Trust, UpstreamTlsError};
 /// The User-Agent of crossmount's own requests.
 pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 
-/// The HTTP client for requests to the registry; `shown` is the certificate that it presents.
+/// The HTTP client for requests to the registry; `shown` is the client certificate.
 pub(crate) fn build(
     upstream: &UpstreamConfig,
     trust: &Trust,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `peer`, `dns`, `worker_connectors` | connections for the proxy's requests |
 //! | `tls` | the certificates of both sides |
-//! | `client`, `version` | crossmount's own requests without a body, and the version they detect |
+//! | `client`, `http_client`, `version` | crossmount's own requests, and the version they detect |
 //! | `probe` | the traceless probe for a mount's permissions and write availability |
 //! | `state`, `reachability` | whether crossmount may write beside the registry |
 //! | `subrequest` | a client's request whose response is examined before it is passed on |

@@ -2,7 +2,7 @@
 //!
 //! An idle connection waits in a task of the runtime that used it last. If another thread takes it,
 //! that task may still hold it when Pingora counts its owners
-//! (`pingora-core/src/connectors/mod.rs`, `reused_stream`): then the connection is lost, and an
+//! (`pingora-core/src/connectors/mod.rs`, `reused_stream`). Then the connection is lost, and an
 //! error is logged. On one thread the task has ended by then. The response also wakes no other
 //! thread.
 

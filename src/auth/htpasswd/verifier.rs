@@ -94,7 +94,7 @@ impl HtpasswdVerifier {
         }
     }
 
-    /// The key of a login that was right lately.
+    /// The key of a login that was recently right.
     pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         self.allow(self.users.known().generation, refused).await
     }

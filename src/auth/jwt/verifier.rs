@@ -79,7 +79,7 @@ impl TokenVerifier {
         }
     }
 
-    /// The key of a token that was verified lately.
+    /// The key of a recently verified token.
     ///
     /// A refusal of a token's scope contradicts nothing, unless a mount was granted for it.
     pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {

@@ -95,7 +95,7 @@ fn exactly(der: &CertificateDer<'static>, host: &ServerName<'_>) -> Option<Exact
     })
 }
 
-/// Accepts exactly these certificates, and others as rustls does. Pingora cannot be given it.
+/// Accepts exactly these certificates, and others as rustls does. Pingora has no setting for it.
 #[derive(Debug)]
 pub(crate) struct PinnedVerifier {
     authorities: Arc<WebPkiServerVerifier>,
