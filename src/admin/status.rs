@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::admin::page::{descriptions, format};
+use crate::admin::page::format;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::summary::LatencySummary;
 
@@ -134,8 +134,8 @@ fn mounts(metrics: &Metrics) -> Vec<MountCounts> {
         outcome: outcome.into(),
         reason: reason.into(),
         shown: format::whole_number(count),
-        became: descriptions::describe_outcome(outcome),
-        because: descriptions::describe_reason(outcome, reason),
+        became: format::describe_outcome(outcome),
+        because: format::describe_reason(outcome, reason),
     })
     .collect()
 }

@@ -1,12 +1,13 @@
-//! How the mount of a refused caller goes on.
+//! How the mount of a refused caller goes on, which depends on whether the caller got the registry's
+//! challenge for the same repositories within the last minute.
 
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
 
 use crate::auth::AuthRequest;
 use crate::auth::claims::{ScopeMention, UnverifiedClaims};
-use crate::auth::credentials::CredentialScheme;
-use crate::auth::credentials::Credentials;
-use crate::auth::recent_challenges::RecentChallenges;
+use crate::auth::credentials::{CredentialScheme, Credentials};
 use crate::oci::RepositoryName;
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
@@ -78,7 +79,7 @@ impl Denials {
             credentials,
             recent_challenges: &self.recent_challenges,
             fingerprints: &self.fingerprints,
-            deadline: Instant::now(),
+            deadline: tokio::time::Instant::now(),
         };
         denial_for(&request, is_verified)
     }
@@ -86,5 +87,55 @@ impl Denials {
     /// Records that a caller got the registry's own challenge for a pair of repositories.
     pub fn was_challenged(&self, challenge: Fingerprint) {
         self.recent_challenges.record(challenge);
+    }
+}
+
+/// How long a challenge counts.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// The most challenges that are kept; beyond that, none is added until some expire.
+const BOUND: usize = 16 * 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct RecentChallenges(DashMap<Fingerprint, Instant>);
+
+impl RecentChallenges {
+    pub fn record(&self, key: Fingerprint) {
+        if self.0.len() >= BOUND {
+            self.0.retain(|_, since| since.elapsed() < REMEMBERED);
+        }
+        if self.0.len() < BOUND {
+            self.0.insert(key, Instant::now());
+        }
+    }
+
+    pub fn contains(&self, key: &Fingerprint) -> bool {
+        self.0
+            .get(key)
+            .is_some_and(|since| since.elapsed() < REMEMBERED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::Fingerprints;
+
+    #[test]
+    fn a_challenge_is_recorded_for_its_own_request_alone() {
+        let (recent_challenges, prints) =
+            (RecentChallenges::default(), Fingerprints::new().unwrap());
+        recent_challenges.record(prints.fingerprint(&[b"alice", b"dst", b"src"]));
+        assert!(recent_challenges.contains(&prints.fingerprint(&[b"alice", b"dst", b"src"])));
+        assert!(!recent_challenges.contains(&prints.fingerprint(&[b"bob", b"dst", b"src"])));
+    }
+
+    #[test]
+    fn the_number_of_challenges_is_bounded() {
+        let (recent_challenges, prints) =
+            (RecentChallenges::default(), Fingerprints::new().unwrap());
+        for number in 0..BOUND + 10 {
+            recent_challenges.record(prints.fingerprint(&[&number.to_be_bytes()]));
+        }
+        assert_eq!(recent_challenges.0.len(), BOUND);
     }
 }

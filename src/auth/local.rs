@@ -11,12 +11,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::auth::confirmations::UpstreamConfirmations;
-use crate::auth::decision::AuthDecision;
-use crate::auth::grant::Lease;
-use crate::auth::grant::{Basis, Proof};
+use crate::auth::decision::{Allowed, AuthDecision, LocalDecision};
+use crate::auth::grant::{Basis, Lease, Proof};
 use crate::auth::htpasswd::HtpasswdVerifier;
 use crate::auth::jwt::TokenVerifier;
-use crate::auth::local_decision::{Allowed, LocalDecision};
 use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized, denial};
 use crate::telemetry::labels::{AccessResult, DecidedBy};

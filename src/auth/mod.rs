@@ -6,11 +6,11 @@
 //! |---|---|
 //! | `credentials`, `request` | the caller's credentials, and the permissions that a mount needs |
 //! | `upstream` | the registry decides, probed with the caller's own credentials |
-//! | `local` | crossmount decides, by `jwt` or `htpasswd`: a `local_decision` |
+//! | `local` | crossmount decides, by `jwt` or `htpasswd` |
 //! | `confirmations` | the registry's confirmations of what `local` decides |
-//! | `no_auth`, `open_mode_guard` | a registry without access control, while it confirms that |
-//! //! | `decision`, `grant` | the result, and how long a grant may be used |
-//! | `denial`, `claims`, `recent_challenges` | how the mount of a refused caller goes on |
+//! | `no_auth` | a registry without access control, while it confirms that |
+//! | `decision`, `grant` | the result, and how long a grant may be used |
+//! | `denial`, `claims` | how the mount of a refused caller goes on |
 //! | `usage` | which sources are tried for a caller who names none |
 //!
 //! Nothing here touches the store: access is decided before the disk is looked at.
@@ -18,16 +18,13 @@
 pub(crate) mod claims;
 mod confirmations;
 pub(crate) mod credentials;
-mod decision;
+pub(crate) mod decision;
 mod denial;
 mod grant;
 pub(crate) mod htpasswd;
 pub(crate) mod jwt;
 mod local;
-pub(crate) mod local_decision;
 mod no_auth;
-mod open_mode_guard;
-mod recent_challenges;
 mod request;
 mod upstream;
 mod usage;
@@ -43,11 +40,11 @@ pub use denial::{Denial, Denials};
 pub use grant::{Basis, Grant, Proof};
 pub use usage::{ClaimsTrust, PullScope, UsageHistory, Use};
 
+use crate::auth::denial::RecentChallenges;
 use crate::auth::htpasswd::HtpasswdVerifier;
 use crate::auth::jwt::TokenVerifier;
 use crate::auth::local::{LocalAccess, LocalVerifier};
 use crate::auth::no_auth::OpenAccess;
-use crate::auth::recent_challenges::RecentChallenges;
 use crate::auth::request::AuthRequest;
 use crate::auth::upstream::UpstreamAccess;
 use crate::config::{self, AccessMode};

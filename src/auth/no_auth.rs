@@ -8,12 +8,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 
 use crate::auth::decision::AuthDecision;
-use crate::auth::grant::Lease;
-use crate::auth::grant::{Basis, Proof};
-use crate::auth::open_mode_guard::OpenModeGuard;
+use crate::auth::grant::{Basis, Lease, Proof};
 use crate::auth::upstream::{UpstreamAccess, without_decision};
 use crate::auth::{AuthRequest, Unauthorized};
 use crate::telemetry::labels::DecidedBy;
@@ -28,7 +26,7 @@ pub(crate) struct OpenAccess {
     upstream: UpstreamAccess,
     guard: OpenModeGuard,
     /// Held during a probe, so that equal probes at once are one; the last inconclusive response.
-    failed: Mutex<Option<(Instant, ProbeResult)>>,
+    failed: tokio::sync::Mutex<Option<(Instant, ProbeResult)>>,
 }
 
 impl OpenAccess {
@@ -37,7 +35,7 @@ impl OpenAccess {
             client,
             upstream,
             guard: OpenModeGuard::default(),
-            failed: Mutex::new(None),
+            failed: tokio::sync::Mutex::new(None),
         }
     }
 
@@ -127,4 +125,71 @@ fn grant(request: &AuthRequest<'_>, observation: Observation) -> AuthDecision {
     let basis = Basis::new(Proof::NoAccessControl, None);
     let lease = Lease::new(observation, PROBE_COUNTS_FOR);
     AuthDecision::Granted(request.grant(None, basis, lease))
+}
+
+/// How long the registry must not have contradicted before its confirmation ends the dispute.
+const SETTLES_AFTER: Duration = Duration::from_secs(60);
+
+/// Whether the registry contradicts that it has no access control.
+#[derive(Debug, Default)]
+pub(crate) struct OpenModeGuard {
+    contradicted: Mutex<Option<Instant>>,
+}
+
+impl OpenModeGuard {
+    /// Records that the registry refused what crossmount allows; returns whether that is new.
+    pub fn record_contradiction(&self) -> bool {
+        self.contradicted.lock().replace(Instant::now()).is_none()
+    }
+
+    /// Whether crossmount may decide.
+    pub fn allows_open_mode(&self) -> bool {
+        self.contradicted.lock().is_none()
+    }
+
+    /// Whether the registry contradicted so recently that it decides itself.
+    pub fn is_in_dispute(&self) -> bool {
+        self.contradicted.lock().is_some_and(is_fresh)
+    }
+
+    /// Records that the registry allowed what crossmount allows; returns whether that ends a
+    /// dispute.
+    pub fn record_confirmation(&self) -> bool {
+        let mut contradicted = self.contradicted.lock();
+        if contradicted.is_some_and(is_fresh) {
+            return false;
+        }
+        if contradicted.take().is_some() {
+            tracing::info!("the registry allows again what is allowed here");
+        }
+        true
+    }
+
+    #[cfg(test)]
+    pub fn age(&self) {
+        let mut state = self.contradicted.lock();
+        *state = state.and_then(|at| at.checked_sub(SETTLES_AFTER));
+    }
+}
+
+fn is_fresh(at: Instant) -> bool {
+    at.elapsed() < SETTLES_AFTER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contradiction_counts_until_the_registry_confirms_after_a_while() {
+        let guard = OpenModeGuard::default();
+        assert!(guard.allows_open_mode() && guard.record_confirmation());
+        assert!(guard.record_contradiction());
+        assert!(!guard.record_contradiction());
+        assert!(guard.is_in_dispute() && !guard.record_confirmation());
+        guard.age();
+        assert!(!guard.is_in_dispute() && !guard.allows_open_mode());
+        assert!(guard.record_confirmation());
+        assert!(guard.allows_open_mode());
+    }
 }

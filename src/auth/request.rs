@@ -3,9 +3,9 @@
 use tokio::time::Instant;
 
 use crate::auth::credentials::Credentials;
+use crate::auth::denial::RecentChallenges;
 use crate::auth::grant::Lease;
 use crate::auth::grant::{Basis, Grant};
-use crate::auth::recent_challenges::RecentChallenges;
 use crate::oci::RepositoryName;
 use crate::upstream::MountProbe;
 use crate::util::{Fingerprint, Fingerprints};

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `findings` | the result, as lines for the operator |
 //! | `registry` | checks the registry, and the files of access |
-//! | `store`, `volume` | check the registry's directory, and its filesystem |
+//! | `store` | checks the registry's directory, and its filesystem |
 //! | `registry_config` | compares the registry's own configuration with crossmount's |
 //!
 //! Nothing is left behind.
@@ -13,7 +13,6 @@ pub(crate) mod findings;
 mod registry;
 pub(crate) mod registry_config;
 mod store;
-mod volume;
 
 use std::path::Path;
 

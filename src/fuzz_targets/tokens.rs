@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::auth::UnverifiedClaims;
 use crate::auth::claims::ScopeMention;
+use crate::auth::decision::LocalDecision;
+use crate::auth::jwt::claims_check;
 use crate::auth::jwt::claims_check::{UnverifiedToken, VerifiedToken};
-use crate::auth::jwt::permissions;
 use crate::auth::jwt::trust_store::TrustedKeys;
-use crate::auth::local_decision::LocalDecision;
 use crate::config::{DistributionVersion, TokenRules};
 use crate::fuzz_targets::input::Input;
 use crate::fuzz_targets::tokens::keys::Keys;
@@ -109,7 +109,7 @@ fn says_so(verified: &VerifiedToken, rules: &TokenRules, claims: &[u8]) {
     };
     let wanted = may("t", "pull") && may("t", "push") && may("s/a", "pull");
     assert_eq!(
-        permissions::covers_request(&verified.claims, &target, &source),
+        claims_check::covers_request(&verified.claims, &target, &source),
         wanted,
         "{read}"
     );
@@ -123,7 +123,7 @@ fn agrees(verified: &VerifiedToken, unverified: &UnverifiedClaims) {
         let Ok(name) = RepositoryName::parse(name) else {
             continue;
         };
-        if permissions::covers_request(&verified.claims, &name, &name) {
+        if claims_check::covers_request(&verified.claims, &name, &name) {
             assert_eq!(unverified.scope_mention(&name), ScopeMention::WithPull);
             assert!(unverified.pull_repositories().contains(name.as_str()));
         }

@@ -1,19 +1,19 @@
 //! The registry's own mount: which of its responses become a plain upload.
 //!
-//! `pulp` reads a miss of Pulp's, and `generic` has the configured rules for any other registry.
+//! Pulp responds 404 to a miss, while the specification wants the 202 of an upload. `generic` has the
+//! configured rules for any other registry.
 //! Nothing is sent from here: requests go through [`crate::upstream::SubrequestClient`], and only
 //! the response comes in.
 
 mod generic;
-mod pulp;
 
 use http::{HeaderMap, StatusCode};
 
 pub use generic::GenericRules;
-pub use pulp::{PulpMiss, read_miss};
 
 use crate::auth::Credentials;
 use crate::mount::MountRequest;
+use crate::oci::has_error_code;
 use crate::telemetry::outcome::{Outcome, Reason};
 
 /// The rules by which responses are judged.
@@ -97,6 +97,27 @@ fn reason_of(status: StatusCode) -> Reason {
     }
 }
 
+/// What Pulp does not have (`pulp_container/app/exceptions.py`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PulpMiss {
+    /// `BLOB_UNKNOWN`: the repository exists, and does not hold the blob, or not yet.
+    Blob,
+    /// `NAME_UNKNOWN`: there is no such repository.
+    Repository,
+}
+
+/// What a response says that Pulp does not have; `None` for the 404 of another server.
+pub fn read_miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
+    let body = body.filter(|_| status == StatusCode::NOT_FOUND)?;
+    if has_error_code(body, "BLOB_UNKNOWN") {
+        Some(PulpMiss::Blob)
+    } else if has_error_code(body, "NAME_UNKNOWN") {
+        Some(PulpMiss::Repository)
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +135,25 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(outcome_of(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_a_404_with_one_of_two_codes_is_a_miss() {
+        let body = |code: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"m"}}]}}"#);
+        for (status, body, expected) in [
+            (404, Some(body("BLOB_UNKNOWN")), Some(PulpMiss::Blob)),
+            (404, Some(body("NAME_UNKNOWN")), Some(PulpMiss::Repository)),
+            (404, Some(body("MANIFEST_UNKNOWN")), None),
+            (404, Some("404 page not found".to_owned()), None),
+            (404, None, None),
+            (400, Some(body("BLOB_UNKNOWN")), None),
+            (401, Some(body("NAME_UNKNOWN")), None),
+            (503, Some(body("BLOB_UNKNOWN")), None),
+        ] {
+            let code = StatusCode::from_u16(status).unwrap();
+            let found = read_miss(code, body.as_deref().map(str::as_bytes));
+            assert_eq!(found, expected, "{status} {body:?}");
         }
     }
 }

@@ -123,7 +123,10 @@ pub fn check(settings: &config::EndpointConfig) -> Result<(), EndpointError> {
 }
 
 /// Trusts the system's root certificates, or none if the endpoint needs none.
-fn client(settings: &config::EndpointConfig, by_system: bool) -> Result<reqwest::Client, EndpointError> {
+fn client(
+    settings: &config::EndpointConfig,
+    by_system: bool,
+) -> Result<reqwest::Client, EndpointError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .default_headers(settings.headers.clone())

@@ -5,8 +5,6 @@
 
 #[cfg(test)]
 mod agreement;
-#[cfg(feature = "micro")]
-pub(crate) mod measured;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod model;
 

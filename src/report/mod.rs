@@ -3,21 +3,22 @@
 //!
 //! First every link is scanned, and `links` keeps only its digest: 32 bytes each. Then the blobs
 //! are scanned in the order of their digests, so that none need be kept. `totals` holds the result,
-//! `text` prints it for people, and `progress` shows how far it is.
+//! and `text` prints it for people.
 
 mod links;
-mod progress;
 mod text;
 mod totals;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 pub use totals::{Amount, Damage, Report, SharedLayers};
 
 use crate::config::Durability;
 use crate::report::links::LinkRows;
-use crate::report::progress::Progress;
 use crate::store::{
     Filesystem, Lookup, OpenStore, ScanEvent, ScannedBlob, StaleTempFiles, StoreError,
 };
@@ -105,4 +106,46 @@ fn compare(store: &OpenStore<'_>, links: &mut LinkRows, report: &mut Report, pro
         progress.row_done();
     }
     report.finish();
+}
+
+/// How often the line is redrawn while nothing changes.
+const TICK: Duration = Duration::from_millis(200);
+/// How many links are counted between two updates.
+const EVERY: u64 = 256;
+
+/// A line on standard error, if that is a terminal.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    pub fn start() -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+
+    pub fn link(&self, report: &Report) {
+        if report.links.is_multiple_of(EVERY) {
+            let (repositories, links) = (report.repositories, report.links);
+            self.0
+                .set_message(format!("{repositories} repositories, {links} links"));
+        }
+    }
+
+    /// From here on the total is known.
+    pub fn blobs_begin(&self) {
+        self.0.set_length(256);
+        self.0.set_position(0);
+        let style = ProgressStyle::with_template("{bar:40} {percent}% of the blobs, {eta} left");
+        if let Ok(style) = style {
+            self.0.set_style(style);
+        }
+    }
+
+    pub fn row_done(&self) {
+        self.0.inc(1);
+    }
+
+    pub fn end(self) {
+        self.0.finish_and_clear();
+    }
 }

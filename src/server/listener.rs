@@ -20,8 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::ListenAddress;
 use crate::server::header_timeout::HeaderTimeoutStream;
-use crate::server::plain_on_tls;
-use crate::server::tls::ListenerTls;
+use crate::server::tls::{ListenerTls, is_plain_http, refuse_plain_http};
 use crate::server::write_coalescing::CoalescingWriter;
 
 /// How long a client may take for the TLS handshake.
@@ -129,8 +128,8 @@ pub async fn serve<A>(
                     let Some(connection) = settled(connection) else {
                         return;
                     };
-                    if tls.is_some() && plain_on_tls::is_begun(&connection, HANDSHAKE).await {
-                        plain_on_tls::refuse(connection).await;
+                    if tls.is_some() && is_plain_http(&connection, HANDSHAKE).await {
+                        refuse_plain_http(connection).await;
                         return;
                     }
                     let Some(stream) = prepared(connection, peer) else {

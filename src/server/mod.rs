@@ -5,7 +5,7 @@
 //! | this one | the start: checks, listeners, and what runs beside them |
 //! | `build` | builds the proxy from the configuration |
 //! | `listener`, `worker_runtimes` | accept connections, and spread them over threads |
-//! | `tls`, `plain_on_tls` | terminate TLS |
+//! | `tls` | terminates TLS |
 //! | `header_timeout`, `absolute_target` | limit the time of a request's head |
 //! | `write_coalescing` | sends a response's head with its body |
 //! | `stream_delegation` | what both wrappers of a connection have in common |
@@ -23,7 +23,6 @@ pub(crate) mod drain;
 pub(crate) mod header_timeout;
 pub(crate) mod http2;
 mod listener;
-mod plain_on_tls;
 pub mod rlimit;
 mod signals;
 mod stream_delegation;

@@ -1,8 +1,10 @@
 //! The client for crossmount's own requests to the registry.
 //!
 //! A request carries the caller's Authorization and trace, and nothing else of the client's: Host,
-//! User-Agent and path are crossmount's. `probe` has the request about the permissions for a mount.
+//! User-Agent and path are crossmount's. No redirect is followed, because a redirect must not see
+//! credentials, and no proxy of the environment is used.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -12,10 +14,9 @@ use crate::config::{DistributionVersion, UpstreamConfig, UpstreamUrl};
 use crate::oci::finds_scope_insufficient;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Trace;
-use crate::upstream::http_client::root_cause;
 use crate::upstream::reachability::ReachabilityCheck;
 use crate::upstream::state::RegistryState;
-use crate::upstream::tls::UpstreamTls;
+use crate::upstream::tls::{ClientCertificate, Trust, UpstreamTls, UpstreamTlsError};
 use crate::upstream::version;
 
 /// Responses to probes are short; no more than this is read of a body.
@@ -182,4 +183,60 @@ fn upstream_error(error: &reqwest::Error) -> UpstreamError {
     } else {
         UpstreamError::Broken(reason)
     }
+}
+
+/// The User-Agent of crossmount's own requests.
+pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
+
+/// The HTTP client for requests to the registry; `shown` is the client certificate.
+pub(crate) fn build(
+    upstream: &UpstreamConfig,
+    trust: &Trust,
+    shown: Option<&ClientCertificate>,
+) -> Result<reqwest::Client, UpstreamTlsError> {
+    let wrong = |error: reqwest::Error| UpstreamTlsError::Client(root_cause(&error));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .connect_timeout(upstream.timeouts.connect)
+        .pool_idle_timeout(upstream.timeouts.idle);
+    if let UpstreamUrl::Unix(path) = &upstream.url {
+        builder = builder.unix_socket(path.as_path());
+    }
+    if !upstream.url.is_tls() {
+        // No root is needed without TLS, and an image of the binary alone has none.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(config) = trust.for_rustls(shown)? {
+        builder = builder.tls_backend_preconfigured(config);
+    } else if let Some(certificate) = shown {
+        let identity = reqwest::Identity::from_pem(certificate.pem().as_bytes());
+        builder = builder.identity(identity.map_err(wrong)?);
+    }
+    builder.build().map_err(wrong)
+}
+
+/// Reads the certificates of a file.
+pub(crate) fn read_roots(path: &Path) -> Result<Vec<reqwest::Certificate>, UpstreamTlsError> {
+    let wrong = |reason: String| UpstreamTlsError::Roots {
+        path: path.display().to_string(),
+        reason,
+    };
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let roots =
+        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
+    if roots.is_empty() {
+        return Err(wrong("holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}
+
+/// The innermost error's message.
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
 }

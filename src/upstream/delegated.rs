@@ -14,7 +14,7 @@ use pingora::http::RequestHeader;
 use crate::config::UpstreamConfig;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Trace;
-use crate::upstream::http_client::USER_AGENT;
+use crate::upstream::client::USER_AGENT;
 use crate::upstream::storage::StorageClient;
 use crate::upstream::subrequest::{PendingResponse, SubrequestClient};
 

@@ -2,9 +2,9 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `peer`, `dns`, `worker_connectors` | connections for the proxy's requests |
+//! | `peer`, `dns` | connections for the proxy's requests |
 //! | `tls` | the certificates of both sides |
-//! | `client`, `http_client`, `version` | crossmount's own requests, and the version they detect |
+//! | `client`, `version` | crossmount's own requests, and the version they detect |
 //! | `probe` | the traceless probe for a mount's permissions and write availability |
 //! | `state`, `reachability` | whether crossmount may write beside the registry |
 //! | `subrequest` | a client's request whose response is examined before it is passed on |
@@ -18,7 +18,6 @@ mod client;
 mod delegated;
 mod dns;
 mod first_byte;
-mod http_client;
 mod peer;
 mod probe;
 mod reachability;
@@ -29,13 +28,13 @@ mod subrequest;
 mod tls;
 mod upload_session;
 mod version;
-mod worker_connectors;
 
+pub use client::USER_AGENT;
+pub(crate) use client::root_cause;
 pub use client::{ApiProbe, ApiProbeResult, UpstreamClient};
 pub use delegated::{CallerIdentity, DelegatedClient};
 pub use first_byte::FirstByte;
-pub use http_client::USER_AGENT;
-pub(crate) use http_client::root_cause;
+pub use peer::serving_threads;
 pub use peer::{Peers, is_repeatable};
 pub(crate) use probe::MountProbe;
 pub use probe::ProbeResult;
@@ -45,6 +44,5 @@ pub use subrequest::{PendingResponse, SubrequestClient, end_with_the_connection}
 pub use tls::{UpstreamTls, UpstreamTlsError};
 pub use upload_session::UploadSession;
 pub use version::version_mismatch;
-pub use worker_connectors::serving_threads;
 
 use crate::upstream::first_byte::FIRST_BYTE;

@@ -12,8 +12,8 @@ use tokio::sync::OnceCell;
 
 use crate::config::UpstreamConfig;
 use crate::upstream::FIRST_BYTE;
-use crate::upstream::http_client::USER_AGENT;
-use crate::upstream::http_client::read_roots;
+use crate::upstream::client::USER_AGENT;
+use crate::upstream::client::read_roots;
 
 /// Reads single bytes of blobs from storage.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl StorageClient {
             Ok(answer) => answer,
             // Only the kind of error: the URL may be signed.
             Err(error) => {
-                let reason = crate::upstream::http_client::root_cause(&error);
+                let reason = crate::upstream::client::root_cause(&error);
                 tracing::warn!(reason, "the storage service gave no answer");
                 return false;
             }
@@ -107,7 +107,7 @@ fn build(roots: Option<PathBuf>, connect_timeout: Duration) -> Option<Client> {
     let client = client.or_else(|_| builder().tls_certs_only(roots).build());
     client
         .inspect_err(|error| {
-            let reason = crate::upstream::http_client::root_cause(error);
+            let reason = crate::upstream::client::root_cause(error);
             tracing::warn!(reason, "no client for the storage service");
         })
         .ok()

@@ -18,7 +18,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::mpsc::Receiver;
 
 use crate::upstream::peer::Peers;
-use crate::upstream::worker_connectors::WorkerConnectors;
+use crate::upstream::peer::WorkerConnectors;
 
 /// Headers that concern only the client's own connection.
 const HOP_BY_HOP: &[&str] = &[

@@ -1,15 +1,14 @@
 //! The page on the admin port: what crossmount does for the operator.
 //!
 //! The server renders a [`Status`] into the page once, and the page's own script requests it again
-//! every two seconds. `template` fills the page in, `today` tracks the day, `descriptions` has the
-//! sentences and `format` the numbers. No client's request waits for any of it, and the page loads
-//! nothing from elsewhere.
+//! every two seconds. `today` tracks the day, and `format` has the numbers and sentences. The
+//! template is filled in once from left to right, so that no value is expanded again. No client's
+//! request waits for any of it, and the page loads nothing from elsewhere.
 
-pub(crate) mod descriptions;
 pub(crate) mod format;
-mod template;
 mod today;
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -115,15 +114,15 @@ impl Page {
 }
 
 fn render(status: &Status, config: &str) -> String {
-    template::fill(TEMPLATE, |name, page| match name {
+    fill(TEMPLATE, |name, page| match name {
         "ready" => page.push_str(if status.ready { "yes" } else { "no" }),
         "started" => page.push_str(&status.started.to_string()),
         "version" => page.push_str(status.version),
         "saved-title" => page.push_str(saved_title(status.dry_run)),
         "saved-note" => page.push_str(saved_note(status.dry_run)),
         "mount-rows" => status.mounts.iter().for_each(|mounts| row(mounts, page)),
-        "config" => template::escape(config, page),
-        text => template::escape(status.texts.get(text).map_or("", String::as_str), page),
+        "config" => escape(config, page),
+        text => escape(status.texts.get(text).map_or("", String::as_str), page),
     })
 }
 
@@ -147,7 +146,7 @@ fn saved_note(is_dry_run: bool) -> &'static str {
 fn row(mounts: &MountCounts, page: &mut String) {
     let mut cell = |open: &str, text: &str| {
         page.push_str(open);
-        template::escape(text, page);
+        escape(text, page);
     };
     cell("<tr><td class=\"number\">", &mounts.shown);
     cell("</td><td>", mounts.became);
@@ -159,3 +158,36 @@ fn row(mounts: &MountCounts, page: &mut String) {
 
 #[cfg(test)]
 mod tests;
+
+/// `template` with each `{{name}}` replaced by what `write` writes for it.
+pub(crate) fn fill(template: &str, mut write: impl FnMut(&str, &mut String)) -> String {
+    let mut page = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        page.push_str(before);
+        let Some((name, after)) = after.split_once("}}") else {
+            rest = after;
+            break;
+        };
+        write(name, &mut page);
+        rest = after;
+    }
+    page.push_str(rest);
+    page
+}
+
+/// Writes a text so that it has no markup, between tags or in a quoted attribute.
+pub(crate) fn escape(text: &str, page: &mut String) {
+    for letter in text.chars() {
+        match letter {
+            '&' => page.push_str("&amp;"),
+            '<' => page.push_str("&lt;"),
+            '>' => page.push_str("&gt;"),
+            '"' | '\'' => {
+                // Writing to a String cannot fail.
+                let _ = write!(page, "&#{};", u32::from(letter));
+            }
+            _ => page.push(letter),
+        }
+    }
+}

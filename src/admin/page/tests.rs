@@ -24,7 +24,7 @@ fn status(health: Result<(), String>, is_dry_run: bool) -> Status {
 fn every_place_on_the_page_is_filled_and_every_text_has_its_place() {
     let status = status(Ok(()), false);
     let mut asked = Vec::new();
-    template::fill(TEMPLATE, |name, _| asked.push(name.to_owned()));
+    fill(TEMPLATE, |name, _| asked.push(name.to_owned()));
     let rendered = [
         "ready",
         "started",
@@ -94,4 +94,21 @@ fn the_page_needs_nothing_from_elsewhere() {
     // The content security policy allows no inline script.
     assert_eq!(TEMPLATE.matches("<script").count(), 1);
     assert!(TEMPLATE.contains("<script src=\"page.js\" defer></script>"));
+}
+
+#[test]
+fn a_value_that_looks_like_a_place_is_left_alone() {
+    let page = fill("<p>{{one}}</p>{{two}}.", |name, page| match name {
+        "one" => page.push_str("{{two}}"),
+        _ => page.push_str(name),
+    });
+    assert_eq!(page, "<p>{{two}}</p>two.");
+    assert_eq!(fill("a {{b", |_, _| ()), "a b");
+}
+
+#[test]
+fn nothing_in_a_text_is_markup() {
+    let mut page = String::new();
+    escape("<b a=\"1\" c='2'>&amp;", &mut page);
+    assert_eq!(page, "&lt;b a=&#34;1&#34; c=&#39;2&#39;&gt;&amp;amp;");
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant as Deadline;
 
 use crate::auth::credentials::{CredentialScheme, Login};
+use crate::auth::decision::{Allowed, LocalDecision};
 use crate::auth::htpasswd::file::{UserEntry, Users};
-use crate::auth::local_decision::{Allowed, LocalDecision};
 use crate::auth::{AuthRequest, Unauthorized};
 use crate::util::blocking_pool::{BlockingPool, JobError, half_of_the_processors};
 use crate::util::file_watch::{ReloadingFile, WatchedFileError};

@@ -1,4 +1,4 @@
-//! Checks everything about a token except its permissions.
+//! Checks a token: issuer, audience, times, signature, and at last the permissions in its claims.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,16 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::de::IgnoredAny;
 
+use crate::auth::decision::LocalDecision;
 use crate::auth::jwt::key_lookup::{Signer, find_signer};
-use crate::auth::jwt::parse::{Audience, CompactToken, KeyName, KeyReference, TokenClaims};
+use crate::auth::jwt::parse::{
+    AccessEntry, Audience, CompactToken, KeyName, KeyReference, TokenClaims,
+};
 use crate::auth::jwt::public_key::PublicKey;
 use crate::auth::jwt::trust_store::TrustedKeys;
 use crate::auth::jwt::x5c::ValidityPeriod;
-use crate::auth::local_decision::LocalDecision;
 use crate::config::{DistributionVersion, TokenRules};
+use crate::oci::RepositoryName;
 
 /// How far clocks may differ (`Leeway`), in seconds. Within it only the registry decides whether a
 /// token is valid: its clock may differ, and nothing is decided here past a token's expiry.
@@ -171,6 +174,32 @@ fn check(token: &str, key: &PublicKey, algorithm: Algorithm) -> Result<(), Local
             _ => LocalDecision::Unknown,
         }),
     }
+}
+
+/// Whether a token has a mount's permissions: pull and push on the target, pull on the source.
+///
+/// Entries of one name are united, names are exact, and `*` is every action
+/// (`registry/auth/token/token.go`, `accessSet`).
+pub(crate) fn covers_request(
+    claims: &TokenClaims,
+    target: &RepositoryName,
+    source: &RepositoryName,
+) -> bool {
+    allows_action(claims, target, "pull")
+        && allows_action(claims, target, "push")
+        && allows_action(claims, source, "pull")
+}
+
+fn allows_action(claims: &TokenClaims, repository: &RepositoryName, action: &str) -> bool {
+    let entries = claims.access.iter().flatten();
+    let is_it = |entry: &&AccessEntry| {
+        entry.kind.as_deref() == Some("repository")
+            && entry.name.as_deref() == Some(repository.as_str())
+    };
+    entries
+        .filter(is_it)
+        .flat_map(|entry| entry.actions.iter().flatten())
+        .any(|listed| listed == action || listed == "*")
 }
 
 #[cfg(test)]

@@ -4,20 +4,16 @@
 //! |---|---|
 //! | `verifier` | decides a request, and caches verified tokens |
 //! | `parse`, `strict_json` | read a token without ambiguity |
-//! | `claims_check` | checks issuer, audience, times and signature |
+//! | `claims_check` | checks issuer, audience, times and signature, and what the token permits |
 //! | `key_lookup`, `trust_store`, `x5c` | find the trusted key, by a certificate chain if need be |
 //! | `public_key`, `signature` | the kinds of keys, and the library's algorithms |
-//! | `permissions` | what a token allows |
 //!
 //! What is ambiguous, or not supported by the libraries, is not denied but unknown: the registry
 //! decides.
 
 pub(crate) mod claims_check;
 mod key_lookup;
-#[cfg(feature = "micro")]
-pub(crate) mod measured;
 mod parse;
-pub(crate) mod permissions;
 mod public_key;
 pub(crate) mod signature;
 mod strict_json;

@@ -4,10 +4,10 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use serde_json::{Map, Value, json};
 
+use crate::auth::decision::LocalDecision;
 use crate::auth::jwt::claims_check::{UnverifiedToken, VerifiedToken};
 use crate::auth::jwt::public_key::{PublicKey, libtrust_id};
 use crate::auth::jwt::trust_store::TrustedKeys;
-use crate::auth::local_decision::LocalDecision;
 use crate::config::{DistributionVersion, TokenRules};
 
 const NOW: i64 = 1_800_000_000;

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use crate::auth::credentials::CredentialScheme;
+use crate::auth::decision::{Allowed, LocalDecision};
 use crate::auth::grant::{Basis, Proof};
 use crate::auth::jwt::claims_check::{UnverifiedToken, VerifiedToken};
 use crate::auth::jwt::trust_store::TrustedKeys;
-use crate::auth::jwt::{permissions, signature};
-use crate::auth::local_decision::{Allowed, LocalDecision};
+use crate::auth::jwt::{claims_check, signature};
 use crate::auth::{AuthRequest, Unauthorized};
 use crate::config::TokenRules;
 use crate::util::blocking_pool::{BlockingPool, half_of_the_processors};
@@ -68,7 +68,7 @@ impl TokenVerifier {
             Ok(good) => good,
             Err(decision) => return decision,
         };
-        if permissions::covers_request(&verified.claims, request.target, request.source) {
+        if claims_check::covers_request(&verified.claims, request.target, request.source) {
             LocalDecision::Allowed(Allowed {
                 user: verified.claims.subject.clone(),
                 until: seconds_since_1970().and_then(|now| verified.expires_at(now)),

@@ -23,7 +23,7 @@ pub(crate) use trust::Trust;
 
 use crate::config::{TlsFiles, UpstreamConfig};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::http_client;
+use crate::upstream::client;
 use crate::util::file_watch::ReloadingFile;
 
 /// The interval between two checks of the client certificate's files.
@@ -81,7 +81,7 @@ impl UpstreamTls {
     ) -> Result<Self, UpstreamTlsError> {
         let trust = Trust::load(upstream)?;
         let shown = match upstream.client_files() {
-            None => ClientIdentity::Nothing(http_client::build(upstream, &trust, None)?),
+            None => ClientIdentity::Nothing(client::build(upstream, &trust, None)?),
             Some(files) => ClientIdentity::Certificate(watched(&files, upstream, &trust, metrics)?),
         };
         Ok(Self { trust, shown })
@@ -162,7 +162,7 @@ fn watched(
     let metrics = metrics.clone();
     let parse = move |pems: &[Vec<u8>]| -> Result<_, UpstreamTlsError> {
         let certificate = ClientCertificate::parse(&files, &pems[0], &pems[1])?;
-        let client = http_client::build(&upstream, &trust, Some(&certificate))?;
+        let client = client::build(&upstream, &trust, Some(&certificate))?;
         metrics.certificate_expiry("upstream_client", certificate.expires());
         Ok(WithCertificate {
             certificate,
