@@ -36,7 +36,7 @@ def ready(admin):
     while time.monotonic() < deadline:
         with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics") as answer:
             text = answer.read().decode()
-        if "crossmount_walk_last_completed_timestamp_seconds 0" not in text:
+        if "crossmount_store_scan_last_success_timestamp_seconds 0" not in text:
             return
         time.sleep(0.1)
     raise SystemExit("the walk does not end")

@@ -22,12 +22,12 @@ pub(crate) enum DecidedBy {
     None,
 }
 
-/// Where the response to a token request came from.
+/// Whether the token cache had the response to a token request.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum TokenSource {
-    Upstream,
-    Memory,
+pub(crate) enum CacheResult {
+    Miss,
+    Hit,
 }
 
 /// What a scan of the store counts.

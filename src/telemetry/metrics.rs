@@ -15,7 +15,7 @@ use strum::VariantArray;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::telemetry::labels::{
-    AccessResult, DecidedBy, NotificationResult, ScanItem, StoreOperation, TokenSource,
+    AccessResult, CacheResult, DecidedBy, NotificationResult, ScanItem, StoreOperation,
     VerifyResult,
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
@@ -35,20 +35,20 @@ pub struct Metrics {
     access_decisions: IntCounterVec,
     store_duration: HistogramVec,
     upstream_duration: Histogram,
-    token_answers: IntCounterVec,
+    token_cache_requests: IntCounterVec,
     index_links: IntGauge,
-    walked: IntCounterVec,
-    walk_ended: IntGauge,
+    scan_items: IntCounterVec,
+    last_scan: IntGauge,
     verified: IntCounterVec,
-    verify_waiting: IntGauge,
+    verify_queue_length: IntGauge,
     notifications: IntCounterVec,
-    notifications_waiting: IntGaugeVec,
+    notifications_queue_length: IntGaugeVec,
     ready: IntGauge,
     requests: IntCounterVec,
     pub(super) request_duration: Histogram,
     in_flight: IntGauge,
     certificate_expiry: IntGaugeVec,
-    log_lines_lost: IntCounter,
+    log_lines_dropped: IntCounter,
     lines_dropped: Option<ErrorCounter>,
     lines_shown_as_lost: AtomicU64,
 }
@@ -100,37 +100,37 @@ impl Metrics {
                 "crossmount_upstream_request_duration_seconds",
                 "Time of crossmount's own questions to the registry.",
             )?,
-            token_answers: counter(
+            token_cache_requests: counter(
                 &registry,
-                "crossmount_token_answers_total",
-                "Answers to logins at the token endpoint that may be remembered, by where they came from.",
-                &["from"],
+                "crossmount_token_cache_requests_total",
+                "Token requests whose response may be cached, by whether the cache had it.",
+                &["result"],
             )?,
             index_links: gauge(
                 &registry,
                 "crossmount_index_links",
                 "Links of layers that discovery knows of.",
             )?,
-            walked: counter(
+            scan_items: counter(
                 &registry,
-                "crossmount_walk_total",
-                "What walks through the store came by.",
-                &["what"],
+                "crossmount_store_scan_items_total",
+                "Repositories and links that scans of the store found, and directories that could not be read.",
+                &["kind"],
             )?,
-            walk_ended: gauge(
+            last_scan: gauge(
                 &registry,
-                "crossmount_walk_last_completed_timestamp_seconds",
-                "When a walk through the store was done last, in seconds since 1970; 0 before the first.",
+                "crossmount_store_scan_last_success_timestamp_seconds",
+                "When a scan of the store last succeeded, in seconds since 1970; 0 before the first.",
             )?,
             verified: verified(&registry)?,
-            verify_waiting: verify_queue_length(&registry)?,
+            verify_queue_length: verify_queue_length(&registry)?,
             notifications: counter(
                 &registry,
                 "crossmount_notifications_total",
                 "Attempts to send events to an endpoint, and events that were dropped.",
                 &["endpoint", "result"],
             )?,
-            notifications_waiting: notifications_queue_length(&registry)?,
+            notifications_queue_length: notifications_queue_length(&registry)?,
             ready: ready(&registry)?,
             requests: counter(
                 &registry,
@@ -149,7 +149,7 @@ impl Metrics {
                 "Requests on the registry's port that are being answered.",
             )?,
             certificate_expiry: certificate_expiry(&registry)?,
-            log_lines_lost: log_lines_dropped(&registry)?,
+            log_lines_dropped: log_lines_dropped(&registry)?,
             lines_dropped,
             lines_shown_as_lost: AtomicU64::new(0),
             registry,
@@ -175,9 +175,9 @@ impl Metrics {
         }
         show_values::<Via, _>(&self.mounted_bytes);
         show_values::<Via, _>(&self.dry_run_bytes);
-        show_values::<ScanItem, _>(&self.walked);
+        show_values::<ScanItem, _>(&self.scan_items);
         show_values::<VerifyResult, _>(&self.verified);
-        show_values::<TokenSource, _>(&self.token_answers);
+        show_values::<CacheResult, _>(&self.token_cache_requests);
         show_values::<StoreOperation, _>(&self.store_duration);
     }
 
@@ -207,8 +207,8 @@ impl Metrics {
     }
 
     /// Counts a request to the token endpoint.
-    pub(crate) fn token_cache_request(&self, from: TokenSource) {
-        self.token_answers.with_label_values(&[from]).inc();
+    pub(crate) fn token_cache_request(&self, result: CacheResult) {
+        self.token_cache_requests.with_label_values(&[result]).inc();
     }
 
     /// Sets the number of links in the index.
@@ -219,12 +219,12 @@ impl Metrics {
 
     /// Counts what a scan of the store found, or could not read.
     pub(crate) fn scanned(&self, item: ScanItem) {
-        self.walked.with_label_values(&[item]).inc();
+        self.scan_items.with_label_values(&[item]).inc();
     }
 
     /// Sets when the last complete scan ended, in seconds since 1970.
     pub fn scan_succeeded(&self, seconds: u64) {
-        self.walk_ended
+        self.last_scan
             .set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
@@ -235,7 +235,7 @@ impl Metrics {
 
     /// Sets the number of blobs in the queue.
     pub fn verify_queue_length(&self, waiting: usize) {
-        self.verify_waiting
+        self.verify_queue_length
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
@@ -256,7 +256,7 @@ impl Metrics {
 
     /// Sets the number of events in an endpoint's queue.
     pub fn notifications_queue_length(&self, endpoint: &str, waiting: usize) {
-        self.notifications_waiting
+        self.notifications_queue_length
             .with_label_values(&[endpoint])
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
@@ -306,7 +306,7 @@ impl Metrics {
         if let Some(lost) = &self.lines_dropped {
             let lost = lost.dropped_lines() as u64;
             let shown = self.lines_shown_as_lost.fetch_max(lost, Ordering::Relaxed);
-            self.log_lines_lost.inc_by(lost.saturating_sub(shown));
+            self.log_lines_dropped.inc_by(lost.saturating_sub(shown));
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

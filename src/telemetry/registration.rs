@@ -67,14 +67,14 @@ pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus:
 
 pub(crate) fn verify_queue_length(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     let help = "Blobs that wait to be hashed, or are being hashed.";
-    gauge(registry, "crossmount_verify_waiting", help)
+    gauge(registry, "crossmount_verify_queue_length", help)
 }
 
 pub(crate) fn notifications_queue_length(
     registry: &Registry,
 ) -> Result<IntGaugeVec, prometheus::Error> {
     let options = Opts::new(
-        "crossmount_notifications_waiting",
+        "crossmount_notifications_queue_length",
         "Events that wait for an endpoint, or are being sent.",
     );
     let gauge = IntGaugeVec::new(options, &["endpoint"])?;
@@ -99,7 +99,7 @@ pub(crate) fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, pro
 
 pub(crate) fn log_lines_dropped(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
     let counter = IntCounter::new(
-        "crossmount_log_lines_lost_total",
+        "crossmount_log_lines_dropped_total",
         "Log lines that were not written, because nobody read standard error fast enough.",
     )?;
     registry.register(Box::new(counter.clone()))?;

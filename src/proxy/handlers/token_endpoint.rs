@@ -16,7 +16,7 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::handlers::client_wait::{client_disconnected, while_client_waits};
 use crate::proxy::response::Response;
 use crate::proxy::route::is_plain;
-use crate::telemetry::labels::TokenSource;
+use crate::telemetry::labels::CacheResult;
 use crate::telemetry::metrics::Metrics;
 use crate::token_cache::{
     CachedToken, LONGEST, NotCached, ScopeExpansion, TokenCache, TokenRequest,
@@ -129,9 +129,9 @@ impl TokenEndpointHandler {
         }
         self.metrics
             .token_cache_request(if !is_own && answer.is_ok() {
-                TokenSource::Memory
+                CacheResult::Hit
             } else {
-                TokenSource::Upstream
+                CacheResult::Miss
             });
         match (answer, exchange.end()) {
             (_, Some(Err(error))) => Err(error),

@@ -20,8 +20,8 @@ fn walked(registry: &Registry, change: impl FnOnce(&mut Value)) -> Sidecar {
     sidecar
 }
 
-fn walk_total(sidecar: &Sidecar, what: &str) -> u64 {
-    whole(sidecar.metric("crossmount_walk_total", &[("what", what)]))
+fn scanned_items(sidecar: &Sidecar, kind: &str) -> u64 {
+    whole(sidecar.metric("crossmount_store_scan_items_total", &[("kind", kind)]))
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn what_was_there_before_the_start_is_found() {
         .collect();
     let sidecar = walked(&registry, |_| ());
     for what in ["link", "repository"] {
-        assert_eq!(walk_total(&sidecar, what), 3, "{what}");
+        assert_eq!(scanned_items(&sidecar, what), 3, "{what}");
     }
     let links = sidecar.metric("crossmount_index_links", &[]);
     assert!((links - 3.0).abs() < 0.5, "{links}");
@@ -103,8 +103,8 @@ fn a_folder_that_cannot_be_read_is_passed_over() {
     discover_on_head(&mut config);
     let sidecar = Sidecar::launch(command, &config);
     sidecar.wait_for_scan();
-    assert_eq!(walk_total(&sidecar, "unreadable"), 1);
-    assert_eq!(walk_total(&sidecar, "repository"), 2);
+    assert_eq!(scanned_items(&sidecar, "unreadable"), 1);
+    assert_eq!(scanned_items(&sidecar, "repository"), 2);
     assert!(sidecar.log().contains("the walk passes over"));
     sidecar.verify_store();
     sidecar.client().head_blob("app", &digests[3]).expect(200);

@@ -52,8 +52,11 @@ fn pulp_is_asked_once_for_the_same_login_and_scope() {
         .header("Host", "elsewhere.example");
     elsewhere.send(sidecar.port).expect(200);
     settled(|| asked(&target), 3);
-    let memory = sidecar.metric("crossmount_token_answers_total", &[("from", "memory")]);
-    assert!((memory - 1.0).abs() < 0.1, "{memory}");
+    let hits = sidecar.metric(
+        "crossmount_token_cache_requests_total",
+        &[("result", "hit")],
+    );
+    assert!((hits - 1.0).abs() < 0.1, "{hits}");
 }
 
 #[test]

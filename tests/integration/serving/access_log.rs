@@ -243,7 +243,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
         let metrics = raw_http::get(admin, "/metrics").expect(200).text();
         let line = metrics
             .lines()
-            .find_map(|line| line.strip_prefix("crossmount_log_lines_lost_total "));
+            .find_map(|line| line.strip_prefix("crossmount_log_lines_dropped_total "));
         line.unwrap().parse::<u64>().unwrap()
     };
     assert_eq!(lost(), 0);

@@ -305,7 +305,7 @@ fn an_endpoint_that_hangs_delays_no_mount_and_what_waits_is_sent_before_the_end(
     // The endpoint would take half a second for each.
     assert!(begun.elapsed() < Duration::from_secs(5));
     let waiting = [("endpoint", "audit")];
-    assert!(sidecar.metric("crossmount_notifications_waiting", &waiting) > 0.0);
+    assert!(sidecar.metric("crossmount_notifications_queue_length", &waiting) > 0.0);
     sidecar.signal(rustix::process::Signal::TERM);
     drop(go_on);
     assert!(sidecar.wait_for_exit().success());

@@ -22,7 +22,7 @@ const METRICS: &[&str] = &[
     "crossmount_request_duration_seconds_bucket",
     "crossmount_requests_in_flight",
     "crossmount_ready",
-    "crossmount_log_lines_lost_total",
+    "crossmount_log_lines_dropped_total",
     "crossmount_build_info",
 ];
 

@@ -23,7 +23,7 @@ impl Sidecar {
     #[track_caller]
     pub fn wait_for_scan(&self) {
         wait_until("the store is scanned", || {
-            self.metric("crossmount_walk_last_completed_timestamp_seconds", &[]) > 0.0
+            self.metric("crossmount_store_scan_last_success_timestamp_seconds", &[]) > 0.0
         });
     }
 }

@@ -40,7 +40,7 @@ pub fn hashed(sidecar: &Sidecar, result: &str) -> u64 {
 }
 
 pub fn waiting(sidecar: &Sidecar) -> u64 {
-    whole(sidecar.metric("crossmount_verify_waiting", &[]))
+    whole(sidecar.metric("crossmount_verify_queue_length", &[]))
 }
 
 /// The digests that the log calls damaged, once there are so many: lines come later than what is
