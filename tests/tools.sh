@@ -4,7 +4,7 @@
 # yamllint, cargo-deny, cargo-fuzz, and validate-custom, which holds a resource of the Prometheus
 # operator against its definition.
 #
-#   CROSSMOUNT_TOOLS   the folder; tests/support/tools.rs looks into its bin/ too
+#   CROSSMOUNT_TOOLS   the folder; tests/integration/support/tools.rs looks into its bin/ too
 set -euo pipefail
 
 folder=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
