@@ -4,11 +4,12 @@
 
 use http::request::Parts;
 
-pub use crate::auth::PullScope;
+pub use crate::auth::usage::PullScope;
 pub use crate::discovery::{Discovery, SharedSources};
 pub use crate::oci::{BlobRef, Digest, Patterns, RepositoryName};
 pub use crate::store::{Filesystem, LinkResult, OpenStore, StoreError};
-pub use crate::util::{Entry, Fingerprints, TtlCache};
+pub use crate::util::fingerprint::Fingerprints;
+pub use crate::util::{Entry, TtlCache};
 
 use crate::auth::Grant;
 use crate::auth::jwt::claims_check::UnverifiedToken;

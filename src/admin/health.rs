@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_millis(900);
 
 /// Checks the readiness of the process.
 #[derive(Debug)]
-pub struct Health {
+pub(crate) struct Health {
     ask: Arc<UpstreamClient>,
     /// A thread of its own: mounts that queue for the disk do not make the process unready.
     worker: BlockingPool,
@@ -28,7 +28,7 @@ pub struct Health {
 impl Health {
     /// Ready means that the registry responds, no drain has begun, and the store at `root` is
     /// usable if there is one.
-    pub fn new(ask: Arc<UpstreamClient>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
+    pub(crate) fn new(ask: Arc<UpstreamClient>, root: Option<PathBuf>, drain: Arc<Drain>) -> Self {
         Self {
             ask,
             worker: BlockingPool::new(1, 1024),
@@ -38,7 +38,7 @@ impl Health {
     }
 
     /// `Ok` if the process is ready, else the reason.
-    pub async fn ready(&self) -> Result<(), String> {
+    pub(crate) async fn ready(&self) -> Result<(), String> {
         if self.drain.is_draining() {
             return Err("draining: the process is about to end".to_owned());
         }

@@ -9,6 +9,6 @@ mod page;
 mod service;
 mod status;
 
-pub use health::Health;
-pub use page::Page;
-pub use service::AdminService;
+pub(crate) use health::Health;
+pub(crate) use page::Page;
+pub(crate) use service::AdminService;

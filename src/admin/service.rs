@@ -34,7 +34,7 @@ const SAFETY: [(HeaderName, &str); 5] = [
 
 /// Responds to requests on the admin port.
 #[derive(Debug)]
-pub struct AdminService {
+pub(crate) struct AdminService {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     page: Arc<Page>,
@@ -70,7 +70,7 @@ impl AdminResponse {
 }
 
 impl AdminService {
-    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
         Self {
             metrics,
             health,

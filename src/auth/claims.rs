@@ -53,7 +53,7 @@ pub(crate) enum ScopeMention {
 
 impl UnverifiedClaims {
     /// Reads what can be parsed; the rest counts as absent.
-    pub fn read(token: &str) -> Self {
+    pub(crate) fn read(token: &str) -> Self {
         let payload = token.trim().split('.').nth(1).unwrap_or_default();
         if token.len() > MAX_LENGTH {
             return Self::default();
@@ -66,19 +66,19 @@ impl UnverifiedClaims {
     }
 
     /// The time until the token expires, if it has an expiry.
-    pub fn lifetime(&self) -> Option<Duration> {
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let left = self.expires? - now.as_secs_f64();
         Some(Duration::try_from_secs_f64(left).unwrap_or_default())
     }
 
     /// When it was issued and when it expires, in seconds since 1970, if it says both.
-    pub fn validity_seconds(&self) -> Option<(f64, f64)> {
+    pub(crate) fn validity_seconds(&self) -> Option<(f64, f64)> {
         self.issued.zip(self.expires)
     }
 
     /// Whether an action on a resource is listed.
-    pub fn list_scope(&self, kind: &str, name: &str, action: &str) -> bool {
+    pub(crate) fn list_scope(&self, kind: &str, name: &str, action: &str) -> bool {
         let is_its = |entry: &&UnverifiedEntry| entry.kind == kind && entry.name == name;
         let mut entries = self.access.iter().flatten().filter(is_its);
         entries.any(|entry| {
@@ -91,7 +91,7 @@ impl UnverifiedClaims {
     }
 
     /// The repositories for which pull is listed.
-    pub fn pull_repositories(&self) -> HashSet<String> {
+    pub(crate) fn pull_repositories(&self) -> HashSet<String> {
         let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");
         let is_its = |entry: &&UnverifiedEntry| {
             entry.kind == "repository" && entry.actions.iter().flatten().any(pulls)

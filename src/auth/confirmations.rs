@@ -44,7 +44,7 @@ impl Confirmation {
 
 impl UpstreamConfirmations {
     /// A confirmation counts for so long, and only while the registry is the same.
-    pub fn new(yes_counts_for: Duration) -> Self {
+    pub(crate) fn new(yes_counts_for: Duration) -> Self {
         Self {
             entries: DashMap::new(),
             yes_counts_for,
@@ -52,7 +52,7 @@ impl UpstreamConfirmations {
     }
 
     /// The registry's current confirmation, if there is one.
-    pub fn current_confirmation(
+    pub(crate) fn current_confirmation(
         &self,
         credential_key: &Fingerprint,
         registry_state: &RegistryState,
@@ -67,7 +67,7 @@ impl UpstreamConfirmations {
     }
 
     /// Whether the registry refused the key so recently that it decides itself.
-    pub fn is_in_dispute(&self, credential_key: &Fingerprint) -> bool {
+    pub(crate) fn is_in_dispute(&self, credential_key: &Fingerprint) -> bool {
         let entry = self.entries.get(credential_key);
         entry.is_some_and(|entry| {
             matches!(*entry, Confirmation::No(_)) && entry.is_fresh(self.yes_counts_for)
@@ -76,7 +76,7 @@ impl UpstreamConfirmations {
 
     /// Records a confirmation by a probe that was sent after `observation`; `None` if it does not
     /// count.
-    pub fn record_confirmation(
+    pub(crate) fn record_confirmation(
         &self,
         credential_key: Fingerprint,
         observation: Observation,
@@ -104,7 +104,7 @@ impl UpstreamConfirmations {
     }
 
     /// Drops a doubtful confirmation: no grant, not even one in flight, may rest on it.
-    pub fn forget_confirmation(&self, credential_key: &Fingerprint) {
+    pub(crate) fn forget_confirmation(&self, credential_key: &Fingerprint) {
         let is_yes = |entry: &Confirmation| match entry {
             Confirmation::Yes(lease) => {
                 lease.revoke();
@@ -117,7 +117,7 @@ impl UpstreamConfirmations {
     }
 
     /// Records that the registry refused what crossmount allows; returns whether that is new.
-    pub fn record_refusal(&self, credential_key: Fingerprint) -> bool {
+    pub(crate) fn record_refusal(&self, credential_key: Fingerprint) -> bool {
         self.forget_confirmation(&credential_key);
         self.make_room();
         let is_news = !self.is_in_dispute(&credential_key);

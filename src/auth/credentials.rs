@@ -12,7 +12,7 @@ use crate::auth::claims::UnverifiedClaims;
 
 /// The value of a request's Authorization header, which is never logged.
 #[derive(Clone, Default)]
-pub struct Credentials(Option<HeaderValue>);
+pub(crate) struct Credentials(Option<HeaderValue>);
 
 /// The scheme of credentials, as far as crossmount knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Credentials {
-    pub fn new(authorization: Option<&HeaderValue>) -> Self {
+    pub(crate) fn new(authorization: Option<&HeaderValue>) -> Self {
         Self(
             authorization
                 .filter(|value| !value.is_empty())
@@ -53,19 +53,19 @@ impl Credentials {
     }
 
     /// Takes the one header; `None` if there are several: another reader may take another one.
-    pub fn from_single_header(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_single_header(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all(header::AUTHORIZATION).iter();
         let first = all.next();
         all.next().is_none().then(|| Self::new(first))
     }
 
     /// The header's value as it came.
-    pub fn header(&self) -> Option<&HeaderValue> {
+    pub(crate) fn header(&self) -> Option<&HeaderValue> {
         self.0.as_ref()
     }
 
     /// Whether there are no credentials, or a login without a name.
-    pub fn is_anonymous(&self) -> bool {
+    pub(crate) fn is_anonymous(&self) -> bool {
         match self.scheme() {
             CredentialScheme::None => true,
             CredentialScheme::Basic(login) => {
@@ -75,7 +75,7 @@ impl Credentials {
         }
     }
 
-    pub fn is_token(&self) -> bool {
+    pub(crate) fn is_token(&self) -> bool {
         matches!(self.scheme(), CredentialScheme::Bearer(_))
     }
 
@@ -110,7 +110,7 @@ impl Credentials {
 
 impl Login {
     /// Parses as Go's `net/http` does (`BasicAuth`); `None` for what that rejects.
-    pub fn read(encoded: &str) -> Option<Self> {
+    pub(crate) fn read(encoded: &str) -> Option<Self> {
         let mut user = BASE64.decode(encoded).ok()?;
         let colon = user.iter().position(|byte| *byte == b':')?;
         let password = Zeroizing::new(user.split_off(colon + 1));

@@ -11,7 +11,7 @@ use crate::util::blocking_pool::JobError;
 
 /// Whether one caller may do one mount.
 #[derive(Debug)]
-pub enum AuthDecision {
+pub(crate) enum AuthDecision {
     /// The caller has all permissions.
     Granted(Grant),
     /// The request has no credentials.
@@ -32,7 +32,7 @@ pub enum AuthDecision {
 
 impl AuthDecision {
     /// The reason that is counted if the mount is forwarded.
-    pub fn reason(&self) -> Reason {
+    pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Granted(_) => Reason::None,
             Self::NoCredentials => Reason::NoCredentials,

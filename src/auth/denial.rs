@@ -13,7 +13,7 @@ use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
 /// How a refused mount goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denial {
+pub(crate) enum Denial {
     /// As it came: the registry's own response names what the client lacks. With a fingerprint
     /// the client may lack no more than a scope, and the challenge is recorded under it.
     AsItCame(Option<Fingerprint>),
@@ -51,13 +51,13 @@ pub(crate) fn denial_for(request: &AuthRequest<'_>, is_verified: bool) -> Denial
 
 /// Chooses denials in front of a registry that decides all access.
 #[derive(Debug)]
-pub struct Denials {
+pub(crate) struct Denials {
     recent_challenges: RecentChallenges,
     fingerprints: Fingerprints,
 }
 
 impl Denials {
-    pub fn new() -> Result<Self, NoRandomness> {
+    pub(crate) fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
             recent_challenges: RecentChallenges::default(),
             fingerprints: Fingerprints::new()?,
@@ -66,7 +66,7 @@ impl Denials {
 
     /// The denial for the registry's refusal to mount from `source` into `target`; `is_verified`
     /// says whether it has verified the token.
-    pub fn word(
+    pub(crate) fn word(
         &self,
         target: &RepositoryName,
         source: &RepositoryName,
@@ -85,7 +85,7 @@ impl Denials {
     }
 
     /// Records that a caller got the registry's own challenge for a pair of repositories.
-    pub fn was_challenged(&self, challenge: Fingerprint) {
+    pub(crate) fn was_challenged(&self, challenge: Fingerprint) {
         self.recent_challenges.record(challenge);
     }
 }
@@ -99,7 +99,7 @@ const BOUND: usize = 16 * 1024;
 pub(crate) struct RecentChallenges(DashMap<Fingerprint, Instant>);
 
 impl RecentChallenges {
-    pub fn record(&self, key: Fingerprint) {
+    pub(crate) fn record(&self, key: Fingerprint) {
         if self.0.len() >= BOUND {
             self.0.retain(|_, since| since.elapsed() < REMEMBERED);
         }
@@ -108,7 +108,7 @@ impl RecentChallenges {
         }
     }
 
-    pub fn contains(&self, key: &Fingerprint) -> bool {
+    pub(crate) fn contains(&self, key: &Fingerprint) -> bool {
         self.0
             .get(key)
             .is_some_and(|since| since.elapsed() < REMEMBERED)

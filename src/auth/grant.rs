@@ -150,7 +150,7 @@ pub(in crate::auth) struct Lease {
 
 impl Lease {
     /// Counts for so long after `observation`, which was taken before the probe was sent.
-    pub fn new(observation: Observation, counts_for: Duration) -> Self {
+    pub(crate) fn new(observation: Observation, counts_for: Duration) -> Self {
         Self {
             until: observation.observed_at() + counts_for.max(AT_LEAST),
             observation,
@@ -159,13 +159,13 @@ impl Lease {
     }
 
     /// The same lease, ending at the latest then.
-    pub fn limited_to(mut self, until: Option<Instant>) -> Self {
+    pub(crate) fn limited_to(mut self, until: Option<Instant>) -> Self {
         self.until = until.map_or(self.until, |until| self.until.min(until));
         self
     }
 
     /// Whether it counts now, beside this registry.
-    pub fn is_valid(&self, registry_state: &RegistryState) -> bool {
+    pub(crate) fn is_valid(&self, registry_state: &RegistryState) -> bool {
         Instant::now() < self.until
             && !self.is_withdrawn.load(Ordering::Acquire)
             && registry_state.is_unchanged_since(&self.observation)
@@ -174,7 +174,7 @@ impl Lease {
     /// Whether a grant may rest on it that is used a moment later.
     ///
     /// The last tenth of its time is for links in flight, as for write-availability probes.
-    pub fn has_time_left(&self, registry_state: &RegistryState) -> bool {
+    pub(crate) fn has_time_left(&self, registry_state: &RegistryState) -> bool {
         let moment = self
             .until
             .saturating_duration_since(self.observation.observed_at())
@@ -183,12 +183,12 @@ impl Lease {
     }
 
     /// Revokes it for every clone.
-    pub fn revoke(&self) {
+    pub(crate) fn revoke(&self) {
         self.is_withdrawn.store(true, Ordering::Release);
     }
 
     /// The age of the permission.
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.observation.observed_at().elapsed()
     }
 }

@@ -94,7 +94,7 @@ impl LocalVerifier {
 
 impl LocalAccess {
     /// The registry's confirmation of a key counts for `decision_ttl`.
-    pub fn new(
+    pub(crate) fn new(
         verifier: LocalVerifier,
         client: Arc<UpstreamClient>,
         upstream: UpstreamAccess,
@@ -112,11 +112,11 @@ impl LocalAccess {
     }
 
     /// Every user of an htpasswd file may do everything.
-    pub fn lets_users_pull_everything(&self) -> bool {
+    pub(crate) fn lets_users_pull_everything(&self) -> bool {
         matches!(self.verifier, LocalVerifier::Htpasswd(_))
     }
 
-    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
+    pub(crate) async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
         let via = self.verifier.decided_by();
         if request.credentials.header().is_none() {
             return (AuthDecision::NoCredentials, via);
@@ -143,7 +143,7 @@ impl LocalAccess {
     ///
     /// If the registry no longer accepts a caller, it refuses the push's other requests too, which
     /// are forwarded. So a caller whose mounts crossmount confirms is noticed.
-    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
+    pub(crate) async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         self.upstream.forget(refused.granted).await;
         let Some(key) = self.verifier.cached_decision(refused).await else {
             return false;

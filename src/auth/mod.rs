@@ -27,18 +27,18 @@ mod local;
 mod no_auth;
 mod request;
 mod upstream;
-mod usage;
+pub(crate) mod usage;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 pub(crate) use claims::UnverifiedClaims;
-pub use credentials::Credentials;
-pub use decision::AuthDecision;
-pub use denial::{Denial, Denials};
-pub use grant::{Basis, Grant, Proof};
-pub use usage::{ClaimsTrust, PullScope, UsageHistory, Use};
+pub(crate) use credentials::Credentials;
+pub(crate) use decision::AuthDecision;
+pub(crate) use denial::{Denial, Denials};
+pub(crate) use grant::{Basis, Grant, Proof};
+pub(crate) use usage::{ClaimsTrust, PullScope, UsageHistory, Use};
 
 use crate::auth::denial::RecentChallenges;
 use crate::auth::htpasswd::HtpasswdVerifier;
@@ -57,7 +57,7 @@ use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
 /// A request to which the registry responded 401.
 #[derive(Debug, Clone, Copy)]
-pub struct Unauthorized<'a> {
+pub(crate) struct Unauthorized<'a> {
     /// The credentials of the request.
     pub credentials: &'a Credentials,
     /// The basis on which a mount had been granted to the caller, if one was.
@@ -82,7 +82,7 @@ pub enum AccessError {
 
 /// Decides access to mounts, in the configured mode.
 #[derive(Debug)]
-pub struct Access {
+pub(crate) struct Access {
     mode: Mode,
     recent_challenges: RecentChallenges,
     used: UsageHistory,
@@ -104,7 +104,7 @@ impl Access {
     ///
     /// Probes go through `client`, which records what they show of the registry. Reads the
     /// operator's files, and so blocks.
-    pub fn new(
+    pub(crate) fn new(
         settings: &config::AccessConfig,
         shared: &Patterns,
         client: Arc<UpstreamClient>,
@@ -134,7 +134,7 @@ impl Access {
     }
 
     /// Whether the caller may push to and pull from `target` and pull from `source`, now.
-    pub async fn decide(
+    pub(crate) async fn decide(
         &self,
         target: &RepositoryName,
         source: &RepositoryName,
@@ -170,7 +170,7 @@ impl Access {
     /// Like [`Access::decide`], for a source that the client did not name.
     ///
     /// For a shared source it is enough that the caller may use the target.
-    pub async fn decide_suggested(
+    pub(crate) async fn decide_suggested(
         &self,
         target: &RepositoryName,
         source: &RepositoryName,
@@ -191,7 +191,7 @@ impl Access {
     }
 
     /// The repositories from which a mount is tried for a caller; this grants nothing.
-    pub async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
+    pub(crate) async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
         match &self.mode {
             Mode::Local(access) if access.lets_users_pull_everything() => PullScope::Everything,
             Mode::Open(access) if access.is_undisputed() => PullScope::Everything,
@@ -202,14 +202,14 @@ impl Access {
     }
 
     /// Records that the registry let these credentials pull from or push to a repository.
-    pub async fn record_use(&self, credentials: &Credentials, repository: &RepositoryName) {
+    pub(crate) async fn record_use(&self, credentials: &Credentials, repository: &RepositoryName) {
         if matches!(self.mode, Mode::Upstream(_) | Mode::Open(_)) {
             self.used.learn(credentials, repository, Use::Pulled).await;
         }
     }
 
     /// Records a 401 of the registry, and returns whether it contradicts a decision made here.
-    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
+    pub(crate) async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         match &self.mode {
             Mode::Upstream(access) => {
                 access.forget(refused.granted).await;
@@ -224,13 +224,13 @@ impl Access {
     }
 
     /// Records that a caller got the registry's own challenge for a pair of repositories.
-    pub fn record_challenge(&self, challenge: Fingerprint) {
+    pub(crate) fn record_challenge(&self, challenge: Fingerprint) {
         self.recent_challenges.record(challenge);
     }
 }
 
 /// Loads the operator's files as the start of the process would. Blocks.
-pub fn check_files(settings: &config::AccessConfig) -> Result<(), AccessError> {
+pub(crate) fn check_files(settings: &config::AccessConfig) -> Result<(), AccessError> {
     let fingerprints = Arc::new(Fingerprints::new()?);
     local_verifier(settings, &fingerprints).map(drop)
 }

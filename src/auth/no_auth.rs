@@ -30,7 +30,7 @@ pub(crate) struct OpenAccess {
 }
 
 impl OpenAccess {
-    pub fn new(client: Arc<UpstreamClient>, upstream: UpstreamAccess) -> Self {
+    pub(crate) fn new(client: Arc<UpstreamClient>, upstream: UpstreamAccess) -> Self {
         Self {
             client,
             upstream,
@@ -40,13 +40,13 @@ impl OpenAccess {
     }
 
     /// Records that the registry refused a request: grants in flight are revoked.
-    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) {
+    pub(crate) async fn record_refusal(&self, refused: &Unauthorized<'_>) {
         self.upstream.forget(refused.granted).await;
         self.record_contradiction();
     }
 
     /// Whether every caller may mount, as far as is known.
-    pub fn is_undisputed(&self) -> bool {
+    pub(crate) fn is_undisputed(&self) -> bool {
         self.guard.allows_open_mode()
     }
 
@@ -60,7 +60,7 @@ impl OpenAccess {
         }
     }
 
-    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
+    pub(crate) async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
         if self.guard.is_in_dispute() {
             return self.upstream.decide(request).await;
         }
@@ -138,23 +138,23 @@ pub(crate) struct OpenModeGuard {
 
 impl OpenModeGuard {
     /// Records that the registry refused what crossmount allows; returns whether that is new.
-    pub fn record_contradiction(&self) -> bool {
+    pub(crate) fn record_contradiction(&self) -> bool {
         self.contradicted.lock().replace(Instant::now()).is_none()
     }
 
     /// Whether crossmount may decide.
-    pub fn allows_open_mode(&self) -> bool {
+    pub(crate) fn allows_open_mode(&self) -> bool {
         self.contradicted.lock().is_none()
     }
 
     /// Whether the registry contradicted so recently that it decides itself.
-    pub fn is_in_dispute(&self) -> bool {
+    pub(crate) fn is_in_dispute(&self) -> bool {
         self.contradicted.lock().is_some_and(is_fresh)
     }
 
     /// Records that the registry allowed what crossmount allows; returns whether that ends a
     /// dispute.
-    pub fn record_confirmation(&self) -> bool {
+    pub(crate) fn record_confirmation(&self) -> bool {
         let mut contradicted = self.contradicted.lock();
         if contradicted.is_some_and(is_fresh) {
             return false;
@@ -166,7 +166,7 @@ impl OpenModeGuard {
     }
 
     #[cfg(test)]
-    pub fn age(&self) {
+    pub(crate) fn age(&self) {
         let mut state = self.contradicted.lock();
         *state = state.and_then(|at| at.checked_sub(SETTLES_AFTER));
     }

@@ -22,7 +22,7 @@ pub(in crate::auth) struct AuthRequest<'a> {
 
 impl AuthRequest<'_> {
     /// The key under which a decision about this request is cached, for a purpose and a caller.
-    pub fn cache_key(&self, purpose: &str, who: &[u8]) -> Fingerprint {
+    pub(crate) fn cache_key(&self, purpose: &str, who: &[u8]) -> Fingerprint {
         let repositories = [
             self.target.as_str().as_bytes(),
             self.source.as_str().as_bytes(),
@@ -32,7 +32,7 @@ impl AuthRequest<'_> {
     }
 
     /// The probe for the registry's own decision, with the caller's credentials.
-    pub fn probe(&self) -> MountProbe<'_> {
+    pub(crate) fn probe(&self) -> MountProbe<'_> {
         MountProbe {
             target: self.target,
             source: self.source,

@@ -36,7 +36,7 @@ enum UpstreamDecision {
 
 impl UpstreamAccess {
     /// A permission is cached for `decision_ttl`.
-    pub fn new(client: Arc<UpstreamClient>, decision_ttl: Duration) -> Self {
+    pub(crate) fn new(client: Arc<UpstreamClient>, decision_ttl: Duration) -> Self {
         Self {
             client,
             decisions: TtlCache::new(REMEMBERED),
@@ -44,7 +44,7 @@ impl UpstreamAccess {
         }
     }
 
-    pub async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
+    pub(crate) async fn decide(&self, request: &AuthRequest<'_>) -> (AuthDecision, DecidedBy) {
         let Some(header) = request.credentials.header() else {
             return (AuthDecision::NoCredentials, DecidedBy::Upstream);
         };
@@ -79,7 +79,7 @@ impl UpstreamAccess {
     }
 
     /// Forgets a permission that the registry contradicted.
-    pub async fn forget(&self, granted: Option<&Basis>) {
+    pub(crate) async fn forget(&self, granted: Option<&Basis>) {
         let Some(cache_key) = granted.and_then(|basis| basis.cache_key) else {
             return;
         };

@@ -46,7 +46,7 @@ impl PullScope {
 
 /// Whether a bearer token's claims count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimsTrust {
+pub(crate) enum ClaimsTrust {
     /// They are read; the caller of this module knows that the registry accepted the token.
     Read,
     /// They are ignored: a token counts like any other credential, by what it was used for.
@@ -55,7 +55,7 @@ pub enum ClaimsTrust {
 
 /// For what credentials were used with success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
+pub(crate) enum Use {
     /// To pull a layer, which needs no permission if the repository is public.
     Pulled,
     /// To write, which no registry allows to unknown clients.
@@ -64,7 +64,7 @@ pub enum Use {
 
 /// What credentials were used for with success.
 #[derive(Debug)]
-pub struct UsageHistory {
+pub(crate) struct UsageHistory {
     claims: ClaimsTrust,
     fingerprints: Fingerprints,
     logins: TtlCache<Arc<Mutex<LoginHistory>>>,
@@ -106,7 +106,7 @@ fn is_recent(since: Instant) -> bool {
 }
 
 impl UsageHistory {
-    pub fn new(claims: ClaimsTrust) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(claims: ClaimsTrust) -> Result<Self, NoRandomness> {
         Ok(Self {
             claims,
             fingerprints: Fingerprints::new()?,
@@ -117,7 +117,12 @@ impl UsageHistory {
     /// Records that the registry let these credentials pull from or push to a repository.
     ///
     /// Nothing is recorded for a token whose claims are read: they list more than its uses show.
-    pub async fn learn(&self, credentials: &Credentials, repository: &RepositoryName, what: Use) {
+    pub(crate) async fn learn(
+        &self,
+        credentials: &Credentials,
+        repository: &RepositoryName,
+        what: Use,
+    ) {
         if self.claims(credentials).is_some() {
             return;
         }
@@ -135,7 +140,7 @@ impl UsageHistory {
     }
 
     /// Forgets a repository from which the registry does not let these credentials pull.
-    pub async fn forget(&self, credentials: &Credentials, repository: &RepositoryName) {
+    pub(crate) async fn forget(&self, credentials: &Credentials, repository: &RepositoryName) {
         if let Some(history) = self.history_of(credentials).await {
             history.lock().forget(repository.as_str());
         }
@@ -143,7 +148,7 @@ impl UsageHistory {
 
     /// The repositories that a token lists, if its claims are read. Otherwise those that this very
     /// credential used within the last hour.
-    pub async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
+    pub(crate) async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
         let names = match self.claims(credentials) {
             Some(claims) => claims.pull_repositories(),
             None => match self.history_of(credentials).await {
@@ -155,7 +160,7 @@ impl UsageHistory {
     }
 
     /// Whether the registry let these credentials write within the last hour.
-    pub async fn has_pushed(&self, credentials: &Credentials) -> bool {
+    pub(crate) async fn has_pushed(&self, credentials: &Credentials) -> bool {
         match self.history_of(credentials).await {
             Some(history) => history.lock().pushed.is_some_and(is_recent),
             None => false,
@@ -163,7 +168,7 @@ impl UsageHistory {
     }
 
     /// Whether a bearer token's claims count.
-    pub fn trusts_claims(&self) -> bool {
+    pub(crate) fn trusts_claims(&self) -> bool {
         self.claims == ClaimsTrust::Read
     }
 

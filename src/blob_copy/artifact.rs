@@ -17,11 +17,11 @@ const UUID: usize = 36;
 
 /// Pulp's artifacts below its `MEDIA_ROOT`.
 #[derive(Debug, Clone)]
-pub struct ArtifactStore(PathBuf);
+pub(crate) struct ArtifactStore(PathBuf);
 
 /// One open artifact.
 #[derive(Debug)]
-pub struct Artifact {
+pub(crate) struct Artifact {
     /// The file, positioned at its beginning.
     pub file: File,
     /// The length in bytes.
@@ -30,7 +30,7 @@ pub struct Artifact {
 
 impl Artifact {
     /// The same artifact at its beginning, if its bytes have the digest.
-    pub fn checked(mut self, digest: &Digest) -> io::Result<Self> {
+    pub(crate) fn checked(mut self, digest: &Digest) -> io::Result<Self> {
         let (mut hash, mut left) = (Sha256::new(), self.size);
         let mut chunk = vec![0; CHUNK];
         while left > 0 {
@@ -60,7 +60,7 @@ pub struct ArtifactStoreError {
 
 impl ArtifactStore {
     /// Checks that the directory is readable; Pulp creates `artifact` below it with its first one.
-    pub fn open(media_root: &Path) -> Result<Self, ArtifactStoreError> {
+    pub(crate) fn open(media_root: &Path) -> Result<Self, ArtifactStoreError> {
         let artifacts = media_root.join("artifact");
         let fault = |path: &Path, cause| ArtifactStoreError {
             path: path.to_owned(),
@@ -76,7 +76,7 @@ impl ArtifactStore {
     /// The artifact with this digest, in any domain; `None` if it is empty.
     ///
     /// Pulp has decided whether the caller may have it, and the bytes are hashed later.
-    pub fn find(&self, digest: &Digest) -> Option<Artifact> {
+    pub(crate) fn find(&self, digest: &Digest) -> Option<Artifact> {
         let (directory, file) = digest.hex().split_at(2);
         open(&self.0.join(directory).join(file)).or_else(|| {
             let domains = self.domains();

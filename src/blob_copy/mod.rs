@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use artifact::{ArtifactStore, ArtifactStoreError};
+pub(crate) use artifact::{ArtifactStore, ArtifactStoreError};
 
 use crate::blob_copy::artifact::Artifact;
 use crate::blob_copy::throughput::ThroughputEstimate;
@@ -39,7 +39,7 @@ const LONGER: Duration = Duration::from_secs(60);
 
 /// Copies blobs, within bounds.
 #[derive(Debug)]
-pub struct BlobCopier {
+pub(crate) struct BlobCopier {
     client: DelegatedClient,
     artifacts: ArtifactStore,
     settings: config::ArtifactsConfig,
@@ -50,7 +50,7 @@ pub struct BlobCopier {
 
 /// A caller's request for a blob in another repository.
 #[derive(Debug, Clone)]
-pub struct CopyRequest {
+pub(crate) struct CopyRequest {
     /// The mount that Pulp refused.
     pub request: MountRequest,
     /// The caller.
@@ -59,7 +59,7 @@ pub struct CopyRequest {
 
 /// A copied blob.
 #[derive(Debug)]
-pub struct CopiedBlob {
+pub(crate) struct CopiedBlob {
     /// The registry's 201 to the end of the upload.
     pub answer: PendingResponse,
     /// The blob's length in bytes.
@@ -88,7 +88,7 @@ enum CopyFailure {
 }
 
 impl BlobCopier {
-    pub fn new(
+    pub(crate) fn new(
         client: DelegatedClient,
         settings: &config::ArtifactsConfig,
     ) -> Result<Self, ArtifactStoreError> {
@@ -103,7 +103,7 @@ impl BlobCopier {
     }
 
     /// Copies a blob; `None` if it must not be copied, or the copy failed.
-    pub async fn copy(self: &Arc<Self>, request: CopyRequest) -> Option<CopiedBlob> {
+    pub(crate) async fn copy(self: &Arc<Self>, request: CopyRequest) -> Option<CopiedBlob> {
         // On its own task: a client that disconnects leaves no session open.
         let done = tokio::spawn(self.clone().run(request)).await;
         match done.unwrap_or(Err(CopyFailure::Died)) {

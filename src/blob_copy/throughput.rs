@@ -23,13 +23,13 @@ impl Default for ThroughputEstimate {
 
 impl ThroughputEstimate {
     /// Whether a blob of this size would be copied in this time.
-    pub fn fits(&self, size: u64, time: Duration) -> bool {
+    pub(crate) fn fits(&self, size: u64, time: Duration) -> bool {
         let milliseconds = u128::from(size) * 1000 / u128::from(self.0.load(Ordering::Relaxed));
         milliseconds <= time.as_millis()
     }
 
     /// Records that a blob took this time, or was not complete after it.
-    pub fn record(&self, size: u64, took: Duration) {
+    pub(crate) fn record(&self, size: u64, took: Duration) {
         if size < TELLING {
             return;
         }

@@ -32,7 +32,7 @@ pub(crate) enum UploadError {
 pub(crate) struct BlobUpload(UploadSession);
 
 impl BlobUpload {
-    pub async fn begin(
+    pub(crate) async fn begin(
         client: &DelegatedClient,
         name: &CallerIdentity,
         target: &RepositoryName,
@@ -48,7 +48,7 @@ impl BlobUpload {
     /// Sends the artifact, and completes the session with the digest of its bytes.
     ///
     /// One PATCH without a range: Pulp hashes its bytes, unlike those of a PUT.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         client: &DelegatedClient,
         name: &CallerIdentity,
@@ -88,7 +88,7 @@ impl BlobUpload {
     }
 
     /// Deletes the session.
-    pub async fn cancel(&self, client: &DelegatedClient, name: &CallerIdentity) {
+    pub(crate) async fn cancel(&self, client: &DelegatedClient, name: &CallerIdentity) {
         self.0.cancel(client, name).await;
     }
 }

@@ -97,14 +97,14 @@ pub(super) trait Word: Copy + PartialEq + 'static {
 macro_rules! with {
     ($name:ident, $type:ty, $parse:path, $show:path) => {
         pub(in crate::config) mod $name {
-            pub fn deserialize<'de, D>(value: D) -> Result<$type, D::Error>
+            pub(crate) fn deserialize<'de, D>(value: D) -> Result<$type, D::Error>
             where
                 D: serde::Deserializer<'de>,
             {
                 super::parsed(value, $parse)
             }
 
-            pub fn serialize<S>(value: &$type, out: S) -> Result<S::Ok, S::Error>
+            pub(crate) fn serialize<S>(value: &$type, out: S) -> Result<S::Ok, S::Error>
             where
                 S: serde::Serializer,
             {
@@ -134,11 +134,11 @@ pub(super) mod word {
 
     use super::Word;
 
-    pub fn deserialize<'de, T: Word, D: Deserializer<'de>>(value: D) -> Result<T, D::Error> {
+    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(value: D) -> Result<T, D::Error> {
         super::parsed(value, T::parse_word)
     }
 
-    pub fn serialize<T: Word, S: Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Word, S: Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_str(value.word())
     }
 }

@@ -114,7 +114,7 @@ sections! {
 
 impl FileShape {
     /// The settings of the whole file.
-    pub fn all() -> Vec<(String, ScalarKind)> {
+    pub(crate) fn all() -> Vec<(String, ScalarKind)> {
         let mut found = Vec::new();
         Self::settings("", &mut found);
         found

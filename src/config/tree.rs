@@ -18,11 +18,11 @@ impl From<Value> for Tree {
 
 impl Tree {
     /// What is set in there.
-    pub fn of(settings: impl Serialize) -> Result<Self, serde_yaml::Error> {
+    pub(crate) fn of(settings: impl Serialize) -> Result<Self, serde_yaml::Error> {
         serde_yaml::to_value(settings).map(Self)
     }
 
-    pub fn into_inner(self) -> Value {
+    pub(crate) fn into_inner(self) -> Value {
         self.0
     }
 
@@ -32,12 +32,12 @@ impl Tree {
     }
 
     /// Whether anything is said there.
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         self.get(path).is_some()
     }
 
     /// Whether it is a list or a section with something in it.
-    pub fn has_within(&self, path: &str) -> bool {
+    pub(crate) fn has_within(&self, path: &str) -> bool {
         match self.get(path) {
             Some(Value::Sequence(values)) => !values.is_empty(),
             Some(Value::Mapping(values)) => !values.is_empty(),
@@ -45,17 +45,17 @@ impl Tree {
         }
     }
 
-    pub fn is_true(&self, path: &str) -> bool {
+    pub(crate) fn is_true(&self, path: &str) -> bool {
         self.get(path).and_then(Value::as_bool) == Some(true)
     }
 
-    pub fn list(&self, path: &str) -> &[Value] {
+    pub(crate) fn list(&self, path: &str) -> &[Value] {
         let list = self.get(path).and_then(Value::as_sequence);
         list.map_or(&[], Vec::as_slice)
     }
 
     /// Sets the value at a path, making the sections on the way.
-    pub fn put(&mut self, path: &str, value: Value) {
+    pub(crate) fn put(&mut self, path: &str, value: Value) {
         let mut place = &mut self.0;
         for name in path.split('.') {
             if !place.is_mapping() {
@@ -70,25 +70,29 @@ impl Tree {
     }
 
     /// As [`Tree::put`], with what the value is written as.
-    pub fn write(&mut self, path: &str, value: impl Serialize) -> Result<(), serde_yaml::Error> {
+    pub(crate) fn write(
+        &mut self,
+        path: &str,
+        value: impl Serialize,
+    ) -> Result<(), serde_yaml::Error> {
         self.put(path, serde_yaml::to_value(value)?);
         Ok(())
     }
 
     /// A section with the types of its settings, and defaults for what is not set.
-    pub fn section<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConfigError> {
+    pub(crate) fn section<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConfigError> {
         let nothing = Value::Mapping(Mapping::new());
         typed_at(path, self.get(path).unwrap_or(&nothing))
     }
 
     /// A setting with its type, if it is set.
-    pub fn value<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ConfigError> {
+    pub(crate) fn value<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ConfigError> {
         let value = self.get(path).map(|value| typed_at(path, value));
         value.transpose()
     }
 
     /// What a text stands for, if it is set.
-    pub fn setting<T>(
+    pub(crate) fn setting<T>(
         &self,
         path: &str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -99,7 +103,7 @@ impl Tree {
     }
 
     /// Refuses a configuration that does not say this.
-    pub fn require(&self, path: &str, question: &str) -> Result<(), ConfigError> {
+    pub(crate) fn require(&self, path: &str, question: &str) -> Result<(), ConfigError> {
         match self.get(path) {
             Some(_) => Ok(()),
             None => Err(invalid(path, question)),
@@ -107,7 +111,7 @@ impl Tree {
     }
 
     /// A text that must be there and not be empty.
-    pub fn text(&self, path: &str, question: &str) -> Result<&str, ConfigError> {
+    pub(crate) fn text(&self, path: &str, question: &str) -> Result<&str, ConfigError> {
         let text = self.get(path).and_then(Value::as_str);
         let text = text.filter(|text| !text.is_empty());
         text.ok_or_else(|| invalid(path, question))

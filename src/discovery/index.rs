@@ -23,7 +23,7 @@ pub(crate) type SharedName = Arc<RepositoryName>;
 
 /// Digests and their holders, bounded by the number of links.
 #[derive(Debug)]
-pub struct Index {
+pub(crate) struct Index {
     links: Cache<[u8; 32], Holders, LinkTable>,
     rows: [Mutex<()>; ROWS],
     names: Mutex<NameTable>,
@@ -72,7 +72,7 @@ impl Holders {
 
 impl Index {
     /// Holds at most so many links.
-    pub fn new(most: u64) -> Self {
+    pub(crate) fn new(most: u64) -> Self {
         // The table grows with its entries; this is only its initial size.
         let expected = usize::try_from(most / 16).unwrap_or(usize::MAX);
         Self {
@@ -83,7 +83,7 @@ impl Index {
     }
 
     /// Records that a repository holds a digest.
-    pub fn learn(&self, repository: &RepositoryName, digest: &Digest) {
+    pub(crate) fn learn(&self, repository: &RepositoryName, digest: &Digest) {
         let key = digest.bytes();
         let _row = self.row(&key);
         let holders = self.links.get(&key);
@@ -100,7 +100,7 @@ impl Index {
     }
 
     /// Forgets that a repository holds a digest.
-    pub fn forget(&self, repository: &RepositoryName, digest: &Digest) {
+    pub(crate) fn forget(&self, repository: &RepositoryName, digest: &Digest) {
         let key = digest.bytes();
         let _row = self.row(&key);
         let Some(holders) = self.links.get(&key) else {
@@ -122,7 +122,7 @@ impl Index {
     }
 
     /// The number of links in the index.
-    pub fn links(&self) -> u64 {
+    pub(crate) fn links(&self) -> u64 {
         self.links.weight()
     }
 

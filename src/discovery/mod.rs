@@ -20,9 +20,9 @@ mod tombstones;
 use std::sync::Arc;
 
 pub use candidates::SharedSources;
-pub use index::Index;
-pub use scanner::StoreScanner;
-pub use tombstones::PendingDelete;
+pub(crate) use index::Index;
+pub(crate) use scanner::StoreScanner;
+pub(crate) use tombstones::PendingDelete;
 
 use crate::auth::PullScope;
 use crate::config;

@@ -18,7 +18,7 @@ impl Default for RecentRepositories {
 }
 
 impl RecentRepositories {
-    pub fn record_use(&self, repository: &RepositoryName) {
+    pub(crate) fn record_use(&self, repository: &RepositoryName) {
         let mut used = self.0.lock();
         if used.promote(repository) {
             return;
@@ -30,7 +30,7 @@ impl RecentRepositories {
     }
 
     /// The most recently used of the wanted repositories.
-    pub fn latest(
+    pub(crate) fn latest(
         &self,
         most: usize,
         is_wanted: impl Fn(&RepositoryName) -> bool,

@@ -27,13 +27,13 @@ const BEAT: Duration = Duration::from_millis(200);
 
 /// A running scan, which ends when this is dropped.
 #[derive(Debug)]
-pub struct StoreScanner {
+pub(crate) struct StoreScanner {
     _end: DropGuard,
 }
 
 /// Scans the store again and again, and records in `discovery` what it holds. `stale_files` says
 /// what happens to files that a killed process left behind.
-pub fn start_scan(
+pub(crate) fn start_scan(
     store: Filesystem,
     stale_files: StaleTempFiles,
     discovery: Arc<Discovery>,

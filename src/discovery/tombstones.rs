@@ -63,7 +63,7 @@ fn is_recent(since: Instant) -> bool {
 }
 
 impl Tombstones {
-    pub fn begin(self: &Arc<Self>, blob: &BlobRef) -> PendingDelete {
+    pub(crate) fn begin(self: &Arc<Self>, blob: &BlobRef) -> PendingDelete {
         let layer = (blob.repository.clone(), blob.digest.bytes());
         *self.pending.entry(layer.clone()).or_default() += 1;
         PendingDelete {
@@ -74,7 +74,7 @@ impl Tombstones {
     }
 
     /// Whether no HEAD may bring a layer back.
-    pub fn is_tombstoned(&self, blob: &BlobRef) -> bool {
+    pub(crate) fn is_tombstoned(&self, blob: &BlobRef) -> bool {
         if self
             .full_until
             .lock()

@@ -8,7 +8,7 @@ use crate::util::Fingerprint;
 
 /// What the proxy does with a mount request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// The layer is linked: respond 201.
     Done(Mounted),
     /// The request is forwarded to the registry.
@@ -17,7 +17,7 @@ pub enum Decision {
 
 /// A mount that crossmount made or confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mounted {
+pub(crate) struct Mounted {
     /// `Mounted` or `AlreadyLinked`.
     pub outcome: Outcome,
     /// The blob's length in bytes.
@@ -31,7 +31,7 @@ pub struct Mounted {
 
 /// In which form a request is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForwardForm {
+pub(crate) enum ForwardForm {
     /// Unchanged.
     AsItCame,
     /// Without `mount` and `from`: a plain upload.
@@ -40,7 +40,7 @@ pub enum ForwardForm {
 
 /// A mount request that the registry responds to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
+pub(crate) struct Forward {
     pub form: ForwardForm,
     /// What is counted, unless the registry's response is a mount.
     pub outcome: Outcome,
@@ -73,7 +73,7 @@ impl Decision {
 
 impl Forward {
     /// Unchanged, for this reason.
-    pub fn as_it_came(reason: Reason) -> Self {
+    pub(crate) fn as_it_came(reason: Reason) -> Self {
         Self {
             form: ForwardForm::AsItCame,
             outcome: Outcome::Forwarded,

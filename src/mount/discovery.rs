@@ -11,7 +11,11 @@ use crate::telemetry::outcome::{Outcome, Reason, Via};
 
 impl Mounts {
     /// Mounts from any repository that the caller may pull, for a mount that names no source.
-    pub async fn attempt_without_source(&self, target: &BlobRef, caller: &Caller<'_>) -> Decision {
+    pub(crate) async fn attempt_without_source(
+        &self,
+        target: &BlobRef,
+        caller: &Caller<'_>,
+    ) -> Decision {
         let deadline = self.deadline();
         let found = self.discover(target, caller, Via::Discovery, deadline);
         match found.await {
@@ -22,13 +26,17 @@ impl Mounts {
     }
 
     /// Whether a HEAD for a layer that the target lacks may lead to a mount.
-    pub fn mounts_on_head(&self) -> bool {
+    pub(crate) fn mounts_on_head(&self) -> bool {
         let settings = self.discovery.as_deref().map(Discovery::settings);
         settings.is_some_and(|settings| settings.on_head)
     }
 
     /// Mounts the layer of a HEAD that got 404; `None` if the HEAD stays as it is.
-    pub async fn mount_for_head(&self, target: &BlobRef, caller: &Caller<'_>) -> Option<Decision> {
+    pub(crate) async fn mount_for_head(
+        &self,
+        target: &BlobRef,
+        caller: &Caller<'_>,
+    ) -> Option<Decision> {
         let discovery = self
             .discovery
             .as_deref()
@@ -143,7 +151,7 @@ impl Mounts {
     }
 
     /// Records a layer that these credentials pushed to or mounted from a repository.
-    pub async fn record_push(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
+    pub(crate) async fn record_push(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
         if let Some(discovery) = &self.discovery {
             discovery.record_use(&blob.repository);
         }
@@ -151,7 +159,7 @@ impl Mounts {
     }
 
     /// Records that a repository holds a layer, as a response to these credentials shows.
-    pub async fn record_link(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
+    pub(crate) async fn record_link(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
         let Some(discovery) = &self.discovery else {
             return;
         };
@@ -163,7 +171,7 @@ impl Mounts {
     }
 
     /// A client is about to delete a layer from a repository: no HEAD brings it back.
-    pub fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
+    pub(crate) fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
         let discovery = self.discovery.as_ref()?;
         Some(discovery.begin_delete(blob))
     }

@@ -62,7 +62,7 @@ pub(crate) struct LinkJob {
 }
 
 impl LinkJob {
-    pub fn run(&self) -> Result<LinkOutcome, StoreError> {
+    pub(crate) fn run(&self) -> Result<LinkOutcome, StoreError> {
         let done = self.store.on_open(|store| self.run_on(store))?;
         Ok(done.unwrap_or(LinkOutcome::NoStore))
     }

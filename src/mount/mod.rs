@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub use decision::{Decision, Forward, ForwardForm, Mounted};
-pub use store_verification::{PendingVerification, StoreVerification};
+pub(crate) use decision::{Decision, Forward, ForwardForm, Mounted};
+pub(crate) use store_verification::{PendingVerification, StoreVerification};
 
 use crate::auth::{Access, AuthDecision, Credentials, Denial, Grant, Unauthorized};
 use crate::config::{self, SourceDenied};
@@ -38,7 +38,7 @@ use crate::verify::BlobVerifier;
 
 /// A client's request to mount a layer of one repository in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountRequest {
+pub(crate) struct MountRequest {
     /// The layer, and the repository to link it into.
     pub target: BlobRef,
     /// The repository that the client says holds the layer.
@@ -47,7 +47,7 @@ pub struct MountRequest {
 
 /// Decides mount requests, and writes the links of those that it grants.
 #[derive(Debug)]
-pub struct Mounts {
+pub(crate) struct Mounts {
     access: Access,
     store: Arc<Filesystem>,
     verifier: Option<Arc<BlobVerifier>>,
@@ -60,7 +60,7 @@ pub struct Mounts {
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     /// The request's Authorization, parsed.
     pub credentials: &'a Credentials,
     /// Identifies the request in the log.
@@ -68,7 +68,7 @@ pub struct Caller<'a> {
 }
 
 impl Mounts {
-    pub fn new(
+    pub(crate) fn new(
         access: Access,
         store: Arc<Filesystem>,
         workers: Arc<BlockingPool>,
@@ -90,13 +90,13 @@ impl Mounts {
     }
 
     /// Links only blobs that the verifier has found good, if there is one.
-    pub fn with_verifier(mut self, verifier: Option<BlobVerifier>) -> Self {
+    pub(crate) fn with_verifier(mut self, verifier: Option<BlobVerifier>) -> Self {
         self.verifier = verifier.map(Arc::new);
         self
     }
 
     /// Mounts, or returns why the request is forwarded and in which form.
-    pub async fn attempt(&self, request: &MountRequest, caller: &Caller<'_>) -> Decision {
+    pub(crate) async fn attempt(&self, request: &MountRequest, caller: &Caller<'_>) -> Decision {
         let deadline = self.deadline();
         if !self.registry_state.is_store_verified() {
             return Decision::Forward(
@@ -181,12 +181,12 @@ impl Mounts {
     }
 
     /// Records a 401 of the registry, and returns whether it contradicts a decision made here.
-    pub async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
+    pub(crate) async fn record_refusal(&self, refused: &Unauthorized<'_>) -> bool {
         self.access.record_refusal(refused).await
     }
 
     /// Records that the caller of a forwarded mount got the registry's challenge.
-    pub fn record_challenge(&self, forward: &Forward) {
+    pub(crate) fn record_challenge(&self, forward: &Forward) {
         if let Some(key) = forward.challenge {
             self.access.record_challenge(key);
         }

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_millis(250);
 
 /// Checks the store for links that the registry has just written.
 #[derive(Debug)]
-pub struct StoreVerification {
+pub(crate) struct StoreVerification {
     store: Arc<Filesystem>,
     workers: Arc<BlockingPool>,
     registry_state: Arc<RegistryState>,
@@ -23,13 +23,13 @@ pub struct StoreVerification {
 
 /// Taken at the beginning of a request that may end with a link in the registry's store.
 #[derive(Debug)]
-pub struct PendingVerification {
+pub(crate) struct PendingVerification {
     observation: Observation,
     time: SystemTime,
 }
 
 impl StoreVerification {
-    pub fn new(
+    pub(crate) fn new(
         store: Arc<Filesystem>,
         workers: Arc<BlockingPool>,
         registry_state: Arc<RegistryState>,
@@ -42,7 +42,7 @@ impl StoreVerification {
     }
 
     /// Notes the beginning of an upload; `None` once the store is verified.
-    pub fn begin(&self) -> Option<PendingVerification> {
+    pub(crate) fn begin(&self) -> Option<PendingVerification> {
         if self.registry_state.is_store_verified() {
             return None;
         }
@@ -53,7 +53,7 @@ impl StoreVerification {
     }
 
     /// Checks that a link the registry reports as written is in the store.
-    pub async fn check_link(&self, blob: &BlobRef, since: &PendingVerification) {
+    pub(crate) async fn check_link(&self, blob: &BlobRef, since: &PendingVerification) {
         let (store, blob) = (self.store.clone(), blob.clone());
         let time = since.time;
         let look = move || {

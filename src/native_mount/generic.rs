@@ -11,14 +11,14 @@ use crate::util::NoRandomness;
 
 /// The configured rules.
 #[derive(Debug)]
-pub struct GenericRules {
+pub(crate) struct GenericRules {
     statuses: Vec<StatusCode>,
     source_denied: SourceDenied,
     refusals: Denials,
 }
 
 impl GenericRules {
-    pub fn new(settings: &config::GenericConfig) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(settings: &config::GenericConfig) -> Result<Self, NoRandomness> {
         Ok(Self {
             statuses: settings.statuses.clone(),
             source_denied: settings.source_denied,

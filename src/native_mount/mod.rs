@@ -9,7 +9,7 @@ mod generic;
 
 use http::{HeaderMap, StatusCode};
 
-pub use generic::GenericRules;
+pub(crate) use generic::GenericRules;
 
 use crate::auth::Credentials;
 use crate::mount::MountRequest;
@@ -18,7 +18,7 @@ use crate::telemetry::outcome::{Outcome, Reason};
 
 /// The rules by which responses are judged.
 #[derive(Debug)]
-pub enum NativeMountRules {
+pub(crate) enum NativeMountRules {
     /// Those of Pulp.
     Pulp,
     /// Those of the configuration.
@@ -27,7 +27,7 @@ pub enum NativeMountRules {
 
 /// The registry's response to a mount, and the request.
 #[derive(Debug, Clone, Copy)]
-pub struct MountResponse<'a> {
+pub(crate) struct MountResponse<'a> {
     /// The mount, if its query is unambiguous.
     pub request: Option<&'a MountRequest>,
     /// The client's credentials.
@@ -40,7 +40,7 @@ pub struct MountResponse<'a> {
 
 /// What follows the registry's response to a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// The client gets the response.
     PassOn,
     /// A plain upload is started in place of the mount.
@@ -54,17 +54,17 @@ pub enum Action {
 impl NativeMountRules {
     /// Whether the registry mounts only if the query holds nothing but the mount
     /// (`pulp_container/app/registry_api.py`, `tries_to_mount_blob`).
-    pub fn needs_bare_query(&self) -> bool {
+    pub(crate) fn needs_bare_query(&self) -> bool {
         matches!(self, Self::Pulp)
     }
 
     /// Whether the body of a response with this status decides.
-    pub fn reads_errors(&self, status: StatusCode) -> bool {
+    pub(crate) fn reads_errors(&self, status: StatusCode) -> bool {
         matches!(self, Self::Pulp) && status == StatusCode::NOT_FOUND
     }
 
     /// The action on a response.
-    pub fn action(&self, response: &MountResponse<'_>) -> Action {
+    pub(crate) fn action(&self, response: &MountResponse<'_>) -> Action {
         match self {
             Self::Pulp => match read_miss(response.status, response.body) {
                 Some(miss) => Action::Upload {
@@ -79,7 +79,7 @@ impl NativeMountRules {
 }
 
 /// How a mount is counted, by the status that the client gets.
-pub fn outcome_of(status: StatusCode) -> (Outcome, Reason) {
+pub(crate) fn outcome_of(status: StatusCode) -> (Outcome, Reason) {
     match status {
         StatusCode::CREATED => (Outcome::Native, Reason::None),
         status => (Outcome::Forwarded, reason_of(status)),
@@ -99,7 +99,7 @@ fn reason_of(status: StatusCode) -> Reason {
 
 /// What Pulp does not have (`pulp_container/app/exceptions.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PulpMiss {
+pub(crate) enum PulpMiss {
     /// `BLOB_UNKNOWN`: the repository exists, and does not hold the blob, or not yet.
     Blob,
     /// `NAME_UNKNOWN`: there is no such repository.
@@ -107,7 +107,7 @@ pub enum PulpMiss {
 }
 
 /// What a response says that Pulp does not have; `None` for the 404 of another server.
-pub fn read_miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
+pub(crate) fn read_miss(status: StatusCode, body: Option<&[u8]>) -> Option<PulpMiss> {
     let body = body.filter(|_| status == StatusCode::NOT_FOUND)?;
     if has_error_code(body, "BLOB_UNKNOWN") {
         Some(PulpMiss::Blob)

@@ -57,7 +57,7 @@ struct EventSender {
 }
 
 impl WebhookEndpoint {
-    pub fn start(
+    pub(crate) fn start(
         settings: &config::EndpointConfig,
         media_type: &'static str,
         metrics: Arc<Metrics>,
@@ -90,7 +90,7 @@ impl WebhookEndpoint {
     }
 
     /// Queues an event without waiting; a full queue drops it.
-    pub fn enqueue(&self, event: Bytes) {
+    pub(crate) fn enqueue(&self, event: Bytes) {
         let queued = (event, self.state.waiting.token());
         let is_queued = self.queue.try_send(queued).is_ok();
         self.state.show_waiting();
@@ -107,18 +107,18 @@ impl WebhookEndpoint {
         }
     }
 
-    pub async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         self.state.waiting.close();
         self.state.waiting.wait().await;
     }
 
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.state.waiting.len()
     }
 }
 
 /// Whether a client can be built: a system may have no root certificates.
-pub fn check(settings: &config::EndpointConfig) -> Result<(), EndpointError> {
+pub(crate) fn check(settings: &config::EndpointConfig) -> Result<(), EndpointError> {
     client(settings, settings.url.starts_with("https:")).map(drop)
 }
 

@@ -14,7 +14,7 @@ pub(crate) const ACTION: &str = "mount";
 
 /// A mounted layer.
 #[derive(Debug)]
-pub struct Event {
+pub(crate) struct Event {
     /// The layer in the repository into which it was mounted.
     pub target: BlobRef,
     pub source: RepositoryName,
@@ -29,7 +29,7 @@ pub struct Event {
 
 /// The client's request, as an event describes it.
 #[derive(Debug, Clone, Serialize)]
-pub struct EventRequest {
+pub(crate) struct EventRequest {
     /// The request's identifier.
     pub id: String,
     /// The client's address.
@@ -88,7 +88,7 @@ struct Actor<'a> {
 }
 
 impl EventSource {
-    pub fn new(listen: &str) -> Self {
+    pub(crate) fn new(listen: &str) -> Self {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
         let port = listen.rsplit_once(':').map_or("", |(_, port)| port);
@@ -100,7 +100,7 @@ impl EventSource {
 }
 
 impl<'a> Envelope<'a> {
-    pub fn of(event: &'a Event, source: &'a EventSource) -> Self {
+    pub(crate) fn of(event: &'a Event, source: &'a EventSource) -> Self {
         Self {
             events: [Record {
                 id: Uuid::new_v4(),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use endpoint::{EndpointError, check};
-pub use event::{Event, EventRequest};
+pub(crate) use endpoint::{EndpointError, check};
+pub(crate) use event::{Event, EventRequest};
 
 use crate::config::{self, DistributionVersion};
 use crate::notifications::endpoint::WebhookEndpoint;
@@ -42,7 +42,7 @@ pub(crate) fn ignores_mounts(
 
 /// Sends events of mounts to the endpoints.
 #[derive(Debug)]
-pub struct Notifier {
+pub(crate) struct Notifier {
     endpoints: Vec<WebhookEndpoint>,
     source: EventSource,
 }
@@ -50,7 +50,7 @@ pub struct Notifier {
 impl Notifier {
     /// Starts a sender for each endpoint that wants events of mounts, on the runtime of the caller.
     /// The source of the events is the clients' port, `listen`.
-    pub fn start(
+    pub(crate) fn start(
         endpoints: &[config::EndpointConfig],
         version: DistributionVersion,
         listen: &str,
@@ -70,7 +70,7 @@ impl Notifier {
     }
 
     /// Queues an event for every endpoint; a full queue drops it, and counts that.
-    pub fn notify(&self, event: &Event) {
+    pub(crate) fn notify(&self, event: &Event) {
         if self.endpoints.is_empty() {
             return;
         }
@@ -86,14 +86,14 @@ impl Notifier {
     }
 
     /// Waits until every queue is empty.
-    pub async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         for endpoint in &self.endpoints {
             endpoint.finished().await;
         }
     }
 
     /// How many events are queued or being sent.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.endpoints.iter().map(WebhookEndpoint::waiting).sum()
     }
 }

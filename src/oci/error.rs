@@ -13,13 +13,13 @@ struct ErrorEntry {
 }
 
 /// Whether a body is an OCI error that carries `code`.
-pub fn has_error_code(body: &[u8], code: &str) -> bool {
+pub(crate) fn has_error_code(body: &[u8], code: &str) -> bool {
     serde_json::from_slice::<ErrorBody>(body)
         .is_ok_and(|parsed| parsed.errors.iter().any(|entry| entry.code == code))
 }
 
 /// An OCI error body with one entry.
-pub fn error_body(code: &str, message: &str) -> Vec<u8> {
+pub(crate) fn error_body(code: &str, message: &str) -> Vec<u8> {
     serde_json::json!({"errors": [{"code": code, "message": message}]})
         .to_string()
         .into_bytes()

@@ -14,7 +14,7 @@ mod www_authenticate;
 
 pub use blob_ref::BlobRef;
 pub use digest::Digest;
-pub use error::{error_body, has_error_code};
+pub(crate) use error::{error_body, has_error_code};
 pub use name::RepositoryName;
 pub use pattern::Patterns;
-pub use www_authenticate::{finds_scope_insufficient, refuses_token};
+pub(crate) use www_authenticate::{finds_scope_insufficient, refuses_token};

@@ -3,12 +3,12 @@
 use http::{HeaderMap, header};
 
 /// Whether the token itself was refused, rather than its scope.
-pub fn refuses_token(headers: &HeaderMap) -> bool {
+pub(crate) fn refuses_token(headers: &HeaderMap) -> bool {
     has_error(headers, "Bearer ") && !finds_scope_insufficient(headers)
 }
 
 /// Whether the token is verified and lacks a scope.
-pub fn finds_scope_insufficient(headers: &HeaderMap) -> bool {
+pub(crate) fn finds_scope_insufficient(headers: &HeaderMap) -> bool {
     has_error(headers, "error=\"insufficient_scope\"")
 }
 

@@ -16,7 +16,7 @@ use crate::telemetry::trace::Trace;
 
 /// The state of one request between Pingora's phases.
 #[derive(Debug)]
-pub struct RequestContext {
+pub(crate) struct RequestContext {
     pub(crate) id: RequestId,
     /// The client's trace context.
     pub(crate) trace: Option<Trace>,

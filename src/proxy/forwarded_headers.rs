@@ -35,7 +35,7 @@ const UNTRUSTED: &[&str] = &[
 
 /// Drops, appends and inserts forwarding headers.
 #[derive(Debug)]
-pub struct ForwardedHeaders {
+pub(crate) struct ForwardedHeaders {
     trusted: Vec<IpNet>,
     scheme: Option<ClientScheme>,
 }
@@ -52,7 +52,7 @@ enum ClientScheme {
 
 impl ForwardedHeaders {
     /// With no trusted proxies listed every peer is trusted, as the registry does.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let scheme = match config {
             Config {
                 listen: ListenConfig { tls: Some(_), .. },

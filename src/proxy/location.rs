@@ -8,7 +8,7 @@ use crate::proxy::forwarded_headers::rfc7239;
 
 /// Builds Locations by distribution's rules (`registry/api/v2/urls.go`, `handlers/app.go`).
 #[derive(Debug)]
-pub struct Locations {
+pub(crate) struct Locations {
     /// Scheme, authority and path down to the last slash, if the registry is configured with a URL.
     pub(crate) external: Option<String>,
     pub(crate) relative: bool,
@@ -20,7 +20,7 @@ pub struct Locations {
 
 impl Locations {
     /// Takes the settings that mirror the registry's own.
-    pub fn new(upstream: &UpstreamConfig) -> Self {
+    pub(crate) fn new(upstream: &UpstreamConfig) -> Self {
         Self {
             external: upstream.external_url.as_deref().map(base_of),
             relative: upstream.relative_urls,

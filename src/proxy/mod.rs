@@ -33,10 +33,10 @@ mod response;
 pub(crate) mod route;
 mod write_refusal;
 
-pub use forwarded_headers::ForwardedHeaders;
-pub use handlers::link_mount::LinkMountHandler;
-pub use handlers::native_mount::NativeMountHandler;
-pub use handlers::suggested_mount::SuggestedMounts;
-pub use handlers::token_endpoint::TokenEndpointHandler;
-pub use observe::ResponseObserver;
-pub use phases::{MountStrategy, RegistryProxy};
+pub(crate) use forwarded_headers::ForwardedHeaders;
+pub(crate) use handlers::link_mount::LinkMountHandler;
+pub(crate) use handlers::native_mount::NativeMountHandler;
+pub(crate) use handlers::suggested_mount::SuggestedMounts;
+pub(crate) use handlers::token_endpoint::TokenEndpointHandler;
+pub(crate) use observe::ResponseObserver;
+pub(crate) use phases::{MountStrategy, RegistryProxy};

@@ -19,7 +19,7 @@ use crate::upstream::{ReachabilityCheck, RegistryState};
 
 /// Records what responses show: new links, layers, refused writes and contradicted decisions.
 #[derive(Debug)]
-pub struct ResponseObserver {
+pub(crate) struct ResponseObserver {
     prefix: String,
     mounts: Arc<Mounts>,
     verification: StoreVerification,
@@ -28,7 +28,7 @@ pub struct ResponseObserver {
 }
 
 impl ResponseObserver {
-    pub fn new(
+    pub(crate) fn new(
         prefix: &str,
         mounts: Arc<Mounts>,
         verification: StoreVerification,

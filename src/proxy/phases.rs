@@ -53,7 +53,7 @@ const RESENT_AT_MOST: usize = 2;
 
 /// Who mounts a blob that the client may mount.
 #[derive(Debug)]
-pub enum MountStrategy {
+pub(crate) enum MountStrategy {
     /// crossmount, with a link in the registry's store.
     Link(LinkMountHandler),
     /// The registry, on request; a refusal that breaks clients becomes a plain upload.
@@ -62,7 +62,7 @@ pub enum MountStrategy {
 
 /// The proxy in front of one registry; its clones share all state.
 #[derive(Debug, Clone)]
-pub struct RegistryProxy {
+pub(crate) struct RegistryProxy {
     prefix: Arc<str>,
     timeouts: UpstreamTimeouts,
     forwarding: Arc<ForwardedHeaders>,
@@ -74,7 +74,7 @@ pub struct RegistryProxy {
 }
 
 impl RegistryProxy {
-    pub fn new(
+    pub(crate) fn new(
         upstream: &crate::config::UpstreamConfig,
         forwarding: ForwardedHeaders,
         peers: Arc<Peers>,

@@ -17,13 +17,13 @@ impl Default for LinkRows {
 }
 
 impl LinkRows {
-    pub fn add(&mut self, digest: &Digest) {
+    pub(crate) fn add(&mut self, digest: &Digest) {
         let bytes = digest.bytes();
         self.0[usize::from(bytes[0])].push(bytes);
     }
 
     /// Takes a row out, sorted.
-    pub fn row(&mut self, first: u8) -> Row {
+    pub(crate) fn row(&mut self, first: u8) -> Row {
         let mut row = std::mem::take(&mut self.0[usize::from(first)]);
         row.sort_unstable();
         Row(row.into_iter().peekable())
@@ -32,7 +32,7 @@ impl LinkRows {
 
 impl Row {
     /// The number of links to this digest; digests must come in order.
-    pub fn count(&mut self, digest: &Digest) -> u64 {
+    pub(crate) fn count(&mut self, digest: &Digest) -> u64 {
         let wanted = digest.bytes();
         while self.0.next_if(|link| *link < wanted).is_some() {}
         let mut count = 0;

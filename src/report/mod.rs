@@ -117,13 +117,13 @@ const EVERY: u64 = 256;
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(TICK);
         Self(bar)
     }
 
-    pub fn link(&self, report: &Report) {
+    pub(crate) fn link(&self, report: &Report) {
         if report.links.is_multiple_of(EVERY) {
             let (repositories, links) = (report.repositories, report.links);
             self.0
@@ -132,7 +132,7 @@ impl Progress {
     }
 
     /// From here on the total is known.
-    pub fn blobs_begin(&self) {
+    pub(crate) fn blobs_begin(&self) {
         self.0.set_length(256);
         self.0.set_position(0);
         let style = ProgressStyle::with_template("{bar:40} {percent}% of the blobs, {eta} left");
@@ -141,11 +141,11 @@ impl Progress {
         }
     }
 
-    pub fn row_done(&self) {
+    pub(crate) fn row_done(&self) {
         self.0.inc(1);
     }
 
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.0.finish_and_clear();
     }
 }

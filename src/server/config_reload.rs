@@ -40,7 +40,7 @@ pub(crate) struct ConfigReloader {
 
 impl ConfigReloader {
     /// Prepares to reload a file that can be read more than once; `config` is in effect. Blocks.
-    pub fn begin(reload: ReloadSource, config: &Config) -> Result<Self, StartError> {
+    pub(crate) fn begin(reload: ReloadSource, config: &Config) -> Result<Self, StartError> {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let ReloadSource { file, load, level } = reload;
         let parse = move |_: &[Vec<u8>]| load().map_err(|error| error.to_string());
@@ -55,7 +55,7 @@ impl ConfigReloader {
         })
     }
 
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let Some(watched) = &self.watched else {
             // Without a file nothing can change, but SIGHUP must not end the process.
             loop {

@@ -9,7 +9,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Counts the requests in flight, and says whether the process is draining.
 #[derive(Debug)]
-pub struct Drain {
+pub(crate) struct Drain {
     draining: AtomicBool,
     requests: TaskTracker,
     gauge: IntGauge,
@@ -17,14 +17,14 @@ pub struct Drain {
 
 /// One request in flight, until it is dropped.
 #[derive(Debug)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     gauge: IntGauge,
     _request: TaskTrackerToken,
 }
 
 impl Drain {
     /// Counts requests in `gauge` too.
-    pub fn new(gauge: IntGauge) -> Self {
+    pub(crate) fn new(gauge: IntGauge) -> Self {
         Self {
             draining: AtomicBool::new(false),
             requests: TaskTracker::new(),
@@ -33,22 +33,22 @@ impl Drain {
     }
 
     /// Begins the drain.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
     /// Whether the drain has begun.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
     /// The number of requests in flight.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.requests.len()
     }
 
     /// Waits until no request is in flight.
-    pub async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         self.requests.close();
         // Another may begin on an open connection while the last one ends.
         while !self.requests.is_empty() {
@@ -59,7 +59,7 @@ impl Drain {
 
 impl InFlight {
     /// Counts a request.
-    pub fn begin(drain: &Arc<Drain>) -> Self {
+    pub(crate) fn begin(drain: &Arc<Drain>) -> Self {
         drain.gauge.inc();
         Self {
             gauge: drain.gauge.clone(),

@@ -28,7 +28,7 @@ const STREAMS: u32 = 250;
 const HEADERS: u32 = 1 << 20;
 
 /// Enables HTTP/2, if the operator did.
-pub fn allow_http2(proxy: &mut HttpProxy<RegistryProxy>, http2: Http2) {
+pub(crate) fn allow_http2(proxy: &mut HttpProxy<RegistryProxy>, http2: Http2) {
     if http2 == Http2::Off {
         return;
     }

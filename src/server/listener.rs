@@ -43,7 +43,7 @@ const WAITING: u32 = 65535;
 
 /// A port that is bound but not served yet.
 #[derive(Debug)]
-pub struct BoundListener {
+pub(crate) struct BoundListener {
     listener: TcpListener,
     /// The bound address, with the port that the system chose if the setting has port 0.
     pub address: SocketAddr,
@@ -59,7 +59,10 @@ pub struct ListenError {
 }
 
 /// Binds the first of an address's candidates that the machine has. Needs the runtime.
-pub fn bind(setting: &'static str, address: &ListenAddress) -> Result<BoundListener, ListenError> {
+pub(crate) fn bind(
+    setting: &'static str,
+    address: &ListenAddress,
+) -> Result<BoundListener, ListenError> {
     let failed = |cause| ListenError {
         setting,
         address: address.to_string(),
@@ -92,13 +95,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Handles connections, each on this runtime.
-pub type RequestHandlers<A> = (Handle, Arc<A>);
+pub(crate) type RequestHandlers<A> = (Handle, Arc<A>);
 
 /// Accepts connections until `shutdown` is true, and ends when they have ended.
 ///
 /// The apps serve them in turn; there must be at least one. Each has `header_timeout` for the head
 /// of each request.
-pub async fn serve<A>(
+pub(crate) async fn serve<A>(
     bound: BoundListener,
     tls: Option<Arc<ListenerTls>>,
     header_timeout: Duration,

@@ -39,10 +39,10 @@ pub struct TlsError {
 
 /// Terminates TLS with the current certificate.
 #[derive(Debug)]
-pub struct ListenerTls(ReloadingFile<ServedCertificate>);
+pub(crate) struct ListenerTls(ReloadingFile<ServedCertificate>);
 
 /// The parsed files.
-pub struct ServedCertificate {
+pub(crate) struct ServedCertificate {
     acceptor: Acceptor,
     /// When the certificate expires, in seconds since 1970.
     ends: i64,
@@ -52,7 +52,11 @@ impl ListenerTls {
     /// Loads certificate and key, and again when they change. Blocks.
     ///
     /// With `http2` clients may negotiate HTTP/2; `metrics` shows when the certificate expires.
-    pub fn load(files: &TlsFiles, http2: Http2, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
+    pub(crate) fn load(
+        files: &TlsFiles,
+        http2: Http2,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TlsError> {
         check(files)?;
         let paths = vec![files.certificate.clone(), files.key.clone()];
         let again = files.clone();
@@ -72,7 +76,7 @@ impl ListenerTls {
     }
 
     /// Checks the files periodically, for as long as the process lives.
-    pub async fn reload_periodically(self: Arc<Self>) {
+    pub(crate) async fn reload_periodically(self: Arc<Self>) {
         loop {
             tokio::time::sleep(EVERY).await;
             // A check that hangs delays only the next.
@@ -105,7 +109,7 @@ impl std::fmt::Debug for ServedCertificate {
 }
 
 /// Whether certificate and key can be used. Blocks.
-pub fn check(files: &TlsFiles) -> Result<(), TlsError> {
+pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
     let read = |path: &Path, setting| {
         std::fs::read(path).map_err(|error| tls_error(setting, path, error.to_string()))
     };

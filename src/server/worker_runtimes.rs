@@ -25,7 +25,7 @@ pub(crate) struct WorkerRuntimes(Vec<Handle>);
 
 impl WorkerRuntimes {
     /// Starts one runtime for each processor.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         set_fast_timeout_to_tokio_threshold(Some(LONGEST_KEPT));
         (0..serving_threads())
             .map(spawn_worker)
@@ -34,7 +34,7 @@ impl WorkerRuntimes {
     }
 
     /// One app for each runtime.
-    pub fn each<A>(&self, app: impl Fn() -> Arc<A>) -> Vec<RequestHandlers<A>> {
+    pub(crate) fn each<A>(&self, app: impl Fn() -> Arc<A>) -> Vec<RequestHandlers<A>> {
         self.0.iter().map(|lane| (lane.clone(), app())).collect()
     }
 }

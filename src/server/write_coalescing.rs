@@ -33,7 +33,7 @@ pub(crate) struct CoalescingWriter<S: IO> {
 
 impl<S: IO> CoalescingWriter<S> {
     /// Holds nothing yet.
-    pub fn new(inner: S) -> Self {
+    pub(crate) fn new(inner: S) -> Self {
         Self {
             inner,
             held: Vec::new(),

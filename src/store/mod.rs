@@ -26,9 +26,9 @@ mod permissions;
 mod scan;
 mod unsynced_dirs;
 
-pub use blobs::ScannedBlob;
+pub(crate) use blobs::ScannedBlob;
 pub use link::LinkResult;
-pub use lookup::{BlobData, Lookup};
+pub(crate) use lookup::{BlobData, Lookup};
 pub use open::{Filesystem, OpenStore, StoreError};
-pub use permissions::{StorePermissionError, check_owner, check_writable};
-pub use scan::{ScanEvent, StaleTempFiles};
+pub(crate) use permissions::{StorePermissionError, check_owner, check_writable};
+pub(crate) use scan::{ScanEvent, StaleTempFiles};

@@ -52,7 +52,7 @@ pub enum StorePermissionError {
 /// If the registry has created nothing yet, the root's owner matters in two cases only. Either
 /// this process is root and the root's owner is not, or this user may not write there at all. A
 /// volume that a group may write (Kubernetes' `fsGroup`) passes.
-pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
+pub(crate) fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
     let user = rustix::process::geteuid().as_raw();
     let directory = deepest(root)?;
     let owner = owner(&directory).unwrap_or(user);
@@ -85,7 +85,7 @@ pub fn check_owner(root: &Path) -> Result<(), StorePermissionError> {
 ///
 /// On filesystems without such files (NFS) it has crossmount's temporary name and is removed at
 /// once. Returns the directory that was written to.
-pub fn check_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
+pub(crate) fn check_writable(root: &Path) -> Result<PathBuf, StorePermissionError> {
     let directory = deepest(root)?;
     match write_test_file(&directory) {
         Ok(()) => Ok(directory),

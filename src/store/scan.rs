@@ -61,7 +61,7 @@ struct Scan<'a, 'v> {
 }
 
 /// Receives each event; may break off the scan.
-pub type Visitor<'a> = dyn FnMut(ScanEvent<'_>) -> ControlFlow<()> + 'a;
+pub(crate) type Visitor<'a> = dyn FnMut(ScanEvent<'_>) -> ControlFlow<()> + 'a;
 
 impl OpenStore<'_> {
     /// Scans all repositories that come after `after`, and returns whether it reached the end.

@@ -64,12 +64,12 @@ impl DirectoryId {
 
 impl UnsyncedDirectories {
     /// Announces a call that may create the directory.
-    pub fn begin(&self, path: &str) {
+    pub(crate) fn begin(&self, path: &str) {
         self.directories.entry(path.into()).or_default().attempts += 1;
     }
 
     /// Ends the call.
-    pub fn end(&self, path: &str, was_made: bool) {
+    pub(crate) fn end(&self, path: &str, was_made: bool) {
         let number = was_made.then(|| self.made.fetch_add(1, Ordering::Relaxed));
         if let Some(mut directory) = self.directories.get_mut(path) {
             directory.attempts -= 1;
@@ -85,20 +85,20 @@ impl UnsyncedDirectories {
     }
 
     /// What has to be synced of a directory; `None` if nothing has.
-    pub fn get(&self, path: &str) -> Option<SyncMark> {
+    pub(crate) fn get(&self, path: &str) -> Option<SyncMark> {
         self.directories
             .get(path)
             .map(|directory| SyncMark(directory.made))
     }
 
     /// Whether a directory may be unsynced though [`get`](Self::get) returned `None` before.
-    pub fn has_forgotten(&self) -> bool {
+    pub(crate) fn has_forgotten(&self) -> bool {
         let until = *self.forgotten_until.lock();
         until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Records a sync that began after `mark` was taken; a later creation stays unsynced.
-    pub fn synced(&self, path: &str, mark: SyncMark) {
+    pub(crate) fn synced(&self, path: &str, mark: SyncMark) {
         if let Some(mut directory) = self.directories.get_mut(path)
             && directory.made == mark.0
         {

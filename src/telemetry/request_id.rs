@@ -10,22 +10,22 @@ const LONGEST: usize = 128;
 
 /// The identifier of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub(crate) struct RequestId(Arc<str>);
 
 impl RequestId {
     /// Makes a random one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Uuid::new_v4().to_string().into())
     }
 
     /// Accepts what a client or a proxy chose; `None` for what is not one word on a log line.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
         (is_word && (1..=LONGEST).contains(&text.len())).then(|| Self(text.into()))
     }
 
     /// As it is written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

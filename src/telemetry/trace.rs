@@ -30,7 +30,7 @@ tokio::task_local! {
 
 /// A client's trace, cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Trace(Arc<VisibleHeaders>);
+pub(crate) struct Trace(Arc<VisibleHeaders>);
 
 #[derive(Debug)]
 struct VisibleHeaders {
@@ -41,7 +41,7 @@ struct VisibleHeaders {
 
 impl Trace {
     /// The trace in a request's headers, if they hold exactly one well-formed trace.
-    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next().filter(|_| parents.next().is_none())?;
         Some(Self(Arc::new(VisibleHeaders {
@@ -52,22 +52,25 @@ impl Trace {
     }
 
     /// The trace of the request that this task handles.
-    pub fn current() -> Option<Self> {
+    pub(crate) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok().flatten()
     }
 
     /// Runs the future that handles a request of this trace.
-    pub fn scope<F: Future>(trace: Option<Self>, handling: F) -> impl Future<Output = F::Output> {
+    pub(crate) fn scope<F: Future>(
+        trace: Option<Self>,
+        handling: F,
+    ) -> impl Future<Output = F::Output> {
         CURRENT.scope(trace, handling)
     }
 
     /// The identifier in the log: 32 hexadecimal digits.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.0.id
     }
 
     /// The headers for a request of crossmount's own that belongs to it.
-    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let state = self.0.state.clone().map(|state| (TRACESTATE, state));
         std::iter::once((TRACEPARENT, self.0.parent.clone())).chain(state)
     }

@@ -26,8 +26,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 
-pub use request::TokenRequest;
-pub use scope_expansion::ScopeExpansion;
+pub(crate) use request::TokenRequest;
+pub(crate) use scope_expansion::ScopeExpansion;
 
 use crate::token_cache::freshness::Freshness;
 use crate::util::{Entry, Fingerprints, NoRandomness, TtlCache};
@@ -35,11 +35,11 @@ use crate::util::{Entry, Fingerprints, NoRandomness, TtlCache};
 /// The most responses in the cache.
 const REMEMBERED: u64 = 16 * 1024;
 /// The longest body in the cache, in bytes.
-pub const LONGEST: usize = 64 * 1024;
+pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// Caches responses of one token endpoint.
 #[derive(Debug)]
-pub struct TokenCache {
+pub(crate) struct TokenCache {
     path: String,
     ttl: Duration,
     fingerprints: Fingerprints,
@@ -47,7 +47,7 @@ pub struct TokenCache {
 }
 
 /// A complete response of the token endpoint.
-pub struct CachedToken {
+pub(crate) struct CachedToken {
     /// The head, as it came.
     pub head: ResponseHeader,
     /// The body, as it came.
@@ -59,11 +59,11 @@ pub struct CachedToken {
 
 /// The response may not be cached, or there was none.
 #[derive(Debug, Clone, Copy)]
-pub struct NotCached;
+pub(crate) struct NotCached;
 
 impl TokenCache {
     /// For the endpoint at `path`; responses are cached for at most `ttl`.
-    pub fn new(path: &str, ttl: Duration) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(path: &str, ttl: Duration) -> Result<Self, NoRandomness> {
         Ok(Self {
             path: path.to_owned(),
             ttl,
@@ -73,14 +73,14 @@ impl TokenCache {
     }
 
     /// The key of a request, if its response may come from the cache.
-    pub fn cache_key(&self, target: &[u8], head: &Parts) -> Option<TokenRequest> {
+    pub(crate) fn cache_key(&self, target: &[u8], head: &Parts) -> Option<TokenRequest> {
         TokenRequest::read(&self.path, target, head, &self.fingerprints)
     }
 
     /// The cached response, or the one that `fetch` gets; equal requests at once send one.
     ///
     /// After [`NotCached`] a caller whose `fetch` did not run must send its own request.
-    pub async fn get_or_fetch(
+    pub(crate) async fn get_or_fetch(
         &self,
         request: &TokenRequest,
         head: &Parts,
@@ -125,7 +125,7 @@ impl std::fmt::Debug for CachedToken {
 
 impl CachedToken {
     /// Its age in whole seconds, by its own headers and since it was fetched.
-    pub fn age(&self) -> u64 {
+    pub(crate) fn age(&self) -> u64 {
         let age = self.head.headers.get(header::AGE);
         let age = age.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         age.unwrap_or_default() + self.taken.elapsed().as_secs()

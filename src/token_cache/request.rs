@@ -28,7 +28,7 @@ const NEUTRAL: &[&str] = &[
 
 /// A token request with credentials.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TokenRequest {
+pub(crate) struct TokenRequest {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) scopes: Vec<Scope>,
 }

@@ -12,7 +12,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// Parses `type:name:action,action`; a name may hold colons.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(':')?;
         let (name, actions) = rest.rsplit_once(':')?;
         let actions = actions.split(',').map(str::to_owned);
@@ -23,20 +23,20 @@ impl Scope {
         })
     }
 
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub fn asks_for(&self, action: &str) -> bool {
+    pub(crate) fn asks_for(&self, action: &str) -> bool {
         self.actions.iter().any(|requested| requested == action)
     }
 
     /// Whether a token lists every requested action.
-    pub fn is_granted_by(&self, token: &UnverifiedClaims) -> bool {
+    pub(crate) fn is_granted_by(&self, token: &UnverifiedClaims) -> bool {
         let is_listed = |action: &String| token.list_scope(&self.kind, &self.name, action);
         self.actions.iter().all(is_listed)
     }

@@ -36,7 +36,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Adds scopes to requests to one token endpoint.
 #[derive(Debug)]
-pub struct ScopeExpansion {
+pub(crate) struct ScopeExpansion {
     path: String,
     discovery: Arc<Discovery>,
     granted: UsageHistory,
@@ -45,7 +45,7 @@ pub struct ScopeExpansion {
 
 impl ScopeExpansion {
     /// For the endpoint at `path`; no login's grants are known yet.
-    pub fn new(path: &str, discovery: Arc<Discovery>) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(path: &str, discovery: Arc<Discovery>) -> Result<Self, NoRandomness> {
         Ok(Self {
             path: path.to_owned(),
             discovery,
@@ -55,7 +55,7 @@ impl ScopeExpansion {
     }
 
     /// Whether a request asks for a login's token, so that its response shows grants.
-    pub fn is_token_request(&self, target: &[u8], head: &Parts) -> bool {
+    pub(crate) fn is_token_request(&self, target: &[u8], head: &Parts) -> bool {
         let path = target.split(|b| *b == b'?').next();
         let is_login =
             Credentials::from_single_header(&head.headers).is_some_and(|sent| !sent.is_anonymous());
@@ -63,7 +63,7 @@ impl ScopeExpansion {
     }
 
     /// The request line's target with more scopes; `None` if it stays as it is.
-    pub async fn expand(&self, target: &[u8], head: &Parts) -> Option<Vec<u8>> {
+    pub(crate) async fn expand(&self, target: &[u8], head: &Parts) -> Option<Vec<u8>> {
         if !self.is_token_request(target, head) || self.is_paused() {
             return None;
         }
@@ -91,7 +91,7 @@ impl ScopeExpansion {
     }
 
     /// Records that more scopes were refused and the client's own were not: a pause begins.
-    pub fn record_refusal(&self) {
+    pub(crate) fn record_refusal(&self) {
         let until = Instant::now() + PAUSE;
         let was_paused = self.paused_until.lock().replace(until);
         if was_paused.is_none() {
@@ -102,7 +102,7 @@ impl ScopeExpansion {
     }
 
     /// Records what a login was granted of the scopes that it requested.
-    pub async fn record_grant(&self, target: &[u8], head: &Parts, body: &[u8]) {
+    pub(crate) async fn record_grant(&self, target: &[u8], head: &Parts, body: &[u8]) {
         let requested = std::str::from_utf8(target).ok().and_then(|text| {
             let (_, query) = text.split_once('?')?;
             scopes(query)

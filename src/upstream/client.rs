@@ -23,7 +23,7 @@ use crate::upstream::version;
 const MAX_BODY: usize = 64 * 1024;
 /// The client, and what its requests show about the registry.
 #[derive(Debug)]
-pub struct UpstreamClient {
+pub(crate) struct UpstreamClient {
     tls: Arc<UpstreamTls>,
     /// Scheme, authority and prefix; ends with `/`.
     base: String,
@@ -34,7 +34,7 @@ pub struct UpstreamClient {
 
 /// The result of a probe of the API's base.
 #[derive(Debug)]
-pub struct ApiProbe {
+pub(crate) struct ApiProbe {
     /// What its response means.
     pub answer: ApiProbeResult,
     /// The version of distribution that the response shows, if any.
@@ -43,7 +43,7 @@ pub struct ApiProbe {
 
 /// The registry's response at its base, `/v2/`, to a request without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ApiProbeResult {
+pub(crate) enum ApiProbeResult {
     /// 200: the API needs no credentials.
     Open,
     /// 401: the API needs credentials.
@@ -75,7 +75,11 @@ pub(crate) enum UpstreamError {
 
 impl UpstreamClient {
     /// Uses the HTTP client of `tls`; nothing is connected yet.
-    pub fn new(upstream: &UpstreamConfig, tls: Arc<UpstreamTls>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        upstream: &UpstreamConfig,
+        tls: Arc<UpstreamTls>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let registry_state = Arc::new(RegistryState::default());
         let reachability = ReachabilityCheck::new(upstream, registry_state.clone());
         Self {
@@ -99,7 +103,7 @@ impl UpstreamClient {
 
     /// Probes the registry's base without credentials. No client waits for it, so it is not part of
     /// the metrics of upstream requests.
-    pub async fn probe_api(&self, deadline: Instant) -> ApiProbe {
+    pub(crate) async fn probe_api(&self, deadline: Instant) -> ApiProbe {
         let reply = self.send(Method::GET, "v2/", None, deadline).await;
         let version = reply.as_ref().ok().and_then(|answer| answer.version);
         let answer = match reply {
@@ -186,7 +190,7 @@ fn upstream_error(error: &reqwest::Error) -> UpstreamError {
 }
 
 /// The User-Agent of crossmount's own requests.
-pub const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("crossmount/", env!("CARGO_PKG_VERSION"));
 
 /// The HTTP client for requests to the registry; `shown` is the client certificate.
 pub(crate) fn build(

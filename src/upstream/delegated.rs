@@ -20,7 +20,7 @@ use crate::upstream::subrequest::{PendingResponse, SubrequestClient};
 
 /// Sends requests on behalf of callers to one registry.
 #[derive(Debug, Clone)]
-pub struct DelegatedClient {
+pub(crate) struct DelegatedClient {
     exchange: Arc<SubrequestClient>,
     /// The path of the registry's API, with slashes at both ends.
     prefix: String,
@@ -31,7 +31,7 @@ pub struct DelegatedClient {
 
 /// The caller on whose behalf a request is sent.
 #[derive(Debug, Clone)]
-pub struct CallerIdentity {
+pub(crate) struct CallerIdentity {
     /// The client's Host.
     pub(crate) host: HeaderValue,
     /// The caller's Authorization, if there is one.
@@ -45,7 +45,10 @@ const FORWARDED: &[&str] = &["forwarded", "x-real-ip", "x-request-id"];
 
 impl CallerIdentity {
     /// The caller of a client's request with these headers; `None` if they name no host.
-    pub fn for_request(headers: &HeaderMap, authorization: Option<&HeaderValue>) -> Option<Self> {
+    pub(crate) fn for_request(
+        headers: &HeaderMap,
+        authorization: Option<&HeaderValue>,
+    ) -> Option<Self> {
         let is_forwarded = |name: &HeaderName| {
             let name = name.as_str();
             name.starts_with("x-forwarded-") || FORWARDED.contains(&name)
@@ -72,7 +75,7 @@ impl CallerIdentity {
 
 impl DelegatedClient {
     /// Sends through `exchange` to the registry of `upstream`.
-    pub fn new(
+    pub(crate) fn new(
         exchange: Arc<SubrequestClient>,
         upstream: &UpstreamConfig,
         metrics: Arc<Metrics>,
@@ -86,7 +89,7 @@ impl DelegatedClient {
     }
 
     /// Sends a request without a body; `path` is made from parsed names and relative to the prefix.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
@@ -101,7 +104,7 @@ impl DelegatedClient {
     }
 
     /// The head of such a request.
-    pub fn head(
+    pub(crate) fn head(
         &self,
         method: &Method,
         path: &str,
@@ -121,7 +124,7 @@ impl DelegatedClient {
     }
 
     /// Sends the requests with a body.
-    pub fn exchange(&self) -> &SubrequestClient {
+    pub(crate) fn exchange(&self) -> &SubrequestClient {
         &self.exchange
     }
 }

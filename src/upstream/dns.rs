@@ -11,7 +11,7 @@ const COUNT_FOR: Duration = Duration::from_secs(5);
 
 /// Looks up a host, and prefers the address that responded last.
 #[derive(Debug)]
-pub struct HostAddresses {
+pub(crate) struct HostAddresses {
     host: String,
     port: u16,
     known: Mutex<ResolvedAddresses>,
@@ -27,7 +27,7 @@ struct ResolvedAddresses {
 
 impl HostAddresses {
     /// For a name or an IP address; nothing is looked up yet.
-    pub fn new(host: &str, port: u16) -> Self {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
         Self {
             host: host.to_owned(),
             port,
@@ -39,7 +39,7 @@ impl HostAddresses {
     ///
     /// Old addresses are used during a new look-up and after one that failed. So a slow resolver
     /// delays only the first request.
-    pub async fn current(self: &Arc<Self>, limit: Duration) -> std::io::Result<SocketAddr> {
+    pub(crate) async fn current(self: &Arc<Self>, limit: Duration) -> std::io::Result<SocketAddr> {
         if let Ok(ip) = self.host.parse() {
             return Ok(SocketAddr::new(ip, self.port));
         }
@@ -55,7 +55,7 @@ impl HostAddresses {
     /// Records that an address did not respond: the next one is tried first from now on.
     ///
     /// Returns the number of addresses.
-    pub fn failed(&self, address: SocketAddr) -> usize {
+    pub(crate) fn failed(&self, address: SocketAddr) -> usize {
         let mut known = self.known.lock();
         if known.all.get(known.preferred) == Some(&address) {
             known.preferred = (known.preferred + 1) % known.all.len();

@@ -22,7 +22,7 @@ pub(crate) const FIRST_BYTE: &str = "bytes=0-0";
 
 /// The result of reading a blob's first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstByte {
+pub(crate) enum FirstByte {
     Read,
     /// Neither the registry nor the storage service behind it sent one.
     Absent,
@@ -40,7 +40,7 @@ struct RangeStart {
 
 impl DelegatedClient {
     /// Reads the first byte of a blob with the caller's credentials.
-    pub async fn first_byte(
+    pub(crate) async fn first_byte(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -62,7 +62,7 @@ impl DelegatedClient {
     }
 
     /// Whether the registry shows a repository to the caller. It may hide one without a tag.
-    pub async fn has_repository(
+    pub(crate) async fn has_repository(
         &self,
         repository: &RepositoryName,
         name: &CallerIdentity,

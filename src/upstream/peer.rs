@@ -31,7 +31,7 @@ const FIRST_UNSHARED: u64 = 1;
 
 /// Chooses address, TLS and connection group of each request.
 #[derive(Debug)]
-pub struct Peers {
+pub(crate) struct Peers {
     place: PeerAddress,
     timeouts: UpstreamTimeouts,
     /// The group of the next connection that no other request may use.
@@ -50,7 +50,7 @@ enum PeerAddress {
 }
 
 impl Peers {
-    pub fn new(upstream: &UpstreamConfig, tls: Arc<UpstreamTls>) -> Self {
+    pub(crate) fn new(upstream: &UpstreamConfig, tls: Arc<UpstreamTls>) -> Self {
         let place = match &upstream.url {
             UpstreamUrl::Unix(path) => PeerAddress::Unix(path.clone()),
             UpstreamUrl::Tcp { tls, host, port } => PeerAddress::Tcp {
@@ -74,7 +74,7 @@ impl Peers {
     /// fail because the registry closes an idle connection just then. Without a body it says
     /// `Connection: close`. With a body it does not: a registry that responds early would then hang
     /// up on a client that is still sending. Its connection is not reused either.
-    pub async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
+    pub(crate) async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
         let mut peer = match &self.place {
             PeerAddress::Unix(path) => {
                 HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?
@@ -112,7 +112,7 @@ impl Peers {
     ///
     /// Fails for a certificate that is not trusted. The error says whether the request may be
     /// retried.
-    pub fn check_certificate(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
+    pub(crate) fn check_certificate(&self, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
         if peer.is_tls() {
             self.tls.verify(peer, digest)?;
         }
@@ -120,7 +120,7 @@ impl Peers {
     }
 
     /// Records a failed connection; returns the number of addresses to try.
-    pub fn failed(&self, peer: &HttpPeer, error: &Error) -> usize {
+    pub(crate) fn failed(&self, peer: &HttpPeer, error: &Error) -> usize {
         self.tls.failed(peer, error);
         match (&self.place, peer.address().as_inet()) {
             (PeerAddress::Tcp { addresses, .. }, Some(address)) => addresses.failed(*address),
@@ -130,12 +130,12 @@ impl Peers {
 }
 
 /// Whether a request may be sent to the registry a second time.
-pub fn is_repeatable(method: &Method) -> bool {
+pub(crate) fn is_repeatable(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// The number of threads that serve requests: one for each processor.
-pub fn serving_threads() -> usize {
+pub(crate) fn serving_threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 

@@ -34,7 +34,7 @@ impl MountProbe<'_> {
 
 /// The registry's response to the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeResult {
+pub(crate) enum ProbeResult {
     /// Permitted, and the registry accepts writes.
     Writable,
     /// Not permitted to these credentials.

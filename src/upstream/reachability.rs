@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// Connects to the registry after a failure, and records if that fails.
 #[derive(Debug)]
-pub struct ReachabilityCheck {
+pub(crate) struct ReachabilityCheck {
     url: UpstreamUrl,
     registry_state: Arc<RegistryState>,
     is_feeling: AtomicBool,
@@ -25,7 +25,7 @@ pub struct ReachabilityCheck {
 
 impl ReachabilityCheck {
     /// For the registry of `upstream`; `registry_state` records that it is unreachable.
-    pub fn new(upstream: &UpstreamConfig, registry_state: Arc<RegistryState>) -> Self {
+    pub(crate) fn new(upstream: &UpstreamConfig, registry_state: Arc<RegistryState>) -> Self {
         Self {
             url: upstream.url.clone(),
             registry_state,
@@ -34,12 +34,12 @@ impl ReachabilityCheck {
     }
 
     /// Records that no connection could be made.
-    pub fn record_unreachable(&self) {
+    pub(crate) fn record_unreachable(&self) {
         self.registry_state.record_unreachable();
     }
 
     /// Checks after a connection broke before the response to its request.
-    pub fn check_after_failure(self: &Arc<Self>) {
+    pub(crate) fn check_after_failure(self: &Arc<Self>) {
         if !self.is_feeling.swap(true, Ordering::AcqRel) {
             let reachability = self.clone();
             tokio::spawn(async move { reachability.check().await });

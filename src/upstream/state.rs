@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 /// How long a write-availability probe counts, from when it was sent.
-pub const PROBE_COUNTS_FOR: Duration = Duration::from_secs(5);
+pub(crate) const PROBE_COUNTS_FOR: Duration = Duration::from_secs(5);
 
 /// The state of the registry, shared by all requests.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use crate::upstream::client::read_roots;
 
 /// Reads single bytes of blobs from storage.
 #[derive(Debug)]
-pub struct StorageClient {
+pub(crate) struct StorageClient {
     /// Trusted in addition to the system's own roots.
     roots: Option<PathBuf>,
     connect_timeout: Duration,
@@ -28,7 +28,7 @@ pub struct StorageClient {
 
 impl StorageClient {
     /// For the registry of `upstream`; nothing is read or connected yet.
-    pub fn new(upstream: &UpstreamConfig) -> Self {
+    pub(crate) fn new(upstream: &UpstreamConfig) -> Self {
         Self {
             roots: upstream.ca_certificate.clone(),
             connect_timeout: upstream.timeouts.connect,

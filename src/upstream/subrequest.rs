@@ -37,7 +37,7 @@ const HOP_BY_HOP: &[&str] = &[
 pub(crate) const RESENT_AT_MOST: usize = 2;
 
 /// Sends subrequests to the registry.
-pub struct SubrequestClient {
+pub(crate) struct SubrequestClient {
     connectors: WorkerConnectors,
     peers: Arc<Peers>,
     /// How long an idle connection is kept.
@@ -45,7 +45,7 @@ pub struct SubrequestClient {
 }
 
 /// A response that no client has got yet.
-pub struct PendingResponse {
+pub(crate) struct PendingResponse {
     /// `None` if the response has no body, or no more of it.
     session: Option<HttpSession>,
     head: ResponseHeader,
@@ -63,7 +63,7 @@ pub(crate) struct Connected {
 
 impl SubrequestClient {
     /// Uses Pingora's settings, like the proxy's own connections.
-    pub fn new(settings: &ServerConf, peers: Arc<Peers>, idle: Duration) -> Self {
+    pub(crate) fn new(settings: &ServerConf, peers: Arc<Peers>, idle: Duration) -> Self {
         Self {
             connectors: WorkerConnectors::new(settings),
             peers,
@@ -72,7 +72,7 @@ impl SubrequestClient {
     }
 
     /// Sends a request without a body.
-    pub async fn send(&self, head: RequestHeader) -> Result<PendingResponse> {
+    pub(crate) async fn send(&self, head: RequestHeader) -> Result<PendingResponse> {
         if head.method == Method::HEAD {
             return self.send_head(head).await;
         }
@@ -112,7 +112,7 @@ impl SubrequestClient {
     ///
     /// Fails if the registry sends no response, or the chunks end early. Then the connection is
     /// broken off, so that the registry does not take an incomplete body for a complete one.
-    pub async fn send_with(
+    pub(crate) async fn send_with(
         &self,
         mut head: RequestHeader,
         length: u64,
@@ -244,21 +244,21 @@ impl PendingResponse {
         })
     }
 
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    pub fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
     /// The complete head, as it came.
-    pub fn head(&self) -> &ResponseHeader {
+    pub(crate) fn head(&self) -> &ResponseHeader {
         &self.head
     }
 
     /// The body, if it has at most `limit` bytes; a longer one can still be passed on.
-    pub async fn body(&mut self, limit: usize) -> Result<Option<&[u8]>> {
+    pub(crate) async fn body(&mut self, limit: usize) -> Result<Option<&[u8]>> {
         while !self.is_whole && self.start.len() <= limit {
             match self.next().await? {
                 Some(piece) => self.start.extend_from_slice(&piece),
@@ -272,7 +272,7 @@ impl PendingResponse {
     /// Passes the response on to a client, byte for byte.
     ///
     /// Fails if the response breaks off, or the client disconnects.
-    pub async fn pass_on(mut self, client: &mut Session) -> Result<()> {
+    pub(crate) async fn pass_on(mut self, client: &mut Session) -> Result<()> {
         let mut head = self.head.clone();
         let is_framed = head.headers.contains_key(header::CONTENT_LENGTH)
             || head.headers.contains_key(header::TRANSFER_ENCODING);
@@ -316,7 +316,7 @@ impl PendingResponse {
 
 /// Prepares a response for an HTTP/1.0 client, which knows no chunks. If its length is not known,
 /// it ends with the connection (RFC 9112, 6.1 and 6.3). Returns whether the client is such a one.
-pub fn end_with_the_connection(client: &mut Session, head: &mut ResponseHeader) -> bool {
+pub(crate) fn end_with_the_connection(client: &mut Session, head: &mut ResponseHeader) -> bool {
     let is_old = client.req_header().version == Version::HTTP_10;
     if is_old && !head.headers.contains_key(header::CONTENT_LENGTH) {
         head.remove_header(&header::TRANSFER_ENCODING);

@@ -13,7 +13,7 @@ const GIVING_UP: Duration = Duration::from_secs(5);
 
 /// One upload session.
 #[derive(Debug)]
-pub struct UploadSession {
+pub(crate) struct UploadSession {
     /// Its path and query, relative to the prefix.
     target: String,
 }
@@ -21,7 +21,10 @@ pub struct UploadSession {
 impl UploadSession {
     /// The session of `repository` in a response's Location; `None` if there is none, or it is
     /// elsewhere.
-    pub fn from_response(answer: &PendingResponse, repository: &RepositoryName) -> Option<Self> {
+    pub(crate) fn from_response(
+        answer: &PendingResponse,
+        repository: &RepositoryName,
+    ) -> Option<Self> {
         let location = answer.headers().get(header::LOCATION)?;
         Self::parse(location.to_str().ok()?, repository)
     }
@@ -38,18 +41,18 @@ impl UploadSession {
     }
 
     /// The path and query, relative to the prefix.
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         &self.target
     }
 
     /// The same with one more query parameter.
-    pub fn target_with(&self, pair: &str) -> String {
+    pub(crate) fn target_with(&self, pair: &str) -> String {
         let separator = if self.target.contains('?') { '&' } else { '?' };
         format!("{}{separator}{pair}", self.target)
     }
 
     /// Deletes the session.
-    pub async fn cancel(&self, client: &DelegatedClient, name: &CallerIdentity) {
+    pub(crate) async fn cancel(&self, client: &DelegatedClient, name: &CallerIdentity) {
         let deleted = client.request(Method::DELETE, &self.target, name);
         match tokio::time::timeout(GIVING_UP, deleted).await {
             Ok(Ok(answer)) if answer.status() == StatusCode::NO_CONTENT => {}

@@ -21,7 +21,7 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<DistributionVersion> {
 }
 
 /// The warning for the operator if the registry's version is not the configured one.
-pub fn version_mismatch(
+pub(crate) fn version_mismatch(
     configured: DistributionVersion,
     shown: Option<DistributionVersion>,
 ) -> Option<String> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// A call on a hung filesystem cannot be cancelled: it keeps its thread until it returns. So a hung
 /// store costs a bounded number of threads, while all other requests are forwarded.
 #[derive(Debug)]
-pub struct BlockingPool {
+pub(crate) struct BlockingPool {
     running: Arc<Semaphore>,
     /// One permit for each job that runs or is queued.
     places: Semaphore,
@@ -24,7 +24,7 @@ pub struct BlockingPool {
 
 /// Why a job has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobError {
+pub(crate) enum JobError {
     /// The queue is full.
     Overload,
     /// The deadline passed; the job may still be running.
@@ -35,7 +35,7 @@ pub enum JobError {
 
 impl BlockingPool {
     /// Runs at most `running` jobs at once, and queues `waiting` more.
-    pub fn new(running: usize, waiting: usize) -> Self {
+    pub(crate) fn new(running: usize, waiting: usize) -> Self {
         Self {
             running: Arc::new(Semaphore::new(running)),
             places: Semaphore::new(running + waiting),
@@ -44,7 +44,7 @@ impl BlockingPool {
     }
 
     /// Runs a job; fails if there is no result by the deadline.
-    pub async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
         job: impl FnOnce() -> T + Send + 'static,
@@ -70,7 +70,7 @@ impl BlockingPool {
     }
 
     /// Runs an optional job: it is rejected if all threads are busy.
-    pub async fn run_if_idle<T: Send + 'static>(
+    pub(crate) async fn run_if_idle<T: Send + 'static>(
         &self,
         limit: Duration,
         job: impl FnOnce() -> T + Send + 'static,
@@ -83,7 +83,7 @@ impl BlockingPool {
 }
 
 /// The number of threads for work that any client can cause: requests need some too.
-pub fn half_of_the_processors() -> usize {
+pub(crate) fn half_of_the_processors() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     (processors / 2).max(1)
 }

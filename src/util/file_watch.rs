@@ -94,7 +94,7 @@ impl<T> Clone for CurrentValue<T> {
 
 impl<T: Send + Sync + 'static> ReloadingFile<T> {
     /// Loads the files for the first time. Blocks.
-    pub fn load(
+    pub(crate) fn load(
         paths: Vec<PathBuf>,
         parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Self, WatchedFileError> {
@@ -121,7 +121,7 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
     }
 
     /// The value as it is now, or was a tenth of a second ago.
-    pub async fn current(&self, deadline: Deadline) -> Result<CurrentValue<T>, JobError> {
+    pub(crate) async fn current(&self, deadline: Deadline) -> Result<CurrentValue<T>, JobError> {
         if let Some(current) = self.files.checked_recently() {
             return Ok(current);
         }
@@ -130,12 +130,12 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
     }
 
     /// The value at the last check, without another one.
-    pub fn known(&self) -> CurrentValue<T> {
+    pub(crate) fn known(&self) -> CurrentValue<T> {
         self.files.state.lock().current.clone()
     }
 
     /// Makes the next use check the files, however recent the last check was.
-    pub fn invalidate(&self) {
+    pub(crate) fn invalidate(&self) {
         let mut state = self.files.state.lock();
         if let Some(long_ago) = state.looked.checked_sub(LOOK_AGAIN) {
             state.looked = long_ago;

@@ -10,11 +10,11 @@
 //!
 //! What may be cached at all is decided by the caller.
 
-pub mod blocking_pool;
+pub(crate) mod blocking_pool;
 pub(crate) mod file_watch;
-mod fingerprint;
+pub(crate) mod fingerprint;
 pub(crate) mod query;
 mod ttl_cache;
 
-pub use fingerprint::{Fingerprint, Fingerprints, NoRandomness};
+pub(crate) use fingerprint::{Fingerprint, Fingerprints, NoRandomness};
 pub use ttl_cache::{Entry, TtlCache};

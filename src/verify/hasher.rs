@@ -38,13 +38,13 @@ pub(crate) struct Hasher {
 }
 
 impl Hasher {
-    pub fn new(rate: RateLimiter) -> Self {
+    pub(crate) fn new(rate: RateLimiter) -> Self {
         let buffer = vec![0; rate.chunk()];
         Self { rate, buffer }
     }
 
     /// Hashes an open file; `rest` waits, and returns whether to go on.
-    pub fn hash(
+    pub(crate) fn hash(
         &mut self,
         mut file: &File,
         digest: &Digest,

@@ -28,7 +28,7 @@ const MOST_WAITING: usize = 10_000;
 
 /// Whether a blob's data, as it is now, has its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlobVerdict {
+pub(crate) enum BlobVerdict {
     /// Its bytes have the digest.
     Good,
     /// They do not.
@@ -41,7 +41,7 @@ pub enum BlobVerdict {
 
 /// Holds the verdicts, and has blobs hashed; its thread ends with it.
 #[derive(Debug)]
-pub struct BlobVerifier(Arc<SharedState>);
+pub(crate) struct BlobVerifier(Arc<SharedState>);
 
 #[derive(Debug)]
 struct SharedState {
@@ -52,7 +52,11 @@ struct SharedState {
 
 impl BlobVerifier {
     /// Hashes blobs of `store`, at most `rate` bytes a second, on a thread of its own.
-    pub fn start(store: Filesystem, rate: u64, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        store: Filesystem,
+        rate: u64,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(SharedState {
             results: VerifyCache::default(),
             queue: VerifyQueue::new(MOST_WAITING),
@@ -69,7 +73,7 @@ impl BlobVerifier {
     }
 
     /// The verdict on a blob whose data is `data` now. If there is none, the blob is queued.
-    pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
+    pub(crate) fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
         let verdict = self.0.results.verdict(digest, data);
         if matches!(verdict, BlobVerdict::Unknown | BlobVerdict::Changed) {
             self.0.enqueue(digest);
@@ -78,7 +82,7 @@ impl BlobVerifier {
     }
 
     /// Whether a blob was damaged when it was last hashed, without a look at the disk.
-    pub fn was_damaged(&self, digest: &Digest) -> bool {
+    pub(crate) fn was_damaged(&self, digest: &Digest) -> bool {
         self.0.results.is_damaged(digest)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) enum Pushed {
 
 impl VerifyQueue {
     /// Bounded to so many.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
             state: Mutex::default(),
@@ -44,7 +44,7 @@ impl VerifyQueue {
         }
     }
 
-    pub fn push(&self, digest: &Digest) -> Pushed {
+    pub(crate) fn push(&self, digest: &Digest) -> Pushed {
         let mut state = self.state.lock();
         if state.all.contains(digest) {
             return Pushed::Already;
@@ -59,7 +59,7 @@ impl VerifyQueue {
     }
 
     /// Takes the first, and waits for one. `None` at the end.
-    pub fn next(&self) -> Option<Digest> {
+    pub(crate) fn next(&self) -> Option<Digest> {
         let mut state = self.state.lock();
         let has_nothing_to_do = |state: &mut QueueState| state.order.is_empty() && !state.is_over;
         self.changed.wait_while(&mut state, has_nothing_to_do);
@@ -70,14 +70,14 @@ impl VerifyQueue {
     }
 
     /// The taken one is done; returns the queue length.
-    pub fn complete(&self, digest: &Digest) -> usize {
+    pub(crate) fn complete(&self, digest: &Digest) -> usize {
         let mut state = self.state.lock();
         state.all.remove(digest);
         state.all.len()
     }
 
     /// Waits so long, or until the end; returns whether to go on.
-    pub fn rest(&self, time: Duration) -> bool {
+    pub(crate) fn rest(&self, time: Duration) -> bool {
         let mut state = self.state.lock();
         let goes_on = |state: &mut QueueState| !state.is_over;
         self.changed.wait_while_for(&mut state, goes_on, time);
@@ -85,7 +85,7 @@ impl VerifyQueue {
     }
 
     /// Ends the queue: no more is taken, and every waiting thread wakes up.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state.lock().is_over = true;
         self.changed.notify_all();
     }

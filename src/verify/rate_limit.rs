@@ -18,18 +18,18 @@ pub(crate) struct RateLimiter {
 
 impl RateLimiter {
     /// At most `rate` bytes a second, from now on.
-    pub fn new(rate: u64, now: Instant) -> Self {
+    pub(crate) fn new(rate: u64, now: Instant) -> Self {
         Self { rate, paid: now }
     }
 
     /// The size of a chunk, in bytes.
-    pub fn chunk(&self) -> usize {
+    pub(crate) fn chunk(&self) -> usize {
         let chunk = (self.rate / CHUNKS).clamp(1, LARGEST);
         usize::try_from(chunk).unwrap_or(1)
     }
 
     /// Takes so many bytes; returns how long to wait before they are read.
-    pub fn take(&mut self, bytes: usize, now: Instant) -> Duration {
+    pub(crate) fn take(&mut self, bytes: usize, now: Instant) -> Duration {
         let begin = self.paid.max(now);
         let price = (bytes as u128 * NANOSECONDS).div_ceil(u128::from(self.rate.max(1)));
         let price = Duration::from_nanos(u64::try_from(price).unwrap_or(u64::MAX));

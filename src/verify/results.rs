@@ -46,7 +46,7 @@ impl VerifyCache {
     }
 
     /// The verdict on a blob whose data is `data` now.
-    pub fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
+    pub(crate) fn verdict(&self, digest: &Digest, data: &BlobData) -> BlobVerdict {
         let key = digest.bytes();
         let (good, damaged) = (self.good.get(&key), self.damaged.get(&key));
         if good == Some(*data) {
@@ -64,18 +64,18 @@ impl VerifyCache {
         BlobVerdict::Unknown
     }
 
-    pub fn is_damaged(&self, digest: &Digest) -> bool {
+    pub(crate) fn is_damaged(&self, digest: &Digest) -> bool {
         self.damaged.peek(&digest.bytes()).is_some()
     }
 
     /// Records a good blob; returns whether it was damaged before.
-    pub fn record_good(&self, digest: &Digest, data: BlobData) -> bool {
+    pub(crate) fn record_good(&self, digest: &Digest, data: BlobData) -> bool {
         let key = digest.bytes();
         self.good.insert(key, data);
         self.damaged.remove(&key).is_some()
     }
 
-    pub fn record_damaged(&self, digest: &Digest, data: BlobData) {
+    pub(crate) fn record_damaged(&self, digest: &Digest, data: BlobData) {
         let key = digest.bytes();
         self.damaged.insert(key, data);
         self.good.remove(&key);

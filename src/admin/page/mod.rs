@@ -34,7 +34,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// Renders the page, with what it needs beside the metrics.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// The configuration in effect, masked.
@@ -46,7 +46,7 @@ pub struct Page {
 }
 
 impl Page {
-    pub fn new(config: &Config, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         let now = SystemTime::now();
         Self {
             metrics,
@@ -63,7 +63,7 @@ impl Page {
     }
 
     /// Begins each day on time, for as long as it is polled.
-    pub async fn roll_over_daily(&self) {
+    pub(crate) async fn roll_over_daily(&self) {
         self.today.roll_over_daily(&self.metrics).await;
     }
 

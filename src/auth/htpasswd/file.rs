@@ -23,7 +23,7 @@ pub(crate) enum UserEntry {
 impl Users {
     /// Reads a file by distribution's rules (`registry/auth/htpasswd/htpasswd.go`): the last entry
     /// of a name counts, and `#` begins a comment.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut users = HashMap::new();
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let number = number + 1;
@@ -44,12 +44,12 @@ impl Users {
         Ok(Self(users))
     }
 
-    pub fn get(&self, user: &[u8]) -> Option<&UserEntry> {
+    pub(crate) fn get(&self, user: &[u8]) -> Option<&UserEntry> {
         self.0.get(user)
     }
 
     /// Some user's hash: the check of an unknown name takes as long as that of a known one.
-    pub fn any_hash(&self) -> Option<&str> {
+    pub(crate) fn any_hash(&self) -> Option<&str> {
         self.0.values().find_map(|entry| match entry {
             UserEntry::Bcrypt(hash) => Some(hash.as_str()),
             UserEntry::Unjudged | UserEntry::Unusable => None,

@@ -46,7 +46,10 @@ pub(in crate::auth) struct HtpasswdVerifier {
 
 impl HtpasswdVerifier {
     /// Loads the file for the first time. Blocks.
-    pub fn load(path: PathBuf, fingerprints: Arc<Fingerprints>) -> Result<Self, WatchedFileError> {
+    pub(crate) fn load(
+        path: PathBuf,
+        fingerprints: Arc<Fingerprints>,
+    ) -> Result<Self, WatchedFileError> {
         Ok(Self {
             users: ReloadingFile::load(vec![path], |files| {
                 Users::parse(files.first().map_or(&[], Vec::as_slice))
@@ -58,11 +61,11 @@ impl HtpasswdVerifier {
     }
 
     /// Checks the file before the next decision.
-    pub fn invalidate(&self) {
+    pub(crate) fn invalidate(&self) {
         self.users.invalidate();
     }
 
-    pub async fn verify(&self, request: &AuthRequest<'_>) -> LocalDecision {
+    pub(crate) async fn verify(&self, request: &AuthRequest<'_>) -> LocalDecision {
         let encoded = match request.credentials.scheme() {
             CredentialScheme::Basic(encoded) => encoded,
             CredentialScheme::None | CredentialScheme::Bearer(_) | CredentialScheme::Other => {
@@ -95,12 +98,12 @@ impl HtpasswdVerifier {
     }
 
     /// The key of a login that was recently right.
-    pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    pub(crate) async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         self.allow(self.users.known().generation, refused).await
     }
 
     /// The key of a known login, if the file says now that it is right.
-    pub async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    pub(crate) async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         self.invalidate();
         let users = self.users.current(Deadline::now() + ON_THE_WAY).await;
         let users = users.ok().filter(|users| users.is_whole)?;

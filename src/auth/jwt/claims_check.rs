@@ -38,7 +38,7 @@ pub(crate) struct UnverifiedToken {
 
 impl UnverifiedToken {
     /// Makes all checks that cost little; `now` is in seconds since 1970.
-    pub fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, LocalDecision> {
+    pub(crate) fn read(token: &str, rules: &TokenRules, now: i64) -> Result<Self, LocalDecision> {
         let compact = CompactToken::read(token).ok_or(LocalDecision::Unknown)?;
         let algorithm = parse_claims(compact.header.algorithm, rules)?;
         let claims = &compact.claims;
@@ -52,7 +52,7 @@ impl UnverifiedToken {
     }
 
     /// Whether certificates may have to be checked, which any client can make costly.
-    pub fn has_chain(&self) -> bool {
+    pub(crate) fn has_chain(&self) -> bool {
         match &self.compact.header.key {
             KeyReference::Chain(_) => true,
             KeyReference::Jwk(jwk) => jwk.contains_key("x5c"),
@@ -61,7 +61,7 @@ impl UnverifiedToken {
     }
 
     /// Verifies the signature by a trusted key.
-    pub fn verify(
+    pub(crate) fn verify(
         self,
         token: &str,
         version: DistributionVersion,
@@ -135,7 +135,7 @@ impl TokenClaims {
 
 impl VerifiedToken {
     /// Whether it is still valid.
-    pub fn is_valid_at(&self, now: i64) -> Result<(), LocalDecision> {
+    pub(crate) fn is_valid_at(&self, now: i64) -> Result<(), LocalDecision> {
         self.claims.are_timely(now)?;
         if self.window.contains(&now) {
             Ok(())
@@ -145,13 +145,13 @@ impl VerifiedToken {
     }
 
     /// The time until the token or its chain expires.
-    pub fn lifetime(&self, now: i64) -> Duration {
+    pub(crate) fn lifetime(&self, now: i64) -> Duration {
         let end = self.claims.expires.unwrap_or(now).min(*self.window.end());
         Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
     }
 
     /// When it expires; `None` if that is beyond any clock.
-    pub fn expires_at(&self, now: i64) -> Option<Instant> {
+    pub(crate) fn expires_at(&self, now: i64) -> Option<Instant> {
         Instant::now().checked_add(self.lifetime(now))
     }
 }

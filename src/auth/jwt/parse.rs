@@ -114,7 +114,7 @@ pub(crate) struct AccessEntry {
 
 impl CompactToken {
     /// `None` for a malformed or ambiguous token.
-    pub fn read(token: &str) -> Option<Self> {
+    pub(crate) fn read(token: &str) -> Option<Self> {
         let mut parts = token.split('.');
         let (header, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() || token.len() > LONGEST {

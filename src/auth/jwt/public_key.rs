@@ -33,7 +33,7 @@ pub(crate) enum PublicKey {
 
 impl PublicKey {
     /// From a certificate; `None` for a key that the library does not support.
-    pub fn from_certificate(info: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
+    pub(crate) fn from_certificate(info: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
         match info.parsed().ok()? {
             Parsed::RSA(key) => Self::rsa(key.modulus, key.exponent),
             Parsed::EC(point) => {
@@ -56,7 +56,7 @@ impl PublicKey {
     }
 
     /// From a JSON Web Key; `None` for one that is malformed or not supported.
-    pub fn from_jwk(jwk: &Map<String, Value>) -> Option<Self> {
+    pub(crate) fn from_jwk(jwk: &Map<String, Value>) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(Value::Object(jwk.clone())).ok()?;
         let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
         match &jwk.algorithm {
@@ -100,7 +100,7 @@ impl PublicKey {
     }
 
     /// Whether a signature by this key can be of this algorithm.
-    pub fn signs(&self, algorithm: Algorithm) -> bool {
+    pub(crate) fn signs(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
         match self {
             Self::Rsa { .. } => {
@@ -113,7 +113,7 @@ impl PublicKey {
     }
 
     /// The key in the library's form.
-    pub fn decoding_key(&self) -> DecodingKey {
+    pub(crate) fn decoding_key(&self) -> DecodingKey {
         match self {
             Self::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
             Self::P256 { x, y } | Self::P384 { x, y } => {
@@ -125,7 +125,7 @@ impl PublicKey {
 
     /// The key's identifier in distribution 3 (`registry/auth/token/util.go`, after RFC 7638),
     /// which omits leading zeros of coordinates.
-    pub fn thumbprint(&self) -> String {
+    pub(crate) fn thumbprint(&self) -> String {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let point = |curve: &str, x: &[u8], y: &[u8]| {
             let (x, y) = (text(without_zeros(x)), text(without_zeros(y)));

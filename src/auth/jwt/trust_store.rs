@@ -35,7 +35,7 @@ pub(crate) enum KeyMatch<'a> {
 
 impl TrustedKeys {
     /// Adds the certificates of a PEM bundle (distribution's `rootcertbundle`).
-    pub fn add_certificates(
+    pub(crate) fn add_certificates(
         &mut self,
         pem: &[u8],
         version: DistributionVersion,
@@ -63,7 +63,7 @@ impl TrustedKeys {
     }
 
     /// Adds the keys of a JSON Web Key Set (distribution 3's `jwks`), by their own identifiers.
-    pub fn add_key_set(&mut self, json: &[u8]) -> Result<(), String> {
+    pub(crate) fn add_key_set(&mut self, json: &[u8]) -> Result<(), String> {
         let set = strict_json::parse_object(json).ok_or("is not a JSON Web Key Set")?;
         let Some(Value::Array(keys)) = set.get("keys") else {
             return Err("has no list called keys".to_owned());
@@ -82,7 +82,7 @@ impl TrustedKeys {
         Ok(())
     }
 
-    pub fn by_id(&self, id: &str) -> KeyMatch<'_> {
+    pub(crate) fn by_id(&self, id: &str) -> KeyMatch<'_> {
         match self.by_id.get(id) {
             Some(Some(key)) => KeyMatch::Key(key),
             None if !self.has_unnamed => KeyMatch::Nothing,
@@ -91,7 +91,7 @@ impl TrustedKeys {
     }
 
     /// The identifier of a trusted key.
-    pub fn id_of(&self, key: &PublicKey) -> Option<&str> {
+    pub(crate) fn id_of(&self, key: &PublicKey) -> Option<&str> {
         let mut all = self.by_id.iter();
         let found = all.find(|(_, trusted)| trusted.as_ref() == Some(key));
         found.map(|(id, _)| id.as_str())

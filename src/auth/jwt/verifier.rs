@@ -41,7 +41,7 @@ pub(in crate::auth) struct TokenVerifier {
 
 impl TokenVerifier {
     /// Loads the key files for the first time. Blocks.
-    pub fn load(
+    pub(crate) fn load(
         rules: TokenRules,
         fingerprints: Arc<Fingerprints>,
     ) -> Result<Self, WatchedFileError> {
@@ -56,11 +56,11 @@ impl TokenVerifier {
     }
 
     /// Checks the key files before the next decision.
-    pub fn invalidate(&self) {
+    pub(crate) fn invalidate(&self) {
         self.keys.invalidate();
     }
 
-    pub async fn verify_request(&self, request: &AuthRequest<'_>) -> LocalDecision {
+    pub(crate) async fn verify_request(&self, request: &AuthRequest<'_>) -> LocalDecision {
         let CredentialScheme::Bearer(token) = request.credentials.scheme() else {
             return LocalDecision::Denied;
         };
@@ -82,7 +82,7 @@ impl TokenVerifier {
     /// The key of a recently verified token.
     ///
     /// A refusal of a token's scope contradicts nothing, unless a mount was granted for it.
-    pub async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    pub(crate) async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };
@@ -97,7 +97,7 @@ impl TokenVerifier {
     }
 
     /// The key of a known token that is valid by the files as they are now.
-    pub async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
+    pub(crate) async fn forget(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
         let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };

@@ -55,7 +55,7 @@ impl ExtendedKeyUsageValidator for AnyPurpose {
 
 impl TrustedRoot {
     /// `None` for a certificate that may sign no others, or has an extension that is not supported.
-    pub fn new(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> Option<Self> {
+    pub(crate) fn new(der: &CertificateDer<'_>, parsed: &X509Certificate<'_>) -> Option<Self> {
         let anchor = anchor_from_trusted_cert(der).ok()?.to_owned();
         let basics = parsed.basic_constraints().ok()??.value;
         (basics.ca && may_sign(parsed) && has_supported_constraints(parsed)).then(|| Self {

@@ -28,7 +28,7 @@ const LONGEST_URL: usize = 1024;
 
 /// Responds to mounts of linked layers, and forwards the rest.
 #[derive(Debug)]
-pub struct LinkMountHandler {
+pub(crate) struct LinkMountHandler {
     locations: Locations,
     response_headers: ResponseHeaders,
     mounts: Arc<Mounts>,
@@ -40,7 +40,7 @@ pub struct LinkMountHandler {
 }
 
 impl LinkMountHandler {
-    pub fn new(
+    pub(crate) fn new(
         upstream: &UpstreamConfig,
         mounts: Arc<Mounts>,
         observer: ResponseObserver,

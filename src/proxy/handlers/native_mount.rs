@@ -31,7 +31,7 @@ const ERROR_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sends mounts to the registry, and replaces refusals that break clients.
 #[derive(Debug)]
-pub struct NativeMountHandler {
+pub(crate) struct NativeMountHandler {
     native: NativeMountRules,
     exchange: Arc<SubrequestClient>,
     /// Copies layers that Pulp does not mount yet.
@@ -57,7 +57,7 @@ struct ClientResponse {
 }
 
 impl NativeMountHandler {
-    pub fn new(
+    pub(crate) fn new(
         native: NativeMountRules,
         exchange: Arc<SubrequestClient>,
         copier: Option<Arc<BlobCopier>>,

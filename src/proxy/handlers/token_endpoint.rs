@@ -28,7 +28,7 @@ const FOLLOWS_FOR: Duration = Duration::from_secs(5);
 
 /// Responds to token requests from the cache, or sends them with more scopes.
 #[derive(Debug)]
-pub struct TokenEndpointHandler {
+pub(crate) struct TokenEndpointHandler {
     cache: Option<TokenCache>,
     scope_expansion: Option<ScopeExpansion>,
     exchange: Arc<SubrequestClient>,
@@ -46,7 +46,7 @@ struct TokenSources {
 }
 
 impl TokenEndpointHandler {
-    pub fn new(
+    pub(crate) fn new(
         cache: Option<TokenCache>,
         scope_expansion: Option<ScopeExpansion>,
         exchange: Arc<SubrequestClient>,

@@ -34,7 +34,7 @@ pub(crate) struct ClientCertificate {
 }
 
 /// Whether certificate and key can be used. Blocks.
-pub fn check(files: &TlsFiles) -> Result<(), ClientCertificateError> {
+pub(crate) fn check(files: &TlsFiles) -> Result<(), ClientCertificateError> {
     let read = |path: &Path, setting| {
         std::fs::read(path).map_err(|cause| error(setting, path, cause.to_string()))
     };
@@ -45,7 +45,7 @@ pub fn check(files: &TlsFiles) -> Result<(), ClientCertificateError> {
 
 impl ClientCertificate {
     /// Parses the content of the two files.
-    pub fn parse(
+    pub(crate) fn parse(
         files: &TlsFiles,
         certificate: &[u8],
         key: &[u8],
@@ -80,17 +80,17 @@ impl ClientCertificate {
     }
 
     /// In Pingora's form.
-    pub fn for_pingora(&self) -> Arc<CertKey> {
+    pub(crate) fn for_pingora(&self) -> Arc<CertKey> {
         self.for_pingora.clone()
     }
 
     /// In the form of rustls: the chain, leaf first, and the leaf's key.
-    pub fn for_rustls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    pub(crate) fn for_rustls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         (self.chain.clone(), self.key.clone_key())
     }
 
     /// In the form of reqwest: both in one PEM, and nothing else.
-    pub fn pem(&self) -> Zeroizing<String> {
+    pub(crate) fn pem(&self) -> Zeroizing<String> {
         let label = match &self.key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
@@ -108,7 +108,7 @@ impl ClientCertificate {
     }
 
     /// When it expires, in seconds since 1970.
-    pub fn expires(&self) -> i64 {
+    pub(crate) fn expires(&self) -> i64 {
         self.expires
     }
 }

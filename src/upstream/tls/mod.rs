@@ -18,7 +18,7 @@ use pingora::{Error, ErrorType, Result};
 use tokio::time::Instant;
 
 pub(crate) use client_certificate::ClientCertificate;
-pub use client_certificate::{ClientCertificateError, check as check_client_certificate};
+pub(crate) use client_certificate::{ClientCertificateError, check as check_client_certificate};
 pub(crate) use trust::Trust;
 
 use crate::config::{TlsFiles, UpstreamConfig};
@@ -51,7 +51,7 @@ pub enum UpstreamTlsError {
 
 /// The TLS settings of every connection to the registry.
 #[derive(Debug)]
-pub struct UpstreamTls {
+pub(crate) struct UpstreamTls {
     trust: Trust,
     shown: ClientIdentity,
 }
@@ -75,7 +75,7 @@ struct WithCertificate {
 impl UpstreamTls {
     /// Loads the files that `upstream` names; `metrics` shows when the client certificate expires.
     /// Blocks.
-    pub fn load(
+    pub(crate) fn load(
         upstream: &UpstreamConfig,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, UpstreamTlsError> {
@@ -137,7 +137,7 @@ impl UpstreamTls {
     }
 
     /// Checks the client certificate's files periodically, for as long as the process lives.
-    pub async fn reload_periodically(self: Arc<Self>) {
+    pub(crate) async fn reload_periodically(self: Arc<Self>) {
         let ClientIdentity::Certificate(watched) = &self.shown else {
             return;
         };

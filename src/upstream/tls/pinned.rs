@@ -39,7 +39,7 @@ struct ExactVerifier {
 
 impl PinnedCertificate {
     /// Those of these certificates that name the host; `None` if there are none.
-    pub fn among(certificates: &[CertificateDer<'static>], host: &str) -> Option<Self> {
+    pub(crate) fn among(certificates: &[CertificateDer<'static>], host: &str) -> Option<Self> {
         let host = ServerName::try_from(host).ok()?;
         let exactly = certificates.iter().filter_map(|der| exactly(der, &host));
         let all: Vec<_> = exactly.collect();
@@ -48,17 +48,17 @@ impl PinnedCertificate {
     }
 
     /// Whether Pingora's next connection expects one of them.
-    pub fn is_expected(&self) -> bool {
+    pub(crate) fn is_expected(&self) -> bool {
         self.is_expected.load(Ordering::Relaxed)
     }
 
     /// Makes Pingora's next connection expect one of them, or not.
-    pub fn expect(&self, is_expected: bool) {
+    pub(crate) fn expect(&self, is_expected: bool) {
         self.is_expected.store(is_expected, Ordering::Relaxed);
     }
 
     /// Checks that a certificate with this SHA-256 is one of them, and valid now.
-    pub fn verify_digest(&self, digest: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn verify_digest(&self, digest: &[u8]) -> Result<(), &'static str> {
         let found = self.all.iter().find(|exactly| exactly.digest == digest);
         let Some(exactly) = found else {
             return Err("the registry's certificate is not the one in upstream.ca_certificate");
@@ -103,7 +103,10 @@ pub(crate) struct PinnedVerifier {
 }
 
 impl PinnedVerifier {
-    pub fn new(authorities: Arc<WebPkiServerVerifier>, itself: Arc<PinnedCertificate>) -> Self {
+    pub(crate) fn new(
+        authorities: Arc<WebPkiServerVerifier>,
+        itself: Arc<PinnedCertificate>,
+    ) -> Self {
         Self {
             authorities,
             itself,

@@ -21,7 +21,7 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    pub fn load(upstream: &UpstreamConfig) -> Result<Self, UpstreamTlsError> {
+    pub(crate) fn load(upstream: &UpstreamConfig) -> Result<Self, UpstreamTlsError> {
         let Some(path) = &upstream.ca_certificate else {
             return Ok(Self::default());
         };
@@ -51,7 +51,7 @@ impl Trust {
     }
 
     /// A verifier for rustls; `None` if the system's roots are trusted.
-    pub fn for_rustls(
+    pub(crate) fn for_rustls(
         &self,
         shown: Option<&ClientCertificate>,
     ) -> Result<Option<ClientConfig>, UpstreamTlsError> {
@@ -80,14 +80,14 @@ impl Trust {
     }
 
     /// Whether Pingora's next connection expects the trusted certificate itself.
-    pub fn expects_itself(&self) -> bool {
+    pub(crate) fn expects_itself(&self) -> bool {
         self.itself
             .as_ref()
             .is_some_and(|itself| itself.is_expected())
     }
 
     /// Makes Pingora's next connection expect it, if it can be trusted itself.
-    pub fn expect_itself(&self) {
+    pub(crate) fn expect_itself(&self) {
         if let Some(itself) = &self.itself {
             itself.expect(true);
         }
@@ -95,7 +95,7 @@ impl Trust {
 
     /// Checks that a certificate with this SHA-256 is the trusted one, and valid now. If not, the
     /// next connection expects one signed by an authority.
-    pub fn verify_itself(&self, digest: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn verify_itself(&self, digest: &[u8]) -> Result<(), &'static str> {
         let Some(itself) = &self.itself else {
             return Err("no certificate is trusted by itself");
         };

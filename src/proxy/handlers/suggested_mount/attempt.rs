@@ -43,7 +43,7 @@ pub(crate) struct MountAttempt {
 
 impl MountAttempt {
     /// Asks the registry to mount.
-    pub async fn mount(&self, mount: MountRequest) -> AttemptResult {
+    pub(crate) async fn mount(&self, mount: MountRequest) -> AttemptResult {
         // On its own task: so neither a client that disconnects nor the deadline leaves an upload
         // session open.
         let tried = tokio::spawn(self.clone().run(mount));
@@ -54,7 +54,7 @@ impl MountAttempt {
     }
 
     /// The response to a HEAD for the layer in a repository.
-    pub async fn head_blob(
+    pub(crate) async fn head_blob(
         &self,
         BlobRef { repository, digest }: &BlobRef,
     ) -> Option<PendingResponse> {
@@ -65,7 +65,7 @@ impl MountAttempt {
     }
 
     /// Whether a repository exists, as far as the registry shows it to the caller in time.
-    pub async fn has_repository(&self, repository: &RepositoryName) -> bool {
+    pub(crate) async fn has_repository(&self, repository: &RepositoryName) -> bool {
         let asked = self.client.has_repository(repository, &self.caller.name);
         let answer = tokio::time::timeout_at(self.caller.deadline, asked).await;
         matches!(answer, Ok(Ok(true)))

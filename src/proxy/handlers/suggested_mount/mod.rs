@@ -33,7 +33,7 @@ const EMPTY_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422
 
 /// Has the registry mount from suggested sources.
 #[derive(Debug)]
-pub struct SuggestedMounts {
+pub(crate) struct SuggestedMounts {
     discovery: Arc<Discovery>,
     used: UsageHistory,
     client: DelegatedClient,
@@ -53,7 +53,7 @@ enum MountTrigger {
 }
 
 impl SuggestedMounts {
-    pub fn new(
+    pub(crate) fn new(
         discovery: Arc<Discovery>,
         used: UsageHistory,
         client: DelegatedClient,
