@@ -144,7 +144,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(10);
 
     fn fresh() -> (UpstreamConfirmations, RegistryState, Fingerprint) {
-        let credential_key = Fingerprints::new().unwrap().fingerprint(&[b"voucher"]);
+        let credential_key = Fingerprints::new().unwrap().fingerprint(&[b"credentials"]);
         (
             UpstreamConfirmations::new(TTL),
             RegistryState::default(),
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_key_is_good_from_its_confirmation_on_and_no_other_key_is() {
         let (confirmations, registry_state, credential_key) = fresh();
-        let other = Fingerprints::new().unwrap().fingerprint(&[b"voucher"]);
+        let other = Fingerprints::new().unwrap().fingerprint(&[b"credentials"]);
         assert!(
             confirmations
                 .current_confirmation(&credential_key, &registry_state)

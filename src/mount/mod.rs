@@ -295,7 +295,7 @@ impl Mounts {
             LinkOutcome::BlobMissing | LinkOutcome::Linked(LinkResult::BlobGone, _) => {
                 Forward::plain(Reason::BlobMissing)
             }
-            LinkOutcome::Doubted(failure) => Forward::verify_failed(failure),
+            LinkOutcome::NotVerified(failure) => Forward::verify_failed(failure),
             // A HEAD asked for no mount.
             LinkOutcome::NoRepository => Forward::as_it_came(Reason::None),
             LinkOutcome::NoStore => Forward::as_it_came(Reason::StoreError),

@@ -38,7 +38,7 @@ const NO_ROOTS: &str = "/dev/null";
 /// Parts that other parts of the process share with the proxy.
 struct ProxyParts {
     client: Arc<UpstreamClient>,
-    exchange: Arc<SubrequestClient>,
+    subrequests: Arc<SubrequestClient>,
     discovery: Option<Arc<Discovery>>,
     notifier: Arc<Notifier>,
 }
@@ -54,25 +54,25 @@ pub(crate) fn proxy(
 ) -> Result<RegistryProxy, StartError> {
     let upstream = &config.upstream;
     let peers = Arc::new(Peers::new(upstream, tls.clone()));
-    let exchange = Arc::new(SubrequestClient::new(
+    let subrequests = Arc::new(SubrequestClient::new(
         &pingora_settings(upstream),
         peers.clone(),
         upstream.timeouts.idle,
     ));
     let discovery = discovery(&config.kind).cloned();
     let discovery = discovery.map(Discovery::new).map(Arc::new);
-    let way = match &config.kind {
+    let strategy = match &config.kind {
         RegistryKind::Distribution(settings) => {
             let parts = ProxyParts {
                 client: client.clone(),
-                exchange: exchange.clone(),
+                subrequests: subrequests.clone(),
                 discovery: discovery.clone(),
                 notifier: notifier.clone(),
             };
             MountStrategy::Link(link_mount_handler(settings, upstream, parts, metrics)?)
         }
         RegistryKind::Pulp(settings) => {
-            let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
+            let client = DelegatedClient::new(subrequests.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let pull_through = settings
                 .artifacts
@@ -81,36 +81,41 @@ pub(crate) fn proxy(
             let pull_through = pull_through.unwrap_or_default();
             let parts = (ClaimsTrust::Read, pull_through);
             let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
-            let relay = settings.artifacts.as_ref();
-            let relay = relay.map(|artifacts| BlobCopier::new(client, artifacts).map(Arc::new));
-            let (native, relay) = (NativeMountRules::Pulp, relay.transpose()?);
-            let exchange = exchange.clone();
+            let copier = settings.artifacts.as_ref();
+            let copier = copier.map(|artifacts| BlobCopier::new(client, artifacts).map(Arc::new));
+            let (native, copier) = (NativeMountRules::Pulp, copier.transpose()?);
+            let subrequests = subrequests.clone();
             MountStrategy::Native(NativeMountHandler::new(
                 native,
-                exchange,
-                relay,
+                subrequests,
+                copier,
                 suggestions,
             ))
         }
         RegistryKind::Generic(settings) => {
-            let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
+            let client = DelegatedClient::new(subrequests.clone(), upstream, metrics.clone());
             let (discovery, budget) = (discovery.clone(), settings.time_budget);
             let parts = (ClaimsTrust::Ignored, Vec::new());
             let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
             let native = NativeMountRules::Generic(Box::new(GenericRules::new(settings)?));
-            let exchange = exchange.clone();
-            MountStrategy::Native(NativeMountHandler::new(native, exchange, None, suggestions))
+            let subrequests = subrequests.clone();
+            MountStrategy::Native(NativeMountHandler::new(
+                native,
+                subrequests,
+                None,
+                suggestions,
+            ))
         }
     };
     let tokens = match &config.token_endpoint {
-        Some(settings) => Some(token_endpoint(settings, discovery, exchange, metrics)?),
+        Some(settings) => Some(token_endpoint(settings, discovery, subrequests, metrics)?),
         None => None,
     };
     Ok(RegistryProxy::new(
         upstream,
         ForwardedHeaders::new(config),
         peers,
-        way,
+        strategy,
         tokens,
         drain.clone(),
         metrics.clone(),
@@ -129,7 +134,7 @@ fn discovery(kind: &RegistryKind) -> Option<&config::DiscoveryConfig> {
 fn token_endpoint(
     settings: &config::TokenEndpointConfig,
     discovery: Option<Arc<Discovery>>,
-    exchange: Arc<SubrequestClient>,
+    subrequests: Arc<SubrequestClient>,
     metrics: &Arc<Metrics>,
 ) -> Result<TokenEndpointHandler, StartError> {
     let path = &settings.path;
@@ -137,13 +142,13 @@ fn token_endpoint(
     let answers = answers
         .map(|time| TokenCache::new(path, time))
         .transpose()?;
-    let widening = discovery.filter(|_| settings.widens_scopes);
-    let widening = widening.map(|discovery| ScopeExpansion::new(path, discovery));
-    let widening = widening.transpose()?;
+    let expansion = discovery.filter(|_| settings.widens_scopes);
+    let expansion = expansion.map(|discovery| ScopeExpansion::new(path, discovery));
+    let expansion = expansion.transpose()?;
     Ok(TokenEndpointHandler::new(
         answers,
-        widening,
-        exchange,
+        expansion,
+        subrequests,
         metrics.clone(),
     ))
 }
@@ -179,7 +184,7 @@ fn link_mount_handler(
 ) -> Result<LinkMountHandler, StartError> {
     let ProxyParts {
         client,
-        exchange,
+        subrequests,
         discovery,
         notifier,
     } = parts;
@@ -232,7 +237,12 @@ fn link_mount_handler(
         None => None,
     };
     Ok(LinkMountHandler::new(
-        upstream, mounts, observer, exchange, notifier, scanner,
+        upstream,
+        mounts,
+        observer,
+        subrequests,
+        notifier,
+        scanner,
     ))
 }
 

@@ -125,7 +125,7 @@ struct Started {
     admin_port: BoundListener,
     tls: Option<Arc<ListenerTls>>,
     upstream_tls: Arc<UpstreamTls>,
-    ask: Arc<UpstreamClient>,
+    client: Arc<UpstreamClient>,
     proxy: RegistryProxy,
     drain: Arc<Drain>,
     notifier: Arc<Notifier>,
@@ -156,8 +156,8 @@ pub async fn run(
             let is_by_version = matches!(settings.access.mode, AccessMode::Token(_))
                 || !settings.endpoints.is_empty();
             if is_open || is_by_version {
-                let ask = started.ask.clone();
-                tokio::spawn(check_registry(ask, is_open, settings.version));
+                let client = started.client.clone();
+                tokio::spawn(check_registry(client, is_open, settings.version));
             }
             Some(settings.store.root.clone())
         }
@@ -171,7 +171,7 @@ pub async fn run(
         http2::allow_http2(&mut proxy, config.listen.http2());
         Arc::new(proxy)
     });
-    let health = Arc::new(Health::new(started.ask, store, drain.clone()));
+    let health = Arc::new(Health::new(started.client, store, drain.clone()));
     let page = Page::new(&config, started.metrics.clone(), health.clone());
     let page = Arc::new(page);
     tokio::spawn({
@@ -214,8 +214,8 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     });
     let tls = tls.transpose()?;
     let upstream_tls = Arc::new(UpstreamTls::load(&config.upstream, &metrics)?);
-    let ask = UpstreamClient::new(&config.upstream, upstream_tls.clone(), metrics.clone());
-    let ask = Arc::new(ask);
+    let client = UpstreamClient::new(&config.upstream, upstream_tls.clone(), metrics.clone());
+    let client = Arc::new(client);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let (endpoints, version) = match &config.kind {
         RegistryKind::Distribution(settings) => (&*settings.endpoints, settings.version),
@@ -223,14 +223,14 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
-    let proxy = build::proxy(config, &upstream_tls, &ask, &drain, &notifier, &metrics)?;
+    let proxy = build::proxy(config, &upstream_tls, &client, &drain, &notifier, &metrics)?;
     Ok(Started {
         notifier,
         registry_port: listener::bind("listen.address", &config.listen.address)?,
         admin_port: listener::bind("admin.address", &config.admin.address)?,
         tls,
         upstream_tls,
-        ask,
+        client,
         proxy,
         drain,
         metrics,

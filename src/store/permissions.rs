@@ -24,7 +24,7 @@ pub enum StorePermissionError {
     Missing(PathBuf),
     /// The root is not a directory.
     #[error("store.filesystem.rootdirectory: {0} is not a folder")]
-    NotAFolder(PathBuf),
+    NotADirectory(PathBuf),
     /// Another user owns the store.
     #[error(
         "the store's folder {directory} belongs to user {owner}, crossmount runs as user {user}: run it as the registry's own user"
@@ -127,7 +127,7 @@ fn deepest(root: &Path) -> Result<PathBuf, StorePermissionError> {
         };
         match std::fs::metadata(&directory) {
             Ok(found) if found.is_dir() => return Ok(directory),
-            Ok(_) => return Err(StorePermissionError::NotAFolder(directory)),
+            Ok(_) => return Err(StorePermissionError::NotADirectory(directory)),
             Err(_) => {}
         }
     }
@@ -165,7 +165,7 @@ mod tests {
         std::fs::write(&missing, "").unwrap();
         assert!(matches!(
             check_owner(&missing),
-            Err(StorePermissionError::NotAFolder(_))
+            Err(StorePermissionError::NotADirectory(_))
         ));
     }
 

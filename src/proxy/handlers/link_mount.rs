@@ -33,7 +33,7 @@ pub(crate) struct LinkMountHandler {
     response_headers: ResponseHeaders,
     mounts: Arc<Mounts>,
     pub(crate) observer: ResponseObserver,
-    exchange: Arc<SubrequestClient>,
+    subrequests: Arc<SubrequestClient>,
     notifier: Arc<Notifier>,
     /// The scan ends with the handler.
     _scanner: Option<StoreScanner>,
@@ -44,7 +44,7 @@ impl LinkMountHandler {
         upstream: &UpstreamConfig,
         mounts: Arc<Mounts>,
         observer: ResponseObserver,
-        exchange: Arc<SubrequestClient>,
+        subrequests: Arc<SubrequestClient>,
         notifier: Arc<Notifier>,
         scanner: Option<StoreScanner>,
     ) -> Self {
@@ -53,7 +53,7 @@ impl LinkMountHandler {
             response_headers: upstream.response_headers.clone(),
             mounts,
             observer,
-            exchange,
+            subrequests,
             notifier,
             _scanner: scanner,
         }
@@ -161,7 +161,7 @@ impl LinkMountHandler {
         blob: &BlobRef,
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
-        let answered = head_response(session, context, &self.exchange).await;
+        let answered = head_response(session, context, &self.subrequests).await;
         let answered = answered.inspect_err(|error| self.observer.record_failure(error))?;
         let Some((head, answer)) = answered else {
             return Ok(None);
