@@ -63,38 +63,17 @@ pub(crate) enum MountStrategy {
 /// The proxy in front of one registry; its clones share all state.
 #[derive(Debug, Clone)]
 pub(crate) struct RegistryProxy {
-    prefix: Arc<str>,
-    timeouts: UpstreamTimeouts,
-    forwarding: Arc<ForwardedHeaders>,
-    peers: Arc<Peers>,
-    strategy: Arc<MountStrategy>,
-    tokens: Option<Arc<TokenEndpointHandler>>,
-    drain: Arc<Drain>,
-    metrics: Arc<Metrics>,
+    pub(crate) prefix: Arc<str>,
+    pub(crate) timeouts: UpstreamTimeouts,
+    pub(crate) forwarding: Arc<ForwardedHeaders>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) strategy: Arc<MountStrategy>,
+    pub(crate) tokens: Option<Arc<TokenEndpointHandler>>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl RegistryProxy {
-    pub(crate) fn new(
-        upstream: &crate::config::UpstreamConfig,
-        forwarding: ForwardedHeaders,
-        peers: Arc<Peers>,
-        strategy: MountStrategy,
-        tokens: Option<TokenEndpointHandler>,
-        drain: Arc<Drain>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            prefix: upstream.prefix.as_str().into(),
-            timeouts: upstream.timeouts,
-            forwarding: Arc::new(forwarding),
-            peers,
-            strategy: Arc::new(strategy),
-            tokens: tokens.map(Arc::new),
-            drain,
-            metrics,
-        }
-    }
-
     /// Observes the registry's responses, if crossmount writes links beside it.
     fn observer(&self) -> Option<&ResponseObserver> {
         match &*self.strategy {

@@ -48,6 +48,7 @@ use crate::blob_copy::ArtifactStoreError;
 use crate::config::{AccessMode, Config, DistributionVersion, RegistryKind};
 use crate::notifications::{EndpointError, Notifier};
 use crate::proxy::RegistryProxy;
+use crate::server::build::SharedParts;
 use crate::server::config_reload::ConfigReloader;
 use crate::server::drain::Drain;
 use crate::server::listener::{BoundListener, ListenError};
@@ -223,7 +224,14 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
-    let proxy = build::proxy(config, &upstream_tls, &client, &drain, &notifier, &metrics)?;
+    let shared = SharedParts {
+        tls: &upstream_tls,
+        client: &client,
+        drain: &drain,
+        notifier: &notifier,
+        metrics: &metrics,
+    };
+    let proxy = build::proxy(config, &shared)?;
     Ok(Started {
         notifier,
         registry_port: listener::bind("listen.address", &config.listen.address)?,

@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::auth::Credentials;
-use crate::config::{ResponseHeaders, UpstreamConfig};
+use crate::config::ResponseHeaders;
 use crate::discovery::StoreScanner;
 use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
@@ -29,36 +29,17 @@ const LONGEST_URL: usize = 1024;
 /// Responds to mounts of linked layers, and forwards the rest.
 #[derive(Debug)]
 pub(crate) struct LinkMountHandler {
-    locations: Locations,
-    response_headers: ResponseHeaders,
-    mounts: Arc<Mounts>,
+    pub(crate) locations: Locations,
+    pub(crate) response_headers: ResponseHeaders,
+    pub(crate) mounts: Arc<Mounts>,
     pub(crate) observer: ResponseObserver,
-    subrequests: Arc<SubrequestClient>,
-    notifier: Arc<Notifier>,
+    pub(crate) subrequests: Arc<SubrequestClient>,
+    pub(crate) notifier: Arc<Notifier>,
     /// The scan ends with the handler.
-    _scanner: Option<StoreScanner>,
+    pub(crate) _scanner: Option<StoreScanner>,
 }
 
 impl LinkMountHandler {
-    pub(crate) fn new(
-        upstream: &UpstreamConfig,
-        mounts: Arc<Mounts>,
-        observer: ResponseObserver,
-        subrequests: Arc<SubrequestClient>,
-        notifier: Arc<Notifier>,
-        scanner: Option<StoreScanner>,
-    ) -> Self {
-        Self {
-            locations: Locations::new(upstream),
-            response_headers: upstream.response_headers.clone(),
-            mounts,
-            observer,
-            subrequests,
-            notifier,
-            _scanner: scanner,
-        }
-    }
-
     /// `Ok(None)` forwards the request.
     pub(crate) async fn handle(
         &self,
