@@ -65,7 +65,7 @@ fn every_outcome_is_shown_from_the_start() {
 }
 
 #[test]
-fn whoever_has_the_answer_to_a_mount_finds_it_counted() {
+fn a_mount_is_counted_before_its_response_arrives() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with_verified_store(&registry);

@@ -34,7 +34,7 @@ fn answers(port: u16) {
 }
 
 #[test]
-fn a_registry_that_was_killed_and_came_back_is_proved_again_before_the_next_link() {
+fn after_a_killed_registry_came_back_the_store_is_verified_again_before_the_next_link() {
     needs!("docker-registry");
     let mut registry = Registry::start();
     let sidecar = Sidecar::with_verified_store(&registry);
@@ -194,7 +194,7 @@ fn read_only_on_request() -> ScriptedRegistry {
 }
 
 #[test]
-fn the_start_of_an_upload_that_is_refused_takes_the_registrys_word_and_the_stores_proof_away() {
+fn a_refused_upload_start_ends_write_availability_and_the_stores_verification() {
     let registry = read_only_on_request();
     let sidecar = registry.sidecar(|_| ());
     let digest = registry.plant("a", BLOB);
@@ -218,7 +218,7 @@ fn the_start_of_an_upload_that_is_refused_takes_the_registrys_word_and_the_store
 }
 
 #[test]
-fn any_other_write_that_is_refused_takes_the_registrys_word_away() {
+fn any_other_refused_write_ends_write_availability() {
     let registry = read_only_on_request();
     let sidecar = registry.sidecar(|_| ());
     let digest = registry.plant("a", BLOB);

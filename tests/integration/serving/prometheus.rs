@@ -69,7 +69,7 @@ fn prometheus_has_nothing_to_say_against_the_metrics() {
 }
 
 #[test]
-fn prometheus_scrapes_it_and_tells_of_its_mounts() {
+fn prometheus_scrapes_its_mounts() {
     needs!("docker-registry", "prometheus");
     let (_registry, sidecar) = busy();
     let prometheus = Prometheus::of(&sidecar, &[]);

@@ -201,7 +201,7 @@ fn a_hangup_ends_no_process_that_has_no_file() {
 }
 
 #[test]
-fn a_certificate_on_a_filesystem_that_hangs_delays_nobody() {
+fn a_certificate_on_a_hung_filesystem_delays_no_client() {
     needs!("docker-registry", "openssl");
     let home = tempfile::tempdir().unwrap();
     let first = renew(home.path());
