@@ -8,6 +8,7 @@ use support::image::Image;
 use support::misbehaving_upstream::{Reply, answer};
 use support::raw_http::{self, Request};
 use support::registry::Registry;
+use support::registry_client::Client;
 use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 use support::sidecar_metrics::most_questions;
@@ -33,14 +34,20 @@ fn answers(port: u16) {
     });
 }
 
-#[test]
-fn after_a_killed_registry_came_back_the_store_is_verified_again_before_the_next_link() {
-    needs!("docker-registry");
-    let mut registry = Registry::start();
+/// A registry and its sidecar, through which [`BLOB`] was uploaded to `a` and mounted in `b`.
+fn after_a_mount() -> (Registry, Sidecar, Client, String) {
+    let registry = Registry::start();
     let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     client.mount("b", &digest, "a").expect(201);
+    (registry, sidecar, client, digest)
+}
+
+#[test]
+fn after_a_killed_registry_came_back_the_store_is_verified_again_before_the_next_link() {
+    needs!("docker-registry");
+    let (mut registry, sidecar, client, digest) = after_a_mount();
     assert_eq!(sidecar.mounts("mounted", "none"), 1);
 
     registry.kill();
@@ -126,11 +133,7 @@ fn a_read_only_registry_refuses_mounts_and_nothing_is_written() {
 #[test]
 fn a_write_that_is_refused_in_passing_ends_linking_at_once() {
     needs!("docker-registry");
-    let mut registry = Registry::start();
-    let sidecar = Sidecar::with_verified_store(&registry);
-    let client = sidecar.client();
-    let digest = client.upload("a", BLOB);
-    client.mount("b", &digest, "a").expect(201);
+    let (mut registry, sidecar, client, digest) = after_a_mount();
     registry.read_only(true);
     registry.restart();
     wait_until("a write is refused", || {
@@ -251,11 +254,7 @@ fn any_other_refused_write_ends_write_availability() {
 #[test]
 fn a_registry_turned_read_only_in_silence_is_noticed_within_seconds() {
     needs!("docker-registry");
-    let mut registry = Registry::start();
-    let sidecar = Sidecar::with_verified_store(&registry);
-    let client = sidecar.client();
-    let digest = client.upload("a", BLOB);
-    client.mount("b", &digest, "a").expect(201);
+    let (mut registry, _sidecar, client, digest) = after_a_mount();
     registry.read_only(true);
     registry.restart();
     // A probe counts for five seconds; README asks to wait for ten.
