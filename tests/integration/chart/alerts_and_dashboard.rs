@@ -13,14 +13,13 @@ use support::webhook_endpoint::Endpoint;
 use support::{digest_of, free_port, raw_http, token_issuer, tools, wait_until};
 
 /// Labels whose every value is shown from the start.
-const CLOSED: [&str; 8] = [
+const CLOSED: [&str; 7] = [
     "outcome",
     "reason",
     "via",
     "decision",
-    "what",
+    "kind",
     "operation",
-    "from",
     "result",
 ];
 
