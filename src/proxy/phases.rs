@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -190,6 +191,8 @@ impl ProxyHttp for RegistryProxy {
 
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
+        context.is_blob_upload =
+            request_target::is_blob_upload(&self.prefix, &head.method, head.raw_path());
         context.trace = Trace::from_headers(&head.headers);
         Trace::scope(context.trace.clone(), self.respond(session, context)).await
     }
@@ -246,6 +249,22 @@ impl ProxyHttp for RegistryProxy {
         {
             let plain = request_target::plain_upload(head.raw_path());
             head.set_raw_path(&plain)?;
+        }
+        Ok(())
+    }
+
+    /// Called for each piece of the body that streams to the registry.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        piece: &mut Option<Bytes>,
+        _: bool,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        if context.is_blob_upload
+            && let Some(piece) = piece
+        {
+            self.metrics.uploaded_bytes(piece.len() as u64);
         }
         Ok(())
     }

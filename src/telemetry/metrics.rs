@@ -21,7 +21,8 @@ use crate::telemetry::labels::{
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
     build_info, certificate_expiry, counter, gauge, histogram, log_lines_dropped,
-    notifications_queue_length, plain_histogram, ready, verified, verify_queue_length,
+    notifications_queue_length, plain_histogram, ready, uploaded_bytes, verified,
+    verify_queue_length,
 };
 
 /// The metrics of one process.
@@ -31,6 +32,7 @@ pub struct Metrics {
     pub(super) mounts: IntCounterVec,
     pub(super) mounted_bytes: IntCounterVec,
     pub(super) dry_run_bytes: IntCounterVec,
+    pub(super) uploaded_bytes: IntCounter,
     pub(super) mount_duration: HistogramVec,
     access_decisions: IntCounterVec,
     store_duration: HistogramVec,
@@ -77,6 +79,7 @@ impl Metrics {
                 "Bytes of layers that a dry run would have mounted, by how the layer was found.",
                 &["via"],
             )?,
+            uploaded_bytes: uploaded_bytes(&registry)?,
             mount_duration: histogram(
                 &registry,
                 "crossmount_mount_duration_seconds",
@@ -198,6 +201,11 @@ impl Metrics {
     /// Counts the bytes of a layer that a dry run would have linked.
     pub fn dry_run_bytes(&self, bytes: u64, via: Via) {
         self.dry_run_bytes.with_label_values(&[via]).inc_by(bytes);
+    }
+
+    /// Counts bytes of a client's upload on their way to the registry.
+    pub fn uploaded_bytes(&self, bytes: u64) {
+        self.uploaded_bytes.inc_by(bytes);
     }
 
     /// Counts an access decision.

@@ -55,6 +55,15 @@ pub(crate) fn gauge(
     Ok(gauge)
 }
 
+pub(crate) fn uploaded_bytes(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(
+        "crossmount_uploaded_bytes_total",
+        "Bytes of blobs that clients uploaded to the registry through crossmount.",
+    )?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
 pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
     let help = "Blobs that were hashed, by what came of it, and those that were dropped.";
     counter(
