@@ -1,6 +1,7 @@
 //! Every metric, declared once. No label ever holds a repository, a digest or a user.
 //!
-//! `registration` registers each kind, and `summary` reads them as numbers for the page.
+//! `registration` registers each kind, and `summary` and `latency` read them as numbers for the
+//! page.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,19 +38,19 @@ pub struct Metrics {
     access_decisions: IntCounterVec,
     store_duration: HistogramVec,
     upstream_duration: Histogram,
-    token_cache_requests: IntCounterVec,
+    pub(super) token_cache_requests: IntCounterVec,
     index_links: IntGauge,
     scan_items: IntCounterVec,
     last_scan: IntGauge,
     verified: IntCounterVec,
     verify_queue_length: IntGauge,
-    notifications: IntCounterVec,
-    notifications_queue_length: IntGaugeVec,
+    pub(super) notifications: IntCounterVec,
+    pub(super) notifications_queue_length: IntGaugeVec,
     ready: IntGauge,
     requests: IntCounterVec,
     pub(super) request_duration: Histogram,
     in_flight: IntGauge,
-    certificate_expiry: IntGaugeVec,
+    pub(super) certificate_expiry: IntGaugeVec,
     log_lines_dropped: IntCounter,
     lines_dropped: Option<ErrorCounter>,
     lines_shown_as_lost: AtomicU64,
