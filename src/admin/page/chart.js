@@ -7,7 +7,7 @@ const HEIGHT = 250;
 const MARGIN = { top: 28, right: 12, bottom: 44, left: 62 };
 // Below this width there is room for fewer labels.
 const NARROW = 520;
-const HINT = "Point at the chart or use the arrow keys to read a bucket.";
+const HINT = "Point at the chart, or use the arrow keys, to read a value.";
 
 function svg(name, attributes, text) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -114,6 +114,8 @@ export function chart(place, readout) {
     } else {
       image.append(
         svg("path", { class: "saved", d: steps("saved_bytes", true) }),
+        // Keeps the line apart from the area behind it.
+        svg("path", { class: "halo", d: steps("uploaded_bytes", false) }),
         svg("path", { class: "uploaded", d: steps("uploaded_bytes", false) }),
         svg("rect", { class: "cursor", y: MARGIN.top, height: plot.base - MARGIN.top }),
       );

@@ -55,6 +55,11 @@ export function span(seconds) {
   return minutes > 0 ? `${minutes} min ${whole % 60} s` : `${whole} s`;
 }
 
+// A time span in its largest unit, seconds or minutes.
+export function about(seconds) {
+  return seconds < 60 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
 // Events per second.
 export function rate(perSecond) {
   if (perSecond === 0) {

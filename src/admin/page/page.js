@@ -86,9 +86,9 @@ function certificatePart({ place, expires }, now) {
   const left = (Date.parse(expires) - Date.parse(now)) / 1000;
   const name = PLACES[place] ?? `Certificate: ${place}`;
   if (left <= 0) {
-    return part(name, "bad", "Expired", `Expired at ${format.time(expires)}.`);
+    return part(name, "bad", "Expired", `Expired on ${expires.slice(0, 10)}.`);
   }
-  const detail = `Expires at ${format.time(expires)}, in ${format.span(left)}.`;
+  const detail = `Expires on ${expires.slice(0, 10)}, in ${format.span(left)}.`;
   return left < SOON ? part(name, "warn", "Expires soon", detail) : part(name, "good", "Healthy", detail);
 }
 
@@ -133,7 +133,7 @@ function show(status) {
   const filled = history.buckets.filter(bucket => bucket.saved_bytes + bucket.uploaded_bytes > 0);
   rows("chart-values", filled.reverse().map(valueRow));
   put("saved-today", format.bytes(saved_bytes.today));
-  put("saved-today-note", `Since 00:00 UTC, ${status.day}`);
+  put("saved-today-note", "Since 00:00 UTC");
   put("saved-total", format.bytes(saved_bytes.since_start));
   put("saved-total-note", `${format.whole(saved_bytes.since_start)} bytes`);
   put("hit-rate", format.percent(status.hit_rate));
@@ -141,7 +141,7 @@ function show(status) {
   put("hit-rate-note", `Of ${format.plural(count, "mount")}, no upload needed`);
   put("requests-rate", format.rate(rates.requests_per_second));
   put("mounts-rate", format.rate(rates.mounts_per_second));
-  const window = `Over the last ${format.span(Math.round(rates.window_seconds / 10) * 10)}`;
+  const window = `Over the last ${format.about(rates.window_seconds)}`;
   put("requests-rate-note", window);
   put("mounts-rate-note", window);
   const { mounts: decisions, requests } = latency_seconds;

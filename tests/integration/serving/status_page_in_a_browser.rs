@@ -34,7 +34,7 @@ const LEAST_CONTRAST: &str = r"(() => {
     const both = [light(ink(element)), light(ground(element))];
     return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
   }));
-  const lines = [...document.querySelectorAll('#chart path')];
+  const lines = [...document.querySelectorAll('#chart path.saved, #chart path.uploaded')];
   return [least(texts.filter(element => element.checkVisibility())), least(lines)];
 })()";
 

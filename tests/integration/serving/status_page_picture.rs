@@ -50,32 +50,32 @@ fn mounts() -> Value {
     rows
 }
 
-/// A day of builds: few at night, many in working hours, and a new base image at nine.
+/// A day of builds: few at night, many in working hours, and a new base image after nine.
 fn history() -> (Value, u64) {
+    /// Hundredths of the busiest hour, at the beginning of each hour.
+    const BUSY: [u64; 25] = [
+        6, 4, 3, 3, 3, 5, 9, 22, 55, 82, 96, 88, 60, 78, 98, 100, 90, 66, 40, 24, 18, 14, 10, 8, 6,
+    ];
     let day = |index: u64| if index > NOW { 30 } else { 31 };
     let mut saved_today = 0;
     let buckets = (0..288).map(|age| (NOW + 1 + age) % 288).map(|index| {
-        let (hour, minute) = (index / 12, index % 12 * 5);
-        let working = match hour {
-            0..=5 => 1,
-            6 | 20..=23 => 4,
-            7 | 18 | 19 => 14,
-            12 => 24,
-            _ => 38,
-        };
-        let noise = (index * 7919 + 13) % 97;
-        let saved = working * GB / 10 * (40 + noise) / 100;
-        let base_image = if (108..112).contains(&index) {
-            2 * GB
-        } else {
-            0
-        };
-        let uploaded = saved * (5 + noise % 13) / 100 + base_image;
+        let (hour, part) = (index / 12, index % 12);
+        let [from, to] = [0, 1].map(|later| BUSY[usize::try_from(hour + later).unwrap()]);
+        let busy = (from * (12 - part) + to * part) / 12;
+        // Some builds are larger than others.
+        let noise = (index * 2_654_435_761) >> 7;
+        let saved = busy * GB / 20 * (45 + noise % 97) / 100;
+        let base_image = [0, 900, 1700, 1900, 1100, 400, 0][match index {
+            110..=114 => usize::try_from(index - 109).unwrap(),
+            _ => 0,
+        }] * GB
+            / 1000;
+        let uploaded = saved * (4 + noise % 11) / 100 + base_image;
         if index <= NOW {
             saved_today += saved;
         }
         json!({
-            "start": format!("2026-01-{}T{hour:02}:{minute:02}:00Z", day(index)),
+            "start": format!("2026-01-{}T{hour:02}:{:02}:00Z", day(index), part * 5),
             "saved_bytes": saved,
             "uploaded_bytes": uploaded,
         })
