@@ -21,7 +21,7 @@ use crate::telemetry::labels::{
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
-    build_info, certificate_expiry, counter, gauge, histogram, log_lines_dropped,
+    build_info, certificate_expiry, counter, gauge, histogram, index_links, log_lines_dropped,
     notifications_queue_length, plain_histogram, ready, uploaded_bytes, verified,
     verify_queue_length,
 };
@@ -110,11 +110,7 @@ impl Metrics {
                 "Token requests whose response may be cached, by whether the cache had it.",
                 &["result"],
             )?,
-            index_links: gauge(
-                &registry,
-                "crossmount_index_links",
-                "Links of layers that discovery knows of.",
-            )?,
+            index_links: index_links(&registry)?,
             scan_items: counter(
                 &registry,
                 "crossmount_store_scan_items_total",

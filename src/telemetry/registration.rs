@@ -91,6 +91,11 @@ pub(crate) fn notifications_queue_length(
     Ok(gauge)
 }
 
+pub(crate) fn index_links(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "Links of layers that discovery knows of.";
+    gauge(registry, "crossmount_index_links", help)
+}
+
 pub(crate) fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     let help = "1 while /readyz says ready, as found out for this scrape.";
     gauge(registry, "crossmount_ready", help)

@@ -2,6 +2,7 @@
 
 use prometheus::IntGaugeVec;
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use strum::VariantArray;
 
 use crate::telemetry::labels::{CacheResult, NotificationResult};
@@ -112,7 +113,7 @@ impl Metrics {
 /// The values of a gauge with one label, by the label's value.
 fn by_label(gauge: &IntGaugeVec) -> Vec<(String, i64)> {
     let families = gauge.collect();
-    let metrics = families.iter().flat_map(|family| family.get_metric());
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
     let labels = metrics.filter_map(|metric| metric.get_label().first());
     let mut values: Vec<_> = labels
         .map(|label| label.value().to_owned())

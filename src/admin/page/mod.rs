@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `page.html`, `page.css` | structure and style |
 //! | `page.js` | reads the status, and puts figures and tables in their places |
-//! | `chart.js` | draws the chart |
+//! | `chart.js`, `chart.css` | draw the chart |
+//! | `parts.js` | describes the health of each part |
 //! | `format.js` | writes numbers and times |
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -19,9 +20,11 @@ const SVG: &str = "image/svg+xml";
 const FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("page.html")),
     ("/page.css", CSS, include_str!("page.css")),
+    ("/chart.css", CSS, include_str!("chart.css")),
     ("/page.js", JAVASCRIPT, include_str!("page.js")),
     ("/chart.js", JAVASCRIPT, include_str!("chart.js")),
     ("/format.js", JAVASCRIPT, include_str!("format.js")),
+    ("/parts.js", JAVASCRIPT, include_str!("parts.js")),
     ("/icon.svg", SVG, include_str!("icon.svg")),
 ];
 

@@ -73,6 +73,12 @@ impl History {
         self.older.iter().copied().chain([self.current])
     }
 
+    /// The counters at the last sample.
+    #[cfg(test)]
+    pub(crate) fn sampled(&self) -> Transferred {
+        self.sampled
+    }
+
     /// The sum since midnight, UTC.
     pub(crate) fn today(&self) -> Transferred {
         let midnight = self.current.index - self.current.index % BUCKETS;

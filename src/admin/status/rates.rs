@@ -40,6 +40,12 @@ impl RecentCounts {
         }
     }
 
+    /// The number of samples.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The rates until now; zero at the very start.
     #[allow(
         clippy::cast_precision_loss,
@@ -97,7 +103,7 @@ mod tests {
         for at in (10..=600).step_by(10) {
             recent.sample(after(at), counted(2 * at));
         }
-        assert_eq!(recent.0.len(), 31);
+        assert_eq!(recent.len(), 31);
         assert_eq!(recent.rates(after(600), counted(1200)), rates(300.0, 2.0));
         for at in (610..=900).step_by(10) {
             recent.sample(after(at), counted(1200));

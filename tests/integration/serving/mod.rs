@@ -22,6 +22,7 @@ mod status_page;
 mod status_page_chart;
 mod status_page_in_a_browser;
 mod status_page_picture;
+mod status_page_texts;
 mod streaming;
 mod tls_and_sockets;
 mod trace_context;

@@ -7,6 +7,7 @@ use support::raw_http::{self, Answer, Request};
 use support::registry::Registry;
 use support::scripted_page::status;
 use support::sidecar::{BINARY, Sidecar, command, config};
+use support::token_issuer::signed;
 use support::{digest_of, free_port, wait_until};
 
 /// Stands in the configuration and in the environment, where nobody may read it.
@@ -154,6 +155,28 @@ fn health_has_the_words_of_readyz() {
 }
 
 #[test]
+fn certificates_webhooks_and_the_token_cache_are_shown_if_configured() {
+    needs!("openssl");
+    let home = Home::new();
+    let pems = tempfile::tempdir().unwrap();
+    signed(pems.path());
+    let pem = |name: &str| pems.path().join(name);
+    let mut settings = config("http://127.0.0.1:1", &home.root());
+    settings["listen"]["tls"] = json!({"certificate": pem("cert.pem"), "key": pem("key.pem")});
+    settings["token_endpoint"] = json!({"path": "/token/", "cache": {"enabled": true}});
+    let audit = json!({"name": "audit", "url": "http://127.0.0.1:1/"});
+    settings["notifications"] = json!({"endpoints": [audit]});
+    let health = status(&Sidecar::from(&settings))["health"].take();
+    let certificate = &health["certificates"][0];
+    assert_eq!(certificate["place"], "listener");
+    is_rfc3339(certificate["expires"].as_str().unwrap());
+    let idle =
+        json!([{"endpoint": "audit", "queue_length": 0, "sent": 0, "failed": 0, "dropped": 0}]);
+    assert_eq!(health["webhooks"], idle);
+    assert_eq!(health["token_cache"], json!({"hits": 0, "misses": 0}));
+}
+
+#[test]
 fn a_verified_store_is_called_so() {
     needs!("docker-registry");
     let registry = Registry::start();
@@ -211,6 +234,8 @@ fn every_answer_has_its_type_and_a_strict_policy() {
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
         ("/page.css", "text/css; charset=utf-8"),
+        ("/chart.css", "text/css; charset=utf-8"),
+        ("/parts.js", "text/javascript; charset=utf-8"),
         ("/page.js", "text/javascript; charset=utf-8"),
         ("/chart.js", "text/javascript; charset=utf-8"),
         ("/format.js", "text/javascript; charset=utf-8"),

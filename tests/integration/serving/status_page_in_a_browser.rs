@@ -99,7 +99,14 @@ fn it_follows_along_without_being_loaded_again() {
             .count()
     };
     assert!(asked("status.json") > 0, "{requests:?}");
-    for file in ["page.js", "chart.js", "format.js", "page.css"] {
+    for file in [
+        "page.js",
+        "parts.js",
+        "chart.js",
+        "format.js",
+        "page.css",
+        "chart.css",
+    ] {
         assert_eq!(asked(file), 1, "{file}");
     }
     for sent in &requests {

@@ -1,5 +1,6 @@
 //! The admin page's own files, from a real sidecar, over a `/status.json` that a test writes.
 
+use super::browser::Browser;
 use super::misbehaving_upstream::{MisbehavingUpstream, Reply, answer};
 use super::program_run::Home;
 use super::raw_http;
@@ -62,12 +63,18 @@ pub fn buckets(of: &[(&str, u64, u64)]) -> Value {
     of.iter().map(bucket).collect()
 }
 
+/// The texts of a table's cells, row by row.
+pub fn cells(browser: &mut Browser, id: &str) -> Value {
+    browser.value(&format!(
+        "[...document.getElementById('{id}').rows].map(row => [...row.cells].map(cell => cell.innerText))"
+    ))
+}
+
 /// A file of the page, with the headers that a browser obeys.
 fn file(admin: u16, target: &str) -> Vec<u8> {
     let got = raw_http::get(admin, target);
-    let mut head = format!("HTTP/1.1 {} .\r\n", got.status);
-    for name in ["Content-Type", "Content-Security-Policy", "Content-Length"] {
-        head += &format!("{name}: {}\r\n", got.header(name).unwrap());
-    }
-    [format!("{head}\r\n").into_bytes(), got.body].concat()
+    let names = ["Content-Type", "Content-Security-Policy", "Content-Length"];
+    let headers = names.map(|name| format!("{name}: {}\r\n", got.header(name).unwrap()));
+    let head = format!("HTTP/1.1 {} .\r\n{}\r\n", got.status, headers.concat());
+    [head.into_bytes(), got.body].concat()
 }
