@@ -86,7 +86,7 @@ function show(status) {
   put("saved-total-note", `${format.whole(saved_bytes.since_start)} bytes`);
   put("hit-rate", format.percent(status.hit_rate));
   const count = mounts.reduce((sum, mount) => sum + mount.count, 0);
-  put("hit-rate-note", `Of ${format.plural(count, "mount")}, no upload needed`);
+  put("hit-rate-note", count ? `Of ${format.plural(count, "mount")}, no upload needed` : "No mounts yet");
   put("requests-rate", format.rate(rates.requests_per_second));
   put("mounts-rate", format.rate(rates.mounts_per_second));
   const window = `Over the last ${format.about(rates.window_seconds)}`;

@@ -163,6 +163,7 @@ fn without_data_the_chart_says_so() {
     assert_eq!(browser.value(empty), "No data yet");
     assert_eq!(browser.text("chart-saved"), "0 bytes");
     assert_eq!(browser.text("hit-rate"), "–");
+    assert_eq!(browser.text("hit-rate-note"), "No mounts yet");
     assert_eq!(browser.text("no-mounts"), "No mounts yet.");
     assert_eq!(browser.text("readout"), "");
     page.change(afternoon);

@@ -181,6 +181,12 @@ fn it_fits_on_a_phone_and_can_be_read_in_the_light_and_in_the_dark() {
         assert!(line >= 3.0, "{line} in the {scheme}");
         let is_dark = "matchMedia('(prefers-color-scheme: dark)').matches";
         assert_eq!(browser.value(is_dark), scheme == "dark");
+        let ground = browser.value("getComputedStyle(document.body).backgroundColor");
+        let ground = ground.as_str().unwrap();
+        let parts = ground.split(|letter: char| !letter.is_ascii_digit());
+        let brightest = parts.filter_map(|part| part.parse().ok()).max();
+        let is_dark = brightest < Some(0x40_u32);
+        assert_eq!(is_dark, scheme == "dark", "{ground} in the {scheme}");
     }
 }
 
