@@ -7,6 +7,7 @@
 //! forward                    every other request goes on:
 //!   upstream_peer            a connection to the registry
 //!   upstream_request_filter  the head as the registry gets it, a mount perhaps as a plain upload
+//!   request_body_filter      counts the bytes of a blob that the client uploads
 //!   upstream_response_filter what the registry's response shows
 //!   response_filter          the head as the client gets it
 //!   fail_to_proxy            crossmount's 502, 503 or 504 if the registry sent no response

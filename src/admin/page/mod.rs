@@ -70,6 +70,8 @@ mod tests {
                     "innerHTML",
                     "outerHTML",
                     "insertAdjacent",
+                    "setHTML",
+                    "DOMParser",
                     "document.write",
                     "eval",
                 ] {
