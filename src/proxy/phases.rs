@@ -7,6 +7,7 @@
 //! forward                    every other request goes on:
 //!   upstream_peer            a connection to the registry
 //!   upstream_request_filter  the head as the registry gets it, a mount perhaps as a plain upload
+//!   request_body_filter      counts the bytes of a blob that the client uploads
 //!   upstream_response_filter what the registry's response shows
 //!   response_filter          the head as the client gets it
 //!   fail_to_proxy            crossmount's 502, 503 or 504 if the registry sent no response
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -169,6 +171,8 @@ impl ProxyHttp for RegistryProxy {
 
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
+        context.is_blob_upload =
+            request_target::is_blob_upload(&self.prefix, &head.method, head.raw_path());
         context.trace = Trace::from_headers(&head.headers);
         Trace::scope(context.trace.clone(), self.respond(session, context)).await
     }
@@ -225,6 +229,22 @@ impl ProxyHttp for RegistryProxy {
         {
             let plain = request_target::plain_upload(head.raw_path());
             head.set_raw_path(&plain)?;
+        }
+        Ok(())
+    }
+
+    /// Called for each piece of the body that streams to the registry.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        piece: &mut Option<Bytes>,
+        _: bool,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        if context.is_blob_upload
+            && let Some(piece) = piece
+        {
+            self.metrics.uploaded_bytes(piece.len() as u64);
         }
         Ok(())
     }

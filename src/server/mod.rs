@@ -42,7 +42,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 pub use config_reload::{LoadConfig, ReloadSource};
 
-use crate::admin::{AdminService, Health, Page};
+use crate::admin::{AdminService, Health, StatusSource};
 use crate::auth::AccessError;
 use crate::blob_copy::ArtifactStoreError;
 use crate::config::{AccessMode, Config, DistributionVersion, RegistryKind};
@@ -173,13 +173,13 @@ pub async fn run(
         Arc::new(proxy)
     });
     let health = Arc::new(Health::new(started.client, store, drain.clone()));
-    let page = Page::new(&config, started.metrics.clone(), health.clone());
-    let page = Arc::new(page);
+    let status = StatusSource::new(&config, started.metrics.clone(), health.clone());
+    let status = Arc::new(status);
     tokio::spawn({
-        let page = page.clone();
-        async move { page.roll_over_daily().await }
+        let status = status.clone();
+        async move { status.sample_periodically().await }
     });
-    let admin = Arc::new(AdminService::new(started.metrics, health, page));
+    let admin = Arc::new(AdminService::new(started.metrics, health, status));
     log_listening("registry", &started.registry_port);
     log_listening("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);

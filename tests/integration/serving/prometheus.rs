@@ -14,6 +14,7 @@ const METRICS: &[&str] = &[
     "crossmount_mounts_total",
     "crossmount_mounted_bytes_total",
     "crossmount_dry_run_bytes_total",
+    "crossmount_uploaded_bytes_total",
     "crossmount_mount_duration_seconds_bucket",
     "crossmount_access_decisions_total",
     "crossmount_store_operation_duration_seconds_bucket",
