@@ -108,8 +108,8 @@ impl BlobCopier {
         let done = tokio::spawn(self.clone().run(request)).await;
         match done.unwrap_or(Err(CopyFailure::Died)) {
             Ok(relayed) => Some(relayed),
-            Err(reason) => {
-                tracing::debug!(%reason, "a blob was not relayed");
+            Err(error) => {
+                tracing::debug!(%error, "blob not copied");
                 None
             }
         }
@@ -170,7 +170,7 @@ impl BlobCopier {
             .run(deadline, move || artifact.checked(&wanted));
         let checked = checked.await.map_err(|_| CopyFailure::Late)?;
         checked.map_err(|error| {
-            tracing::warn!(%error, %digest, "an artifact cannot be used");
+            tracing::warn!(%error, %digest, "artifact check failed");
             CopyFailure::NoArtifact
         })
     }

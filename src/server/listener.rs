@@ -155,7 +155,7 @@ pub(crate) async fn serve<A>(
             Err(error) => {
                 if warned.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
                     warned = Some(Instant::now());
-                    tracing::warn!(%error, "connections cannot be accepted");
+                    tracing::warn!(%error, "connection accept failed");
                 }
                 tokio::time::sleep(EXHAUSTED).await;
             }
@@ -188,7 +188,7 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
     let mut stream = TcpOrUnix::from(connection);
     let settings = stream.set_nodelay();
     if let Err(error) = settings.and_then(|()| stream.set_keepalive(&ALIVE)) {
-        tracing::debug!(%error, "a connection went away at once");
+        tracing::debug!(%error, "connection closed by the client");
         return None;
     }
     // A socket of both families names IPv4 clients `::ffff:192.0.2.1`. Trusted proxies, the
@@ -204,6 +204,6 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
 /// Moves the connection to the runtime that serves it, away from the one that accepted it.
 fn settled(connection: TcpStream) -> Option<TcpStream> {
     let settled = connection.into_std().and_then(TcpStream::from_std);
-    let said = |error: &_| tracing::warn!(%error, "a connection could not be served");
+    let said = |error: &_| tracing::warn!(%error, "connection setup failed");
     settled.inspect_err(said).ok()
 }

@@ -148,7 +148,7 @@ pub async fn run(
     }
     tokio::spawn(started.upstream_tls.reload_periodically());
     for warning in &config.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(hint = warning, "configuration warning");
     }
     let store = match &config.kind {
         RegistryKind::Distribution(settings) => {
@@ -245,13 +245,13 @@ async fn check_store(root: PathBuf) -> Result<(), StorePermissionError> {
         .run(Instant::now() + STORE_ANSWERS, move || check_owner(&root))
         .await;
     checked.unwrap_or_else(|_| {
-        tracing::warn!("the store does not answer: mounts go upstream until it does");
+        tracing::warn!("store not responding");
         Ok(())
     })
 }
 
 fn log_listening(port: &str, bound: &BoundListener) {
-    tracing::info!(r#for = port, address = %bound.address, "listening");
+    tracing::info!(listener = port, address = %bound.address, "listening");
 }
 
 /// Warns if the configuration contradicts the registry, once the registry responds.
@@ -267,11 +267,13 @@ async fn check_registry(client: Arc<UpstreamClient>, is_open: bool, version: Dis
         }
         if is_open && answer == ApiProbeResult::Challenge {
             tracing::error!(
-                "access.mode is none, but the registry has access control: set access.mode to upstream"
+                mode = "none",
+                hint = "set access.mode to upstream",
+                "access mode contradicted by the registry"
             );
         }
         if let Some(mismatch) = version_mismatch(version, shown) {
-            tracing::warn!("{mismatch}");
+            tracing::warn!(hint = mismatch, "upstream version mismatch");
         }
         return;
     }

@@ -94,7 +94,7 @@ impl ListenerTls {
         match tokio::time::timeout(within, served.acceptor.tls_handshake(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a TLS handshake failed");
+                tracing::debug!(%error, "tls handshake failed");
                 None
             }
             Err(_) => None,
@@ -182,6 +182,6 @@ pub(crate) async fn refuse_plain_http(mut connection: TcpStream) {
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     if let Ok(Err(error)) = timeout(TIME_LIMIT, refused).await {
-        tracing::debug!(%error, "a client of plain HTTP went away");
+        tracing::debug!(%error, "plain http client disconnected");
     }
 }

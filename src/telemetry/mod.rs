@@ -6,6 +6,7 @@
 //! | `summary` | metrics as numbers for the page |
 //! | `outcome`, `labels` | the values of a mount's labels, and of all others |
 //! | `log`, `library_log` | log lines of crossmount, and of libraries |
+//! | `log_messages` | holds the documentation to the log lines, in tests |
 //! | `request_id`, `trace` | identify a request in the log and in traces |
 //!
 //! Nothing here decides anything about a request.
@@ -13,6 +14,8 @@
 pub(crate) mod labels;
 mod library_log;
 mod log;
+#[cfg(test)]
+mod log_messages;
 pub mod metrics;
 pub mod outcome;
 mod registration;
