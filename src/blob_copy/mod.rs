@@ -71,17 +71,17 @@ pub(crate) struct CopiedBlob {
 enum CopyFailure {
     #[error("the source is below a pull-through path")]
     PullThrough,
-    #[error("as many as may be are being relayed")]
+    #[error("too many copies are in flight")]
     Busy,
     #[error("the registry does not show the blob to this caller: {0}")]
     NotShown(StatusCode),
     #[error("there is no artifact")]
     NoArtifact,
-    #[error("it is too large, or would take too long")]
+    #[error("the blob is too large, or would take too long")]
     TooLarge,
-    #[error("it was not done in time")]
+    #[error("the copy was not finished in time")]
     Late,
-    #[error("its task died")]
+    #[error("the task panicked")]
     Died,
     #[error(transparent)]
     Upload(#[from] UploadError),

@@ -139,7 +139,7 @@ fn client(
     builder.build().map_err(|error| EndpointError {
         name: settings.name.clone(),
         reason: format!(
-            "{} (SSL_CERT_FILE can name certificates)",
+            "cannot set up TLS: {}; install the system's root certificates, or name a file in SSL_CERT_FILE",
             root_cause(&error)
         ),
     })

@@ -51,11 +51,21 @@ pub(crate) struct BoundListener {
 
 /// Why a port cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("{setting}: cannot listen on {address}: {cause}")]
+#[error("{setting}: cannot listen on {address}: {cause}; {}", advice(.cause.kind()))]
 pub struct ListenError {
     setting: &'static str,
     address: String,
     cause: io::Error,
+}
+
+/// What the operator can do about a port that cannot be bound.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => "stop the process that has this port, or set another one",
+        io::ErrorKind::AddrNotAvailable => "set an address of this machine, or :PORT for all",
+        io::ErrorKind::PermissionDenied => "set a port from 1024 on, or grant CAP_NET_BIND_SERVICE",
+        _ => "set another address",
+    }
 }
 
 /// Binds the first of an address's candidates that the machine has. Needs the runtime.

@@ -91,10 +91,10 @@ pub enum StartError {
     #[error(transparent)]
     Artifacts(#[from] ArtifactStoreError),
     /// No thread for the scan of the store.
-    #[error("a thread for the walk through the store: {0}")]
+    #[error("cannot start the thread that scans the store: {0}")]
     Scan(std::io::Error),
     /// No thread for the hashing of blobs.
-    #[error("a thread that hashes blobs: {0}")]
+    #[error("cannot start the thread that hashes blobs: {0}")]
     Verify(std::io::Error),
     /// No client for a webhook endpoint.
     #[error(transparent)]
@@ -103,19 +103,19 @@ pub enum StartError {
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
     /// Two metrics have the same name.
-    #[error("metrics: {0}")]
+    #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// The configuration file cannot be read again.
     #[error("{0}")]
     Configuration(WatchedFileError),
     /// Signal handlers cannot be installed.
-    #[error("signals: {0}")]
+    #[error("cannot handle signals: {0}")]
     Signals(std::io::Error),
     /// No threads for requests.
-    #[error("threads that serve requests: {0}")]
+    #[error("cannot start the threads that serve requests: {0}")]
     Threads(std::io::Error),
     /// A port is no longer served.
-    #[error("a listener ended by itself")]
+    #[error("a listener stopped: its reason is in the log lines before")]
     ListenerEnded,
 }
 
