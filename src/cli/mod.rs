@@ -52,7 +52,8 @@ pub enum Command {
     /// this user can read and write the store. It leaves nothing behind.
     ///
     /// Each finding is one line on standard output. It begins with ok, warning or
-    /// fault, and says what to do. The configuration in effect comes last, with
+    /// fault, and says what to do. Among them are the version, the user, and owner
+    /// and filesystem of the store. The configuration in effect comes last, with
     /// secrets masked.
     #[command(after_long_help = help::CHECK, verbatim_doc_comment)]
     Check {
@@ -63,10 +64,17 @@ pub enum Command {
         #[arg(long)]
         offline: bool,
         /// The registry's own configuration file; each difference is a finding.
+        ///
+        /// It compares the root directory, http.host, relativeurls, prefix, headers and tls, auth,
+        /// read-only mode, pull-through cache and webhooks.
         #[arg(long, value_name = "FILE")]
         registry_config: Option<PathBuf>,
     },
     /// Say what a registry's store holds and how many bytes mounts would have saved
+    ///
+    /// It counts repositories, layer links and blobs. It says how many bytes mounts
+    /// would have saved at most, and which layers were uploaded again most often.
+    /// It names damaged links and blobs.
     ///
     /// It only reads, and needs neither the registry nor a configuration. It takes
     /// 32 to 64 bytes of memory for each layer link.

@@ -258,7 +258,7 @@ fn a_registry_turned_read_only_in_silence_is_noticed_within_seconds() {
     client.mount("b", &digest, "a").expect(201);
     registry.read_only(true);
     registry.restart();
-    // A probe counts for five seconds; README asks to wait for ten.
+    // A probe counts for five seconds; the documentation asks to wait for ten.
     let restarted = Instant::now();
     while restarted.elapsed() < Duration::from_secs(6) {
         let status = client.mount("b", &digest, "a").status;
