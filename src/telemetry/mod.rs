@@ -6,7 +6,7 @@
 //! | `summary` | metrics as numbers for the page |
 //! | `outcome`, `labels` | the values of a mount's labels, and of all others |
 //! | `log`, `library_log` | log lines of crossmount, and of libraries |
-//! | `log_messages` | holds the documentation to the log lines, in tests |
+//! | `log_messages`, `reference` | hold the documentation to the code, in tests |
 //! | `request_id`, `trace` | identify a request in the log and in traces |
 //!
 //! Nothing here decides anything about a request.
@@ -18,6 +18,8 @@ mod log;
 mod log_messages;
 pub mod metrics;
 pub mod outcome;
+#[cfg(test)]
+mod reference;
 mod registration;
 pub(crate) mod request_id;
 pub(crate) mod summary;
