@@ -70,25 +70,20 @@ fn page(command: clap::Command) -> io::Result<Vec<u8>> {
 
 /// The text below the flags as roff: the generator would make one paragraph of it, called EXTRA.
 fn sections(text: &str) -> String {
-    let mut roff = String::new();
-    let mut is_open = false;
+    let mut lines = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
         match line.strip_suffix(':').filter(|it| !it.starts_with(' ')) {
             Some(heading) => {
-                let end = if is_open { ".fi\n" } else { "" };
-                roff += &format!(
-                    "{end}.SH {}\n.nf\n",
-                    heading.to_uppercase().replace(' ', "\\ ")
-                );
-                is_open = true;
+                // Lines are filled again before the next heading.
+                lines.push(".fi".to_owned());
+                lines.push(format!(".SH {}", heading.to_uppercase()));
+                lines.push(".nf".to_owned());
             }
-            None => roff += &format!("{}\n", escaped(line.strip_prefix("  ").unwrap_or(line))),
+            None => lines.push(escaped(line.strip_prefix("  ").unwrap_or(line))),
         }
     }
-    if is_open {
-        roff += ".fi\n";
-    }
-    roff
+    lines.push(".fi\n".to_owned());
+    lines.join("\n")
 }
 
 /// A line that roff prints as it is.

@@ -114,7 +114,7 @@ pub struct Settings {
     /// The address for metrics, health and the page (setting: admin.address).
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
-    /// The registry: http://, https:// or unix:/path (setting: upstream.url).
+    /// The address of the registry (setting: upstream.url).
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// The registry's rootdirectory (setting: store.filesystem.rootdirectory).

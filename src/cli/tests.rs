@@ -92,14 +92,20 @@ fn every_example_in_the_help_is_a_command_line() {
 
 #[test]
 fn the_reference_is_what_help_prints() {
-    let mut page = "# Command line\n\n\
+    let mut parts = vec![
+        "# Command line\n\n\
         This page is what `--help` prints. `crossmount --version` prints the version.\n"
-        .to_owned();
+            .to_owned(),
+    ];
     for (name, _) in commands() {
         let words = name.split(' ').chain(["--help"]);
         let help = Cli::try_parse_from(words).unwrap_err().to_string();
-        page += &format!("\n## `{name}`\n\n```text\n{}\n```\n", help.trim_end());
+        parts.push(format!(
+            "\n## `{name}`\n\n```text\n{}\n```\n",
+            help.trim_end()
+        ));
     }
+    let page = parts.concat();
     let path = reference_page::path(PAGE);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &page).unwrap();

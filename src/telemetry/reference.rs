@@ -33,10 +33,10 @@ fn shown() -> BTreeMap<String, Shown> {
         let words: Vec<_> = line.splitn(4, ' ').collect();
         match words[..] {
             ["#", "TYPE", name, kind] => {
-                found.entry(name.to_owned()).or_default().kind = kind.to_owned()
+                found.entry(name.to_owned()).or_default().kind = kind.to_owned();
             }
             ["#", "HELP", name, help] => {
-                found.entry(name.to_owned()).or_default().help = help.to_owned()
+                found.entry(name.to_owned()).or_default().help = help.to_owned();
             }
             _ => {
                 let (name, rest) = line.split_once(['{', ' ']).unwrap();
