@@ -223,7 +223,7 @@ fn unread(config: &Value) -> (Child, ChildStderr, u16, u16) {
         let line: Value = serde_json::from_str(&line).unwrap();
         let address = line["address"].as_str().unwrap_or_default();
         let port = address.rsplit(':').next().unwrap().parse().unwrap_or(0);
-        match line["for"].as_str() {
+        match line["listener"].as_str() {
             Some("registry") => ports[0] = port,
             Some("admin") => ports[1] = port,
             _ => {}
