@@ -163,8 +163,8 @@ shutdown: {drain_delay: 0s}
 TEXT
   start crossmount "${CARGO_TARGET_DIR:-target}/release/crossmount" serve \
     --config "$folder/crossmount.yaml" --listen 127.0.0.1:0
-  front=$(address crossmount '/"listening"/{/"for":"registry"/s/.*"address":"([^"]+)".*/\1/p}')
-  admin=$(address crossmount '/"listening"/{/"for":"admin"/s/.*"address":"([^"]+)".*/\1/p}')
+  front=$(address crossmount '/"listening"/{/"listener":"registry"/s/.*"address":"([^"]+)".*/\1/p}')
+  admin=$(address crossmount '/"listening"/{/"listener":"admin"/s/.*"address":"([^"]+)".*/\1/p}')
 }
 
 # skopeo remembers in which repository it saw which blob, and offers that repository for the mount.

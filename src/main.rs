@@ -1,11 +1,11 @@
 //! The program: parses arguments, loads the configuration and runs a command.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use crossmount::cli::{Cli, Command, Settings};
+use crossmount::cli::{self, Cli, Command, Settings};
 use crossmount::config::Config;
 use crossmount::server::{self, ReloadSource};
 use crossmount::{check, report, telemetry};
@@ -45,12 +45,22 @@ fn main() -> ExitCode {
                 runtime.block_on(check::run(&config, registry_config))
             };
             let text = findings.lines().join("\n") + "\n";
-            match print(&text) {
+            match print(text.as_bytes()) {
                 Ok(()) => ExitCode::from(u8::from(!findings.is_ok())),
                 Err(error) => fail(&error, 1),
             }
         }),
         Command::Report { root, json } => report(&root, json),
+        Command::Completions { shell } => end(print(&cli::completions(shell))),
+        Command::Man { out } => end(man(out)),
+    }
+}
+
+/// Prints the manual page, or writes all of them.
+fn man(out: Option<PathBuf>) -> io::Result<()> {
+    match out {
+        Some(directory) => cli::man_pages(&directory),
+        None => print(&cli::man_page()?),
     }
 }
 
@@ -64,13 +74,18 @@ fn report(root: &Path, json: bool) -> ExitCode {
     } else {
         Ok(report.to_string())
     };
-    let printed = text.map_err(io::Error::from).and_then(|text| print(&text));
-    printed.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+    end(text
+        .map_err(io::Error::from)
+        .and_then(|text| print(text.as_bytes())))
+}
+
+fn end(done: io::Result<()>) -> ExitCode {
+    done.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
 }
 
 /// A reader that closes the pipe early, as head(1) does, has got what it wanted.
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+fn print(text: &[u8]) -> io::Result<()> {
+    match io::stdout().write_all(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

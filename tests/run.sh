@@ -47,6 +47,7 @@ htpasswd apache2-utils
 busybox busybox
 wget wget
 openssl openssl
+groff groff-base
 nginx nginx-light
 strace strace
 bindfs bindfs

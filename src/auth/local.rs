@@ -238,9 +238,8 @@ impl LocalAccess {
         if self.confirmations.record_refusal(credential_key) {
             tracing::error!(
                 mode = self.verifier.decided_by().as_ref(),
-                "the registry refuses what is allowed here: it is asked about every mount by such \
-                 credentials now; do access.mode and its files agree with the registry's own \
-                 configuration?"
+                hint = "make access.mode and its files agree with the registry's configuration",
+                "access decision contradicted by the registry"
             );
         }
     }

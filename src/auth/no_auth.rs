@@ -54,8 +54,9 @@ impl OpenAccess {
         self.client.registry_state().record_write_refused();
         if self.guard.record_contradiction() {
             tracing::error!(
-                "access.mode is none, but the registry refuses a request: it is asked about \
-                 every mount now; set access.mode to upstream"
+                mode = "none",
+                hint = "set access.mode to upstream",
+                "access decision contradicted by the registry"
             );
         }
     }
@@ -160,7 +161,7 @@ impl OpenModeGuard {
             return false;
         }
         if contradicted.take().is_some() {
-            tracing::info!("the registry allows again what is allowed here");
+            tracing::info!("access contradiction resolved");
         }
         true
     }

@@ -52,7 +52,9 @@ impl Artifact {
 
 /// Why artifacts cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("store.artifacts.rootdirectory: {path}: {cause}: is it Pulp's MEDIA_ROOT, readable here?")]
+#[error(
+    "store.artifacts.rootdirectory: {path}: {cause}; set it to Pulp's MEDIA_ROOT, and let this user read it"
+)]
 pub struct ArtifactStoreError {
     path: PathBuf,
     cause: io::Error,

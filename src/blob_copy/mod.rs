@@ -71,17 +71,17 @@ pub(crate) struct CopiedBlob {
 enum CopyFailure {
     #[error("the source is below a pull-through path")]
     PullThrough,
-    #[error("as many as may be are being relayed")]
+    #[error("too many copies are in flight")]
     Busy,
     #[error("the registry does not show the blob to this caller: {0}")]
     NotShown(StatusCode),
     #[error("there is no artifact")]
     NoArtifact,
-    #[error("it is too large, or would take too long")]
+    #[error("the blob is too large, or would take too long")]
     TooLarge,
-    #[error("it was not done in time")]
+    #[error("the copy was not finished in time")]
     Late,
-    #[error("its task died")]
+    #[error("the task panicked")]
     Died,
     #[error(transparent)]
     Upload(#[from] UploadError),
@@ -108,8 +108,8 @@ impl BlobCopier {
         let done = tokio::spawn(self.clone().run(request)).await;
         match done.unwrap_or(Err(CopyFailure::Died)) {
             Ok(relayed) => Some(relayed),
-            Err(reason) => {
-                tracing::debug!(%reason, "a blob was not relayed");
+            Err(error) => {
+                tracing::debug!(%error, "blob not copied");
                 None
             }
         }
@@ -170,7 +170,7 @@ impl BlobCopier {
             .run(deadline, move || artifact.checked(&wanted));
         let checked = checked.await.map_err(|_| CopyFailure::Late)?;
         checked.map_err(|error| {
-            tracing::warn!(%error, %digest, "an artifact cannot be used");
+            tracing::warn!(%error, %digest, "artifact check failed");
             CopyFailure::NoArtifact
         })
     }

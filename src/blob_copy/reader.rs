@@ -20,7 +20,7 @@ pub(crate) fn read(artifact: Artifact, digest: Digest) -> Receiver<Bytes> {
     let (chunks, receiver) = channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = send(artifact, &digest, &chunks) {
-            tracing::warn!(%error, %digest, "an artifact could not be read");
+            tracing::warn!(%error, %digest, "artifact read failed");
         }
     });
     receiver

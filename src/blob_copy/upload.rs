@@ -19,11 +19,11 @@ pub(crate) enum UploadError {
         step: &'static str,
         status: StatusCode,
     },
-    #[error("the registry named no session of this repository")]
+    #[error("the registry returned no upload session of this repository")]
     NoSession,
-    #[error("it was not done in time")]
+    #[error("the upload was not finished in time")]
     Late,
-    #[error("the registry names another digest")]
+    #[error("the registry returned another digest")]
     OtherDigest,
 }
 

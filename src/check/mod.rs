@@ -25,10 +25,10 @@ use crate::notifications;
 use crate::server;
 
 /// What happens to Locations if only the registry has TLS.
-const PLAIN_BEFORE_TLS: &str = "clients speak plain http here and the registry speaks https: it \
-    is told X-Forwarded-Proto: http, and clients get Locations with http. A proxy with TLS in \
-    front must set X-Forwarded-Proto: https; else set listen.tls, or for distribution \
-    upstream.external_url";
+const PLAIN_BEFORE_TLS: &str = "clients speak HTTP to crossmount, and the registry speaks HTTPS: \
+    crossmount sends it X-Forwarded-Proto: http, so clients get Locations with http. If a proxy \
+    with TLS is in front, let it set X-Forwarded-Proto: https. Otherwise set listen.tls, or with \
+    distribution upstream.external_url";
 
 /// Checks the configuration alone, and compares the registry's own, if its file is given.
 pub fn offline(config: &Config, registry_config: Option<&Path>) -> Findings {
@@ -96,7 +96,7 @@ fn in_effect(config: &Config, findings: &mut Findings) {
 fn check_tls(config: &Config, findings: &mut Findings) {
     match config.listen.tls.as_ref().map(server::tls::check) {
         None => {}
-        Some(Ok(())) => findings.ok("certificate and key of the listener fit each other"),
+        Some(Ok(())) => findings.ok("the listener's certificate and key fit each other"),
         Some(Err(fault)) => findings.error(fault.to_string()),
     }
 }

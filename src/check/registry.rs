@@ -56,12 +56,12 @@ pub(crate) async fn check_upstream(
             findings.ok(format!("the registry at {url} answers and has no access control"));
         }
         (ApiProbeResult::Open, Some(AccessMode::Token(_) | AccessMode::Htpasswd(_))) => findings.error(format!(
-            "the registry at {url} answers everybody, but access.mode says that it has access control: \
+            "the registry at {url} asks for no credentials, but access.mode says that it has access control: \
              if it has none, set access.mode to none"
         )),
         (ApiProbeResult::Open, Some(AccessMode::Upstream)) => findings.warn(format!(
-            "the registry at {url} answers everybody: mounts without credentials are left to it; \
-             if it has no access control at all, set access.mode to none"
+            "the registry at {url} asks for no credentials: crossmount forwards mounts without them; \
+             if the registry has no access control, set access.mode to none"
         )),
         (
             ApiProbeResult::Challenge,
@@ -73,10 +73,10 @@ pub(crate) async fn check_upstream(
             "access.mode is none, but the registry at {url} asks for credentials: set access.mode to upstream"
         )),
         (ApiProbeResult::Open, None) => {
-            findings.ok(format!("the registry at {url} answers everybody"));
+            findings.ok(format!("the registry at {url} answers and asks for no credentials"));
         }
         (ApiProbeResult::Strange(status), _) => findings.error(format!(
-            "the registry at {url} answers {status} at {}v2/: is this a registry, and is upstream.prefix its http.prefix?",
+            "the registry at {url} answers {status} at {}v2/: set upstream.url to the registry, and upstream.prefix to its http.prefix",
             upstream.prefix
         )),
         (ApiProbeResult::Unreachable(reason), _) => findings.error(format!(
@@ -92,7 +92,7 @@ fn advice(reason: &str) -> &'static str {
     // The alerts of Go's `crypto/tls` for a client without a certificate, or with an unknown one.
     if speaks_of(&["CertificateRequired", "BadCertificate", "UnknownCA"]) {
         return "it demands a client certificate (http.tls.clientcas): set upstream.client_certificate \
-                and upstream.client_key to a pair that it takes";
+                and upstream.client_key to a pair that it accepts";
     }
     if speaks_of(&["CaUsedAsEndEntity"]) {
         return "its certificate is that of an authority: upstream.ca_certificate must hold exactly \

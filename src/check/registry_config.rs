@@ -26,7 +26,8 @@ const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", 
 /// Names each difference.
 pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
     let RegistryKind::Distribution(settings) = &config.kind else {
-        return findings.warn("--registry-config is of use only with upstream.kind: distribution");
+        return findings
+            .warn("--registry-config has an effect only with upstream.kind: distribution");
     };
     let file = std::fs::read_to_string(path).map_err(|error| error.to_string());
     let theirs = match file.and_then(|text| RegistryConfig::parse(&text)) {
@@ -38,7 +39,9 @@ pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
     if findings.lines().len() == before {
         findings.ok(format!("{} and the configuration agree", path.display()));
     }
-    findings.ok("variables REGISTRY_* of the registry's environment win over its file, and are not seen here");
+    findings.ok(
+        "the registry's variables REGISTRY_* win over its file, and this check does not see them",
+    );
 }
 
 pub(crate) fn differences(
@@ -56,7 +59,7 @@ pub(crate) fn differences(
         .parts(&["notifications", "endpoints"])
         .any(|it| notifies_of_mounts(&it, settings));
     if is_one_told && settings.endpoints.is_empty() {
-        findings.warn("the registry has notifications.endpoints, ours are empty: nobody is told of mounts that crossmount answers");
+        findings.warn("the registry has notifications.endpoints, and crossmount has none: its webhooks do not get mounts that crossmount answers; copy them");
     }
 }
 
@@ -65,7 +68,7 @@ fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut 
     let is_driver = |name: &&String| !BESIDE_DRIVERS.contains(&&***name) && *name != "filesystem";
     if let Some(driver) = names.iter().find(is_driver) {
         return findings.error(format!(
-            "the registry stores in {driver}, where no link can be written: use upstream.kind: generic"
+            "the registry stores in {driver}, where crossmount cannot write links: set upstream.kind to generic"
         ));
     }
     let root = theirs.text(&["storage", "filesystem", "rootdirectory"]);
@@ -78,10 +81,10 @@ fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut 
         ));
     }
     if theirs.is_true(&["storage", "maintenance", "readonly", "enabled"]) {
-        findings.warn("the registry is read-only (storage.maintenance.readonly): nothing is mounted before it takes writes again");
+        findings.warn("the registry is read-only (storage.maintenance.readonly): crossmount mounts nothing until the registry accepts writes");
     }
     if theirs.text(&["proxy", "remoteurl"]).is_some() {
-        findings.error("the registry is a pull-through cache (proxy.remoteurl): it takes no pushes, and nothing is ever mounted");
+        findings.error("the registry is a pull-through cache (proxy.remoteurl): it accepts no pushes, so crossmount has nothing to mount: let clients use the registry directly");
     }
 }
 
@@ -142,7 +145,7 @@ fn tls(
     if is_demanded && upstream.client_certificate.is_none() {
         findings.warn(
             "the registry demands a client certificate (http.tls.clientcas): set \
-             upstream.client_certificate and upstream.client_key to a pair that it takes",
+             upstream.client_certificate and upstream.client_key to a pair that it accepts",
         );
     }
 }
@@ -165,14 +168,14 @@ fn headers(theirs: &RegistryConfig, config: &Config, findings: &mut Findings) {
         let is_same = |known: &[Secret<String>]| known.iter().map(Secret::expose).eq(values);
         if !known.is_some_and(|(_, known)| is_same(known)) {
             findings.warn(format!(
-                "the registry sends {name} with each answer (http.headers): say the same in upstream.response_headers"
+                "the registry sends {name} with each response (http.headers): set the same values in upstream.response_headers"
             ));
         }
     }
     for name in own.keys() {
         if !named.iter().any(|(known, _)| same(known, name)) {
             findings.warn(format!(
-                "upstream.response_headers has {name}, which is not in the registry's http.headers"
+                "upstream.response_headers has {name}, which is not in the registry's http.headers: remove it"
             ));
         }
     }
@@ -183,7 +186,7 @@ fn access(theirs: &RegistryConfig, access: &AccessConfig, findings: &mut Finding
     let kind = kinds.first().map_or("none", String::as_str);
     match (&access.mode, kind) {
         (AccessMode::Upstream, "none") => findings.warn(
-            "the registry has no auth: with access.mode: upstream mounts without credentials are left to it",
+            "the registry has no auth: crossmount forwards mounts without credentials; set access.mode to none",
         ),
         (AccessMode::Upstream, _) | (AccessMode::None, "none") => {}
         (AccessMode::Token(rules), "token") => token(theirs, rules, findings),
@@ -194,10 +197,10 @@ fn access(theirs: &RegistryConfig, access: &AccessConfig, findings: &mut Finding
             }
         }
         (AccessMode::None, kind) => findings.error(format!(
-            "the registry has auth.{kind}, but access.mode is none"
+            "the registry has auth.{kind}, but access.mode is none: set access.mode to upstream"
         )),
         (AccessMode::Token(_) | AccessMode::Htpasswd(_), kind) => findings.error(format!(
-            "access.mode is {}, but the registry's auth is {kind}",
+            "access.mode is {}, but the registry's auth is {kind}: set access.mode to the same",
             access.mode.word()
         )),
     }
@@ -246,7 +249,7 @@ fn ours(theirs: &str, value: &str, setting: &str, own: &str) -> String {
         without_login(shown_or_unset(value)),
         without_login(shown_or_unset(own)),
     );
-    format!("{theirs} is {value} in the registry's file, but {setting} is {own} here")
+    format!("{theirs} is {value} in the registry's file, but {setting} is {own} here: set the same")
 }
 
 fn differs(theirs: &str, value: &str, own: &str) -> String {
@@ -255,7 +258,7 @@ fn differs(theirs: &str, value: &str, own: &str) -> String {
         without_login(shown_or_unset(own)),
     );
     format!(
-        "{theirs} is {value} in the registry's file and {own} here: are they the same, mounted elsewhere?"
+        "{theirs} is {value} in the registry's file and {own} here: they must be the same, mounted at different places"
     )
 }
 

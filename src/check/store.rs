@@ -17,11 +17,11 @@ pub(crate) fn check_store(root: &Path, findings: &mut Findings) {
     match check_writable(root) {
         Err(fault) => findings.error(fault.to_string()),
         Ok(directory) if directory == root => findings.warn(format!(
-            "{} is readable and writable, and holds no registry yet: it must be the registry's rootdirectory",
+            "{} is readable and writable, but holds no registry: if the registry has had a push, correct store.filesystem.rootdirectory",
             root.display()
         )),
         Ok(directory) => findings.ok(format!(
-            "the store's folder {} is readable and writable as this user",
+            "the store's directory {} is readable and writable as this user",
             directory.display()
         )),
     }
@@ -31,7 +31,7 @@ pub(crate) fn check_store(root: &Path, findings: &mut Findings) {
 pub(crate) fn check_verify(store: &StoreConfig, findings: &mut Findings) {
     if let Some(verify) = store.verify {
         findings.ok(format!(
-            "store.verify is sha256: a mount is answered once the blob's bytes were hashed, at most {} bytes a second",
+            "store.verify is sha256: crossmount answers mounts only for blobs that it has hashed, at most {} bytes a second",
             verify.rate
         ));
     }
@@ -98,7 +98,7 @@ fn check_volume(root: &Path, findings: &mut Findings) {
     );
     if volume.is_late() {
         findings.warn(format!(
-            "{text}: without lookupcache=positive a link that another node writes is not seen at once, by default for 30 seconds"
+            "{text}: links that another node writes stay invisible for up to 30 seconds; mount it with lookupcache=positive"
         ));
     } else {
         findings.ok(text);

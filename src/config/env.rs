@@ -43,7 +43,7 @@ pub(super) fn overlay(
         match known.get(&name) {
             Some((path, kind)) => tree.put(path, value_of(&name, *kind, text)?),
             None => warnings.push(format!(
-                "{name} is no setting of this version; it is ignored"
+                "{name} is not a setting of this version and is ignored: correct or unset it"
             )),
         }
     }
@@ -67,7 +67,7 @@ fn scalars() -> impl Iterator<Item = (String, String, ScalarKind)> {
     scalars.map(|(path, kind)| (variable_for(&path), path, kind))
 }
 
-fn variable_for(path: &str) -> String {
+pub(super) fn variable_for(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 

@@ -41,7 +41,7 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
 /// A duration that is not zero.
 pub(super) fn parse_positive_span(text: &str) -> Result<Duration, String> {
     match parse_span(text)? {
-        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        Duration::ZERO => Err("must be longer than 0s".to_owned()),
         span => Ok(span),
     }
 }

@@ -11,7 +11,9 @@ use super::{Config, rules};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {cause}")]
+    #[error(
+        "cannot read the configuration file {path}: {cause}; correct --config or the file's permissions"
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,

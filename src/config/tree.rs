@@ -136,6 +136,14 @@ pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, (String, Str
     })
 }
 
+/// Refuses a setting that has an effect only with another one.
+pub(super) fn only_with(setting: &str, other: &str) -> ConfigError {
+    invalid(
+        setting,
+        format!("has an effect only with {other}: remove it, or set that"),
+    )
+}
+
 pub(super) fn invalid(setting: impl Into<String>, reason: impl Into<String>) -> ConfigError {
     ConfigError::Invalid {
         setting: setting.into(),

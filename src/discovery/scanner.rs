@@ -86,7 +86,7 @@ impl ScanThread {
                 // The registry has not created the store yet, or the process ends.
                 Ok(false) => self.wait(TRY_AGAIN),
                 Err(error) => {
-                    tracing::warn!(%error, "the walk through the store goes on later");
+                    tracing::warn!(%error, "store scan interrupted");
                     self.wait(TRY_AGAIN);
                 }
             }
@@ -118,7 +118,7 @@ impl ScanThread {
                     seen.unreadable += 1;
                     metrics.scanned(ScanItem::Unreadable);
                     if seen.unreadable == 1 {
-                        tracing::warn!(%error, "the walk passes over what it cannot read");
+                        tracing::warn!(%error, "store scan skipped an unreadable entry");
                     }
                     pace.step(seen);
                 }
@@ -153,12 +153,7 @@ impl ScanThread {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         self.metrics.scan_succeeded(now.as_secs());
-        tracing::info!(
-            repositories,
-            links,
-            unreadable,
-            "the walk through the store is done"
-        );
+        tracing::info!(repositories, links, unreadable, "store scan completed");
     }
 
     fn wait(&self, time: Duration) {
@@ -196,7 +191,7 @@ impl ScanThrottle {
         if self.logged_at.elapsed() >= LOG_EVERY {
             self.logged_at = self.turn;
             let (repositories, links) = (seen.repositories, seen.links);
-            tracing::info!(repositories, links, "walking through the store");
+            tracing::info!(repositories, links, "store scan in progress");
         }
     }
 }

@@ -160,7 +160,7 @@ impl LinkJob {
             bytes = size,
             proof = self.grant.basis().proof().as_ref(),
             via = self.via.as_ref(),
-            "linked"
+            "layer link written"
         );
     }
 }

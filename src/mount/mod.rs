@@ -226,7 +226,7 @@ impl Mounts {
             Ok(Ok(done)) => return self.decision_for(done, source, user, via, deadline),
             Ok(Err(error)) => {
                 let trace_id = trace.as_ref().map(Trace::id);
-                tracing::warn!(trace_id, %error, "the store gave no answer; the mount goes upstream");
+                tracing::warn!(trace_id, %error, "store operation failed");
                 Reason::StoreError
             }
             Err(JobError::Overload) => Reason::Overload,

@@ -64,15 +64,16 @@ impl StoreVerification {
         match self.workers.run_if_idle(LIMIT, look).await {
             Ok(Ok(true)) => {
                 if self.registry_state.record_own_link(&since.observation) {
-                    tracing::info!("a link of the registry's own was seen in the store");
+                    tracing::info!("store verified");
                 }
             }
             Ok(Ok(false)) => tracing::warn!(
-                "the registry's new link is not in the store, or older than the upload: \
-                 mounts go upstream; is store.filesystem.rootdirectory the registry's, and do the clocks agree?"
+                hint =
+                    "compare store.filesystem.rootdirectory with the registry's, and both clocks",
+                "store not verified: the registry's new link not found"
             ),
-            Ok(Err(error)) => tracing::warn!(%error, "the store could not be looked at"),
-            Err(unfinished) => tracing::warn!(?unfinished, "the store was not looked at in time"),
+            Ok(Err(error)) => tracing::warn!(%error, "store verification failed"),
+            Err(error) => tracing::warn!(?error, "store verification not finished"),
         }
     }
 }

@@ -65,7 +65,7 @@ impl WebhookEndpoint {
         let is_tls = settings.url.starts_with("https:");
         let client = match client(settings, is_tls) {
             Err(error) if is_tls => {
-                tracing::error!(%error, "its events will wait");
+                tracing::error!(endpoint = settings.name, %error, "webhook tls setup failed");
                 client(settings, false)
             }
             client => client,
@@ -103,7 +103,7 @@ impl WebhookEndpoint {
             .notification(&self.state.name, NotificationResult::Dropped);
         if !self.state.is_full.swap(true, Ordering::Relaxed) {
             let endpoint = &*self.state.name;
-            tracing::warn!(endpoint, "too many events wait: the next are lost");
+            tracing::warn!(endpoint, "webhook events dropped: queue full");
         }
     }
 
@@ -139,7 +139,7 @@ fn client(
     builder.build().map_err(|error| EndpointError {
         name: settings.name.clone(),
         reason: format!(
-            "{} (SSL_CERT_FILE can name certificates)",
+            "cannot set up TLS: {}; install the system's root certificates, or name a file in SSL_CERT_FILE",
             root_cause(&error)
         ),
     })
@@ -171,10 +171,10 @@ impl EventSender {
             .header(header::CONTENT_TYPE, self.media_type)
             .body(event)
             .send();
-        let reason = match sent.await {
+        let error = match sent.await {
             Ok(answer) if answer.status().is_success() => {
                 if self.failures >= self.settings.threshold {
-                    tracing::info!(endpoint = self.state.name, "it takes events again");
+                    tracing::info!(endpoint = self.state.name, "webhook delivery recovered");
                 }
                 self.failures = 0;
                 self.state
@@ -182,7 +182,7 @@ impl EventSender {
                     .notification(&self.state.name, NotificationResult::Sent);
                 return true;
             }
-            Ok(answer) => format!("it answers {}", answer.status().as_u16()),
+            Ok(answer) => format!("the endpoint answered {}", answer.status().as_u16()),
             // The URL itself may hold a secret.
             Err(error) => root_cause(&error.without_url()),
         };
@@ -192,7 +192,7 @@ impl EventSender {
             .notification(&self.state.name, NotificationResult::Failed);
         if self.failures == self.settings.threshold {
             let endpoint = &*self.state.name;
-            tracing::warn!(endpoint, reason, "an endpoint takes no events: they wait");
+            tracing::warn!(endpoint, error, "webhook delivery failed");
         }
         false
     }

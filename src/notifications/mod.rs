@@ -81,7 +81,7 @@ impl Notifier {
                     endpoint.enqueue(envelope.clone());
                 }
             }
-            Err(error) => tracing::warn!(%error, "an event cannot be written"),
+            Err(error) => tracing::warn!(%error, "webhook event not encoded"),
         }
     }
 

@@ -25,7 +25,7 @@ pub enum NameError {
     #[error("a component is not lower-case letters and digits with single separators")]
     Component,
     /// 64 hexadecimal digits alone, which the registry takes for an image's identifier.
-    #[error("64 hexadecimal digits alone are no name")]
+    #[error("a name cannot be 64 hexadecimal digits alone")]
     Identifier,
 }
 

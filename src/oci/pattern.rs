@@ -15,10 +15,10 @@ pub struct Patterns {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Characters other than those of names and `*`.
-    #[error("{0:?} holds more than the letters of a name and *")]
+    #[error("{0:?} is not a pattern: it may hold the characters of a repository name and *")]
     Letters(String),
     /// A `*` in a place without meaning.
-    #[error("{0:?} is no pattern such as base/* or base/**")]
+    #[error("{0:?} is not a pattern such as base/* or base/**")]
     Stars(String),
 }
 

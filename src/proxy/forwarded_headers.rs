@@ -132,7 +132,7 @@ fn replace_first(head: &mut RequestHeader, text: &str) {
     set(head, "Forwarded", text);
     for value in others {
         if let Err(error) = head.append_header("Forwarded", value) {
-            tracing::debug!(%error, "a line of Forwarded was lost");
+            tracing::debug!(%error, header = "Forwarded", "forwarding header not set");
         }
     }
 }
@@ -151,7 +151,7 @@ fn append_peer(peer: IpAddr, head: &mut RequestHeader) {
 fn set(head: &mut RequestHeader, name: &'static str, value: &str) {
     // Only a value with control characters is refused, and such a head was rejected before.
     if let Err(error) = head.insert_header(name, value) {
-        tracing::debug!(%error, name, "a forwarding header was left as it came");
+        tracing::debug!(%error, header = name, "forwarding header not set");
     }
 }
 

@@ -344,7 +344,7 @@ impl ProxyHttp for RegistryProxy {
                 .is_none_or(|head| head.status.is_informational())
             && let Err(error) = response::respond_with_error(session, status).await
         {
-            tracing::debug!(%error, "the client went away before it could be told");
+            tracing::debug!(%error, "error response not sent");
         }
         FailToProxy {
             error_code: status.map_or(0, |status| status.as_u16()),
@@ -386,7 +386,7 @@ impl ProxyHttp for RegistryProxy {
         _: ProxyWarnLogContext,
     ) -> bool {
         let request_id = context.id.as_str();
-        tracing::debug!(request_id, %error, "request sent again");
+        tracing::debug!(request_id, %error, "request retried");
         !response::is_unconnected(error.etype())
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn assign(head: &mut RequestHeader, new: RequestId) -> RequestId {
     }
     // Only a value with control characters is refused, and a new identifier has none.
     if let Err(error) = head.insert_header("X-Request-Id", new.as_str()) {
-        tracing::debug!(%error, "a request goes on without a name");
+        tracing::debug!(%error, "request id not forwarded");
     }
     new
 }

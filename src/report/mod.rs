@@ -28,7 +28,7 @@ use crate::store::{
 pub enum ReportError {
     /// No registry has written here.
     #[error(
-        "{} holds no registry: --root must be its rootdirectory, in which it has made docker/registry/v2",
+        "{} holds no registry: set --root to the registry's rootdirectory, which contains docker/registry/v2",
         .0.display()
     )]
     NoStore(PathBuf),

@@ -60,7 +60,7 @@ impl ConfigReloader {
             // Without a file nothing can change, but SIGHUP must not end the process.
             loop {
                 self.hangup.recv().await;
-                tracing::info!("there is no configuration file to read again");
+                tracing::info!("reload signal ignored: no configuration file");
             }
         };
         let mut seen = watched.current_value().generation;
@@ -84,14 +84,12 @@ impl ConfigReloader {
 fn apply(before: &Config, now: &Config, level: &LogLevel) -> tracing::Level {
     if before.log.level != now.log.level {
         level.set(now.log.level);
-        tracing::warn!(level = now.log.level.as_str(), "the log has another level");
+        tracing::warn!(log_level = now.log.level.as_str(), "log level changed");
     }
     let mut rest = before.clone();
     rest.log.level = now.log.level;
     if rest != *now {
-        tracing::warn!(
-            "the configuration has changed: all but log.level takes effect at the next start"
-        );
+        tracing::warn!("configuration change not applied: restart required");
     }
     now.log.level
 }

@@ -51,11 +51,21 @@ pub(crate) struct BoundListener {
 
 /// Why a port cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("{setting}: cannot listen on {address}: {cause}")]
+#[error("{setting}: cannot listen on {address}: {cause}; {}", advice(.cause.kind()))]
 pub struct ListenError {
     setting: &'static str,
     address: String,
     cause: io::Error,
+}
+
+/// What the operator can do about a port that cannot be bound.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => "stop the process that has this port, or set another one",
+        io::ErrorKind::AddrNotAvailable => "set an address of this machine, or :PORT for all",
+        io::ErrorKind::PermissionDenied => "set a port from 1024 on, or grant CAP_NET_BIND_SERVICE",
+        _ => "set another address",
+    }
 }
 
 /// Binds the first of an address's candidates that the machine has. Needs the runtime.
@@ -155,7 +165,7 @@ pub(crate) async fn serve<A>(
             Err(error) => {
                 if warned.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
                     warned = Some(Instant::now());
-                    tracing::warn!(%error, "connections cannot be accepted");
+                    tracing::warn!(%error, "connection accept failed");
                 }
                 tokio::time::sleep(EXHAUSTED).await;
             }
@@ -188,7 +198,7 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
     let mut stream = TcpOrUnix::from(connection);
     let settings = stream.set_nodelay();
     if let Err(error) = settings.and_then(|()| stream.set_keepalive(&ALIVE)) {
-        tracing::debug!(%error, "a connection went away at once");
+        tracing::debug!(%error, "connection closed by the client");
         return None;
     }
     // A socket of both families names IPv4 clients `::ffff:192.0.2.1`. Trusted proxies, the
@@ -204,6 +214,6 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
 /// Moves the connection to the runtime that serves it, away from the one that accepted it.
 fn settled(connection: TcpStream) -> Option<TcpStream> {
     let settled = connection.into_std().and_then(TcpStream::from_std);
-    let log_failure = |error: &_| tracing::warn!(%error, "a connection could not be served");
+    let log_failure = |error: &_| tracing::warn!(%error, "connection setup failed");
     settled.inspect_err(log_failure).ok()
 }

@@ -92,10 +92,10 @@ pub enum StartError {
     #[error(transparent)]
     Artifacts(#[from] ArtifactStoreError),
     /// No thread for the scan of the store.
-    #[error("a thread for the walk through the store: {0}")]
+    #[error("cannot start the thread that scans the store: {0}")]
     Scan(std::io::Error),
     /// No thread for the hashing of blobs.
-    #[error("a thread that hashes blobs: {0}")]
+    #[error("cannot start the thread that hashes blobs: {0}")]
     Verify(std::io::Error),
     /// No client for a webhook endpoint.
     #[error(transparent)]
@@ -104,19 +104,19 @@ pub enum StartError {
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
     /// Two metrics have the same name.
-    #[error("metrics: {0}")]
+    #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// The configuration file cannot be read again.
     #[error("{0}")]
     Configuration(WatchedFileError),
     /// Signal handlers cannot be installed.
-    #[error("signals: {0}")]
+    #[error("cannot handle signals: {0}")]
     Signals(std::io::Error),
     /// No threads for requests.
-    #[error("threads that serve requests: {0}")]
+    #[error("cannot start the threads that serve requests: {0}")]
     Threads(std::io::Error),
     /// A port is no longer served.
-    #[error("a listener ended by itself")]
+    #[error("a listener stopped: its reason is in the log lines before")]
     ListenerEnded,
 }
 
@@ -149,7 +149,7 @@ pub async fn run(
     }
     tokio::spawn(started.upstream_tls.reload_periodically());
     for warning in &config.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(hint = warning, "configuration warning");
     }
     let store = match &config.kind {
         RegistryKind::Distribution(settings) => {
@@ -253,13 +253,13 @@ async fn check_store(root: PathBuf) -> Result<(), StorePermissionError> {
         .run(Instant::now() + STORE_ANSWERS, move || check_owner(&root))
         .await;
     checked.unwrap_or_else(|_| {
-        tracing::warn!("the store does not answer: mounts go upstream until it does");
+        tracing::warn!("store not responding");
         Ok(())
     })
 }
 
 fn log_listening(port: &str, bound: &BoundListener) {
-    tracing::info!(r#for = port, address = %bound.address, "listening");
+    tracing::info!(listener = port, address = %bound.address, "listening");
 }
 
 /// Warns if the configuration contradicts the registry, once the registry responds.
@@ -275,11 +275,13 @@ async fn check_registry(client: Arc<UpstreamClient>, is_open: bool, version: Dis
         }
         if is_open && answer == ApiProbeResult::Challenge {
             tracing::error!(
-                "access.mode is none, but the registry has access control: set access.mode to upstream"
+                mode = "none",
+                hint = "set access.mode to upstream",
+                "access mode contradicted by the registry"
             );
         }
         if let Some(mismatch) = version_mismatch(version, shown) {
-            tracing::warn!("{mismatch}");
+            tracing::warn!(hint = mismatch, "upstream version mismatch");
         }
         return;
     }

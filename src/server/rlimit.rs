@@ -12,6 +12,6 @@ pub fn raise_open_files() {
     }
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "open file limit not raised");
     }
 }

@@ -61,26 +61,23 @@ pub(crate) async fn drain_and_stop(
     signals.next().await;
     let until = Instant::now() + settings.timeout;
     drain.begin();
-    tracing::info!("ending: no longer ready, still serving");
+    tracing::info!("shutdown started");
     let drained = async {
         tokio::time::sleep(settings.drain_delay).await;
         stop.send_replace(true);
         let finished = tokio::time::timeout_at(until, drain.finished()).await;
         if finished.is_err() {
             let requests = drain.in_flight();
-            tracing::warn!(requests, "ending with requests in flight: the time is up");
+            tracing::warn!(requests, "requests aborted at shutdown");
         }
         let delivered = tokio::time::timeout_at(until, notifier.finished()).await;
         if delivered.is_err() {
             let events = notifier.waiting();
-            tracing::warn!(
-                events,
-                "ending with events that were not sent: the time is up"
-            );
+            tracing::warn!(events, "webhook events dropped at shutdown");
         }
     };
     tokio::select! {
-        () = drained => tracing::info!("ended"),
-        () = signals.next() => tracing::warn!("a second signal: ending at once"),
+        () = drained => tracing::info!("shutdown completed"),
+        () = signals.next() => tracing::warn!("shutdown forced by a second signal"),
     }
 }

@@ -94,7 +94,7 @@ impl ListenerTls {
         match tokio::time::timeout(within, served.acceptor.tls_handshake(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a TLS handshake failed");
+                tracing::debug!(%error, "tls handshake failed");
                 None
             }
             Err(_) => None,
@@ -111,7 +111,8 @@ impl std::fmt::Debug for ServedCertificate {
 /// Whether certificate and key can be used. Blocks.
 pub(crate) fn check(files: &TlsFiles) -> Result<(), TlsError> {
     let read = |path: &Path, setting| {
-        std::fs::read(path).map_err(|error| tls_error(setting, path, error.to_string()))
+        std::fs::read(path)
+            .map_err(|error| tls_error(setting, path, format!("cannot be read: {error}")))
     };
     let certificate = read(&files.certificate, "certificate")?;
     let key = read(&files.key, "key")?;
@@ -127,18 +128,19 @@ fn parse(
     let of_certificate = |reason: String| tls_error("certificate", &files.certificate, reason);
     let of_key = |reason: String| tls_error("key", &files.key, reason);
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
+    let chain = chain.map_err(|error| of_certificate(format!("is not PEM: {error}")))?;
     let leaf = chain
         .first()
         .ok_or_else(|| of_certificate("holds no certificate".to_owned()))?;
-    let (_, parsed) =
-        X509Certificate::from_der(leaf).map_err(|error| of_certificate(error.to_string()))?;
+    let (_, parsed) = X509Certificate::from_der(leaf)
+        .map_err(|error| of_certificate(format!("holds no valid certificate: {error}")))?;
     let ends = parsed.validity().not_after.timestamp();
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| of_key(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|error| of_key(format!("holds no private key in PEM: {error}")))?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| of_key(error.to_string()))?;
+        .map_err(|error| of_key(format!("does not fit listen.tls.certificate: {error}")))?;
     if http2 == Http2::OverTls {
         config.alpn_protocols.push(b"h2".to_vec());
     }
@@ -182,6 +184,6 @@ pub(crate) async fn refuse_plain_http(mut connection: TcpStream) {
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     if let Ok(Err(error)) = timeout(TIME_LIMIT, refused).await {
-        tracing::debug!(%error, "a client of plain HTTP went away");
+        tracing::debug!(%error, "plain http client disconnected");
     }
 }

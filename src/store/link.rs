@@ -173,8 +173,8 @@ impl OpenStore<'_> {
     /// Removes crossmount's temporary file; the registry ignores one that stays behind.
     fn remove(&self, path: &str) {
         let unlink = || rustix::fs::unlinkat(&self.directory, path, AtFlags::empty());
-        if let Err(errno) = retry_on_intr(unlink) {
-            tracing::debug!(path, %errno, "a temporary file was left behind");
+        if let Err(error) = retry_on_intr(unlink) {
+            tracing::debug!(path, %error, "temporary file not removed");
         }
     }
 }

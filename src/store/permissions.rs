@@ -19,15 +19,15 @@ const DIRECTORIES: &[&str] = &[
 pub enum StorePermissionError {
     /// The root does not exist.
     #[error(
-        "store.filesystem.rootdirectory: {0} is not there: mount the registry's volume or correct the path"
+        "store.filesystem.rootdirectory: {0} does not exist: mount the registry's volume or correct the path"
     )]
     Missing(PathBuf),
     /// The root is not a directory.
-    #[error("store.filesystem.rootdirectory: {0} is not a folder")]
+    #[error("store.filesystem.rootdirectory: {0} is not a directory: correct the path")]
     NotADirectory(PathBuf),
     /// Another user owns the store.
     #[error(
-        "the store's folder {directory} belongs to user {owner}, crossmount runs as user {user}: run it as the registry's own user"
+        "the store's directory {directory} belongs to user {owner}, but crossmount runs as user {user}: run it as the registry's user"
     )]
     ForeignOwner {
         /// The deepest directory of the store that exists.
@@ -37,7 +37,9 @@ pub enum StorePermissionError {
         user: u32,
     },
     /// This user may not read or write in the directory.
-    #[error("the store's folder {directory} is not readable and writable for user {user}: {errno}")]
+    #[error(
+        "user {user} cannot read and write the store's directory {directory}: {errno}; correct its mode, or mount it writable"
+    )]
     NotWritable {
         /// The deepest directory of the store that exists.
         directory: PathBuf,

@@ -102,8 +102,8 @@ impl OpenStore<'_> {
         let is_file = FileType::from_raw_mode(about.st_mode) == FileType::RegularFile;
         if is_file && age > ABANDONED_AFTER {
             match rustix::fs::unlinkat(&self.directory, path, AtFlags::empty()) {
-                Ok(()) => tracing::info!(path, "a temporary file that was left behind is removed"),
-                Err(errno) => tracing::debug!(path, %errno, "a temporary file stays"),
+                Ok(()) => tracing::info!(path, "stale temporary file removed"),
+                Err(error) => tracing::debug!(path, %error, "temporary file not removed"),
             }
         }
     }

@@ -58,8 +58,8 @@ impl Log for LibraryLog {
             let text = record.args().to_string();
             if is_of_a_client(record.level(), record.target(), &text) {
                 // The rest quotes a whole head, credentials included.
-                let said = text.split(" context: buf: ").next();
-                tracing::debug!(library = record.target(), said, "client connection failed");
+                let error = text.split(" context: buf: ").next();
+                tracing::debug!(library = record.target(), error, "client connection failed");
                 return;
             }
         }

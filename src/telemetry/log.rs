@@ -35,7 +35,7 @@ impl LogLevel {
     /// Sets the level from which lines are written.
     pub fn set(&self, level: Level) {
         if let Err(error) = self.0.reload(filter(level)) {
-            tracing::warn!(%error, "the log's level stays as it is");
+            tracing::warn!(%error, "log level not changed");
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `summary`, `latency` | metrics as numbers for the page |
 //! | `outcome`, `labels` | the values of a mount's labels, and of all others |
 //! | `log`, `library_log` | log lines of crossmount, and of libraries |
+//! | `log_messages`, `reference` | hold the documentation to the code, in tests |
 //! | `request_id`, `trace` | identify a request in the log and in traces |
 //!
 //! Nothing here decides anything about a request.
@@ -14,8 +15,12 @@ pub(crate) mod labels;
 pub(crate) mod latency;
 mod library_log;
 mod log;
+#[cfg(test)]
+mod log_messages;
 pub mod metrics;
 pub mod outcome;
+#[cfg(test)]
+mod reference;
 mod registration;
 pub(crate) mod request_id;
 pub(crate) mod summary;

@@ -65,7 +65,7 @@ pub(crate) fn uploaded_bytes(registry: &Registry) -> Result<IntCounter, promethe
 }
 
 pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let help = "Blobs that were hashed, by what came of it, and those that were dropped.";
+    let help = "Blobs that were hashed, and blobs that were dropped because the queue was full, by result.";
     counter(
         registry,
         "crossmount_verified_blobs_total",
@@ -75,7 +75,7 @@ pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus:
 }
 
 pub(crate) fn verify_queue_length(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
-    let help = "Blobs that wait to be hashed, or are being hashed.";
+    let help = "Blobs that wait to be hashed or are being hashed.";
     gauge(registry, "crossmount_verify_queue_length", help)
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn notifications_queue_length(
 ) -> Result<IntGaugeVec, prometheus::Error> {
     let options = Opts::new(
         "crossmount_notifications_queue_length",
-        "Events that wait for an endpoint, or are being sent.",
+        "Webhook events that wait or are being sent, by endpoint.",
     );
     let gauge = IntGaugeVec::new(options, &["endpoint"])?;
     registry.register(Box::new(gauge.clone()))?;
@@ -97,14 +97,14 @@ pub(crate) fn index_links(registry: &Registry) -> Result<IntGauge, prometheus::E
 }
 
 pub(crate) fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
-    let help = "1 while /readyz says ready, as found out for this scrape.";
+    let help = "1 while /readyz answers 200, checked at each scrape.";
     gauge(registry, "crossmount_ready", help)
 }
 
 pub(crate) fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
     let options = Opts::new(
         "crossmount_certificate_expiry_timestamp_seconds",
-        "When a certificate ends, in seconds since 1970, by where it is used.",
+        "Expiry of a certificate, in seconds since 1970, by where it is used.",
     );
     let gauge = IntGaugeVec::new(options, &["place"])?;
     registry.register(Box::new(gauge.clone()))?;
@@ -114,7 +114,7 @@ pub(crate) fn certificate_expiry(registry: &Registry) -> Result<IntGaugeVec, pro
 pub(crate) fn log_lines_dropped(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
     let counter = IntCounter::new(
         "crossmount_log_lines_dropped_total",
-        "Log lines that were not written, because nobody read standard error fast enough.",
+        "Log lines that were dropped because standard error was read too slowly.",
     )?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)
@@ -123,7 +123,7 @@ pub(crate) fn log_lines_dropped(registry: &Registry) -> Result<IntCounter, prome
 pub(crate) fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
     let options = Opts::new(
         "crossmount_build_info",
-        "Always 1; the labels say what runs.",
+        "Always 1. The label is the version of crossmount.",
     )
     .const_label("version", env!("CARGO_PKG_VERSION"));
     let info = IntGauge::with_opts(options)?;

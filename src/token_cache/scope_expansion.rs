@@ -96,7 +96,8 @@ impl ScopeExpansion {
         let was_paused = self.paused_until.lock().replace(until);
         if was_paused.is_none() {
             tracing::warn!(
-                "the token server refuses a request with more scopes: discovery.widen_scopes is no use here"
+                hint = "set discovery.widen_scopes to false",
+                "token request with more scopes refused"
             );
         }
     }

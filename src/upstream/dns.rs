@@ -74,7 +74,7 @@ impl HostAddresses {
             let addresses = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = addresses.look_up(limit).await {
-                    tracing::warn!(%error, host = addresses.host, "the host was not looked up");
+                    tracing::warn!(%error, host = addresses.host, "upstream host lookup failed");
                 }
             });
         }

@@ -149,8 +149,8 @@ async fn read_start(session: &mut HttpSession, head: &RequestHeader) -> Result<R
             // distribution breaks off like this if it cannot read what its cache describes. A
             // reused connection that had been closed would not have sent a head.
             Err(error) => {
-                let kind = error.etype().as_str();
-                tracing::debug!(kind, "the registry broke a blob off");
+                let error = error.etype().as_str();
+                tracing::debug!(error, "blob response ended early");
                 break;
             }
         }

@@ -67,16 +67,16 @@ impl UpstreamClient {
         let result = match response {
             Ok(answer) => read(&answer),
             Err(UpstreamError::TimedOut) => ProbeResult::TimedOut,
-            Err(UpstreamError::Unconnected(reason)) => {
+            Err(UpstreamError::Unconnected(error)) => {
                 let trace = Trace::current();
                 let trace_id = trace.as_ref().map(Trace::id);
-                tracing::warn!(trace_id, reason, "the registry could not be asked");
+                tracing::warn!(trace_id, error, "upstream probe failed: no connection");
                 ProbeResult::Unreachable
             }
-            Err(UpstreamError::Broken(reason)) => {
+            Err(UpstreamError::Broken(error)) => {
                 let trace = Trace::current();
                 let trace_id = trace.as_ref().map(Trace::id);
-                tracing::warn!(trace_id, reason, "the registry hung up on a question");
+                tracing::warn!(trace_id, error, "upstream probe failed: connection closed");
                 ProbeResult::Broken
             }
         };
@@ -104,7 +104,7 @@ fn read(answer: &UpstreamResponse) -> ProbeResult {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ProbeResult::Refused,
         StatusCode::METHOD_NOT_ALLOWED => ProbeResult::ReadOnly,
         status => {
-            tracing::debug!(%status, "the probe's answer says nothing about rights");
+            tracing::debug!(status = status.as_u16(), "upstream probe inconclusive");
             ProbeResult::Strange
         }
     }

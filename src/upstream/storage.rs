@@ -47,8 +47,8 @@ impl StorageClient {
             Ok(answer) => answer,
             // Only the kind of error: the URL may be signed.
             Err(error) => {
-                let reason = crate::upstream::client::root_cause(&error);
-                tracing::warn!(reason, "the storage service gave no answer");
+                let error = crate::upstream::client::root_cause(&error);
+                tracing::warn!(error, "storage service request failed");
                 return false;
             }
         };
@@ -57,7 +57,7 @@ impl StorageClient {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT
         ) {
             let status = answer.status().as_u16();
-            tracing::debug!(status, "the storage service gave no blob");
+            tracing::debug!(status, "storage service returned no blob");
             return false;
         }
         while let Ok(Some(piece)) = answer.chunk().await {
@@ -98,7 +98,7 @@ fn build(roots: Option<PathBuf>, connect_timeout: Duration) -> Option<Client> {
     let roots = match roots.map(|path| read_roots(&path)).transpose() {
         Ok(roots) => roots.unwrap_or_default(),
         Err(error) => {
-            tracing::warn!(%error, "no client for the storage service");
+            tracing::warn!(%error, "storage service client not created");
             return None;
         }
     };
@@ -107,8 +107,8 @@ fn build(roots: Option<PathBuf>, connect_timeout: Duration) -> Option<Client> {
     let client = client.or_else(|_| builder().tls_certs_only(roots).build());
     client
         .inspect_err(|error| {
-            let reason = crate::upstream::client::root_cause(error);
-            tracing::warn!(reason, "no client for the storage service");
+            let error = crate::upstream::client::root_cause(error);
+            tracing::warn!(error, "storage service client not created");
         })
         .ok()
 }

@@ -58,14 +58,14 @@ impl UploadSession {
             Ok(Ok(answer)) if answer.status() == StatusCode::NO_CONTENT => {}
             Ok(Ok(answer)) => {
                 let status = answer.status().as_u16();
-                tracing::warn!(status, "an upload that was given up was not deleted");
+                tracing::warn!(status, "abandoned upload session not deleted");
             }
             Ok(Err(error)) => {
                 // Only the kind of error: the whole message may quote a head.
-                let kind = error.etype().as_str();
-                tracing::warn!(kind, "an upload that was given up was not deleted");
+                let error = error.etype().as_str();
+                tracing::warn!(error, "abandoned upload session not deleted");
             }
-            Err(_) => tracing::warn!("an upload that was given up was not deleted in time"),
+            Err(error) => tracing::warn!(%error, "abandoned upload session not deleted"),
         }
     }
 }

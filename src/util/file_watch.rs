@@ -193,12 +193,12 @@ impl<T> FileSet<T> {
                     generation: state.current.generation + 1,
                     is_whole: true,
                 };
-                tracing::info!(file = %self.paths[0].display(), "read again");
+                tracing::info!(file = %self.paths[0].display(), "file reloaded");
             }
             Err(error) => {
                 state.seen = None;
                 if std::mem::replace(&mut state.current.is_whole, false) {
-                    tracing::error!(%error, "the changed file is not taken");
+                    tracing::error!(file = %self.paths[0].display(), %error, "file reload failed");
                 }
             }
         }

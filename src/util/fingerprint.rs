@@ -13,7 +13,7 @@ pub struct Fingerprint([u8; 32]);
 
 /// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the system gives no random bytes")]
+#[error("the system returns no random bytes: see getrandom(2)")]
 pub struct NoRandomness;
 
 impl Fingerprints {

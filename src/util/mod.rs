@@ -7,6 +7,7 @@
 //! | `query` | a request's query, as Go decodes it |
 //! | `ttl_cache` | a cache whose entries live for seconds |
 //! | `fingerprint` | cache keys from which no credential can be read back |
+//! | `reference_page` | tables of the documentation, for tests |
 //!
 //! What may be cached at all is decided by the caller.
 
@@ -14,6 +15,8 @@ pub(crate) mod blocking_pool;
 pub(crate) mod file_watch;
 pub(crate) mod fingerprint;
 pub(crate) mod query;
+#[cfg(test)]
+pub(crate) mod reference_page;
 mod ttl_cache;
 
 pub(crate) use fingerprint::{Fingerprint, Fingerprints, NoRandomness};

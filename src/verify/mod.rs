@@ -115,7 +115,7 @@ impl Hashing {
         while let Some(digest) = self.shared.queue.next() {
             if let Err(error) = self.hash(&digest) {
                 self.shared.metrics.verified(VerifyResult::Unreadable);
-                tracing::warn!(%digest, %error, "a blob could not be read to be hashed");
+                tracing::warn!(%digest, %error, "blob read failed");
             }
             let waiting = self.shared.queue.complete(&digest);
             self.shared.metrics.verify_queue_length(waiting);
@@ -142,7 +142,7 @@ impl Hashing {
             HashResult::Good(data) => {
                 metrics.verified(VerifyResult::Good);
                 if results.record_good(digest, data) {
-                    tracing::info!(%digest, "a blob that was damaged is whole again");
+                    tracing::info!(%digest, "damaged blob replaced by an intact one");
                 }
             }
             HashResult::Damaged(data) => {
@@ -151,8 +151,8 @@ impl Hashing {
                 tracing::error!(
                     %digest,
                     bytes = data.size,
-                    "a blob is damaged: its bytes are not what its digest says. It is not mounted; \
-                     remove its data and push it again"
+                    hint = "remove the blob's data file and push the blob again",
+                    "blob damaged"
                 );
             }
             HashResult::Changed => metrics.verified(VerifyResult::Changed),

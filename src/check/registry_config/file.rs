@@ -12,7 +12,9 @@ impl RegistryConfig {
         tree.apply_merge().map_err(|error| error.to_string())?;
         let read = Self(tree);
         if read.names(&["storage"]).is_empty() {
-            return Err("has no storage: is this a registry's configuration?".to_owned());
+            return Err(
+                "has no storage section: name the configuration file of the registry".to_owned(),
+            );
         }
         Ok(read)
     }

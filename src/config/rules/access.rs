@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::leaf::{Word, parse_span};
-use crate::config::tree::{Tree, invalid};
+use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{AccessConfig, AccessMode, ConfigError, DistributionVersion, TokenRules};
 
-/// Decisions are cached for seconds: a right that is taken away lives on for as long.
+/// Decisions are cached for seconds: a revoked permission stays in effect for as long.
 const LONGEST_DECISION: Duration = Duration::from_secs(60);
 
 /// `access.mode`.
@@ -36,12 +36,10 @@ pub(super) fn read(
     let name = tree.setting("access.mode", ModeName::parse_word)?;
     let name = name.unwrap_or(ModeName::Upstream);
     if tree.has("access.token") && name != ModeName::Token {
-        let reason = "is of use only with access.mode: token";
-        return Err(invalid("access.token", reason));
+        return Err(only_with("access.token", "access.mode: token"));
     }
     if tree.has("access.htpasswd") && name != ModeName::Htpasswd {
-        let reason = "is of use only with access.mode: htpasswd";
-        return Err(invalid("access.htpasswd", reason));
+        return Err(only_with("access.htpasswd", "access.mode: htpasswd"));
     }
     let mode = match name {
         ModeName::Upstream => AccessMode::Upstream,
@@ -49,12 +47,12 @@ pub(super) fn read(
         ModeName::Token => AccessMode::Token(token(tree, version, warnings)?),
         ModeName::Htpasswd => AccessMode::Htpasswd(PathBuf::from(tree.text(
             "access.htpasswd.path",
-            "is missing: which is the registry's auth.htpasswd.path?",
+            "is missing: set it to the registry's auth.htpasswd.path",
         )?)),
     };
     let decision_ttl = tree.setting("access.decision_ttl", |text| match parse_span(text)? {
         ttl if ttl > LONGEST_DECISION => Err(
-            "must not be longer than a minute: a right that is taken away lives on for as long"
+            "must not be longer than 1m: a revoked permission stays in effect for as long"
                 .to_owned(),
         ),
         ttl => Ok(ttl),
@@ -73,11 +71,11 @@ fn token(
     for (setting, question) in [
         (
             "access.token.issuer",
-            "is missing: which is the registry's auth.token.issuer?",
+            "is missing: set it to the registry's auth.token.issuer",
         ),
         (
             "access.token.service",
-            "is missing: which is the registry's auth.token.service?",
+            "is missing: set it to the registry's auth.token.service",
         ),
     ] {
         tree.text(setting, question)?;
@@ -88,21 +86,21 @@ fn token(
     };
     if rules.algorithms.iter().any(|name| name.starts_with("HS")) {
         warnings.push(
-            "access.token.signingalgorithms: tokens signed with a shared secret \
-             (HS256, HS384, HS512) are never believed here"
+            "access.token.signingalgorithms: crossmount accepts no tokens that are signed with a \
+             shared secret (HS256, HS384, HS512): it forwards mounts with them"
                 .to_owned(),
         );
     }
     if rules.jwks.is_some() && version == DistributionVersion::Two {
         return Err(invalid(
             "access.token.jwks",
-            "is a setting of distribution 3: set upstream.version to 3 if the registry is one",
+            "needs distribution 3: remove it, or set upstream.version to 3 if the registry has that version",
         ));
     }
     if rules.root_certificates.is_none() && rules.jwks.is_none() {
         return Err(invalid(
             "access.token.rootcertbundle",
-            "is missing: which is the registry's auth.token.rootcertbundle?",
+            "is missing: set it to the registry's auth.token.rootcertbundle",
         ));
     }
     Ok(rules)

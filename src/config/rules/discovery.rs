@@ -1,6 +1,6 @@
 //! From which other repositories layers are mounted.
 
-use crate::config::tree::{Tree, invalid};
+use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{AccessMode, ConfigError, DiscoveryConfig, Sources};
 
 /// `mode` is how access is decided; `None` if the registry itself does.
@@ -19,20 +19,19 @@ pub(super) fn read(
             ),
         ];
         return match useless.into_iter().find(|(_, is_set)| *is_set) {
-            Some((setting, _)) => {
-                let reason = "is of use only with discovery.enabled: true";
-                Err(invalid(setting, reason))
-            }
+            Some((setting, _)) => Err(only_with(setting, "discovery.enabled: true")),
             None => Ok(None),
         };
     }
     if matches!(mode, Some(AccessMode::None)) && discovery.sources != Sources::Any {
-        let reason = "must be any where access.mode is none: say outright that everybody may pull everything";
+        let reason =
+            "must be any with access.mode: none, because every client may pull every repository";
         return Err(invalid("discovery.sources", reason));
     }
     if discovery.sources == Sources::Shared && discovery.shared.is_empty() {
-        let reason = "is empty, so nothing could be discovered: name repositories that every \
-                      authenticated caller may pull, such as base/**, or widen discovery.sources";
+        let reason = "is empty, so discovery would find nothing: name repositories that every \
+                      authenticated caller may pull, such as base/**, or set discovery.sources to \
+                      namespace or any";
         return Err(invalid("discovery.shared_sources", reason));
     }
     Ok(Some(discovery))

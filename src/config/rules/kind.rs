@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::{discovery, store};
 use crate::config::leaf::Word;
-use crate::config::tree::{Tree, invalid};
+use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{ConfigError, GenericConfig, MountConfig, PulpConfig, RegistryKind};
 
 /// Responses to a mount that break pushes of containerd, oras and jib, and mean no more than no.
@@ -49,7 +49,7 @@ pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<RegistryKi
     })
 }
 
-/// A setting without effect would promise what is not done.
+/// Refuses settings of another kind: they would have no effect, and the operator would rely on them.
 fn refuse_others_settings(tree: &Tree, name: KindName) -> Result<(), ConfigError> {
     let says_more = tree.has("upstream.external_url")
         || tree.has("upstream.relative_urls")
@@ -79,19 +79,16 @@ fn refuse_others_settings(tree: &Tree, name: KindName) -> Result<(), ConfigError
     let is_distribution = name == KindName::Distribution;
     let found = of_distribution.into_iter().find(|(_, is_set)| *is_set);
     if let Some((setting, _)) = found.filter(|_| !is_distribution) {
-        let reason = "is of use only with upstream.kind: distribution, where links are written";
-        return Err(invalid(setting, reason));
+        return Err(only_with(setting, "upstream.kind: distribution"));
     }
     if tree.has("store.artifacts") && name != KindName::Pulp {
-        let reason = "is of use only with upstream.kind: pulp";
-        return Err(invalid("store.artifacts", reason));
+        return Err(only_with("store.artifacts", "upstream.kind: pulp"));
     }
     if tree.has("mend.statuses") && name != KindName::Generic {
-        let reason = "is of use only with upstream.kind: generic";
-        return Err(invalid("mend.statuses", reason));
+        return Err(only_with("mend.statuses", "upstream.kind: generic"));
     }
     if tree.has("mount.source_denied") && name == KindName::Pulp {
-        let reason = "is of no use with upstream.kind: pulp, whose refusals stay as they are";
+        let reason = "has no effect with upstream.kind: pulp: remove it";
         return Err(invalid("mount.source_denied", reason));
     }
     Ok(())
@@ -107,12 +104,12 @@ fn statuses(tree: &Tree) -> Result<Vec<StatusCode>, ConfigError> {
 
 fn status(code: u16) -> Result<StatusCode, String> {
     let reason = match code {
-        401 => "follows mount.source_denied, and is never in the list",
-        429 => "asks clients to wait: it is never replaced",
+        401 => "cannot be listed: mount.source_denied decides about it",
+        429 => "cannot be listed: it tells clients to wait",
         400..=499 => {
-            return StatusCode::from_u16(code).map_err(|_| format!("{code} is no status"));
+            return StatusCode::from_u16(code).map_err(|_| format!("{code} is not an HTTP status"));
         }
-        _ => "is never replaced: only answers of 400 to 499 are",
+        _ => "cannot be listed: only 400 to 499 can",
     };
     Err(format!("{code} {reason}"))
 }

@@ -20,7 +20,7 @@ pub(super) fn apply(tree: &Tree, mut warnings: Vec<String>) -> Result<Config, Co
     let kind = kind::read(tree, &mut warnings)?;
     let listen = listen(tree)?;
     if upstream.url.is_at(&listen.address) {
-        let reason = "is listen.address: crossmount would be its own registry";
+        let reason = "is the same as listen.address: set it to the address of the registry";
         return Err(invalid("upstream.url", reason));
     }
     Ok(Config {
@@ -38,14 +38,20 @@ pub(super) fn apply(tree: &Tree, mut warnings: Vec<String>) -> Result<Config, Co
 fn listen(tree: &Tree) -> Result<ListenConfig, ConfigError> {
     let has_both = tree.has("listen.tls.certificate") && tree.has("listen.tls.key");
     if tree.has("listen.tls") && !has_both {
-        return Err(invalid("listen.tls", "needs both certificate and key"));
+        return Err(invalid(
+            "listen.tls",
+            "needs both certificate and key: set the missing one",
+        ));
     }
     let listen: ListenConfig = tree.section("listen")?;
     if listen.http2 && listen.tls.is_none() {
-        return Err(invalid("listen.http2", "needs listen.tls"));
+        return Err(invalid(
+            "listen.http2",
+            "needs listen.tls: set it, or use listen.h2c",
+        ));
     }
     if listen.h2c && listen.tls.is_some() {
-        let reason = "is for a listener without listen.tls";
+        let reason = "cannot be combined with listen.tls: use listen.http2";
         return Err(invalid("listen.h2c", reason));
     }
     Ok(listen)
@@ -56,7 +62,7 @@ fn shutdown(tree: &Tree) -> Result<ShutdownConfig, ConfigError> {
     if shutdown.timeout < shutdown.drain_delay {
         return Err(invalid(
             "shutdown.timeout",
-            "must not be shorter than shutdown.drain_delay, which it includes",
+            "must not be shorter than shutdown.drain_delay, which is a part of it",
         ));
     }
     Ok(shutdown)

@@ -20,7 +20,10 @@ pub(super) fn read(tree: &Tree) -> Result<Vec<EndpointConfig>, ConfigError> {
         }
         let endpoint = endpoint(settings, number + 1).map_err(|reason| invalid(SETTING, reason))?;
         if !names.insert(endpoint.name.clone()) {
-            let reason = format!("two are called {:?}", endpoint.name);
+            let reason = format!(
+                "two endpoints have the name {:?}: rename one",
+                endpoint.name
+            );
             return Err(invalid(SETTING, reason));
         }
         endpoints.push(endpoint);
@@ -29,7 +32,7 @@ pub(super) fn read(tree: &Tree) -> Result<Vec<EndpointConfig>, ConfigError> {
 }
 
 fn endpoint(mut settings: Tree, number: usize) -> Result<EndpointConfig, String> {
-    let missing = format!("number {number} has no name");
+    let missing = format!("endpoint {number} has no name: set one");
     let name = settings
         .text("name", &missing)
         .map_err(|_| missing.clone())?

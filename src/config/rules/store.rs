@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::{access, discovery, notifications};
 use crate::config::leaf::{Word, parse_size};
-use crate::config::tree::{Tree, invalid};
+use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{
     ArtifactsConfig, ConfigError, DistributionConfig, Durability, MountConfig, StoreConfig,
     VerifyConfig,
 };
 
-/// Bytes a second that are hashed where nothing is said: an old disk has some left then.
+/// Bytes a second that are hashed by default: this leaves an old disk time for requests.
 const VERIFY_RATE: u64 = 64 * 1024 * 1024;
 
 /// `store.verify`.
@@ -45,12 +45,12 @@ pub(super) fn distribution(
 fn store(tree: &Tree) -> Result<StoreConfig, ConfigError> {
     let setting = "store.filesystem.rootdirectory";
     let verify = verify(tree)?;
-    let question = "is missing: which folder is the registry's rootdirectory?";
+    let question = "is missing: set it to the registry's storage.filesystem.rootdirectory";
     let root = directory(tree, setting, question)?;
     if root.ends_with("docker/registry/v2") {
         return Err(invalid(
             setting,
-            "ends with docker/registry/v2, which the registry makes below its rootdirectory: leave that part out",
+            "ends with docker/registry/v2, which the registry creates below its rootdirectory: remove that part",
         ));
     }
     let durability = tree.setting("store.durability", Durability::parse_word)?;
@@ -66,7 +66,7 @@ fn verify(tree: &Tree) -> Result<Option<VerifyConfig>, ConfigError> {
     let rate = "store.verify_rate";
     if algorithm != Some(Algorithm::Sha256) {
         if tree.has(rate) {
-            return Err(invalid(rate, "is of use only with store.verify: sha256"));
+            return Err(only_with(rate, "store.verify: sha256"));
         }
         return Ok(None);
     }
@@ -78,7 +78,7 @@ pub(super) fn artifacts(tree: &Tree) -> Result<Option<ArtifactsConfig>, ConfigEr
     if !tree.has("store.artifacts") {
         return Ok(None);
     }
-    let question = "is missing: which is Pulp's MEDIA_ROOT?";
+    let question = "is missing: set it to Pulp's MEDIA_ROOT";
     directory(tree, "store.artifacts.rootdirectory", question)?;
     tree.section("store.artifacts").map(Some)
 }

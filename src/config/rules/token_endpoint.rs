@@ -8,7 +8,7 @@ use crate::config::{ConfigError, RegistryKind, TokenEndpointConfig};
 
 /// Pulp's own.
 const PULPS: &str = "/token/";
-/// A token is handed out again for seconds: a right that is taken away lives on for as long.
+/// Tokens are cached for seconds: a revoked permission stays in effect for as long.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) fn read(
@@ -19,7 +19,7 @@ pub(super) fn read(
         "token_endpoint.cache.ttl",
         |text| match parse_positive_span(text)? {
             ttl if ttl > LONGEST => Err(
-                "must not be longer than a minute: a right that is taken away lives on for as long"
+                "must not be longer than 1m: a revoked permission stays in effect for as long"
                     .to_owned(),
             ),
             ttl => Ok(ttl),
@@ -33,7 +33,7 @@ pub(super) fn read(
     if !is_cached && !widens_scopes {
         return Ok(None);
     }
-    let question = "is missing: at which path does the registry hand out tokens?";
+    let question = "is missing: set it to the path at which the registry issues tokens";
     Ok(Some(TokenEndpointConfig {
         path: path.ok_or_else(|| invalid("token_endpoint.path", question))?,
         remembered_for: is_cached.then(|| ttl.unwrap_or(Duration::from_secs(30))),

@@ -20,7 +20,7 @@ impl ListenAddress {
     /// Parses `IP:PORT`, `[IP]:PORT`, `localhost:PORT` or `:PORT`.
     ///
     /// # Errors
-    /// A sentence for the operator.
+    /// What is wrong, for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not IP:PORT or :PORT, such as 0.0.0.0:5000");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -80,7 +80,7 @@ impl Serialize for ListenAddress {
     }
 }
 
-/// Where the upstream listens.
+/// The registry's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamUrl {
     /// `http://host:port` or `https://host:port`.
@@ -100,7 +100,7 @@ impl UpstreamUrl {
     /// Parses one of the three forms.
     ///
     /// # Errors
-    /// A sentence for the operator.
+    /// What is wrong, for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.strip_prefix("//").unwrap_or(path) {
@@ -121,9 +121,11 @@ impl UpstreamUrl {
         let authority = uri
             .authority()
             .filter(|authority| !authority.as_str().contains('@'))
-            .ok_or_else(|| "must name a host and no user".to_owned())?;
+            .ok_or_else(|| "must have a host and no user".to_owned())?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(format!("{text:?} must have no path (see upstream.prefix)"));
+            return Err(format!(
+                "{text:?} must have no path: put it into upstream.prefix"
+            ));
         }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port_text = &authority.as_str()[authority.host().len()..];
@@ -134,7 +136,7 @@ impl UpstreamUrl {
             _ => return Err(format!("{text:?} has no valid port")),
         };
         if host.is_empty() {
-            return Err(format!("{text:?} must name a host"));
+            return Err(format!("{text:?} must have a host"));
         }
         Ok(Self::Tcp { tls, host, port })
     }

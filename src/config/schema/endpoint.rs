@@ -101,10 +101,10 @@ fn headers<'de, D: Deserializer<'de>>(value: D) -> Result<HeaderMap, D::Error> {
     let mut headers = HeaderMap::new();
     for (name, values) in BTreeMap::<String, Vec<String>>::deserialize(value)? {
         let parsed = HeaderName::try_from(&name)
-            .map_err(|_| D::Error::custom(format!("{name:?} is no header")))?;
+            .map_err(|_| D::Error::custom(format!("{name:?} is not a header name")))?;
         for value in values {
             let mut value = HeaderValue::try_from(value).map_err(|_| {
-                D::Error::custom(format!("the value of {name} is none of a header"))
+                D::Error::custom(format!("the value of {name} is not a valid header value"))
             })?;
             value.set_sensitive(true);
             headers.append(parsed.clone(), value);

@@ -123,7 +123,7 @@ fn deadline() -> Duration {
 fn concurrency<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
     match usize::deserialize(value)? {
         0 => Err(D::Error::custom(
-            "must be at least 1: leave store.artifacts out to relay nothing",
+            "must be at least 1: remove store.artifacts to copy nothing",
         )),
         number => Ok(number),
     }
@@ -132,6 +132,6 @@ fn concurrency<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
 fn repositories<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<RepositoryName>, D::Error> {
     all_parsed(value, |path| {
         RepositoryName::parse(path.trim_matches('/'))
-            .map_err(|error| format!("{path:?} is no base path such as docker.io: {error}"))
+            .map_err(|error| format!("{path:?} is not a base path such as docker.io: {error}"))
     })
 }

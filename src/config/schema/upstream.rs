@@ -1,4 +1,4 @@
-//! The registry behind.
+//! The registry behind crossmount.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -142,14 +142,17 @@ impl From<DistributionVersion> for u8 {
 
 fn external_url<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     let parse = |text: &str| {
-        let uri: Uri = text.parse().map_err(|_| format!("{text:?} is not a URL"))?;
+        // The text may hold a password, so that it is not quoted.
+        let wrong = || {
+            "is not a URL such as https://registry.example, without user, query and fragment"
+                .to_owned()
+        };
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
         let authority = uri.authority();
         let is_plain = authority.is_some_and(|authority| !authority.as_str().contains('@'));
         if !is_web || !is_plain || text.contains(['?', '#']) {
-            return Err(format!(
-                "{text:?} is not a URL such as https://registry.example"
-            ));
+            return Err(wrong());
         }
         Ok(Some(text.to_owned()))
     };
@@ -164,9 +167,7 @@ fn prefix<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
     let parse = |text: &str| {
         let is_prefix = is_plain_path(text) && text.ends_with('/');
         is_prefix.then(|| text.to_owned()).ok_or_else(|| {
-            format!(
-                "{text:?} must be a plain path that starts and ends with a slash, such as /registry/"
-            )
+            format!("{text:?} must be a path that starts and ends with a slash, such as /registry/")
         })
     };
     parsed(value, parse)
@@ -177,11 +178,16 @@ fn response_headers<'de, D: Deserializer<'de>>(value: D) -> Result<ResponseHeade
     for (name, values) in &headers {
         let is_reserved = RESERVED_HEADERS.contains(&name.to_lowercase().as_str());
         if is_reserved || HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return Err(D::Error::custom(format!("{name:?} cannot be set")));
+            return Err(D::Error::custom(format!(
+                "{name:?} cannot be set here: remove it"
+            )));
         }
         let mut values = values.iter().map(Secret::expose);
-        if let Some(value) = values.find(|value| HeaderValue::from_str(value).is_err()) {
-            return Err(D::Error::custom(format!("{value:?} is no header value")));
+        // The value may be secret, so that it is not quoted.
+        if values.any(|value| HeaderValue::from_str(value).is_err()) {
+            return Err(D::Error::custom(format!(
+                "the value of {name} is not a valid header value"
+            )));
         }
     }
     Ok(headers)

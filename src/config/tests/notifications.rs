@@ -47,11 +47,11 @@ fn endpoints_are_written_as_in_the_registrys_own_configuration() {
     for (text, word) in [
         (
             endpoint(", headers: {'a b': [c]}"),
-            "a: \"a b\" is no header",
+            "a: \"a b\" is not a header name",
         ),
         (
             endpoint(", headers: {a: [\"s3cret\\n\"]}"),
-            "a: the value of a is none of a header",
+            "a: the value of a is not a valid header value",
         ),
         (
             endpoint(", timeout: soon"),
@@ -59,9 +59,12 @@ fn endpoints_are_written_as_in_the_registrys_own_configuration() {
         ),
         (
             endpoint("}, {name: a, url: 'http://b'"),
-            "two are called \"a\"",
+            "two endpoints have the name \"a\"",
         ),
-        (endpoint("}, {url: 'http://b'"), "number 2 has no name"),
+        (
+            endpoint("}, {url: 'http://b'"),
+            "endpoint 2 has no name: set one",
+        ),
         (
             endpoint("}, {name: b, url: 'http://s3cret@b'"),
             "b: url is not",
@@ -88,5 +91,5 @@ fn endpoints_are_written_as_in_the_registrys_own_configuration() {
         assert!(error.contains(word) && !error.contains("s3cret"), "{error}");
     }
     let others = "upstream: {url: 'http://a', kind: pulp}\nnotifications: {endpoints: [{name: a, url: 'http://b'}]}\n";
-    assert!(error(others).contains("notifications.endpoints: is of use only"));
+    assert!(error(others).contains("notifications.endpoints: has an effect only"));
 }

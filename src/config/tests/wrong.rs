@@ -49,11 +49,11 @@ fn hash_settings_are_refused_without_verification() {
         ),
         (
             "verify_rate: 1MiB",
-            "store.verify_rate: is of use only with store.verify: sha256",
+            "store.verify_rate: has an effect only with store.verify: sha256: remove it, or set that",
         ),
         (
             "verify: none, verify_rate: 1MiB",
-            "store.verify_rate: is of use only with store.verify: sha256",
+            "store.verify_rate: has an effect only with store.verify: sha256: remove it, or set that",
         ),
         (
             "verify: sha256, verify_rate: fast",
@@ -186,11 +186,11 @@ fn a_client_certificate_needs_both_files_and_an_https_registry() {
     for (text, message) in [
         (
             "upstream: {url: 'http://a', client_certificate: /x, client_key: /y}",
-            "upstream.client_certificate: is of use only with an https upstream",
+            "upstream.client_certificate: has an effect only with an https:// URL",
         ),
         (
             "upstream: {url: 'unix:/a', client_key: /y}",
-            "upstream.client_key: is of use only with an https upstream",
+            "upstream.client_key: has an effect only with an https:// URL",
         ),
         (
             "upstream: {url: 'https://a', client_certificate: /x}",
@@ -229,7 +229,7 @@ fn a_registry_at_the_own_port_is_refused() {
     ] {
         let error = with(listen, url).unwrap_err();
         assert!(
-            error.contains("its own registry"),
+            error.contains("is the same as listen.address"),
             "{listen} {url}: {error}"
         );
     }
@@ -248,7 +248,7 @@ fn no_error_quotes_what_may_be_a_secret() {
     for (text, word) in [
         (
             "upstream: {url: 'http://u:s3cret@h'}\n",
-            "upstream.url: must name a host and no user",
+            "upstream.url: must have a host and no user",
         ),
         (
             "upstream: {url: 'http://s3cret h'}\n",

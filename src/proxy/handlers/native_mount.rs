@@ -228,14 +228,10 @@ impl NativeMountHandler {
         let answer = match self.subrequests.send(plain).await {
             Ok(answer) => answer,
             Err(error) => {
-                let kind = error.etype().as_str();
+                let error = error.etype().as_str();
                 let trace = Trace::current();
                 let trace_id = trace.as_ref().map(Trace::id);
-                tracing::warn!(
-                    trace_id,
-                    kind,
-                    "no plain upload in the place of a refused mount"
-                );
+                tracing::warn!(trace_id, error, "replacement upload failed");
                 return Ok(forwarded_response(refused));
             }
         };

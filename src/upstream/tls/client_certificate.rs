@@ -36,7 +36,8 @@ pub(crate) struct ClientCertificate {
 /// Whether certificate and key can be used. Blocks.
 pub(crate) fn check(files: &TlsFiles) -> Result<(), ClientCertificateError> {
     let read = |path: &Path, setting| {
-        std::fs::read(path).map_err(|cause| error(setting, path, cause.to_string()))
+        std::fs::read(path)
+            .map_err(|cause| error(setting, path, format!("cannot be read: {cause}")))
     };
     let certificate = read(&files.certificate, "client_certificate")?;
     let key = read(&files.key, "client_key")?;
@@ -54,7 +55,8 @@ impl ClientCertificate {
             |reason: String| error("client_certificate", &files.certificate, reason);
         let of_key = |reason: String| error("client_key", &files.key, reason);
         let (chain, expires) = parse_chain(certificate).map_err(of_certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|cause| of_key(cause.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|cause| of_key(format!("holds no private key in PEM: {cause}")))?;
         let pair = CertifiedKey::from_der(chain.clone(), key.clone_key(), &default_provider());
         pair.map_err(|cause| {
             of_key(match cause {
@@ -67,7 +69,9 @@ impl ClientCertificate {
         })?;
         // Pingora derives the key's form from its bytes, and would end the process.
         if PrivateKeyDer::try_from(key.secret_der()).is_err() {
-            return Err(of_key("is a key of an unknown form".to_owned()));
+            return Err(of_key(
+                "holds a private key of an unknown form: use PKCS#8, PKCS#1 or SEC1".to_owned(),
+            ));
         }
         let certificates = chain.iter().map(|der| der.to_vec()).collect();
         let for_pingora = CertKey::new(certificates, key.secret_der().to_vec());
@@ -122,10 +126,11 @@ impl std::fmt::Debug for ClientCertificate {
 /// The certificates of a file, leaf first, and when the leaf expires.
 fn parse_chain(pem: &[u8]) -> Result<(Vec<CertificateDer<'static>>, i64), String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|cause| cause.to_string())?;
+    let chain = chain.map_err(|cause| format!("is not PEM: {cause}"))?;
     let mut expires = None;
     for der in &chain {
-        let (_, parsed) = X509Certificate::from_der(der).map_err(|cause| cause.to_string())?;
+        let (_, parsed) = X509Certificate::from_der(der)
+            .map_err(|cause| format!("holds no valid certificate: {cause}"))?;
         expires.get_or_insert(parsed.validity().not_after.timestamp());
     }
     let expires = expires.ok_or_else(|| "holds no certificate".to_owned())?;

@@ -45,7 +45,9 @@ pub enum UpstreamTlsError {
     #[error(transparent)]
     ClientCertificate(#[from] ClientCertificateError),
     /// The HTTP client cannot be built.
-    #[error("no client for the upstream: {0} (upstream.ca_certificate can name its roots)")]
+    #[error(
+        "cannot set up TLS to the registry: {0}; install the system's root certificates, or set upstream.ca_certificate"
+    )]
     Client(String),
 }
 

@@ -13,7 +13,7 @@ use support::token_issuer::TokenIssuer;
 
 /// The lines about links, once there are so many.
 fn audit(sidecar: &Sidecar, count: usize) -> Vec<Value> {
-    sidecar.log_lines_with("linked", count)
+    sidecar.log_lines_with("layer link written", count)
 }
 
 /// The one line about a mount from `source` into `target`.
@@ -30,7 +30,7 @@ fn one(sidecar: &Sidecar, client: &Client, digest: &str, user: &Value, proof: &s
         line.as_object_mut().unwrap().remove(varying).unwrap();
     }
     let mut wanted = json!({
-        "level": "INFO", "message": "linked", "target": "target", "source": "source",
+        "level": "INFO", "message": "layer link written", "target": "target", "source": "source",
         "digest": digest, "bytes": BLOB.len(), "proof": proof, "user": user, "via": "from",
     });
     if user.is_null() {

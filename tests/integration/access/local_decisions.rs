@@ -61,7 +61,7 @@ fn is_said(sidecar: &Sidecar) {
     wait_until("the contradiction is in the log", || {
         sidecar
             .log()
-            .contains("the registry refuses what is allowed here")
+            .contains("access decision contradicted by the registry")
     });
 }
 
@@ -207,7 +207,7 @@ fn rotated_keys_that_only_the_registry_knows_are_noticed() {
         setting
             .sidecar
             .log()
-            .contains("the registry refuses what is allowed here")
+            .contains("access decision contradicted by the registry")
     );
     // Nobody else's good question makes the old token good again.
     owner.mount("t2", &setting.digest, "source").expect(201);

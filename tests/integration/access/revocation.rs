@@ -219,7 +219,7 @@ fn a_broken_bundle_keeps_the_old_keys_and_is_logged() {
     wait_until("the log says so", || {
         client.mount("t0", &digest, "source").expect(201);
         let log = sidecar.log();
-        log.contains("the changed file is not taken") && log.contains("bundle.pem: ")
+        log.contains("file reload failed") && log.contains("bundle.pem: ")
     });
     let again = tokens.token("ci again", &access);
     let client = sidecar.client().bearer(&again);

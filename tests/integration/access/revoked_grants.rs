@@ -106,7 +106,7 @@ fn a_refusal_that_is_noticed_in_passing_stops_a_mount_that_is_on_its_way() {
     let status = slow.mount_while_she_is_dropped(|| {
         slow.alice.get("/v2/").expect(401);
         wait_until("it is noticed", || {
-            let said = "the registry refuses what is allowed here";
+            let said = "access decision contradicted by the registry";
             slow.sidecar.log().contains(said)
         });
         // Somebody else's yes does not bring hers back.

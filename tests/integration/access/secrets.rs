@@ -154,7 +154,7 @@ fn no_password_and_no_upload_state_is_logged() {
             secrets.basic(port, "somebody-unknown", "another wrong password"),
         ];
         let log = run((registry, sidecar), secrets, &good, &bad, &digest);
-        assert!(log.contains("linked"), "{log}");
+        assert!(log.contains("layer link written"), "{log}");
         assert!(log.contains("upstream_unavailable"), "{log}");
     }
 }
@@ -192,7 +192,7 @@ fn no_part_of_a_token_is_logged() {
         let good = [client(&good)];
         let bad = bad.each_ref().map(client);
         let log = run((registry, sidecar), secrets, &good, &bad, &digest);
-        assert!(log.contains("linked"), "{log}");
+        assert!(log.contains("layer link written"), "{log}");
         assert!(log.contains("denied"), "{log}");
     }
 }

@@ -26,7 +26,7 @@ fn rights(tokens: &TokenIssuer) -> String {
 }
 
 fn contradictions(sidecar: &Sidecar) -> usize {
-    let said = "the registry refuses what is allowed here";
+    let said = "access decision contradicted by the registry";
     sidecar.log().matches(said).count()
 }
 

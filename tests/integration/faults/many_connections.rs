@@ -144,7 +144,7 @@ fn without_descriptors_the_process_waits_and_recovers() {
     ask(&mut early, sidecar.port);
     let connect = || TcpStream::connect(("127.0.0.1", sidecar.port)).unwrap();
     let held: Vec<_> = (0..400).map(|_| connect()).collect();
-    let complaints = |sidecar: &Sidecar| sidecar.log().matches("cannot be accepted").count();
+    let complaints = |sidecar: &Sidecar| sidecar.log().matches("connection accept failed").count();
     wait_until("no more are accepted", || complaints(&sidecar) > 0);
     let (began, computed) = (Instant::now(), sidecar.computed());
     std::thread::sleep(Duration::from_secs(2));

@@ -71,7 +71,7 @@ fn each_request_has_one_line() {
     assert!(sent > 0 && seen[2]["upstream_seconds"].as_f64().unwrap() > 0.0);
     // What the registry's own log does not see can be found by the same name.
     assert_eq!(
-        sidecar.log_lines_with("linked", 1)[0]["request_id"],
+        sidecar.log_lines_with("layer link written", 1)[0]["request_id"],
         "theirs"
     );
 }
@@ -223,7 +223,7 @@ fn unread(config: &Value) -> (Child, ChildStderr, u16, u16) {
         let line: Value = serde_json::from_str(&line).unwrap();
         let address = line["address"].as_str().unwrap_or_default();
         let port = address.rsplit(':').next().unwrap().parse().unwrap_or(0);
-        match line["for"].as_str() {
+        match line["listener"].as_str() {
             Some("registry") => ports[0] = port,
             Some("admin") => ports[1] = port,
             _ => {}
@@ -308,7 +308,7 @@ fn what_clients_do_at_any_time_is_for_debugging_alone() {
     };
     wait_until("a client's doing is said", || {
         let said = said("DEBUG").join("\n");
-        said.contains("client connection failed") && said.contains("request sent again")
+        said.contains("client connection failed") && said.contains("request retried")
     });
     assert!(!sidecar.log().contains("secret"));
     assert_eq!(said("ERROR"), Vec::<String>::new());

@@ -38,8 +38,8 @@ fn a_check_reports_which_blobs_are_verified() {
         config["store"]["verify_rate"] = "1MiB".into();
     });
     assert_eq!(hashed.code, Some(0), "{}{}", hashed.out, hashed.err);
-    let said = "ok: store.verify is sha256: a mount is answered once the blob's bytes were hashed, \
-                at most 1048576 bytes a second";
+    let said = "ok: store.verify is sha256: crossmount answers mounts only for blobs that it has \
+                hashed, at most 1048576 bytes a second";
     assert!(hashed.out.contains(said), "{}", hashed.out);
     assert!(hashed.out.contains("verify_rate: 1MiB"), "{}", hashed.out);
 }

@@ -103,7 +103,7 @@ fn a_renewed_client_certificate_is_shown_by_every_new_connection() {
     fs::copy(fresh.path("client.pem"), clients.path("client.pem")).unwrap();
     wait_until("the half is noticed", || {
         let log = sidecar.log();
-        log.contains("the changed file is not taken") && log.contains("upstream.client_key")
+        log.contains("file reload failed") && log.contains("upstream.client_key")
     });
     assert_ne!(client.get("/v2/").status, 200);
     fs::write(clients.path("client.pem"), old).unwrap();

@@ -68,7 +68,7 @@ fn a_missing_store_is_named() {
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
     fs::rename(home.root(), home.root().with_extension("aside")).unwrap();
-    assert!(reason(&sidecar).contains("is not there"));
+    assert!(reason(&sidecar).contains("does not exist"));
     fs::rename(home.root().with_extension("aside"), home.root()).unwrap();
     raw_http::get(sidecar.admin, "/readyz").expect(200);
 }

@@ -4,6 +4,7 @@ mod access_log;
 mod broken_streams;
 mod check_command;
 mod client_certificates;
+mod command_line;
 mod dual_stack;
 mod early_responses;
 mod health;

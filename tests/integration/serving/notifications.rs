@@ -276,7 +276,8 @@ fn an_event_is_sent_until_it_is_taken_and_in_order() {
         "the same event each time"
     );
     assert!(
-        sidecar.log().contains("takes no events") && sidecar.log().contains("takes events again")
+        sidecar.log().contains("webhook delivery failed")
+            && sidecar.log().contains("webhook delivery recovered")
     );
 }
 

@@ -111,7 +111,9 @@ fn where_no_registry_has_written_there_is_no_report() {
     let ended = report(home.path(), &[]);
     assert_eq!(ended.code, Some(1));
     assert!(
-        ended.err.contains("--root must be its rootdirectory"),
+        ended
+            .err
+            .contains("set --root to the registry's rootdirectory"),
         "{}",
         ended.err
     );

@@ -84,7 +84,7 @@ fn a_question_about_rights_belongs_to_the_clients_trace() {
     let joined = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
     assert_eq!(states, [Some(joined), None, None, None]);
     let wanted = [Some(id(1)), Some(id(2)), None, None];
-    assert_eq!(named(&sidecar, "linked", 4), wanted);
+    assert_eq!(named(&sidecar, "layer link written", 4), wanted);
     // The proof's request has none.
     assert_eq!(named(&sidecar, "request", 5)[1..], wanted);
 }
@@ -176,5 +176,5 @@ fn a_real_registry_takes_a_question_with_a_trace() {
     alice.mount("target", &digest, "source").expect(201);
     assert_eq!(sidecar.mounts("mounted", "none"), 1);
     assert!(registry.store.link("target", &digest).exists());
-    assert_eq!(named(&sidecar, "linked", 1), [Some(id(1))]);
+    assert_eq!(named(&sidecar, "layer link written", 1), [Some(id(1))]);
 }

@@ -65,7 +65,9 @@ fn the_start_names_the_setting_if_decisions_depend_on_it() {
         let log = sidecar.log();
         let said = log.lines().filter(|line| line.contains(SETTING)).count();
         assert_eq!(said, usize::from(*version != real), "{version}: {log}");
-        assert!(said == 0 || log.contains(r#""level":"WARN","message":"the registry answers as"#));
+        assert!(
+            said == 0 || log.contains(r#""level":"WARN","message":"upstream version mismatch"#)
+        );
     }
 }
 

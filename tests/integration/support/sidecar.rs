@@ -172,10 +172,11 @@ impl Sidecar {
         let address = |line: &String| {
             let Ok(line) = serde_json::from_str::<Value>(line) else {
                 // A log of format text.
-                let (_, rest) = line.split_once(&format!("listening for=\"{whom}\" address="))?;
+                let (_, rest) =
+                    line.split_once(&format!("listening listener=\"{whom}\" address="))?;
                 return rest.split(' ').next().map(str::to_owned);
             };
-            let is_it = line["message"] == "listening" && line["for"] == whom;
+            let is_it = line["message"] == "listening" && line["listener"] == whom;
             line["address"]
                 .as_str()
                 .filter(|_| is_it)

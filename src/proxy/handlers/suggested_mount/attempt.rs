@@ -152,7 +152,7 @@ impl MountAttempt {
 }
 
 fn result_of(status: StatusCode) -> AttemptResult {
-    tracing::debug!(status = status.as_u16(), "a suggestion was no use");
+    tracing::debug!(status = status.as_u16(), "suggested mount not made");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AttemptResult::Refused,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::TOO_MANY_REQUESTS => AttemptResult::Silent,

@@ -62,7 +62,7 @@ fn a_blob_that_cannot_be_read_is_not_vouched_for_and_is_tried_again() {
     let errors = recorded_calls(&log).len();
     assert_eq!(errors, 2, "one piece, and the error");
     assert_eq!(sidecar.mounts("native", "blob_unverified"), 1);
-    wait_for_log(&sidecar, "could not be read to be hashed");
+    wait_for_log(&sidecar, "blob read failed");
     mount_until(&sidecar, &digest, "good");
     sidecar
         .client()

@@ -137,7 +137,7 @@ fn what_is_replaced_by_good_bytes_is_mounted_again() {
     client.mount("third", &digest, "source").expect(201);
     assert_eq!(sidecar.mounted(), 1);
     assert_eq!(client.pull("third", &digest), bytes);
-    wait_for_log(&sidecar, "is whole again");
+    wait_for_log(&sidecar, "damaged blob replaced by an intact one");
     assert_eq!(alarms(&sidecar, 1), [digest]);
 }
 

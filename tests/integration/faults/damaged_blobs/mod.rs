@@ -51,7 +51,7 @@ pub fn alarms(sidecar: &Sidecar, wanted: u64) -> Vec<String> {
     wait_until(&format!("the log names {wanted} blobs"), || {
         let is_alarm = |line: &&Value| {
             let message = line["message"].as_str().unwrap_or_default();
-            line["level"] == "ERROR" && message.starts_with("a blob is damaged")
+            line["level"] == "ERROR" && message == "blob damaged"
         };
         found = sidecar
             .log_lines()
