@@ -1,9 +1,9 @@
-//! The configuration in effect, written as a file that says it all: for people to read.
+//! The configuration in effect, written as a complete file.
 //!
-//! It is made from the valid [`Config`], so that defaults, environment and flags are in it, and
-//! has the file's own shape, so that its keys are the documented ones. What could be a credential
-//! is masked. Only settings that have an effect are in it: the text is a valid configuration
-//! itself, but for what is masked.
+//! It is made from the valid [`Config`], so that it contains defaults, environment and flags. It has
+//! the file's own shape, so that its keys are the documented ones. Values that may be credentials
+//! are masked. Only settings that have an effect are in it: but for masked values, the text is a
+//! valid configuration itself.
 
 use serde::ser::Error;
 use serde::{Serialize, Serializer};

@@ -10,7 +10,7 @@ use super::tree::Tree;
 
 const PREFIX: &str = "CROSSMOUNT_";
 
-/// What the command line says about settings.
+/// Settings from the command line.
 #[derive(Debug, Default, Clone)]
 pub struct Overrides {
     /// `listen.address`
@@ -35,7 +35,7 @@ pub(super) fn overlay(
     let mut warnings = Vec::new();
     let mut variables: Vec<_> = environment
         .into_iter()
-        // Charts set variables to nothing where a value is left out.
+        // Charts set variables to an empty text if a value is left out.
         .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
         .collect();
     variables.sort();

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// Longer spans are mistakes, and could not be added to the time of day.
+/// The longest duration. A longer one is a mistake, and may overflow the clock.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const MIB: u64 = 1024 * 1024;
 
-/// Reads a text by a parser whose error says what would be right.
+/// Parses a text; the parser's error says which values are valid.
 pub(super) fn parsed<'de, T, D: Deserializer<'de>>(
     value: D,
     parse: impl Fn(&str) -> Result<T, String>,
@@ -76,7 +76,7 @@ pub(super) fn is_plain_path(text: &str) -> bool {
 
 /// One of a few words.
 pub(super) trait Word: Copy + PartialEq + 'static {
-    /// Each with what it means.
+    /// Each word with its value.
     const WORDS: &'static [(&'static str, Self)];
 
     fn parse_word(text: &str) -> Result<Self, String> {
@@ -143,12 +143,12 @@ pub(super) mod word {
     }
 }
 
-/// What is written as its own text.
+/// Writes a value as its own text.
 pub(super) fn shown<S: serde::Serializer>(value: impl Display, out: S) -> Result<S::Ok, S::Error> {
     out.collect_str(&value)
 }
 
-/// A list of them.
+/// Writes each value of a list as its own text.
 pub(super) fn all_shown<T: Display, S>(values: &[T], out: S) -> Result<S::Ok, S::Error>
 where
     S: serde::Serializer,

@@ -1,4 +1,4 @@
-//! From a file, variables and flags to a valid configuration, or to one line that says what is wrong.
+//! Makes a valid configuration, or one line of error, from a file, variables and flags.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::shape::FileShape;
 use super::tree::Tree;
 use super::{Config, rules};
 
-/// Why a configuration is not taken.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -17,7 +17,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
     /// The file is not YAML of the right shape; the text names key and line.
@@ -25,7 +25,7 @@ pub enum ConfigError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What the parser said, with the line.
+        /// The parser's error, with the line.
         cause: String,
     },
     /// A variable's value does not fit its setting.
@@ -33,7 +33,7 @@ pub enum ConfigError {
     Environment {
         /// The variable's name.
         variable: String,
-        /// What does not fit.
+        /// Why the value does not fit.
         cause: String,
     },
     /// A setting's value cannot be used.
@@ -41,7 +41,7 @@ pub enum ConfigError {
     Invalid {
         /// The setting's path, joined by dots.
         setting: String,
-        /// What is wrong with it and what would be right.
+        /// What is wrong with it, and what to do.
         reason: String,
     },
 }
@@ -86,8 +86,8 @@ impl Config {
     }
 }
 
-/// The parser quotes a value of the wrong type, which may be a secret: a header written without
-/// its brackets is the most common mistake.
+/// The parser's text without the values that it quotes: one may be a secret. The most common mistake
+/// is a header written without its brackets.
 fn without_values(text: &str) -> String {
     let mut parts = text.split("string \"");
     let mut shown = parts.next().unwrap_or_default().to_owned();
@@ -117,7 +117,7 @@ pub(crate) fn on_one_line(text: &str) -> String {
     line
 }
 
-/// The parser leaves the place out where it is the very beginning of the file.
+/// The parser's text with the line: the parser omits it at the very beginning of the file.
 fn with_line(error: &serde_yaml::Error) -> String {
     let text = on_one_line(&without_values(&error.to_string()));
     if text.contains("unknown field") && !text.contains(" at line ") {

@@ -3,8 +3,8 @@
 //! `shape` has the names that may be written, and reads the file by them; `env` lays variables and
 //! flags over it; the result is a `tree` of settings. `schema` has the sections with the types of
 //! their settings, and `leaf` how single values are read and written. `rules` make a [`Config`] of
-//! the tree, which cannot hold a contradiction; `effective` writes it down again, for people to
-//! read, without what is a `secret`. No port is bound and no directory opened here.
+//! the tree, which cannot hold a contradiction; `effective` writes it as YAML again, with every
+//! `secret` masked. No port is bound and no directory opened here.
 
 mod effective;
 mod env;

@@ -1,10 +1,10 @@
-//! What is not shown.
+//! Values that are never shown.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Stands where a value is not shown.
+/// The text that replaces a masked value.
 pub(super) const MASK: &str = "(masked)";
 
 /// A value that may be a credential: it is used, and never shown.
@@ -31,8 +31,8 @@ impl<T> Serialize for Secret<T> {
     }
 }
 
-/// The text with `user:password@` of a URL masked. What is taken as a URL elsewhere has no login,
-/// but names such as a token's issuer may be any text.
+/// The text with `user:password@` of a URL masked. Settings that are URLs have no login, but a name
+/// such as a token's issuer may be any text.
 pub(crate) fn without_login(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();

@@ -1,14 +1,14 @@
-//! Every name that users may write, and what of YAML may stand there.
+//! Every name that users may write, and the kind of YAML value that it takes.
 //!
-//! The file is read by its shape before its values are looked at, for two reasons: only the parser
-//! can name the line of a key that is unknown, and only here a text such as `1.10` is still as it
-//! was written. A value may be wrong and never be used, because a variable replaces it.
+//! The file is parsed by its shape before its values are validated, for two reasons. Only the parser
+//! can name the line of an unknown key, and only here a text such as `1.10` is still as the operator
+//! wrote it. A wrong value is no error if a variable replaces it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What may stand at a setting.
+/// The kind of value that a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScalarKind {
     Text,
@@ -18,7 +18,7 @@ pub(super) enum ScalarKind {
     List,
 }
 
-/// What may stand in a place of the file.
+/// The kind of value at a place of the file.
 pub(super) trait Shape {
     const KIND: ScalarKind = ScalarKind::List;
 

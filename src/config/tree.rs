@@ -1,4 +1,4 @@
-//! The settings as they were given, before they have their types.
+//! The settings as the operator wrote them, before they have their types.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::{ConfigError, on_one_line};
 
-/// Settings by their path, such as `mount.time_budget`. What is not set is not there.
+/// Settings by their path, such as `mount.time_budget`. A setting that is not set is absent.
 #[derive(Debug, Default)]
 pub(super) struct Tree(Value);
 
@@ -17,7 +17,7 @@ impl From<Value> for Tree {
 }
 
 impl Tree {
-    /// What is set in there.
+    /// The tree of the settings that are set.
     pub(crate) fn of(settings: impl Serialize) -> Result<Self, serde_yaml::Error> {
         serde_yaml::to_value(settings).map(Self)
     }
@@ -31,12 +31,12 @@ impl Tree {
             .try_fold(&self.0, |tree, name| tree.get(name))
     }
 
-    /// Whether anything is said there.
+    /// Whether the setting or section is set.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.get(path).is_some()
     }
 
-    /// Whether it is a list or a section with something in it.
+    /// Whether it is a list or a section that is not empty.
     pub(crate) fn has_within(&self, path: &str) -> bool {
         match self.get(path) {
             Some(Value::Sequence(values)) => !values.is_empty(),
@@ -54,7 +54,7 @@ impl Tree {
         list.map_or(&[], Vec::as_slice)
     }
 
-    /// Sets the value at a path, making the sections on the way.
+    /// Sets the value at a path, and creates the sections above it.
     pub(crate) fn put(&mut self, path: &str, value: Value) {
         let mut place = &mut self.0;
         for name in path.split('.') {
@@ -69,7 +69,7 @@ impl Tree {
         *place = value;
     }
 
-    /// As [`Tree::put`], with what the value is written as.
+    /// As [`Tree::put`], with a value that serde writes.
     pub(crate) fn write(
         &mut self,
         path: &str,
@@ -79,7 +79,7 @@ impl Tree {
         Ok(())
     }
 
-    /// A section with the types of its settings, and defaults for what is not set.
+    /// A section with the types of its settings, and with defaults.
     pub(crate) fn section<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConfigError> {
         let nothing = Value::Mapping(Mapping::new());
         typed_at(path, self.get(path).unwrap_or(&nothing))
@@ -91,7 +91,7 @@ impl Tree {
         value.transpose()
     }
 
-    /// What a text stands for, if it is set.
+    /// The parsed text of a setting, if it is set.
     pub(crate) fn setting<T>(
         &self,
         path: &str,
@@ -102,7 +102,7 @@ impl Tree {
         parsed.map_err(|reason| invalid(path, reason))
     }
 
-    /// Refuses a configuration that does not say this.
+    /// Refuses a configuration in which this is not set.
     pub(crate) fn require(&self, path: &str, question: &str) -> Result<(), ConfigError> {
         match self.get(path) {
             Some(_) => Ok(()),
@@ -110,7 +110,7 @@ impl Tree {
         }
     }
 
-    /// A text that must be there and not be empty.
+    /// A text that must be set and must not be empty.
     pub(crate) fn text(&self, path: &str, question: &str) -> Result<&str, ConfigError> {
         let text = self.get(path).and_then(Value::as_str);
         let text = text.filter(|text| !text.is_empty());

@@ -1,4 +1,4 @@
-//! What the registry behind is, and that nothing is set which belongs to another kind.
+//! The kind of registry, and that no setting of another kind is set.
 
 use http::StatusCode;
 
@@ -7,7 +7,7 @@ use crate::config::leaf::Word;
 use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{ConfigError, GenericConfig, MountConfig, PulpConfig, RegistryKind};
 
-/// Responses to a mount that break pushes of containerd, oras and jib, and mean no more than no.
+/// Statuses of a refused mount that break pushes of containerd, oras and jib.
 const STATUSES: &[u16] = &[400, 403, 404, 405];
 
 /// `upstream.kind`.

@@ -1,7 +1,6 @@
-//! From settings to a configuration without contradictions: what one setting says about another.
+//! Makes a configuration without contradictions: checks settings against each other.
 //!
-//! Each file has the rules of one section; `kind` has those about settings that belong to another
-//! registry.
+//! Each file has the rules of one section; `kind` refuses the settings of another kind of registry.
 
 mod access;
 mod discovery;

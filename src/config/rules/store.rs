@@ -1,4 +1,4 @@
-//! Where the registry keeps its data, and how mounts are answered there.
+//! The store of the registry, and how mounts are answered there.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The registry behind.
+//! The registry behind crossmount.
 
 use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{ConfigError, UpstreamConfig};

@@ -19,13 +19,13 @@ const ALGORITHMS: &[&str] = &[
 /// How access is decided, and for how long a decision is cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessConfig {
-    /// How it is decided.
+    /// What decides.
     pub mode: AccessMode,
     /// How long a decision in a caller's favour is cached, for exactly these credentials.
     pub decision_ttl: Duration,
 }
 
-/// How it is decided whether a caller may mount.
+/// What decides whether a caller may mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessMode {
     /// By the registry, asked with the caller's own credentials.
@@ -54,26 +54,26 @@ impl AccessMode {
 /// The registry's own `auth.token`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TokenRules {
-    /// Whose tokens are believed. A name, and often a URL.
+    /// The issuer whose tokens are accepted: a name, and often a URL.
     #[serde(serialize_with = "masked")]
     pub issuer: String,
-    /// Whom they must be meant for.
+    /// The audience that tokens must name.
     #[serde(serialize_with = "masked")]
     pub service: String,
-    /// PEM file with the certificates that are believed.
+    /// PEM file with the trusted certificates.
     #[serde(rename = "rootcertbundle", default, deserialize_with = "path")]
     pub root_certificates: Option<PathBuf>,
-    /// JSON file with the keys that are believed.
+    /// JSON file with the trusted keys.
     #[serde(default, deserialize_with = "path")]
     pub jwks: Option<PathBuf>,
-    /// Names of the algorithms that are taken; empty: all that distribution takes.
+    /// Names of the accepted algorithms; empty: all that distribution accepts.
     #[serde(
         rename = "signingalgorithms",
         default,
         deserialize_with = "signing_algorithms"
     )]
     pub algorithms: Vec<String>,
-    /// Whose rules count: `upstream.version`.
+    /// The version whose rules apply: `upstream.version`.
     #[serde(skip)]
     pub version: DistributionVersion,
 }
@@ -103,10 +103,10 @@ fn signing_algorithms<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>
 /// The registry's own token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenEndpointConfig {
-    /// Its path.
+    /// The path on the registry's own port.
     pub path: String,
-    /// For how long at most its responses are cached, if they are.
+    /// How long its responses are cached at most; `None`: not at all.
     pub remembered_for: Option<Duration>,
-    /// Ask for pull on likely sources in a client's own request for a token.
+    /// Whether pull on likely sources is added to a client's own token request.
     pub widens_scopes: bool,
 }

@@ -10,11 +10,11 @@ use crate::oci::{Patterns, RepositoryName};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct DiscoveryConfig {
-    /// Also for a HEAD of a layer that is not there.
+    /// Whether a HEAD of a layer that the target lacks is answered too.
     pub on_head: bool,
     /// Whether such a HEAD may link into a repository that does not exist yet.
     pub new_repositories: bool,
-    /// From which repositories.
+    /// The repositories that may be a source.
     #[serde(with = "word")]
     pub sources: Sources,
     /// Repositories that every authenticated caller may pull.
@@ -53,11 +53,11 @@ impl DiscoveryConfig {
 /// From which repositories layers are mounted for clients that do not name one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sources {
-    /// Those that are declared shared.
+    /// Those in `shared_sources`.
     Shared,
-    /// And those of the target's own namespace.
+    /// Those in `shared_sources`, and those of the target's own namespace.
     Namespace,
-    /// All that the caller may pull.
+    /// All repositories that the caller may pull.
     Any,
 }
 

@@ -11,54 +11,54 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::leaf::{parse_span, parsed, span};
 use crate::config::secret::{MASK, host_of};
 
-/// What distribution takes if nothing is said, or zero (`notifications/endpoint.go`).
+/// distribution's defaults, also for a zero (`notifications/endpoint.go`).
 const SECOND: Duration = Duration::from_secs(1);
 const THRESHOLD: u32 = 10;
 
-/// A webhook that gets events of mounts.
+/// A webhook that receives events of mounts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EndpointConfig {
-    /// What it is called in the log and the metrics.
+    /// Its name in the log and the metrics.
     pub name: String,
-    /// Where events are sent. It is often a secret itself, behind the host.
+    /// The address for events. Behind the host, it is often a secret itself.
     #[serde(deserialize_with = "address", serialize_with = "masked_address")]
     pub url: String,
-    /// Sent with them; they may be secret.
+    /// Headers of each event; their values may be secret.
     #[serde(
         default,
         deserialize_with = "headers",
         serialize_with = "masked_headers"
     )]
     pub headers: HeaderMap,
-    /// How long it may take for one.
+    /// How long one attempt may take.
     #[serde(
         default = "second",
         deserialize_with = "span_or_second",
         serialize_with = "span::serialize"
     )]
     pub timeout: Duration,
-    /// After so many failed attempts it gets none for a while.
+    /// After so many failed attempts in a row, each further one waits for the backoff.
     #[serde(default = "ten", deserialize_with = "number_or_ten")]
     pub threshold: u32,
-    /// For how long.
+    /// The pause between attempts after that.
     #[serde(
         default = "second",
         deserialize_with = "span_or_second",
         serialize_with = "span::serialize"
     )]
     pub backoff: Duration,
-    /// Which events are not sent to it.
+    /// Events that are not sent to it.
     #[serde(default)]
     pub ignore: IgnoredEvents,
 }
 
-/// Events that an endpoint does not want.
+/// Events that are not sent to an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct IgnoredEvents {
-    /// About these media types.
+    /// Events about these media types.
     pub mediatypes: Vec<String>,
-    /// Of these actions.
+    /// Events of these actions.
     pub actions: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ fn number_or_ten<'de, D: Deserializer<'de>>(value: D) -> Result<u32, D::Error> {
     Ok(if number == 0 { THRESHOLD } else { number })
 }
 
-/// As the HTTP client reads it. What is wrong is not quoted, because it may hold a secret.
+/// Parses the URL as the HTTP client does. An invalid one is not quoted: it may hold a secret.
 fn address<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
     let is_right = |url: &Url| {
         let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();

@@ -1,6 +1,6 @@
 //! The sections of a configuration: their settings are their fields, with their types.
 //!
-//! What differs between registries is in [`RegistryKind`], which the rules make, so that a valid
+//! [`RegistryKind`] has what differs between registries. Only the rules make it, so that a valid
 //! configuration cannot hold a contradiction.
 
 mod access;
@@ -34,11 +34,11 @@ pub struct Config {
     pub listen: ListenConfig,
     /// Metrics and health.
     pub admin: AdminConfig,
-    /// The registry behind.
+    /// The registry behind crossmount.
     pub upstream: UpstreamConfig,
-    /// What kind of registry it is, and so how its mounts are answered.
+    /// The kind of registry, which decides how mounts are answered.
     pub kind: RegistryKind,
-    /// The registry's own token endpoint, if tokens are cached or their scopes widened.
+    /// The registry's own token endpoint, if tokens are cached or scopes are added.
     pub token_endpoint: Option<TokenEndpointConfig>,
     /// How the process ends.
     pub shutdown: ShutdownConfig,
@@ -49,8 +49,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether clients speak plain HTTP to a registry that speaks TLS, so that each has another
-    /// scheme for its URLs, and no setting says which one its Locations have.
+    /// Whether clients speak plain HTTP and the registry speaks TLS, and no setting says which
+    /// scheme a Location has.
     #[must_use]
     pub fn is_plain_before_tls(&self) -> bool {
         let upstream = &self.upstream;
@@ -75,26 +75,26 @@ pub enum RegistryKind {
 pub struct DistributionConfig {
     /// Its major version.
     pub version: DistributionVersion,
-    /// Webhooks that get the mounts that the registry does not see.
+    /// Webhooks that receive the mounts that the registry does not see.
     pub endpoints: Vec<EndpointConfig>,
-    /// Where its layer links are.
+    /// The store with its layer links.
     pub store: StoreConfig,
     /// How access is decided, and for how long a decision is cached.
     pub access: AccessConfig,
     /// How mounts are answered.
     pub mount: MountConfig,
-    /// From which other repositories layers are mounted, if from any.
+    /// Discovery of sources, if it is enabled.
     pub discovery: Option<DiscoveryConfig>,
 }
 
 /// In front of Pulp.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PulpConfig {
-    /// Where the bytes of layers are that Pulp does not mount yet, if they are to be copied.
+    /// Pulp's artifacts, if layers that Pulp cannot mount yet are copied.
     pub artifacts: Option<ArtifactsConfig>,
-    /// From which other repositories layers are mounted, if from any.
+    /// Discovery of sources, if it is enabled.
     pub discovery: Option<DiscoveryConfig>,
-    /// How long that may take.
+    /// How long discovery may take.
     pub time_budget: Duration,
 }
 
@@ -105,8 +105,8 @@ pub struct GenericConfig {
     pub statuses: Vec<StatusCode>,
     /// What a client gets that may not pull the source.
     pub source_denied: SourceDenied,
-    /// From which other repositories layers are mounted, if from any.
+    /// Discovery of sources, if it is enabled.
     pub discovery: Option<DiscoveryConfig>,
-    /// How long that may take.
+    /// How long discovery may take.
     pub time_budget: Duration,
 }

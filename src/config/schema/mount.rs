@@ -13,13 +13,13 @@ use crate::oci::RepositoryName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MountConfig {
-    /// What a client gets that may not pull the source.
+    /// The response to a client that may not pull the source.
     #[serde(with = "word")]
     pub source_denied: SourceDenied,
-    /// How long a mount may take before it is left to the upstream.
+    /// How long a mount may take before it is forwarded.
     #[serde(with = "positive_span")]
     pub time_budget: Duration,
-    /// Decide and count, but link nothing.
+    /// Whether mounts are only decided and counted, and nothing is linked.
     pub dry_run: bool,
 }
 
@@ -33,7 +33,7 @@ impl Default for MountConfig {
     }
 }
 
-/// What a client gets that may not pull the source.
+/// The response to a client that may not pull the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceDenied {
     /// The 202 of a plain upload.
@@ -54,7 +54,7 @@ pub struct StoreConfig {
     pub root: PathBuf,
     /// What is synced before a 201.
     pub durability: Durability,
-    /// If set, a blob is mounted only after its bytes were hashed.
+    /// If set, a blob is mounted only after its bytes have been hashed.
     pub verify: Option<VerifyConfig>,
 }
 
@@ -93,13 +93,13 @@ pub struct ArtifactsConfig {
     /// Bytes of the largest blob that is copied.
     #[serde(default = "largest", with = "size")]
     pub max_size: u64,
-    /// How many are copied at once.
+    /// How many blobs are copied at once.
     #[serde(default = "at_once", deserialize_with = "concurrency")]
     pub concurrency: usize,
-    /// How long one may take.
+    /// How long one copy may take.
     #[serde(default = "deadline", with = "positive_span")]
     pub deadline: Duration,
-    /// Repositories below which a request for a blob makes Pulp fetch it from elsewhere.
+    /// Base paths below which Pulp fetches a requested blob from another registry.
     #[serde(
         default,
         deserialize_with = "repositories",

@@ -19,11 +19,11 @@ pub struct ListenConfig {
     /// How long a client may take for the head of a request.
     #[serde(with = "positive_span")]
     pub header_timeout: Duration,
-    /// Offer HTTP/2 where TLS agrees on it (ALPN).
+    /// Whether HTTP/2 is offered in the TLS handshake (ALPN).
     pub http2: bool,
-    /// Take HTTP/2 without TLS, if the client begins with it.
+    /// Whether HTTP/2 without TLS is accepted, if the client begins with it.
     pub h2c: bool,
-    /// Certificate and key, if TLS ends at crossmount.
+    /// Certificate and key, if crossmount terminates TLS.
     pub tls: Option<TlsFiles>,
 }
 
@@ -56,9 +56,9 @@ impl ListenConfig {
 pub enum Http2 {
     /// Not at all.
     Off,
-    /// Where TLS agrees on it (ALPN), as in the registry's own listener.
+    /// With TLS, if both sides agree on it (ALPN), as in the registry's own listener.
     OverTls,
-    /// Without TLS, where the client begins with HTTP/2: the registry's `http.h2c`.
+    /// Without TLS, if the client begins with HTTP/2: the registry's `http.h2c`.
     PriorKnowledge,
 }
 
@@ -75,7 +75,7 @@ pub struct TlsFiles {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct AdminConfig {
-    /// Where they are served.
+    /// The address of the page, metrics and health.
     pub address: ListenAddress,
 }
 
@@ -91,10 +91,10 @@ impl Default for AdminConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ShutdownConfig {
-    /// How long it goes on serving while it is already not ready.
+    /// How long requests are still accepted after readiness has ended.
     #[serde(with = "span")]
     pub drain_delay: Duration,
-    /// The end of everything, counted from the signal.
+    /// When the process ends at the latest, counted from the signal.
     #[serde(with = "span")]
     pub timeout: Duration,
 }
@@ -115,7 +115,7 @@ pub struct LogConfig {
     /// The least severe lines that are written.
     #[serde(with = "word")]
     pub level: Level,
-    /// Their form.
+    /// The form of the lines.
     #[serde(with = "word")]
     pub format: LogFormat,
 }
@@ -144,7 +144,7 @@ impl Word for Level {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people.
+    /// Plain text, easier to read in a terminal.
     Text,
 }
 

@@ -28,19 +28,19 @@ const RESERVED_HEADERS: &[&str] = &[
 /// The length of `::ffff:0:0/96`, which holds all IPv4 addresses.
 const MAPPED_PREFIX: u8 = 96;
 
-/// Values of headers by name. Both are the operator's; the values may be secret.
+/// Values of headers by name. The operator sets both, and the values may be secret.
 pub type ResponseHeaders = BTreeMap<String, Vec<Secret<String>>>;
 
-/// The registry behind and how it is told to speak.
+/// The registry, and the settings of its own that a response shows.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct UpstreamConfig {
-    /// Where it listens.
+    /// The address of the registry.
     pub url: UpstreamUrl,
     /// PEM file with the roots that sign an https upstream's certificate.
     pub ca_certificate: Option<PathBuf>,
     /// PEM file of the certificate that crossmount shows to an https upstream, if it shows one.
     pub client_certificate: Option<PathBuf>,
-    /// And of its key.
+    /// PEM file of the key of that certificate.
     pub client_key: Option<PathBuf>,
     /// Like its `http.host`: scheme and authority of every Location, and a path.
     #[serde(default, deserialize_with = "external_url")]
@@ -57,7 +57,7 @@ pub struct UpstreamConfig {
     /// Limits on waiting for it.
     #[serde(default)]
     pub timeouts: UpstreamTimeouts,
-    /// Whose forwarding headers are believed; empty: they pass as they came.
+    /// Proxies whose forwarding headers are trusted; empty: all headers are forwarded as they came.
     #[serde(default, deserialize_with = "networks", serialize_with = "all_shown")]
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -75,7 +75,7 @@ impl UpstreamConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct UpstreamTimeouts {
-    /// Until a connection stands, TLS included.
+    /// Until a connection is established, TLS included.
     #[serde(with = "positive_span")]
     pub connect: Duration,
     /// Between two reads; the registry hashes a large upload in silence.
@@ -100,7 +100,7 @@ impl Default for UpstreamTimeouts {
     }
 }
 
-/// distribution's major version, where its rules differ.
+/// distribution's major version: the rules of its versions differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "u32", into = "u8")]
 pub enum DistributionVersion {
