@@ -92,7 +92,7 @@ pub(crate) fn notifications_queue_length(
 }
 
 pub(crate) fn index_links(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
-    let help = "Links of layers that discovery knows of.";
+    let help = "Layer links in the index of discovery.";
     gauge(registry, "crossmount_index_links", help)
 }
 
