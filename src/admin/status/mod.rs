@@ -52,7 +52,9 @@ impl StatusSource {
         let tokens = config.token_endpoint.as_ref();
         let is_dry_run = match &config.kind {
             RegistryKind::Distribution(settings) => settings.mount.dry_run,
-            RegistryKind::Pulp(_) | RegistryKind::Generic(_) => false,
+            RegistryKind::RegistryWriter(_) | RegistryKind::Pulp(_) | RegistryKind::Generic(_) => {
+                false
+            }
         };
         Self {
             metrics,

@@ -5,6 +5,7 @@ mod kinds;
 mod notifications;
 mod reference;
 mod sources;
+mod writer;
 mod wrong;
 
 use std::path::Path;
