@@ -97,6 +97,10 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     };
     tree.write("discovery", discovery)?;
     tree.write("discovery.enabled", discovery.is_some())?;
+    if !matches!(kind, RegistryKind::Distribution(_)) {
+        // There is no store to scan.
+        tree.write("discovery.scan_interval", ())?;
+    }
     if let Some(TokenEndpointConfig {
         path,
         remembered_for,

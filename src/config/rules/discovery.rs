@@ -17,6 +17,10 @@ pub(super) fn read(
                 "discovery.widen_scopes",
                 tree.is_true("discovery.widen_scopes"),
             ),
+            (
+                "discovery.scan_interval",
+                discovery.scan_interval != DiscoveryConfig::default().scan_interval,
+            ),
         ];
         return match useless.into_iter().find(|(_, is_set)| *is_set) {
             Some((setting, _)) => {

@@ -62,9 +62,16 @@ fn refuse_others_settings(tree: &Tree, name: KindName) -> Result<(), ConfigError
             says_more,
         ),
         ("store.filesystem", tree.has("store.filesystem")),
+        ("store.s3", tree.has("store.s3")),
+        ("store.azure", tree.has("store.azure")),
+        ("store.gcs", tree.has("store.gcs")),
         ("store.durability", tree.has("store.durability")),
         ("store.verify", tree.has("store.verify")),
         ("store.verify_rate", tree.has("store.verify_rate")),
+        (
+            "discovery.scan_interval",
+            tree.has("discovery.scan_interval"),
+        ),
         ("access", tree.has_within("access")),
         ("mount.dry_run", tree.is_true("mount.dry_run")),
         (
@@ -79,7 +86,8 @@ fn refuse_others_settings(tree: &Tree, name: KindName) -> Result<(), ConfigError
     let is_distribution = name == KindName::Distribution;
     let found = of_distribution.into_iter().find(|(_, is_set)| *is_set);
     if let Some((setting, _)) = found.filter(|_| !is_distribution) {
-        let reason = "is of use only with upstream.kind: distribution, where links are written";
+        let reason =
+            "is of use only with upstream.kind: distribution, whose store crossmount knows";
         return Err(invalid(setting, reason));
     }
     if tree.has("store.artifacts") && name != KindName::Pulp {

@@ -4,6 +4,7 @@
 //! registry.
 
 mod access;
+mod bucket;
 mod discovery;
 mod kind;
 mod notifications;

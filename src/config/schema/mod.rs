@@ -5,6 +5,7 @@
 
 mod access;
 mod address;
+mod bucket;
 mod discovery;
 mod endpoint;
 mod mount;
@@ -13,6 +14,7 @@ mod upstream;
 
 pub use access::{AccessConfig, AccessMode, TokenEndpointConfig, TokenRules};
 pub use address::{ListenAddress, UpstreamUrl};
+pub use bucket::{AzureConfig, AzureCredentials, BucketConfig, GcsConfig, S3Config};
 pub use discovery::{DiscoveryConfig, Sources};
 pub use endpoint::EndpointConfig;
 pub use mount::{
