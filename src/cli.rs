@@ -38,13 +38,37 @@ pub enum Command {
     },
     /// Say what a registry's store holds, and how often it was sent. Reads only.
     Report {
-        /// The registry's rootdirectory.
-        #[arg(long, value_name = "DIR")]
-        root: PathBuf,
+        /// Where the store is.
+        #[command(flatten)]
+        place: StorePlace,
+        /// The region of --s3; else AWS_REGION.
+        #[arg(long, value_name = "REGION", requires = "s3")]
+        s3_region: Option<String>,
+        /// Another server than Amazon's for --s3.
+        #[arg(long, value_name = "URL", requires = "s3")]
+        s3_endpoint: Option<String>,
+        /// The registry's rootdirectory in the bucket of --s3.
+        #[arg(long, value_name = "DIR", requires = "s3")]
+        s3_root: Option<String>,
         /// For machines: one object.
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Where the registry's store is.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct StorePlace {
+    /// The registry's rootdirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The registry's bucket, with the credentials of the environment. They need s3:ListBucket.
+    #[arg(long, value_name = "BUCKET")]
+    pub s3: Option<String>,
+    /// The registry's own configuration, which says where the store is.
+    #[arg(long, value_name = "FILE")]
+    pub registry_config: Option<PathBuf>,
 }
 
 /// Where the settings are. Flags win over environment, environment over the file.

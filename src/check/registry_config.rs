@@ -5,23 +5,16 @@
 
 pub(crate) mod file;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::check::findings::Findings;
 use crate::check::registry_config::file::RegistryConfig;
 use crate::config::{
-    AccessConfig, AccessMode, Config, DistributionConfig, DistributionVersion, RegistryKind,
-    Secret, TokenRules, without_login,
+    AccessConfig, AccessMode, BucketConfig, Config, DistributionConfig, DistributionVersion,
+    RegistryKind, Secret, TokenRules, without_login,
 };
 use crate::notifications::ignores_mounts;
-
-/// The default root of distribution's store
-/// (`registry/storage/driver/filesystem/driver.go`).
-const DEFAULT_ROOT: &str = "/var/lib/registry";
-
-/// The keys of `storage` that are no drivers
-/// (`configuration/configuration.go`, `Storage.Type`).
-const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
 
 /// Names each difference.
 pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
@@ -61,15 +54,11 @@ pub(crate) fn differences(
 }
 
 fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut Findings) {
-    let names = theirs.names(&["storage"]);
-    let is_driver = |name: &&String| !BESIDE_DRIVERS.contains(&&***name) && *name != "filesystem";
-    if let Some(driver) = names.iter().find(is_driver) {
-        return findings.error(format!(
-            "the registry stores in {driver}, where no link can be written: use upstream.kind: generic"
-        ));
+    let driver = theirs.driver();
+    if driver != "filesystem" {
+        return bucket(theirs, &driver, settings.version, findings);
     }
-    let root = theirs.text(&["storage", "filesystem", "rootdirectory"]);
-    let root = root.unwrap_or_else(|| DEFAULT_ROOT.to_owned());
+    let root = theirs.root();
     if Path::new(&root) != settings.store.root {
         findings.warn(differs(
             "storage.filesystem.rootdirectory",
@@ -83,6 +72,41 @@ fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut 
     if theirs.text(&["proxy", "remoteurl"]).is_some() {
         findings.error("the registry is a pull-through cache (proxy.remoteurl): it takes no pushes, and nothing is ever mounted");
     }
+}
+
+/// Says what to write for a registry whose storage is an object store.
+fn bucket(
+    theirs: &RegistryConfig,
+    driver: &str,
+    version: DistributionVersion,
+    findings: &mut Findings,
+) {
+    let nothing = std::iter::empty();
+    match theirs.bucket(nothing, Some(version)) {
+        Some(Ok(bucket)) => {
+            findings.error(format!(
+                "the registry stores in {driver}, where crossmount writes no link: set mount.writer to \
+                 registry, and in place of store.filesystem this section; its credentials need {}, \
+                 and no other permission",
+                bucket.permission()
+            ));
+            findings.block("the section for crossmount", &section(&bucket));
+        }
+        Some(Err(error)) => findings.error(format!(
+            "the registry stores in {driver}, and would not start: {error}"
+        )),
+        None => findings.error(format!(
+            "the registry stores in {driver}, where crossmount writes no link and which it cannot list: \
+             set mount.writer to registry, and leave store.filesystem out"
+        )),
+    }
+}
+
+/// The section as a file has it, with its secrets masked.
+fn section(bucket: &BucketConfig) -> String {
+    let section = bucket.section().trim_start_matches("store.");
+    let tree = BTreeMap::from([("store", BTreeMap::from([(section, bucket)]))]);
+    serde_yaml::to_string(&tree).unwrap_or_else(|error| format!("# cannot be shown: {error}"))
 }
 
 /// Compares the settings that make a Location.
