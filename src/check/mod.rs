@@ -5,10 +5,12 @@
 //! | `findings` | the result, as lines for the operator |
 //! | `registry` | checks the registry, and the files of access |
 //! | `store` | checks the registry's directory, and its filesystem |
+//! | `bucket` | checks the registry's object store |
 //! | `registry_config` | compares the registry's own configuration with crossmount's |
 //!
 //! Nothing is left behind.
 
+mod bucket;
 pub(crate) mod findings;
 mod registry;
 pub(crate) mod registry_config;
