@@ -59,7 +59,9 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
                 check_artifacts(&artifacts.root, &mut findings);
             }
         }
-        RegistryKind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,
+        RegistryKind::RegistryWriter(_) | RegistryKind::Generic(_) => {
+            check_upstream(&config.upstream, None, &mut findings).await;
+        }
     }
     in_effect(config, &mut findings);
     findings

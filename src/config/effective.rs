@@ -13,8 +13,8 @@ use super::leaf::{Word, show_size, show_span};
 use super::shape::FileShape;
 use super::tree::Tree;
 use super::{
-    AccessConfig, AccessMode, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind,
-    StoreConfig, TokenEndpointConfig,
+    AccessConfig, AccessMode, Config, DiscoveryConfig, DistributionConfig, GenericConfig,
+    MountWriter, PulpConfig, RegistryKind, RegistryWriterConfig, StoreConfig, TokenEndpointConfig,
 };
 
 /// The configuration in effect as YAML, by the documented names. No secret is in it: values of
@@ -65,7 +65,14 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
             set_store(&mut tree, store)?;
             set_access(&mut tree, access)?;
             tree.write("mount", mount)?;
+            tree.write("mount.writer", MountWriter::Store.word())?;
             discovery
+        }
+        RegistryKind::RegistryWriter(RegistryWriterConfig { access, generic }) => {
+            tree.write("upstream.kind", "distribution")?;
+            tree.write("mount.writer", MountWriter::Registry.word())?;
+            tree.write("access.mode", access.word())?;
+            set_generic(&mut tree, generic)?
         }
         RegistryKind::Pulp(PulpConfig {
             artifacts,
@@ -79,20 +86,9 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
             tree.write("mount.time_budget", budget)?;
             discovery
         }
-        RegistryKind::Generic(GenericConfig {
-            statuses,
-            source_denied,
-            discovery,
-            time_budget,
-        }) => {
+        RegistryKind::Generic(generic) => {
             tree.write("upstream.kind", "generic")?;
-            tree.write("upstream.relative_urls", ())?;
-            let statuses: Vec<_> = statuses.iter().map(http::StatusCode::as_u16).collect();
-            tree.write("mend.statuses", statuses)?;
-            tree.write("mount.source_denied", source_denied.word())?;
-            let budget = discovery.as_ref().map(|_| show_span(*time_budget));
-            tree.write("mount.time_budget", budget)?;
-            discovery
+            set_generic(&mut tree, generic)?
         }
     };
     tree.write("discovery", discovery)?;
@@ -111,6 +107,26 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     // In the file's order.
     let file: FileShape = serde_yaml::from_value(tree.into_inner())?;
     serde_yaml::to_value(file)
+}
+
+/// Writes how the registry's own mounts are mended, and returns the settings of discovery.
+fn set_generic<'a>(
+    tree: &mut Tree,
+    generic: &'a GenericConfig,
+) -> Result<&'a Option<DiscoveryConfig>, serde_yaml::Error> {
+    let GenericConfig {
+        statuses,
+        source_denied,
+        discovery,
+        time_budget,
+    } = generic;
+    tree.write("upstream.relative_urls", ())?;
+    let statuses: Vec<_> = statuses.iter().map(http::StatusCode::as_u16).collect();
+    tree.write("mend.statuses", statuses)?;
+    tree.write("mount.source_denied", source_denied.word())?;
+    let budget = discovery.as_ref().map(|_| show_span(*time_budget));
+    tree.write("mount.time_budget", budget)?;
+    Ok(discovery)
 }
 
 fn set_store(tree: &mut Tree, store: &StoreConfig) -> Result<(), serde_yaml::Error> {

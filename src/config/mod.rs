@@ -21,11 +21,12 @@ pub use env::Overrides;
 pub use load::ConfigError;
 pub(crate) use load::on_one_line;
 pub use schema::{
-    AccessConfig, AccessMode, AdminConfig, ArtifactsConfig, Config, DiscoveryConfig,
+    AccessConfig, AccessMode, AccessName, AdminConfig, ArtifactsConfig, Config, DiscoveryConfig,
     DistributionConfig, DistributionVersion, Durability, EndpointConfig, GenericConfig, Http2,
-    ListenAddress, ListenConfig, LogConfig, LogFormat, MountConfig, PulpConfig, RegistryKind,
-    ResponseHeaders, ShutdownConfig, SourceDenied, Sources, StoreConfig, TlsFiles,
-    TokenEndpointConfig, TokenRules, UpstreamConfig, UpstreamTimeouts, UpstreamUrl, VerifyConfig,
+    ListenAddress, ListenConfig, LogConfig, LogFormat, MountConfig, MountWriter, PulpConfig,
+    RegistryKind, RegistryWriterConfig, ResponseHeaders, ShutdownConfig, SourceDenied, Sources,
+    StoreConfig, TlsFiles, TokenEndpointConfig, TokenRules, UpstreamConfig, UpstreamTimeouts,
+    UpstreamUrl, VerifyConfig,
 };
 pub use secret::Secret;
 pub(crate) use secret::without_login;

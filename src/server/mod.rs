@@ -162,7 +162,7 @@ pub async fn run(
             }
             Some(settings.store.root.clone())
         }
-        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => None,
+        RegistryKind::RegistryWriter(_) | RegistryKind::Pulp(_) | RegistryKind::Generic(_) => None,
     };
     let drain = started.drain;
     let settings = build::pingora_settings(&config.upstream);
@@ -220,7 +220,9 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let (endpoints, version) = match &config.kind {
         RegistryKind::Distribution(settings) => (&*settings.endpoints, settings.version),
-        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => (&[][..], DistributionVersion::Two),
+        RegistryKind::RegistryWriter(_) | RegistryKind::Pulp(_) | RegistryKind::Generic(_) => {
+            (&[][..], DistributionVersion::Two)
+        }
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);

@@ -16,7 +16,7 @@ use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome_of};
 use crate::oci::BlobRef;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::{head_response, while_client_waits};
-use crate::proxy::handlers::suggested_mount::SuggestedMounts;
+use crate::proxy::handlers::suggested_mount::{SuggestedMount, SuggestedMounts};
 use crate::proxy::request_target;
 use crate::proxy::response::Response;
 use crate::proxy::route::{Ambiguity, Route};
@@ -129,7 +129,7 @@ impl NativeMountHandler {
         if answer.status() == StatusCode::NOT_FOUND
             && let Some(mounted) = suggestions.mount_for_head(blob, &head, &answer).await
         {
-            context.mount = forwarded_response(mounted).state;
+            context.mount = suggested(mounted, Via::Head).state;
             return Ok(None);
         }
         self.observe(answer.head(), context).await;
@@ -142,7 +142,7 @@ impl NativeMountHandler {
             && let WantedMount::Sourceless(target) = request
             && let Some(mounted) = suggestions.mount_sourceless(target, head).await
         {
-            return Ok(forwarded_response(mounted));
+            return Ok(suggested(mounted, Via::Discovery));
         }
         let request = match request {
             WantedMount::Named(request) => Some(request),
@@ -177,13 +177,22 @@ impl NativeMountHandler {
             if let Some(request) = request.filter(|_| status == StatusCode::CREATED) {
                 self.record_source(request);
             }
+            if let Some(request) = request.filter(|_| status == StatusCode::ACCEPTED)
+                && self.native.suggests_after_upload()
+                && let Some(suggestions) = &self.suggestions
+                && let Some(mounted) = suggestions
+                    .mount_in_place_of(&answer, &request.target, head)
+                    .await
+            {
+                return Ok(suggested(mounted, Via::Discovery));
+            }
             return Ok(forwarded_response(answer));
         };
         if let Some(request) = request {
             if let Some(suggestions) = &self.suggestions
                 && let Some(mounted) = suggestions.mount(&request.target, head).await
             {
-                return Ok(forwarded_response(mounted));
+                return Ok(suggested(mounted, Via::Discovery));
             }
             if is_blob_missing
                 && let Some(copied) = self.copy_blob(head, request, &credentials).await
@@ -259,6 +268,21 @@ fn forwarded_response(answer: PendingResponse) -> ClientResponse {
     };
     ClientResponse {
         answer,
+        state: MountState::Forwarded(forward),
+    }
+}
+
+/// The registry's response to a mount from a suggested source. The client did not send the layer.
+fn suggested(mounted: SuggestedMount, via: Via) -> ClientResponse {
+    let (outcome, reason) = outcome_of(mounted.answer.status());
+    let forward = Forward {
+        outcome,
+        size: mounted.size,
+        via,
+        ..Forward::as_it_came(reason)
+    };
+    ClientResponse {
+        answer: *mounted.answer,
         state: MountState::Forwarded(forward),
     }
 }
