@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint supply build unit mounts access pod pulp discovery object_store
+all_parts=(tools lint supply docs build unit mounts access pod pulp discovery object_store
   examples faults)
 long_parts=(fleet faults_at_length fuzz)
 
@@ -100,6 +100,29 @@ supply() {
   # It has less in it: what does not occur there is no fault.
   cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml --locked check \
     --allow license-not-encountered licenses bans sources
+}
+
+# The documentation: the book builds, each of its pages is in SUMMARY.md, and no link is broken, in
+# the book or in the other Markdown files. Links to other hosts are not fetched.
+docs() {
+  local book=target/book page unlisted=0
+  local check=(lychee --offline --include-fragments=anchor-only --no-progress)
+  tool mdbook || return 0
+  tool lychee || return 0
+  while read -r page; do
+    if ! grep -qF "($page)" docs/src/SUMMARY.md; then
+      echo "docs/src/$page is not in SUMMARY.md"
+      unlisted=1
+    fi
+  done < <(find docs/src -name '*.md' ! -name SUMMARY.md -printf '%P\n' | sort)
+  ((unlisted == 0))
+  rm -rf "$book"
+  mdbook build docs
+  # mdbook takes every link to a .md for a page. Those that leave the book are files beside it.
+  find "$book" -name '*.html' -exec sed -i -E 's#(href="\.\./\.\./[^"]*)\.html#\1.md#g' {} +
+  "${check[@]}" '*.md' 'docs/src/**/*.md' 'helm/**/*.md' 'fuzz/*.md' 'benches/*.md' \
+    'examples/**/*.md' 'tests/*.md'
+  "${check[@]}" "$book"
 }
 
 # Whether a tool is there, with those that tests/tools.sh installs. Where CI is set one must be.

@@ -75,6 +75,11 @@ impl Credentials {
         }
     }
 
+    /// Whether they are a user's name and password.
+    pub(crate) fn is_login(&self) -> bool {
+        matches!(self.scheme(), CredentialScheme::Basic(_)) && !self.is_anonymous()
+    }
+
     pub(crate) fn is_token(&self) -> bool {
         matches!(self.scheme(), CredentialScheme::Bearer(_))
     }

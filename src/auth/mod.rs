@@ -38,7 +38,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use decision::AuthDecision;
 pub(crate) use denial::{Denial, Denials};
 pub(crate) use grant::{Basis, Grant, Proof};
-pub(crate) use usage::{ClaimsTrust, PullScope, UsageHistory, Use};
+pub(crate) use usage::{PullEvidence, PullScope, UsageHistory, Use};
 
 use crate::auth::denial::RecentChallenges;
 use crate::auth::htpasswd::HtpasswdVerifier;
@@ -126,7 +126,7 @@ impl Access {
         Ok(Self {
             mode,
             recent_challenges: RecentChallenges::default(),
-            used: UsageHistory::new(ClaimsTrust::Read)?,
+            used: UsageHistory::new(PullEvidence::TokenClaims)?,
             shared: shared.clone(),
             fingerprints,
             metrics,

@@ -44,13 +44,19 @@ impl PullScope {
     }
 }
 
-/// Whether a bearer token's claims count.
+/// What shows that a caller can likely pull from a repository.
+///
+/// All but `SeenUse` count only for credentials that the registry has accepted in the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ClaimsTrust {
-    /// They are read; the caller of this module knows that the registry accepted the token.
-    Read,
-    /// They are ignored: a token counts like any other credential, by what it was used for.
-    Ignored,
+pub(crate) enum PullEvidence {
+    /// The registry has no access control: every client can.
+    OpenRegistry,
+    /// The registry has a password file: every user can.
+    AnyUser,
+    /// The claims of a bearer token. Any other credential counts by its uses.
+    TokenClaims,
+    /// The uses of this very credential; claims of tokens are ignored.
+    SeenUse,
 }
 
 /// For what credentials were used with success.
@@ -65,7 +71,7 @@ pub(crate) enum Use {
 /// What credentials were used for with success.
 #[derive(Debug)]
 pub(crate) struct UsageHistory {
-    claims: ClaimsTrust,
+    evidence: PullEvidence,
     fingerprints: Fingerprints,
     logins: TtlCache<Arc<Mutex<LoginHistory>>>,
 }
@@ -106,9 +112,9 @@ fn is_recent(since: Instant) -> bool {
 }
 
 impl UsageHistory {
-    pub(crate) fn new(claims: ClaimsTrust) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(evidence: PullEvidence) -> Result<Self, NoRandomness> {
         Ok(Self {
-            claims,
+            evidence,
             fingerprints: Fingerprints::new()?,
             logins: TtlCache::new(LOGINS),
         })
@@ -116,14 +122,15 @@ impl UsageHistory {
 
     /// Records that the registry let these credentials pull from or push to a repository.
     ///
-    /// Nothing is recorded for a token whose claims are read: they list more than its uses show.
+    /// Nothing is recorded if it would not be looked up: a token whose claims are read lists more
+    /// than its uses show.
     pub(crate) async fn learn(
         &self,
         credentials: &Credentials,
         repository: &RepositoryName,
         what: Use,
     ) {
-        if self.claims(credentials).is_some() {
+        if self.claims(credentials).is_some() || self.may_pull_everything(credentials) {
             return;
         }
         let Some(login) = self.login(credentials) else {
@@ -146,9 +153,12 @@ impl UsageHistory {
         }
     }
 
-    /// The repositories that a token lists, if its claims are read. Otherwise those that this very
-    /// credential used within the last hour.
+    /// Everything, if every caller with such credentials can. The repositories that a token lists,
+    /// if its claims are read. Otherwise those that this very credential used within the last hour.
     pub(crate) async fn pull_scope(&self, credentials: &Credentials) -> PullScope {
+        if self.may_pull_everything(credentials) {
+            return PullScope::Everything;
+        }
         let names = match self.claims(credentials) {
             Some(claims) => claims.pull_repositories(),
             None => match self.history_of(credentials).await {
@@ -167,14 +177,22 @@ impl UsageHistory {
         }
     }
 
-    /// Whether a bearer token's claims count.
-    pub(crate) fn trusts_claims(&self) -> bool {
-        self.claims == ClaimsTrust::Read
+    /// What shows that a caller can likely pull.
+    pub(crate) fn evidence(&self) -> PullEvidence {
+        self.evidence
+    }
+
+    fn may_pull_everything(&self, credentials: &Credentials) -> bool {
+        match self.evidence {
+            PullEvidence::OpenRegistry => true,
+            PullEvidence::AnyUser => credentials.is_login(),
+            PullEvidence::TokenClaims | PullEvidence::SeenUse => false,
+        }
     }
 
     fn claims(&self, credentials: &Credentials) -> Option<UnverifiedClaims> {
         match credentials.scheme() {
-            CredentialScheme::Bearer(token) if self.trusts_claims() => {
+            CredentialScheme::Bearer(token) if self.evidence == PullEvidence::TokenClaims => {
                 Some(UnverifiedClaims::read(token))
             }
             _ => None,

@@ -20,6 +20,7 @@ use std::path::Path;
 
 pub use findings::Findings;
 
+use crate::check::bucket::check_bucket;
 use crate::check::registry::{check_access, check_upstream};
 use crate::check::store::{check_artifacts, check_store, check_verify};
 use crate::config::{Config, RegistryKind, effective};
@@ -59,6 +60,12 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
             check_upstream(&config.upstream, None, &mut findings).await;
             if let Some(artifacts) = &settings.artifacts {
                 check_artifacts(&artifacts.root, &mut findings);
+            }
+        }
+        RegistryKind::RegistryWriter(settings) => {
+            check_upstream(&config.upstream, None, &mut findings).await;
+            if let Some(bucket) = &settings.bucket {
+                check_bucket(bucket, &mut findings).await;
             }
         }
         RegistryKind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,

@@ -4,30 +4,34 @@
 //! volume is mounted elsewhere in another container, so a difference is only a warning.
 
 pub(crate) mod file;
+mod writer;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::check::findings::Findings;
 use crate::check::registry_config::file::RegistryConfig;
 use crate::config::{
-    AccessConfig, AccessMode, BucketConfig, Config, DistributionConfig, DistributionVersion,
-    RegistryKind, Secret, TokenRules, without_login,
+    AccessConfig, AccessMode, Config, DistributionConfig, DistributionVersion, RegistryKind,
+    Secret, TokenRules, without_login,
 };
 use crate::notifications::ignores_mounts;
 
 /// Names each difference.
 pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
-    let RegistryKind::Distribution(settings) = &config.kind else {
+    if let RegistryKind::Pulp(_) | RegistryKind::Generic(_) = &config.kind {
         return findings.warn("--registry-config is of use only with upstream.kind: distribution");
-    };
+    }
     let file = std::fs::read_to_string(path).map_err(|error| error.to_string());
     let theirs = match file.and_then(|text| RegistryConfig::parse(&text)) {
         Ok(theirs) => theirs,
         Err(error) => return findings.error(format!("{}: {error}", path.display())),
     };
     let before = findings.lines().len();
-    differences(&theirs, config, settings, findings);
+    match &config.kind {
+        RegistryKind::Distribution(settings) => differences(&theirs, config, settings, findings),
+        RegistryKind::RegistryWriter(settings) => writer::differences(&theirs, settings, findings),
+        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => {}
+    }
     if findings.lines().len() == before {
         findings.ok(format!("{} and the configuration agree", path.display()));
     }
@@ -56,7 +60,7 @@ pub(crate) fn differences(
 fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut Findings) {
     let driver = theirs.driver();
     if driver != "filesystem" {
-        return bucket(theirs, &driver, settings.version, findings);
+        return writer::advise(theirs, &driver, settings.version, findings);
     }
     let root = theirs.root();
     if Path::new(&root) != settings.store.root {
@@ -66,47 +70,16 @@ fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut 
             &settings.store.root.to_string_lossy(),
         ));
     }
+    takes_writes(theirs, findings);
+}
+
+fn takes_writes(theirs: &RegistryConfig, findings: &mut Findings) {
     if theirs.is_true(&["storage", "maintenance", "readonly", "enabled"]) {
         findings.warn("the registry is read-only (storage.maintenance.readonly): nothing is mounted before it takes writes again");
     }
     if theirs.text(&["proxy", "remoteurl"]).is_some() {
         findings.error("the registry is a pull-through cache (proxy.remoteurl): it takes no pushes, and nothing is ever mounted");
     }
-}
-
-/// Says what to write for a registry whose storage is an object store.
-fn bucket(
-    theirs: &RegistryConfig,
-    driver: &str,
-    version: DistributionVersion,
-    findings: &mut Findings,
-) {
-    let nothing = std::iter::empty();
-    match theirs.bucket(nothing, Some(version)) {
-        Some(Ok(bucket)) => {
-            findings.error(format!(
-                "the registry stores in {driver}, where crossmount writes no link: set mount.writer to \
-                 registry, and in place of store.filesystem this section; its credentials need {}, \
-                 and no other permission",
-                bucket.permission()
-            ));
-            findings.block("the section for crossmount", &section(&bucket));
-        }
-        Some(Err(error)) => findings.error(format!(
-            "the registry stores in {driver}, and would not start: {error}"
-        )),
-        None => findings.error(format!(
-            "the registry stores in {driver}, where crossmount writes no link and which it cannot list: \
-             set mount.writer to registry, and leave store.filesystem out"
-        )),
-    }
-}
-
-/// The section as a file has it, with its secrets masked.
-fn section(bucket: &BucketConfig) -> String {
-    let section = bucket.section().trim_start_matches("store.");
-    let tree = BTreeMap::from([("store", BTreeMap::from([(section, bucket)]))]);
-    serde_yaml::to_string(&tree).unwrap_or_else(|error| format!("# cannot be shown: {error}"))
 }
 
 /// Compares the settings that make a Location.

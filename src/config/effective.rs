@@ -13,8 +13,9 @@ use super::leaf::{Word, show_size, show_span};
 use super::shape::FileShape;
 use super::tree::Tree;
 use super::{
-    AccessConfig, AccessMode, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind,
-    StoreConfig, TokenEndpointConfig,
+    AccessConfig, AccessMode, BucketConfig, Config, DiscoveryConfig, DistributionConfig,
+    GenericConfig, MountWriter, PulpConfig, RegistryKind, RegistryWriterConfig, StoreConfig,
+    TokenEndpointConfig,
 };
 
 /// The configuration in effect as YAML, by the documented names. No secret is in it: values of
@@ -65,7 +66,21 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
             set_store(&mut tree, store)?;
             set_access(&mut tree, access)?;
             tree.write("mount", mount)?;
+            tree.write("mount.writer", MountWriter::Store.word())?;
             discovery
+        }
+        RegistryKind::RegistryWriter(RegistryWriterConfig {
+            access,
+            bucket,
+            generic,
+        }) => {
+            tree.write("upstream.kind", "distribution")?;
+            tree.write("mount.writer", MountWriter::Registry.word())?;
+            tree.write("access.mode", access.word())?;
+            if let Some(bucket) = bucket {
+                set_bucket(&mut tree, bucket)?;
+            }
+            set_generic(&mut tree, generic)?
         }
         RegistryKind::Pulp(PulpConfig {
             artifacts,
@@ -79,26 +94,19 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
             tree.write("mount.time_budget", budget)?;
             discovery
         }
-        RegistryKind::Generic(GenericConfig {
-            statuses,
-            source_denied,
-            discovery,
-            time_budget,
-        }) => {
+        RegistryKind::Generic(generic) => {
             tree.write("upstream.kind", "generic")?;
-            tree.write("upstream.relative_urls", ())?;
-            let statuses: Vec<_> = statuses.iter().map(http::StatusCode::as_u16).collect();
-            tree.write("mend.statuses", statuses)?;
-            tree.write("mount.source_denied", source_denied.word())?;
-            let budget = discovery.as_ref().map(|_| show_span(*time_budget));
-            tree.write("mount.time_budget", budget)?;
-            discovery
+            set_generic(&mut tree, generic)?
         }
     };
     tree.write("discovery", discovery)?;
     tree.write("discovery.enabled", discovery.is_some())?;
-    if !matches!(kind, RegistryKind::Distribution(_)) {
-        // There is no store to scan.
+    let is_scanned = match kind {
+        RegistryKind::Distribution(_) => true,
+        RegistryKind::RegistryWriter(settings) => settings.bucket.is_some(),
+        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => false,
+    };
+    if !is_scanned {
         tree.write("discovery.scan_interval", ())?;
     }
     if let Some(TokenEndpointConfig {
@@ -117,6 +125,26 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     serde_yaml::to_value(file)
 }
 
+/// Writes how the registry's own mounts are mended, and returns the settings of discovery.
+fn set_generic<'a>(
+    tree: &mut Tree,
+    generic: &'a GenericConfig,
+) -> Result<&'a Option<DiscoveryConfig>, serde_yaml::Error> {
+    let GenericConfig {
+        statuses,
+        source_denied,
+        discovery,
+        time_budget,
+    } = generic;
+    tree.write("upstream.relative_urls", ())?;
+    let statuses: Vec<_> = statuses.iter().map(http::StatusCode::as_u16).collect();
+    tree.write("mend.statuses", statuses)?;
+    tree.write("mount.source_denied", source_denied.word())?;
+    let budget = discovery.as_ref().map(|_| show_span(*time_budget));
+    tree.write("mount.time_budget", budget)?;
+    Ok(discovery)
+}
+
 fn set_store(tree: &mut Tree, store: &StoreConfig) -> Result<(), serde_yaml::Error> {
     let StoreConfig {
         root,
@@ -127,6 +155,14 @@ fn set_store(tree: &mut Tree, store: &StoreConfig) -> Result<(), serde_yaml::Err
     tree.write("store.durability", durability.word())?;
     tree.write("store.verify", verify.map_or("none", |_| "sha256"))?;
     tree.write("store.verify_rate", verify.map(|it| show_size(it.rate)))
+}
+
+fn set_bucket(tree: &mut Tree, bucket: &BucketConfig) -> Result<(), serde_yaml::Error> {
+    if let BucketConfig::Azure(azure) = bucket {
+        let version = if azure.has_leading_slash { 2 } else { 3 };
+        tree.write("upstream.version", version)?;
+    }
+    tree.write(bucket.section(), bucket)
 }
 
 fn set_access(tree: &mut Tree, access: &AccessConfig) -> Result<(), serde_yaml::Error> {

@@ -142,7 +142,7 @@ sections! {
         signingalgorithms: Vec<String>,
     }
     HtpasswdShape { path: String, }
-    MountShape { source_denied: String, time_budget: String, dry_run: bool, }
+    MountShape { writer: String, source_denied: String, time_budget: String, dry_run: bool, }
     MendShape { statuses: Vec<u16>, }
     DiscoveryShape {
         enabled: bool, on_head: bool, new_repositories: bool, sources: String,

@@ -93,7 +93,7 @@ fn relations(name: &RepositoryName, other: &RepositoryName) {
     assert_eq!(name.namespace(), namespace);
 }
 
-/// Only the stars that README describes have a meaning.
+/// Only the stars that the documentation describes have a meaning.
 fn matches(name: &RepositoryName, pattern: &str) {
     let Ok(patterns) = Patterns::parse([pattern]) else {
         return;

@@ -50,9 +50,10 @@ pub(crate) struct Forward {
     pub challenge: Option<Fingerprint>,
     /// On what basis access was granted, if it was.
     pub granted: Option<Basis>,
-    /// The bytes that a dry run would have mounted.
-    pub dry_run_size: u64,
-    /// How the source of a dry run's mount was found.
+    /// The bytes of the layer that a dry run would have mounted, or that the registry mounted from
+    /// a suggested source.
+    pub size: u64,
+    /// How the source of that mount was found.
     pub via: Via,
 }
 
@@ -80,7 +81,7 @@ impl Forward {
             reason,
             challenge: None,
             granted: None,
-            dry_run_size: 0,
+            size: 0,
             via: Via::From,
         }
     }
@@ -118,7 +119,7 @@ impl Forward {
     pub(crate) fn would_mount(size: u64, via: Via) -> Self {
         Self {
             outcome: Outcome::WouldMount,
-            dry_run_size: size,
+            size,
             via,
             ..Self::as_it_came(Reason::None)
         }

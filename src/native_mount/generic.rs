@@ -15,14 +15,20 @@ pub(crate) struct GenericRules {
     statuses: Vec<StatusCode>,
     source_denied: SourceDenied,
     refusals: Denials,
+    pub(super) suggests_after_upload: bool,
 }
 
 impl GenericRules {
-    pub(crate) fn new(settings: &config::GenericConfig) -> Result<Self, NoRandomness> {
+    /// `suggests_after_upload`: see [`NativeMountRules`](super::NativeMountRules).
+    pub(crate) fn new(
+        settings: &config::GenericConfig,
+        suggests_after_upload: bool,
+    ) -> Result<Self, NoRandomness> {
         Ok(Self {
             statuses: settings.statuses.clone(),
             source_denied: settings.source_denied,
             refusals: Denials::new()?,
+            suggests_after_upload,
         })
     }
 
@@ -93,7 +99,7 @@ mod tests {
             discovery: None,
             time_budget: std::time::Duration::ZERO,
         };
-        GenericRules::new(&settings).unwrap()
+        GenericRules::new(&settings, false).unwrap()
     }
 
     fn next(

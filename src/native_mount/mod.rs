@@ -58,6 +58,11 @@ impl NativeMountRules {
         matches!(self, Self::Pulp)
     }
 
+    /// Whether another source is tried if the registry opens an upload in place of a mount.
+    pub(crate) fn suggests_after_upload(&self) -> bool {
+        matches!(self, Self::Generic(rules) if rules.suggests_after_upload)
+    }
+
     /// Whether the body of a response with this status decides.
     pub(crate) fn reads_errors(&self, status: StatusCode) -> bool {
         matches!(self, Self::Pulp) && status == StatusCode::NOT_FOUND

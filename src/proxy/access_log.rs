@@ -31,7 +31,10 @@ pub(crate) fn count_mount(metrics: &Metrics, context: &mut RequestContext) {
             metrics.mounted_bytes(*size, *via);
         }
         MountState::Forwarded(forward) if outcome == Outcome::WouldMount => {
-            metrics.dry_run_bytes(forward.dry_run_size, forward.via);
+            metrics.dry_run_bytes(forward.size, forward.via);
+        }
+        MountState::Forwarded(forward) if outcome == Outcome::Native && forward.size > 0 => {
+            metrics.mounted_bytes(forward.size, forward.via);
         }
         _ => {}
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use pingora::server::configuration::ServerConf;
 
-use crate::auth::{Access, ClaimsTrust, UsageHistory};
+use crate::auth::{Access, PullEvidence, UsageHistory};
 use crate::blob_copy::BlobCopier;
 use crate::config::{
-    self, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind, UpstreamConfig,
+    self, AccessName, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind,
+    RegistryWriterConfig, UpstreamConfig,
 };
-use crate::discovery::{Discovery, StoreScanner, scanner::start_scan};
+use crate::discovery::{BucketScanner, Discovery, StoreScanner, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
 use crate::notifications::Notifier;
@@ -22,6 +23,7 @@ use crate::proxy::{
 };
 use crate::server::StartError;
 use crate::server::drain::Drain;
+use crate::store::bucket::Bucket;
 use crate::store::{Filesystem, StaleTempFiles};
 use crate::telemetry::metrics::Metrics;
 use crate::token_cache::{ScopeExpansion, TokenCache};
@@ -78,6 +80,9 @@ pub(crate) fn proxy(
         RegistryKind::Distribution(settings) => {
             MountStrategy::Link(parts.link_mount_handler(settings)?)
         }
+        RegistryKind::RegistryWriter(settings) => {
+            MountStrategy::Native(parts.registry_writer_handler(settings)?)
+        }
         RegistryKind::Pulp(settings) => MountStrategy::Native(parts.pulp_handler(settings)?),
         RegistryKind::Generic(settings) => MountStrategy::Native(parts.generic_handler(settings)?),
     };
@@ -98,6 +103,7 @@ pub(crate) fn proxy(
 fn discovery(kind: &RegistryKind) -> Option<&config::DiscoveryConfig> {
     match kind {
         RegistryKind::Distribution(settings) => settings.discovery.as_ref(),
+        RegistryKind::RegistryWriter(settings) => settings.generic.discovery.as_ref(),
         RegistryKind::Pulp(settings) => settings.discovery.as_ref(),
         RegistryKind::Generic(settings) => settings.discovery.as_ref(),
     }
@@ -184,20 +190,52 @@ impl HandlerParts<'_> {
             self.subrequests.clone(),
             copier.transpose()?,
             self.suggested_mounts(
-                ClaimsTrust::Read,
+                PullEvidence::TokenClaims,
                 pull_through.unwrap_or_default(),
                 settings.time_budget,
             )?,
         ))
     }
 
+    /// Builds the handler in front of distribution whose store crossmount does not write to.
+    fn registry_writer_handler(
+        &self,
+        settings: &RegistryWriterConfig,
+    ) -> Result<NativeMountHandler, StartError> {
+        let evidence = match settings.access {
+            AccessName::None => PullEvidence::OpenRegistry,
+            AccessName::Htpasswd => PullEvidence::AnyUser,
+            AccessName::Token => PullEvidence::TokenClaims,
+            AccessName::Upstream => PullEvidence::SeenUse,
+        };
+        let rules = GenericRules::new(&settings.generic, true)?;
+        let handler = self.native_handler(rules, evidence, settings.generic.time_budget)?;
+        let Some(bucket) = &settings.bucket else {
+            return Ok(handler);
+        };
+        let bucket = Arc::new(Bucket::open(bucket, self.metrics())?);
+        let discovery = self.discovery.clone();
+        let scanner = discovery.map(|it| BucketScanner::start(bucket, it, self.metrics()));
+        Ok(handler.with_scanner(scanner))
+    }
+
     /// Builds the handler in front of any other registry.
     fn generic_handler(&self, settings: &GenericConfig) -> Result<NativeMountHandler, StartError> {
+        let rules = GenericRules::new(settings, false)?;
+        self.native_handler(rules, PullEvidence::SeenUse, settings.time_budget)
+    }
+
+    fn native_handler(
+        &self,
+        rules: GenericRules,
+        evidence: PullEvidence,
+        time_budget: Duration,
+    ) -> Result<NativeMountHandler, StartError> {
         Ok(NativeMountHandler::new(
-            NativeMountRules::Generic(Box::new(GenericRules::new(settings)?)),
+            NativeMountRules::Generic(Box::new(rules)),
             self.subrequests.clone(),
             None,
-            self.suggested_mounts(ClaimsTrust::Ignored, Vec::new(), settings.time_budget)?,
+            self.suggested_mounts(evidence, Vec::new(), time_budget)?,
         ))
     }
 
@@ -208,7 +246,7 @@ impl HandlerParts<'_> {
     /// Builds the suggestions in front of a registry that mounts itself.
     fn suggested_mounts(
         &self,
-        claims: ClaimsTrust,
+        evidence: PullEvidence,
         pull_through: Vec<RepositoryName>,
         time_budget: Duration,
     ) -> Result<Option<SuggestedMounts>, StartError> {
@@ -217,7 +255,7 @@ impl HandlerParts<'_> {
         };
         Ok(Some(SuggestedMounts {
             discovery,
-            used: UsageHistory::new(claims)?,
+            used: UsageHistory::new(evidence)?,
             client: self.delegated_client(),
             time_budget,
             pull_through,

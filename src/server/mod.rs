@@ -55,6 +55,7 @@ use crate::server::listener::{BoundListener, ListenError};
 use crate::server::signals::Signals;
 use crate::server::tls::{ListenerTls, TlsError};
 use crate::server::worker_runtimes::WorkerRuntimes;
+use crate::store::bucket::BucketOpenError;
 use crate::store::{StorePermissionError, check_owner};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{
@@ -91,6 +92,9 @@ pub enum StartError {
     /// Pulp's artifacts cannot be read.
     #[error(transparent)]
     Artifacts(#[from] ArtifactStoreError),
+    /// No client for the registry's object store.
+    #[error(transparent)]
+    Bucket(#[from] BucketOpenError),
     /// No thread for the scan of the store.
     #[error("a thread for the walk through the store: {0}")]
     Scan(std::io::Error),
@@ -162,7 +166,7 @@ pub async fn run(
             }
             Some(settings.store.root.clone())
         }
-        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => None,
+        RegistryKind::RegistryWriter(_) | RegistryKind::Pulp(_) | RegistryKind::Generic(_) => None,
     };
     let drain = started.drain;
     let settings = build::pingora_settings(&config.upstream);
@@ -220,7 +224,9 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let (endpoints, version) = match &config.kind {
         RegistryKind::Distribution(settings) => (&*settings.endpoints, settings.version),
-        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => (&[][..], DistributionVersion::Two),
+        RegistryKind::RegistryWriter(_) | RegistryKind::Pulp(_) | RegistryKind::Generic(_) => {
+            (&[][..], DistributionVersion::Two)
+        }
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);

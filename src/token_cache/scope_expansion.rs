@@ -13,7 +13,7 @@ use http::request::Parts;
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::auth::{ClaimsTrust, Credentials, UsageHistory, Use};
+use crate::auth::{Credentials, PullEvidence, UsageHistory, Use};
 use crate::discovery::Discovery;
 use crate::oci::RepositoryName;
 use crate::token_cache::freshness::token_lifetime;
@@ -49,7 +49,7 @@ impl ScopeExpansion {
         Ok(Self {
             path: path.to_owned(),
             discovery,
-            granted: UsageHistory::new(ClaimsTrust::Ignored)?,
+            granted: UsageHistory::new(PullEvidence::SeenUse)?,
             paused_until: Mutex::default(),
         })
     }

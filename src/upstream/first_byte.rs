@@ -4,7 +4,7 @@
 //! gone (`registry/storage/cache/cachedblobdescriptorstore.go`). Only bytes show that there are
 //! bytes. A redirect shows nothing either: it is followed once, to the storage of the blob.
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
@@ -23,11 +23,25 @@ pub(crate) const FIRST_BYTE: &str = "bytes=0-0";
 /// The result of reading a blob's first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FirstByte {
-    Read,
+    /// It came, from a blob of this length in bytes if the response says so.
+    Read(Option<u64>),
     /// Neither the registry nor the storage service behind it sent one.
     Absent,
     /// The registry responded with this status instead.
     Refused(StatusCode),
+}
+
+/// The length in bytes of a whole blob, by the head of a response to a request for its first byte
+/// (RFC 9110, 14.4).
+pub(crate) fn blob_size(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    match status {
+        StatusCode::PARTIAL_CONTENT => {
+            let (_, size) = text(header::CONTENT_RANGE)?.rsplit_once('/')?;
+            size.parse().ok()
+        }
+        _ => text(header::CONTENT_LENGTH)?.parse().ok(),
+    }
 }
 
 /// A response of whose body at most the first chunk was read.
@@ -54,7 +68,9 @@ impl DelegatedClient {
         let start = self.subrequests().start_of(head).await?;
         drop(timer);
         match start.head.status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT if start.has_byte => Ok(FirstByte::Read),
+            status @ (StatusCode::OK | StatusCode::PARTIAL_CONTENT) if start.has_byte => {
+                Ok(FirstByte::Read(blob_size(status, &start.head.headers)))
+            }
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(FirstByte::Absent),
             status if is_redirect(status) => self.behind(&start.head, &requested, name).await,
             status => Ok(FirstByte::Refused(status)),
@@ -81,23 +97,23 @@ impl DelegatedClient {
         requested: &[u8],
         name: &CallerIdentity,
     ) -> Result<FirstByte> {
-        let is_read = match target_of(head, requested, name) {
+        match target_of(head, requested, name) {
             Some(RedirectTarget::Registry(target)) => {
                 let head = RequestHeader::build(Method::GET, target.as_bytes(), Some(3))?;
                 let mut head = name.anonymous(head)?;
                 head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
                 let start = self.subrequests().start_of(head).await?;
                 let status = start.head.status;
-                start.has_byte && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+                let is_blob = matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+                Ok(if is_blob && start.has_byte {
+                    FirstByte::Read(blob_size(status, &start.head.headers))
+                } else {
+                    FirstByte::Absent
+                })
             }
-            Some(RedirectTarget::Storage(url)) => self.storage.can_read_byte(url).await,
-            None => false,
-        };
-        Ok(if is_read {
-            FirstByte::Read
-        } else {
-            FirstByte::Absent
-        })
+            Some(RedirectTarget::Storage(url)) => Ok(self.storage.first_byte(url).await),
+            None => Ok(FirstByte::Absent),
+        }
     }
 }
 

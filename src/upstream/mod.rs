@@ -44,5 +44,3 @@ pub(crate) use subrequest::{PendingResponse, SubrequestClient, end_with_the_conn
 pub(crate) use tls::{UpstreamTls, UpstreamTlsError};
 pub(crate) use upload_session::UploadSession;
 pub(crate) use version::version_mismatch;
-
-use crate::upstream::first_byte::FIRST_BYTE;

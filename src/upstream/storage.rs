@@ -11,9 +11,9 @@ use reqwest::{Client, Url};
 use tokio::sync::OnceCell;
 
 use crate::config::UpstreamConfig;
-use crate::upstream::FIRST_BYTE;
 use crate::upstream::client::USER_AGENT;
 use crate::upstream::client::read_roots;
+use crate::upstream::first_byte::{FIRST_BYTE, FirstByte, blob_size};
 
 /// Reads single bytes of blobs from storage.
 #[derive(Debug)]
@@ -36,10 +36,10 @@ impl StorageClient {
         }
     }
 
-    /// Whether this URL yields a byte. The connection is dropped after the first one.
-    pub(crate) async fn can_read_byte(&self, url: Url) -> bool {
+    /// Reads a byte from this URL. The connection is dropped after the first one.
+    pub(crate) async fn first_byte(&self, url: Url) -> FirstByte {
         let Some(client) = self.client().await else {
-            return false;
+            return FirstByte::Absent;
         };
         let range = HeaderValue::from_static(FIRST_BYTE);
         let sent = client.get(url).header(header::RANGE, range).send().await;
@@ -49,7 +49,7 @@ impl StorageClient {
             Err(error) => {
                 let reason = crate::upstream::client::root_cause(&error);
                 tracing::warn!(reason, "the storage service gave no answer");
-                return false;
+                return FirstByte::Absent;
             }
         };
         if !matches!(
@@ -58,14 +58,15 @@ impl StorageClient {
         ) {
             let status = answer.status().as_u16();
             tracing::debug!(status, "the storage service gave no blob");
-            return false;
+            return FirstByte::Absent;
         }
+        let size = blob_size(answer.status(), answer.headers());
         while let Ok(Some(piece)) = answer.chunk().await {
             if !piece.is_empty() {
-                return true;
+                return FirstByte::Read(size);
             }
         }
-        false
+        FirstByte::Absent
     }
 
     async fn client(&self) -> Option<&Client> {

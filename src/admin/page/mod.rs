@@ -54,7 +54,9 @@ impl Page {
             config: effective(config),
             is_dry_run: match &config.kind {
                 RegistryKind::Distribution(settings) => settings.mount.dry_run,
-                RegistryKind::Pulp(_) | RegistryKind::Generic(_) => false,
+                RegistryKind::RegistryWriter(_)
+                | RegistryKind::Pulp(_)
+                | RegistryKind::Generic(_) => false,
             },
             started: (now, Instant::now()),
             today: Today::new(now),

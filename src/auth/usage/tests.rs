@@ -12,7 +12,7 @@ fn name(text: &str) -> RepositoryName {
 
 #[tokio::test]
 async fn a_login_is_tried_for_the_repositories_that_it_used_and_no_others() {
-    let used = UsageHistory::new(ClaimsTrust::Read).unwrap();
+    let used = UsageHistory::new(PullEvidence::TokenClaims).unwrap();
     let (alice, bob) = (login("Basic YTpi"), login("Basic Yjpi"));
     used.learn(&alice, &name("a"), Use::Pulled).await;
     used.learn(&alice, &name("b"), Use::Pulled).await;
@@ -26,7 +26,7 @@ async fn a_login_is_tried_for_the_repositories_that_it_used_and_no_others() {
 #[tokio::test]
 async fn of_many_repositories_the_last_are_kept() {
     let (used, alice) = (
-        UsageHistory::new(ClaimsTrust::Read).unwrap(),
+        UsageHistory::new(PullEvidence::TokenClaims).unwrap(),
         login("Basic YTpi"),
     );
     for number in 0..=REPOSITORIES {
@@ -44,13 +44,13 @@ async fn a_token_is_tried_where_it_names_pull_itself() {
     // {"access":[{"type":"repository","name":"a","actions":["pull"]},
     //            {"type":"repository","name":"b","actions":["push"]}]}
     let token = "Bearer e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6ImEiLCJhY3Rpb25zIjpbInB1bGwiXX0seyJ0eXBlIjoicmVwb3NpdG9yeSIsIm5hbWUiOiJiIiwiYWN0aW9ucyI6WyJwdXNoIl19XX0.c2ln";
-    let used = UsageHistory::new(ClaimsTrust::Read).unwrap();
+    let used = UsageHistory::new(PullEvidence::TokenClaims).unwrap();
     used.learn(&login(token), &name("c"), Use::Pulled).await;
     assert_eq!(
         used.pull_scope(&login(token)).await,
         PullScope::these(["a"])
     );
-    let used = UsageHistory::new(ClaimsTrust::Ignored).unwrap();
+    let used = UsageHistory::new(PullEvidence::SeenUse).unwrap();
     assert_eq!(used.pull_scope(&login(token)).await, PullScope::these([]));
     used.learn(&login(token), &name("c"), Use::Pulled).await;
     assert_eq!(
@@ -62,7 +62,7 @@ async fn a_token_is_tried_where_it_names_pull_itself() {
 #[tokio::test]
 async fn an_hour_is_each_repositorys_own() {
     let (used, alice) = (
-        UsageHistory::new(ClaimsTrust::Read).unwrap(),
+        UsageHistory::new(PullEvidence::TokenClaims).unwrap(),
         login("Basic YTpi"),
     );
     for repository in ["a", "b"] {
@@ -81,7 +81,7 @@ async fn an_hour_is_each_repositorys_own() {
 #[tokio::test]
 async fn who_has_pushed_is_known() {
     let (used, alice) = (
-        UsageHistory::new(ClaimsTrust::Read).unwrap(),
+        UsageHistory::new(PullEvidence::TokenClaims).unwrap(),
         login("Basic YTpi"),
     );
     used.learn(&alice, &name("a"), Use::Pulled).await;
@@ -89,4 +89,29 @@ async fn who_has_pushed_is_known() {
     used.learn(&alice, &name("a"), Use::Pushed).await;
     assert!(used.has_pushed(&alice).await);
     assert!(!used.has_pushed(&login("Basic Yjpi")).await);
+}
+
+#[tokio::test]
+async fn behind_a_password_file_every_user_is_tried_everywhere_and_no_other_caller() {
+    let used = UsageHistory::new(PullEvidence::AnyUser).unwrap();
+    let everything = PullScope::Everything;
+    assert_eq!(used.pull_scope(&login("Basic YTpi")).await, everything);
+    // An empty name is no user.
+    for other in ["Bearer e30.e30.c2ln", "Basic Og==", "Digest a"] {
+        assert_eq!(used.pull_scope(&login(other)).await, PullScope::these([]));
+    }
+    let anonymous = Credentials::new(None);
+    assert_eq!(used.pull_scope(&anonymous).await, PullScope::these([]));
+}
+
+#[tokio::test]
+async fn an_open_registry_is_tried_everywhere_for_every_client() {
+    let used = UsageHistory::new(PullEvidence::OpenRegistry).unwrap();
+    for caller in [
+        Credentials::new(None),
+        login("Basic YTpi"),
+        login("Bearer x"),
+    ] {
+        assert_eq!(used.pull_scope(&caller).await, PullScope::Everything);
+    }
 }

@@ -5,27 +5,17 @@ use std::time::Duration;
 
 use crate::config::leaf::{Word, parse_span};
 use crate::config::tree::{Tree, invalid};
-use crate::config::{AccessConfig, AccessMode, ConfigError, DistributionVersion, TokenRules};
+use crate::config::{
+    AccessConfig, AccessMode, AccessName, ConfigError, DistributionVersion, TokenRules,
+};
 
 /// Decisions are cached for seconds: a right that is taken away lives on for as long.
 const LONGEST_DECISION: Duration = Duration::from_secs(60);
 
 /// `access.mode`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ModeName {
-    Upstream,
-    Token,
-    Htpasswd,
-    None,
-}
-
-impl Word for ModeName {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("upstream", Self::Upstream),
-        ("token", Self::Token),
-        ("htpasswd", Self::Htpasswd),
-        ("none", Self::None),
-    ];
+pub(super) fn name(tree: &Tree) -> Result<AccessName, ConfigError> {
+    let name = tree.setting("access.mode", AccessName::parse_word)?;
+    Ok(name.unwrap_or(AccessName::Upstream))
 }
 
 pub(super) fn read(
@@ -33,21 +23,20 @@ pub(super) fn read(
     version: DistributionVersion,
     warnings: &mut Vec<String>,
 ) -> Result<AccessConfig, ConfigError> {
-    let name = tree.setting("access.mode", ModeName::parse_word)?;
-    let name = name.unwrap_or(ModeName::Upstream);
-    if tree.has("access.token") && name != ModeName::Token {
+    let name = name(tree)?;
+    if tree.has("access.token") && name != AccessName::Token {
         let reason = "is of use only with access.mode: token";
         return Err(invalid("access.token", reason));
     }
-    if tree.has("access.htpasswd") && name != ModeName::Htpasswd {
+    if tree.has("access.htpasswd") && name != AccessName::Htpasswd {
         let reason = "is of use only with access.mode: htpasswd";
         return Err(invalid("access.htpasswd", reason));
     }
     let mode = match name {
-        ModeName::Upstream => AccessMode::Upstream,
-        ModeName::None => AccessMode::None,
-        ModeName::Token => AccessMode::Token(token(tree, version, warnings)?),
-        ModeName::Htpasswd => AccessMode::Htpasswd(PathBuf::from(tree.text(
+        AccessName::Upstream => AccessMode::Upstream,
+        AccessName::None => AccessMode::None,
+        AccessName::Token => AccessMode::Token(token(tree, version, warnings)?),
+        AccessName::Htpasswd => AccessMode::Htpasswd(PathBuf::from(tree.text(
             "access.htpasswd.path",
             "is missing: which is the registry's auth.htpasswd.path?",
         )?)),

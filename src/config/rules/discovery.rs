@@ -1,13 +1,10 @@
 //! From which other repositories layers are mounted.
 
 use crate::config::tree::{Tree, invalid};
-use crate::config::{AccessMode, ConfigError, DiscoveryConfig, Sources};
+use crate::config::{ConfigError, DiscoveryConfig, Sources};
 
-/// `mode` is how access is decided; `None` if the registry itself does.
-pub(super) fn read(
-    tree: &Tree,
-    mode: Option<&AccessMode>,
-) -> Result<Option<DiscoveryConfig>, ConfigError> {
+/// `is_open`: the registry has no access control.
+pub(super) fn read(tree: &Tree, is_open: bool) -> Result<Option<DiscoveryConfig>, ConfigError> {
     let discovery: DiscoveryConfig = tree.section("discovery")?;
     if !tree.is_true("discovery.enabled") {
         let useless = [
@@ -30,7 +27,7 @@ pub(super) fn read(
             None => Ok(None),
         };
     }
-    if matches!(mode, Some(AccessMode::None)) && discovery.sources != Sources::Any {
+    if is_open && discovery.sources != Sources::Any {
         let reason = "must be any where access.mode is none: say outright that everybody may pull everything";
         return Err(invalid("discovery.sources", reason));
     }

@@ -2,10 +2,13 @@
 
 use http::StatusCode;
 
-use super::{discovery, store};
+use super::{access, discovery, store};
 use crate::config::leaf::Word;
 use crate::config::tree::{Tree, invalid};
-use crate::config::{ConfigError, GenericConfig, MountConfig, PulpConfig, RegistryKind};
+use crate::config::{
+    AccessName, ConfigError, GenericConfig, MountConfig, MountWriter, PulpConfig, RegistryKind,
+    RegistryWriterConfig,
+};
 
 /// Responses to a mount that break pushes of containerd, oras and jib, and mean no more than no.
 const STATUSES: &[u16] = &[400, 403, 404, 405];
@@ -29,50 +32,109 @@ impl Word for KindName {
 pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<RegistryKind, ConfigError> {
     let name = tree.setting("upstream.kind", KindName::parse_word)?;
     let name = name.unwrap_or(KindName::Distribution);
-    refuse_others_settings(tree, name)?;
+    let writer = tree.setting("mount.writer", MountWriter::parse_word)?;
+    refuse_others_settings(tree, name, writer)?;
     let mount: MountConfig = tree.section("mount")?;
     Ok(match name {
+        KindName::Distribution if writer == Some(MountWriter::Registry) => {
+            let access = access::name(tree)?;
+            RegistryKind::RegistryWriter(RegistryWriterConfig {
+                access,
+                bucket: store::bucket(tree, warnings)?,
+                generic: generic(tree, mount, access == AccessName::None)?,
+            })
+        }
         KindName::Distribution => {
             RegistryKind::Distribution(store::distribution(tree, mount, warnings)?)
         }
         KindName::Pulp => RegistryKind::Pulp(PulpConfig {
             artifacts: store::artifacts(tree)?,
-            discovery: discovery::read(tree, None)?,
+            discovery: discovery::read(tree, false)?,
             time_budget: mount.time_budget,
         }),
-        KindName::Generic => RegistryKind::Generic(GenericConfig {
-            statuses: statuses(tree)?,
-            source_denied: mount.source_denied,
-            discovery: discovery::read(tree, None)?,
-            time_budget: mount.time_budget,
-        }),
+        KindName::Generic => RegistryKind::Generic(generic(tree, mount, false)?),
+    })
+}
+
+fn generic(tree: &Tree, mount: MountConfig, is_open: bool) -> Result<GenericConfig, ConfigError> {
+    Ok(GenericConfig {
+        statuses: statuses(tree)?,
+        source_denied: mount.source_denied,
+        discovery: discovery::read(tree, is_open)?,
+        time_budget: mount.time_budget,
     })
 }
 
 /// A setting without effect would promise what is not done.
-fn refuse_others_settings(tree: &Tree, name: KindName) -> Result<(), ConfigError> {
+fn refuse_others_settings(
+    tree: &Tree,
+    name: KindName,
+    writer: Option<MountWriter>,
+) -> Result<(), ConfigError> {
+    let writes_links = name == KindName::Distribution
+        && writer.unwrap_or(MountWriter::Store) == MountWriter::Store;
+    refuse_settings_of_links(tree, name, writes_links)?;
+    if tree.has("store.artifacts") && name != KindName::Pulp {
+        let reason = "is of use only with upstream.kind: pulp";
+        return Err(invalid("store.artifacts", reason));
+    }
+    if tree.has("mend.statuses") && (name == KindName::Pulp || writes_links) {
+        let reason = "is of use only with upstream.kind: generic, or with mount.writer: registry";
+        return Err(invalid("mend.statuses", reason));
+    }
+    if tree.has("mount.source_denied") && name == KindName::Pulp {
+        let reason = "is of no use with upstream.kind: pulp, whose refusals stay as they are";
+        return Err(invalid("mount.source_denied", reason));
+    }
+    if writer == Some(MountWriter::Store) && name != KindName::Distribution {
+        let reason = "must be registry: only in the store of distribution can links be written";
+        return Err(invalid("mount.writer", reason));
+    }
+    Ok(())
+}
+
+/// Refuses what is of use only where crossmount writes links.
+fn refuse_settings_of_links(
+    tree: &Tree,
+    name: KindName,
+    writes_links: bool,
+) -> Result<(), ConfigError> {
+    let is_distribution = name == KindName::Distribution;
     let says_more = tree.has("upstream.external_url")
         || tree.has("upstream.relative_urls")
         || tree.has_within("upstream.response_headers");
     let discovers = tree.is_true("discovery.enabled");
+    let buckets = ["store.s3", "store.azure", "store.gcs"];
+    let bucket = buckets.into_iter().find(|it| tree.has(it));
+    if let Some(section) = bucket.filter(|_| !is_distribution) {
+        return Err(invalid(
+            section,
+            "is of use only with upstream.kind: distribution",
+        ));
+    }
+    let scans = writes_links || bucket.is_some();
     let of_distribution = [
-        ("upstream.version", tree.has("upstream.version")),
+        // Of the version depend defaults of its drivers.
+        (
+            "upstream.version",
+            tree.has("upstream.version") && bucket.is_none(),
+        ),
         (
             "upstream.external_url, relative_urls and response_headers",
             says_more,
         ),
         ("store.filesystem", tree.has("store.filesystem")),
-        ("store.s3", tree.has("store.s3")),
-        ("store.azure", tree.has("store.azure")),
-        ("store.gcs", tree.has("store.gcs")),
         ("store.durability", tree.has("store.durability")),
         ("store.verify", tree.has("store.verify")),
         ("store.verify_rate", tree.has("store.verify_rate")),
         (
             "discovery.scan_interval",
-            tree.has("discovery.scan_interval"),
+            tree.has("discovery.scan_interval") && !scans,
         ),
-        ("access", tree.has_within("access")),
+        ("access", tree.has_within("access") && !is_distribution),
+        ("access.token", tree.has_within("access.token")),
+        ("access.htpasswd", tree.has_within("access.htpasswd")),
+        ("access.decision_ttl", tree.has("access.decision_ttl")),
         ("mount.dry_run", tree.is_true("mount.dry_run")),
         (
             "notifications.endpoints",
@@ -83,26 +145,16 @@ fn refuse_others_settings(tree: &Tree, name: KindName) -> Result<(), ConfigError
             tree.has("mount.time_budget") && !discovers,
         ),
     ];
-    let is_distribution = name == KindName::Distribution;
+    if writes_links {
+        return Ok(());
+    }
+    let reason = if is_distribution {
+        "is of use only with mount.writer: store, where crossmount writes links"
+    } else {
+        "is of use only with upstream.kind: distribution, where links are written"
+    };
     let found = of_distribution.into_iter().find(|(_, is_set)| *is_set);
-    if let Some((setting, _)) = found.filter(|_| !is_distribution) {
-        let reason =
-            "is of use only with upstream.kind: distribution, whose store crossmount knows";
-        return Err(invalid(setting, reason));
-    }
-    if tree.has("store.artifacts") && name != KindName::Pulp {
-        let reason = "is of use only with upstream.kind: pulp";
-        return Err(invalid("store.artifacts", reason));
-    }
-    if tree.has("mend.statuses") && name != KindName::Generic {
-        let reason = "is of use only with upstream.kind: generic";
-        return Err(invalid("mend.statuses", reason));
-    }
-    if tree.has("mount.source_denied") && name == KindName::Pulp {
-        let reason = "is of no use with upstream.kind: pulp, whose refusals stay as they are";
-        return Err(invalid("mount.source_denied", reason));
-    }
-    Ok(())
+    found.map_or(Ok(()), |(setting, _)| Err(invalid(setting, reason)))
 }
 
 fn statuses(tree: &Tree) -> Result<Vec<StatusCode>, ConfigError> {

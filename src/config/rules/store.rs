@@ -6,8 +6,8 @@ use super::{access, bucket, discovery, notifications};
 use crate::config::leaf::{Word, parse_size};
 use crate::config::tree::{Tree, invalid};
 use crate::config::{
-    ArtifactsConfig, BucketConfig, ConfigError, DistributionConfig, Durability, MountConfig,
-    StoreConfig, VerifyConfig,
+    AccessName, ArtifactsConfig, BucketConfig, ConfigError, DistributionConfig, Durability,
+    MountConfig, StoreConfig, VerifyConfig,
 };
 
 /// Bytes a second that are hashed where nothing is said: an old disk has some left then.
@@ -39,7 +39,7 @@ pub(super) fn distribution(
     Ok(DistributionConfig {
         version,
         mount,
-        discovery: discovery::read(tree, Some(&access.mode))?,
+        discovery: discovery::read(tree, access.mode.name() == AccessName::None)?,
         access,
         store: store(tree)?,
         endpoints: notifications::read(tree)?,

@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::DistributionVersion;
-use crate::config::leaf::parsed;
+use crate::config::leaf::{Word, parsed};
 use crate::config::secret::without_login;
 
 /// What distribution's `auth.token.signingalgorithms` may name (`registry/auth/token/token.go`).
@@ -38,16 +38,52 @@ pub enum AccessMode {
     None,
 }
 
+/// What access control the registry has: `access.mode` by its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessName {
+    /// Any kind.
+    Upstream,
+    /// Bearer tokens.
+    Token,
+    /// A password file.
+    Htpasswd,
+    /// None at all.
+    None,
+}
+
+impl Word for AccessName {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("upstream", Self::Upstream),
+        ("token", Self::Token),
+        ("htpasswd", Self::Htpasswd),
+        ("none", Self::None),
+    ];
+}
+
+impl AccessName {
+    /// As `access.mode` has it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        self.word()
+    }
+}
+
 impl AccessMode {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> AccessName {
+        match self {
+            Self::Upstream => AccessName::Upstream,
+            Self::Token(_) => AccessName::Token,
+            Self::Htpasswd(_) => AccessName::Htpasswd,
+            Self::None => AccessName::None,
+        }
+    }
+
     /// As `access.mode` has it.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Upstream => "upstream",
-            Self::Token(_) => "token",
-            Self::Htpasswd(_) => "htpasswd",
-            Self::None => "none",
-        }
+        self.name().word()
     }
 }
 

@@ -12,13 +12,13 @@ mod mount;
 mod process;
 mod upstream;
 
-pub use access::{AccessConfig, AccessMode, TokenEndpointConfig, TokenRules};
+pub use access::{AccessConfig, AccessMode, AccessName, TokenEndpointConfig, TokenRules};
 pub use address::{ListenAddress, UpstreamUrl};
 pub use bucket::{AzureConfig, AzureCredentials, BucketConfig, GcsConfig, S3Config};
 pub use discovery::{DiscoveryConfig, Sources};
 pub use endpoint::EndpointConfig;
 pub use mount::{
-    ArtifactsConfig, Durability, MountConfig, SourceDenied, StoreConfig, VerifyConfig,
+    ArtifactsConfig, Durability, MountConfig, MountWriter, SourceDenied, StoreConfig, VerifyConfig,
 };
 pub use process::{
     AdminConfig, Http2, ListenConfig, LogConfig, LogFormat, ShutdownConfig, TlsFiles,
@@ -66,6 +66,8 @@ impl Config {
 pub enum RegistryKind {
     /// CNCF distribution: links are written in its store.
     Distribution(DistributionConfig),
+    /// CNCF distribution: its own mount is requested, and nothing is written.
+    RegistryWriter(RegistryWriterConfig),
     /// Pulp: its own mount is requested in the form that it takes, and its misses are replaced.
     Pulp(PulpConfig),
     /// Any other registry: responses to its own mount that break clients are replaced.
@@ -98,6 +100,17 @@ pub struct PulpConfig {
     pub discovery: Option<DiscoveryConfig>,
     /// How long that may take.
     pub time_budget: Duration,
+}
+
+/// In front of distribution whose store crossmount does not write to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistryWriterConfig {
+    /// For which callers a source is tried, before the registry decides.
+    pub access: AccessName,
+    /// The object store of its data, if crossmount is to list it.
+    pub bucket: Option<BucketConfig>,
+    /// The rules for its responses, and where layers may come from.
+    pub generic: GenericConfig,
 }
 
 /// In front of any other registry.

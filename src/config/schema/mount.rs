@@ -33,6 +33,20 @@ impl Default for MountConfig {
     }
 }
 
+/// Who writes the links of mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountWriter {
+    /// crossmount, in the registry's filesystem store.
+    Store,
+    /// The registry, by its own mount.
+    Registry,
+}
+
+impl Word for MountWriter {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("store", Self::Store), ("registry", Self::Registry)];
+}
+
 /// What a client gets that may not pull the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceDenied {

@@ -16,6 +16,7 @@ fn discovery_settings_choose_the_sources() {
         let config = load(&format!("{kind}{known}")).unwrap();
         let discovery = match &config.kind {
             RegistryKind::Distribution(settings) => settings.discovery.as_ref(),
+            RegistryKind::RegistryWriter(settings) => settings.generic.discovery.as_ref(),
             RegistryKind::Pulp(settings) => settings.discovery.as_ref(),
             RegistryKind::Generic(settings) => settings.discovery.as_ref(),
         };

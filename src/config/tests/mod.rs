@@ -4,6 +4,7 @@ mod discovery;
 mod kinds;
 mod notifications;
 mod sources;
+mod writer;
 mod wrong;
 
 use std::path::Path;

@@ -11,12 +11,13 @@ use pingora::proxy::Session;
 
 use crate::auth::Credentials;
 use crate::blob_copy::{BlobCopier, CopiedBlob, CopyRequest};
+use crate::discovery::BucketScanner;
 use crate::mount::{Forward, MountRequest};
 use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome_of};
 use crate::oci::BlobRef;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::{head_response, while_client_waits};
-use crate::proxy::handlers::suggested_mount::SuggestedMounts;
+use crate::proxy::handlers::suggested_mount::{SuggestedMount, SuggestedMounts};
 use crate::proxy::request_target;
 use crate::proxy::response::Response;
 use crate::proxy::route::{Ambiguity, Route};
@@ -38,6 +39,8 @@ pub(crate) struct NativeMountHandler {
     copier: Option<Arc<BlobCopier>>,
     /// Finds layers whose source the client does not know.
     suggestions: Option<SuggestedMounts>,
+    /// Lists the registry's object store for the suggestions.
+    _scanner: Option<BucketScanner>,
 }
 
 /// What the client asks to mount.
@@ -68,6 +71,15 @@ impl NativeMountHandler {
             subrequests,
             copier,
             suggestions,
+            _scanner: None,
+        }
+    }
+
+    /// Keeps a scan running as long as the handler.
+    pub(crate) fn with_scanner(self, scanner: Option<BucketScanner>) -> Self {
+        Self {
+            _scanner: scanner,
+            ..self
         }
     }
 
@@ -129,7 +141,7 @@ impl NativeMountHandler {
         if answer.status() == StatusCode::NOT_FOUND
             && let Some(mounted) = suggestions.mount_for_head(blob, &head, &answer).await
         {
-            context.mount = forwarded_response(mounted).state;
+            context.mount = suggested(mounted, Via::Head).state;
             return Ok(None);
         }
         self.observe(answer.head(), context).await;
@@ -142,7 +154,7 @@ impl NativeMountHandler {
             && let WantedMount::Sourceless(target) = request
             && let Some(mounted) = suggestions.mount_sourceless(target, head).await
         {
-            return Ok(forwarded_response(mounted));
+            return Ok(suggested(mounted, Via::Discovery));
         }
         let request = match request {
             WantedMount::Named(request) => Some(request),
@@ -177,13 +189,22 @@ impl NativeMountHandler {
             if let Some(request) = request.filter(|_| status == StatusCode::CREATED) {
                 self.record_source(request);
             }
+            if let Some(request) = request.filter(|_| status == StatusCode::ACCEPTED)
+                && self.native.suggests_after_upload()
+                && let Some(suggestions) = &self.suggestions
+                && let Some(mounted) = suggestions
+                    .mount_in_place_of(&answer, &request.target, head)
+                    .await
+            {
+                return Ok(suggested(mounted, Via::Discovery));
+            }
             return Ok(forwarded_response(answer));
         };
         if let Some(request) = request {
             if let Some(suggestions) = &self.suggestions
                 && let Some(mounted) = suggestions.mount(&request.target, head).await
             {
-                return Ok(forwarded_response(mounted));
+                return Ok(suggested(mounted, Via::Discovery));
             }
             if is_blob_missing
                 && let Some(copied) = self.copy_blob(head, request, &credentials).await
@@ -259,6 +280,21 @@ fn forwarded_response(answer: PendingResponse) -> ClientResponse {
     };
     ClientResponse {
         answer,
+        state: MountState::Forwarded(forward),
+    }
+}
+
+/// The registry's response to a mount from a suggested source. The client did not send the layer.
+fn suggested(mounted: SuggestedMount, via: Via) -> ClientResponse {
+    let (outcome, reason) = outcome_of(mounted.answer.status());
+    let forward = Forward {
+        outcome,
+        size: mounted.size,
+        via,
+        ..Forward::as_it_came(reason)
+    };
+    ClientResponse {
+        answer: *mounted.answer,
         state: MountState::Forwarded(forward),
     }
 }

@@ -16,6 +16,8 @@ mod error;
 mod listing;
 mod lookup;
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

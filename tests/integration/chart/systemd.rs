@@ -68,8 +68,8 @@ fn the_unit_is_open_to_little_more_than_the_network() {
 }
 
 #[test]
-fn the_unit_says_what_the_readme_and_crossmount_say() {
-    let readme = fs::read_to_string(project("README.md")).unwrap();
+fn the_unit_says_what_its_page_and_crossmount_say() {
+    let page = fs::read_to_string(project("docs/src/how-to/systemd.md")).unwrap();
     let start = value("ExecStart");
     let [program, verb, flag, file] = start.split(' ').collect::<Vec<_>>().try_into().unwrap();
     assert_eq!((program, verb, flag), (INSTALLED, "serve", "--config"));
@@ -78,7 +78,7 @@ fn the_unit_says_what_the_readme_and_crossmount_say() {
         format!("sudo install -m 755 target/dist/crossmount {program}"),
         format!("sudo -u {user} {program} check {flag} {file}"),
     ] {
-        assert!(readme.contains(&line), "{line}");
+        assert!(page.contains(&line), "{line}");
     }
     assert_eq!(value("Group"), user);
     let stop = value("TimeoutStopSec");

@@ -1,4 +1,4 @@
-//! Mounts race with the registry's garbage collection, made as README says.
+//! Mounts race with the registry's garbage collection, made as the documentation says.
 
 use super::held_collector::{Collector, plant_garbage};
 use super::mount_load::{Attempt, Layer, Mounters, all_are_readable, is_readable};
@@ -11,8 +11,8 @@ use support::registry::Registry;
 use support::sidecar::Sidecar;
 
 const CLIENTS: usize = 3;
-/// README asks to wait so long between the registry's last write and the collector.
-const README_SAYS: Duration = Duration::from_secs(10);
+/// The documentation asks to wait so long between the registry's last write and the collector.
+const DOCUMENTED_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
 struct Way {
@@ -92,7 +92,7 @@ impl World {
             }
             self.switch(way, true);
             mounters.pause(false);
-            std::thread::sleep(README_SAYS);
+            std::thread::sleep(DOCUMENTED_WAIT);
             let began = Instant::now();
             let collector = Collector::begin(&self.registry, way.deletes_untagged);
             mounters.wait_for(60, |_| true);

@@ -257,7 +257,7 @@ fn a_registry_turned_read_only_in_silence_is_noticed_within_seconds() {
     let (mut registry, _sidecar, client, digest) = after_a_mount();
     registry.read_only(true);
     registry.restart();
-    // A probe counts for five seconds; README asks to wait for ten.
+    // A probe counts for five seconds; the documentation asks to wait for ten.
     let restarted = Instant::now();
     while restarted.elapsed() < Duration::from_secs(6) {
         let status = client.mount("b", &digest, "a").status;

@@ -12,5 +12,6 @@ mod passthrough;
 mod permissions;
 mod pulp_mount;
 mod recorded_pushes;
+mod registry_writer;
 mod suggested_mount;
 mod token_cache;

@@ -157,9 +157,9 @@ fn it_can_be_read_without_javascript() {
     assert_eq!(browser.value("document.documentElement.scrollWidth"), PHONE);
 }
 
-/// Makes README's picture, where `PAGE_PICTURE` says into which file.
+/// Makes the documentation's picture, where `PAGE_PICTURE` says into which file.
 #[test]
-fn the_picture_in_the_readme_is_the_page() {
+fn the_picture_in_the_documentation_is_the_page() {
     const WIDTH: u32 = 960;
     let Some(file) = std::env::var_os("PAGE_PICTURE") else {
         return;

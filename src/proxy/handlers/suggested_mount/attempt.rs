@@ -21,10 +21,18 @@ pub(crate) struct SuggestionCaller {
     pub deadline: Instant,
 }
 
+/// A mount that the registry made.
+pub(crate) struct SuggestedMount {
+    /// The registry's 201.
+    pub answer: Box<PendingResponse>,
+    /// The length of the layer in bytes; 0 if the registry did not say it.
+    pub size: u64,
+}
+
 /// How an attempt ended.
 pub(crate) enum AttemptResult {
-    /// With the registry's 201.
-    Mounted(Box<PendingResponse>),
+    /// With a mount.
+    Mounted(SuggestedMount),
     /// The source does not hold the layer, or not yet.
     Useless,
     /// The caller may not pull the source.
@@ -72,9 +80,10 @@ impl MountAttempt {
     }
 
     async fn run(self, mount: MountRequest) -> AttemptResult {
-        if let Err(tried) = self.check_blob(&mount).await {
-            return tried;
-        }
+        let size = match self.check_blob(&mount).await {
+            Ok(size) => size,
+            Err(tried) => return tried,
+        };
         let from = utf8_percent_encode(mount.source.as_str(), NON_ALPHANUMERIC);
         let digest = utf8_percent_encode(mount.target.digest.as_str(), NON_ALPHANUMERIC);
         let target = &mount.target.repository;
@@ -84,7 +93,10 @@ impl MountAttempt {
             return AttemptResult::Silent;
         };
         match answer.status() {
-            StatusCode::CREATED => AttemptResult::Mounted(Box::new(answer)),
+            StatusCode::CREATED => AttemptResult::Mounted(SuggestedMount {
+                answer: Box::new(answer),
+                size,
+            }),
             StatusCode::ACCEPTED => {
                 self.discovery
                     .forget_link(&mount.source, &mount.target.digest);
@@ -98,16 +110,17 @@ impl MountAttempt {
     }
 
     /// Checks that the blob's bytes exist: a registry may mount a blob that only its cache holds.
-    /// Drops the source from the index if the registry does not have the blob there.
-    async fn check_blob(&self, mount: &MountRequest) -> Result<(), AttemptResult> {
+    /// Returns their number, or 0 if the registry does not say it. Drops the source from the index
+    /// if the registry does not have the blob there.
+    async fn check_blob(&self, mount: &MountRequest) -> Result<u64, AttemptResult> {
         if mount.target.digest.names_nothing() {
-            return self.check_empty_blob(mount).await;
+            return self.check_empty_blob(mount).await.map(|()| 0);
         }
         let (source, digest) = (&mount.source, &mount.target.digest);
         let asked = self.client.first_byte(source, digest, &self.caller.name);
         let seen = tokio::time::timeout_at(self.caller.deadline, asked).await;
         match seen.map_err(|_| AttemptResult::Silent)? {
-            Ok(FirstByte::Read) => Ok(()),
+            Ok(FirstByte::Read(size)) => Ok(size.unwrap_or_default()),
             Ok(FirstByte::Refused(status)) => Err(self.blob_not_readable(mount, status)),
             // A registry may break off the response if it cannot read a blob.
             Ok(FirstByte::Absent) | Err(_) => Err(AttemptResult::Useless),
@@ -143,7 +156,7 @@ impl MountAttempt {
     }
 
     /// Ends the upload session in the background.
-    fn cancel_upload(&self, answer: &PendingResponse, target: &RepositoryName) {
+    pub(crate) fn cancel_upload(&self, answer: &PendingResponse, target: &RepositoryName) {
         if let Some(session) = UploadSession::from_response(answer, target) {
             let (client, caller) = (self.client.clone(), self.caller.clone());
             tokio::spawn(async move { session.cancel(&client, &caller.name).await });

@@ -14,11 +14,12 @@ use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
-use crate::auth::{Credentials, PullScope, UsageHistory, Use};
+use crate::auth::{Credentials, PullEvidence, PullScope, UsageHistory, Use};
 use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
 use crate::mount::MountRequest;
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::proxy::context::RequestContext;
+pub(crate) use crate::proxy::handlers::suggested_mount::attempt::SuggestedMount;
 use crate::proxy::handlers::suggested_mount::attempt::{
     AttemptResult, MountAttempt, SuggestionCaller,
 };
@@ -69,7 +70,7 @@ impl SuggestedMounts {
         blob: &BlobRef,
         head: &RequestHeader,
         answer: &PendingResponse,
-    ) -> Option<PendingResponse> {
+    ) -> Option<SuggestedMount> {
         let caller = self.caller(head).filter(|_| self.accepts(answer))?;
         self.try_candidates(blob, caller, MountTrigger::Head).await
     }
@@ -79,10 +80,26 @@ impl SuggestedMounts {
         &self,
         target: &BlobRef,
         head: &RequestHeader,
-    ) -> Option<PendingResponse> {
+    ) -> Option<SuggestedMount> {
         let caller = self.caller(head)?;
         self.try_candidates(target, caller, MountTrigger::Mount)
             .await
+    }
+
+    /// Mounts a layer for which the registry opened an upload in place of the client's own mount,
+    /// and ends that upload.
+    pub(crate) async fn mount_in_place_of(
+        &self,
+        upload: &PendingResponse,
+        target: &BlobRef,
+        head: &RequestHeader,
+    ) -> Option<SuggestedMount> {
+        let caller = self.caller(head)?;
+        let attempt = self.attempt_for(&caller);
+        let mounted = self.try_candidates(target, caller, MountTrigger::Mount);
+        let mounted = mounted.await?;
+        attempt.cancel_upload(upload, &target.repository);
+        Some(mounted)
     }
 
     /// Mounts a layer of any source, before the registry gets the client's request.
@@ -92,7 +109,7 @@ impl SuggestedMounts {
         &self,
         target: &BlobRef,
         head: &RequestHeader,
-    ) -> Option<PendingResponse> {
+    ) -> Option<SuggestedMount> {
         let caller = self.caller(head)?;
         let attempt = self.attempt_for(&caller);
         let answer = attempt.head_blob(target).await?;
@@ -102,7 +119,8 @@ impl SuggestedMounts {
                 target: target.clone(),
             };
             return match attempt.mount(mount).await {
-                AttemptResult::Mounted(answer) => Some(*answer),
+                // The layer was there already: nothing was saved.
+                AttemptResult::Mounted(mounted) => Some(SuggestedMount { size: 0, ..mounted }),
                 AttemptResult::Useless | AttemptResult::Refused | AttemptResult::Silent => None,
             };
         }
@@ -115,19 +133,22 @@ impl SuggestedMounts {
 
     /// Whether the registry checked the caller's permission before it responded 404.
     ///
-    /// Pulp's views send the API's version, and check permissions before they look anything up. A
-    /// proxy that responds in their place does not (`pulp_container/app/registry_api.py`,
-    /// `default_response_headers`). Claims in tokens of other registries are never trusted.
+    /// The handlers of Pulp and of distribution send the API's version, and check permissions
+    /// before they look anything up. A proxy that responds in their place does not
+    /// (`pulp_container/app/registry_api.py`, `default_response_headers`;
+    /// `registry/handlers/app.go`, `dispatcher`). By its uses alone a credential is tried anyway.
     fn accepts(&self, answer: &PendingResponse) -> bool {
-        let is_views = answer
+        let is_the_registrys = answer
             .headers()
             .contains_key("docker-distribution-api-version");
-        answer.status() == StatusCode::NOT_FOUND && (is_views || !self.used.trusts_claims())
+        let needs_no_acceptance = self.used.evidence() == PullEvidence::SeenUse;
+        answer.status() == StatusCode::NOT_FOUND && (is_the_registrys || needs_no_acceptance)
     }
 
     fn caller(&self, head: &RequestHeader) -> Option<Arc<SuggestionCaller>> {
-        let credentials =
-            Credentials::from_single_header(&head.headers).filter(|sent| !sent.is_anonymous())?;
+        let is_open = self.used.evidence() == PullEvidence::OpenRegistry;
+        let credentials = Credentials::from_single_header(&head.headers)
+            .filter(|sent| is_open || !sent.is_anonymous())?;
         Some(Arc::new(SuggestionCaller {
             name: CallerIdentity::for_request(&head.headers, credentials.header())?,
             credentials,
@@ -145,7 +166,7 @@ impl SuggestedMounts {
         target: &BlobRef,
         caller: Arc<SuggestionCaller>,
         trigger: MountTrigger,
-    ) -> Option<PendingResponse> {
+    ) -> Option<SuggestedMount> {
         let pullable = self.used.pull_scope(&caller.credentials).await;
         let rights = CallerRights {
             pullable: &pullable,
@@ -172,11 +193,11 @@ impl SuggestedMounts {
                 source: source.clone(),
             };
             match attempt.mount(mount).await {
-                AttemptResult::Mounted(answer) => {
+                AttemptResult::Mounted(mounted) => {
                     self.discovery.record_use(&source);
                     self.discovery.record_use(&target.repository);
                     self.index_link(target);
-                    return Some(*answer);
+                    return Some(mounted);
                 }
                 AttemptResult::Refused => self.used.forget(&caller.credentials, &source).await,
                 AttemptResult::Useless => {}
@@ -196,9 +217,10 @@ impl SuggestedMounts {
 
     /// Whether shared sources are tried for a caller who is not known to pull them.
     async fn shared_sources(&self, credentials: &Credentials) -> SharedSources {
-        // A registry with a token endpoint goes by the token alone. With any other only a push
-        // showed that it knows this caller.
-        let is_known = self.used.trusts_claims() || self.used.has_pushed(credentials).await;
+        // A registry with a token endpoint goes by the token alone. If nothing else shows that the
+        // registry knows this caller, only a push does.
+        let is_known = self.used.evidence() != PullEvidence::SeenUse
+            || self.used.has_pushed(credentials).await;
         if is_known && !credentials.is_token() {
             SharedSources::IsEnough
         } else {
@@ -209,7 +231,7 @@ impl SuggestedMounts {
     /// Records shared holders that the caller's token does not name: the next token request asks
     /// for them too, because the caller will likely need them.
     fn record_wanted(&self, target: &BlobRef, pullable: &PullScope) {
-        if !self.used.trusts_claims() {
+        if self.used.evidence() != PullEvidence::TokenClaims {
             return;
         }
         let nothing_else = PullScope::These(HashSet::new());
