@@ -11,7 +11,7 @@ use crate::store::bucket::{Bucket, BucketError};
 use crate::telemetry::metrics::Metrics;
 
 /// How long the object store may take to respond.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Says whether the bucket can be listed, and whether it holds a registry. Nothing is written and
 /// no object is read, so what else the credentials permit is not known.

@@ -199,3 +199,24 @@ fn options(server: &str, takes_any_certificate: bool, has_key: bool) -> ClientOp
         .with_connect_timeout(CONNECT_LIMIT)
         .with_timeout(PAGE_LIMIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bucket_is_in_the_host_unless_it_is_to_be_in_the_path() {
+        for (style, url) in [
+            ("false", "https://b.s3.r.amazonaws.com"),
+            ("true", "https://s3.r.amazonaws.com"),
+        ] {
+            let settings = [("bucket", "b"), ("region", "r"), ("forcepathstyle", style)];
+            let settings = settings.map(|(name, value)| (name.into(), value.into()));
+            let config = BucketConfig::of_registry("s3", settings.into_iter().collect(), None);
+            let Ok(BucketConfig::S3(s3)) = config else {
+                panic!("{config:?}")
+            };
+            assert_eq!(endpoint(&s3.server(), &s3), url);
+        }
+    }
+}

@@ -18,7 +18,7 @@ fn a_registry_pushes_to_the_bucket_through_a_proxy_that_counts() {
     let layer = bytes_from("a layer", 100_000);
     let digest = registry.client().upload("team/image", &layer);
     assert_eq!(registry.client().pull("team/image", &digest), layer);
-    for kind in [Kind::OldList, Kind::Get, Kind::Put, Kind::Delete] {
+    for kind in [Kind::OldList, Kind::Get, Kind::Put] {
         assert!(proxy.count(kind) > 0, "{kind:?}");
     }
     let all = proxy.calls();

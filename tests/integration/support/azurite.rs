@@ -54,8 +54,9 @@ impl Azurite {
         self.home.path().join("log")
     }
 
-    pub fn service_url(&self) -> String {
-        format!("http://127.0.0.1:{}/{ACCOUNT}", self.port)
+    /// The URL of the account at this port: the server's own or that of a proxy.
+    pub fn service_url_at(&self, port: u16) -> String {
+        format!("http://127.0.0.1:{port}/{ACCOUNT}")
     }
 
     pub fn create_container(&self, container: &str) {
@@ -100,7 +101,7 @@ impl Azurite {
             "accountname": ACCOUNT,
             "accountkey": KEY,
             "container": container,
-            "serviceurl": self.service_url(),
+            "serviceurl": self.service_url_at(self.port),
             "credentials": {"type": "shared_key"},
         })
     }
