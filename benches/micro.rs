@@ -157,6 +157,7 @@ fn decision(criterion: &mut Criterion) {
 
 fn index(criterion: &mut Criterion) {
     let discovery = Discovery::new(config::DiscoveryConfig {
+        scan_interval: config::DiscoveryConfig::default().scan_interval,
         on_head: true,
         new_repositories: true,
         sources: config::Sources::Any,

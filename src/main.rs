@@ -1,12 +1,13 @@
 //! The program: parses arguments, loads the configuration and runs a command.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use crossmount::cli::{self, Cli, Command, Settings};
+use crossmount::cli::{self, Cli, Command, Settings, StorePlace};
 use crossmount::config::Config;
+use crossmount::report::{ReportError, ReportSource};
 use crossmount::server::{self, ReloadSource};
 use crossmount::{check, report, telemetry};
 use tokio::runtime::{Builder, Runtime};
@@ -50,7 +51,16 @@ fn main() -> ExitCode {
                 Err(error) => fail(&error, 1),
             }
         }),
-        Command::Report { root, json } => report(&root, json),
+        Command::Report {
+            place,
+            s3_region,
+            s3_endpoint,
+            s3_root,
+            json,
+        } => match report_source(place, s3_region, s3_endpoint, s3_root) {
+            Ok(source) => report(&source, json),
+            Err(error) => fail(&error, USAGE),
+        },
         Command::Completions { shell } => end(print(&cli::completions(shell))),
         Command::Man { out } => end(man(out)),
     }
@@ -64,9 +74,35 @@ fn man(out: Option<PathBuf>) -> io::Result<()> {
     }
 }
 
-fn report(root: &Path, json: bool) -> ExitCode {
-    let report = match report::report(root) {
-        Ok(report) => report,
+fn report_source(
+    place: StorePlace,
+    region: Option<String>,
+    endpoint: Option<String>,
+    root: Option<String>,
+) -> Result<ReportSource, ReportError> {
+    let environment = || {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    };
+    if let Some(file) = place.registry_config {
+        return ReportSource::of_registry(&file, environment());
+    }
+    if let Some(bucket) = place.s3 {
+        let variable = |wanted: &str| environment().find(|(name, _)| name == wanted);
+        let region = region.or_else(|| {
+            let found = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+            found.map(|(_, value)| value)
+        });
+        return ReportSource::s3(bucket, region, endpoint, root);
+    }
+    Ok(ReportSource::Directory(place.root.unwrap_or_default()))
+}
+
+fn report(source: &ReportSource, json: bool) -> ExitCode {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let report = match runtime.map(|runtime| runtime.block_on(report::report(source))) {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => return fail(&error, 1),
         Err(error) => return fail(&error, 1),
     };
     let text = if json {

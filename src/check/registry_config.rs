@@ -4,6 +4,7 @@
 //! volume is mounted elsewhere in another container, so a difference is only a warning.
 
 pub(crate) mod file;
+mod writer;
 
 use std::path::Path;
 
@@ -15,27 +16,23 @@ use crate::config::{
 };
 use crate::notifications::ignores_mounts;
 
-/// The default root of distribution's store
-/// (`registry/storage/driver/filesystem/driver.go`).
-const DEFAULT_ROOT: &str = "/var/lib/registry";
-
-/// The keys of `storage` that are no drivers
-/// (`configuration/configuration.go`, `Storage.Type`).
-const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
-
 /// Names each difference.
 pub(crate) fn compare(config: &Config, path: &Path, findings: &mut Findings) {
-    let RegistryKind::Distribution(settings) = &config.kind else {
+    if let RegistryKind::Pulp(_) | RegistryKind::Generic(_) = &config.kind {
         return findings
             .warn("--registry-config has an effect only with upstream.kind: distribution");
-    };
+    }
     let file = std::fs::read_to_string(path).map_err(|error| error.to_string());
     let theirs = match file.and_then(|text| RegistryConfig::parse(&text)) {
         Ok(theirs) => theirs,
         Err(error) => return findings.error(format!("{}: {error}", path.display())),
     };
     let before = findings.lines().len();
-    differences(&theirs, config, settings, findings);
+    match &config.kind {
+        RegistryKind::Distribution(settings) => differences(&theirs, config, settings, findings),
+        RegistryKind::RegistryWriter(settings) => writer::differences(&theirs, settings, findings),
+        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => {}
+    }
     if findings.lines().len() == before {
         findings.ok(format!("{} and the configuration agree", path.display()));
     }
@@ -64,15 +61,11 @@ pub(crate) fn differences(
 }
 
 fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut Findings) {
-    let names = theirs.names(&["storage"]);
-    let is_driver = |name: &&String| !BESIDE_DRIVERS.contains(&&***name) && *name != "filesystem";
-    if let Some(driver) = names.iter().find(is_driver) {
-        return findings.error(format!(
-            "the registry stores in {driver}, where crossmount cannot write links: set upstream.kind to generic"
-        ));
+    let driver = theirs.driver();
+    if driver != "filesystem" {
+        return writer::advise(theirs, &driver, settings.version, findings);
     }
-    let root = theirs.text(&["storage", "filesystem", "rootdirectory"]);
-    let root = root.unwrap_or_else(|| DEFAULT_ROOT.to_owned());
+    let root = theirs.root();
     if Path::new(&root) != settings.store.root {
         findings.warn(differs(
             "storage.filesystem.rootdirectory",
@@ -80,6 +73,10 @@ fn store(theirs: &RegistryConfig, settings: &DistributionConfig, findings: &mut 
             &settings.store.root.to_string_lossy(),
         ));
     }
+    takes_writes(theirs, findings);
+}
+
+fn takes_writes(theirs: &RegistryConfig, findings: &mut Findings) {
     if theirs.is_true(&["storage", "maintenance", "readonly", "enabled"]) {
         findings.warn("the registry is read-only (storage.maintenance.readonly): crossmount mounts nothing until the registry accepts writes");
     }

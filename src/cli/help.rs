@@ -70,10 +70,13 @@ Examples:
       crossmount report --root /var/lib/registry
   For programs:
       crossmount report --root /var/lib/registry --json | jq .sparable_bytes
+  Of a registry on an object store:
+      crossmount report --registry-config /etc/docker/registry/config.yml
+      crossmount report --s3 images --s3-region eu-central-1
 
 Exit status:
   0   the report is printed, even if it names damage
-  1   there is no registry below the directory, or it cannot be read
+  1   there is no registry in the store, or it cannot be read
   2   the command line is wrong";
 
 /// `crossmount completions --help`

@@ -76,13 +76,23 @@ pub enum Command {
     /// would have saved at most, and which layers were uploaded again most often.
     /// It names damaged links and blobs.
     ///
-    /// It only reads, and needs neither the registry nor a configuration. It takes
-    /// 32 to 64 bytes of memory for each layer link.
+    /// It only reads, and needs neither the registry nor crossmount's configuration.
+    /// In an object store it only lists. It takes 32 to 64 bytes of memory for each
+    /// layer link.
     #[command(after_long_help = help::REPORT, verbatim_doc_comment)]
     Report {
-        /// The registry's rootdirectory, which contains docker/registry/v2.
-        #[arg(long, value_name = "DIR")]
-        root: PathBuf,
+        /// Where the store is.
+        #[command(flatten)]
+        place: StorePlace,
+        /// The region of --s3; without it, AWS_REGION.
+        #[arg(long, value_name = "REGION", requires = "s3")]
+        s3_region: Option<String>,
+        /// The server of --s3, if it is not Amazon's.
+        #[arg(long, value_name = "URL", requires = "s3")]
+        s3_endpoint: Option<String>,
+        /// The registry's rootdirectory in the bucket of --s3.
+        #[arg(long, value_name = "DIR", requires = "s3")]
+        s3_root: Option<String>,
         /// Print one JSON object, for programs.
         #[arg(long)]
         json: bool,
@@ -100,6 +110,21 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+/// Where the registry's store is.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct StorePlace {
+    /// The registry's rootdirectory, which contains docker/registry/v2.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The registry's bucket; credentials come from the environment and need s3:ListBucket.
+    #[arg(long, value_name = "BUCKET")]
+    pub s3: Option<String>,
+    /// The registry's own configuration file, which says where the store is.
+    #[arg(long, value_name = "FILE")]
+    pub registry_config: Option<PathBuf>,
 }
 
 /// Where the settings come from: flags win over the environment, and that wins over the file.

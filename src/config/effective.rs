@@ -13,8 +13,9 @@ use super::leaf::{Word, show_size, show_span};
 use super::shape::FileShape;
 use super::tree::Tree;
 use super::{
-    AccessConfig, AccessMode, Config, DiscoveryConfig, DistributionConfig, GenericConfig,
-    MountWriter, PulpConfig, RegistryKind, RegistryWriterConfig, StoreConfig, TokenEndpointConfig,
+    AccessConfig, AccessMode, BucketConfig, Config, DiscoveryConfig, DistributionConfig,
+    GenericConfig, MountWriter, PulpConfig, RegistryKind, RegistryWriterConfig, StoreConfig,
+    TokenEndpointConfig,
 };
 
 /// The configuration in effect as YAML, by the documented names. No secret is in it: values of
@@ -68,10 +69,17 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
             tree.write("mount.writer", MountWriter::Store.word())?;
             discovery
         }
-        RegistryKind::RegistryWriter(RegistryWriterConfig { access, generic }) => {
+        RegistryKind::RegistryWriter(RegistryWriterConfig {
+            access,
+            bucket,
+            generic,
+        }) => {
             tree.write("upstream.kind", "distribution")?;
             tree.write("mount.writer", MountWriter::Registry.word())?;
             tree.write("access.mode", access.word())?;
+            if let Some(bucket) = bucket {
+                set_bucket(&mut tree, bucket)?;
+            }
             set_generic(&mut tree, generic)?
         }
         RegistryKind::Pulp(PulpConfig {
@@ -93,6 +101,14 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     };
     tree.write("discovery", discovery)?;
     tree.write("discovery.enabled", discovery.is_some())?;
+    let is_scanned = match kind {
+        RegistryKind::Distribution(_) => true,
+        RegistryKind::RegistryWriter(settings) => settings.bucket.is_some(),
+        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => false,
+    };
+    if !is_scanned {
+        tree.write("discovery.scan_interval", ())?;
+    }
     if let Some(TokenEndpointConfig {
         path,
         remembered_for,
@@ -139,6 +155,14 @@ fn set_store(tree: &mut Tree, store: &StoreConfig) -> Result<(), serde_yaml::Err
     tree.write("store.durability", durability.word())?;
     tree.write("store.verify", verify.map_or("none", |_| "sha256"))?;
     tree.write("store.verify_rate", verify.map(|it| show_size(it.rate)))
+}
+
+fn set_bucket(tree: &mut Tree, bucket: &BucketConfig) -> Result<(), serde_yaml::Error> {
+    if let BucketConfig::Azure(azure) = bucket {
+        let version = if azure.has_leading_slash { 2 } else { 3 };
+        tree.write("upstream.version", version)?;
+    }
+    tree.write(bucket.section(), bucket)
 }
 
 fn set_access(tree: &mut Tree, access: &AccessConfig) -> Result<(), serde_yaml::Error> {

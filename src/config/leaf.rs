@@ -148,6 +148,35 @@ pub(super) fn shown<S: serde::Serializer>(value: impl Display, out: S) -> Result
     out.collect_str(&value)
 }
 
+/// A truth value, or a text that stands for one, as Go and its parser of YAML take them.
+pub(super) mod flag {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::{Serialize, Serializer};
+    use serde_yaml::Value;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+        match Value::deserialize(value)? {
+            Value::Bool(flag) => Ok(flag),
+            Value::String(text) => parse(&text).map_err(D::Error::custom),
+            Value::Number(number) => parse(&number.to_string()).map_err(D::Error::custom),
+            _ => Err(D::Error::custom("is not true or false")),
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<bool, String> {
+        match &*text.to_ascii_lowercase() {
+            "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+            "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+            _ => Err(format!("{text:?} is not true or false")),
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+    pub(crate) fn serialize<S: Serializer>(value: &bool, out: S) -> Result<S::Ok, S::Error> {
+        value.serialize(out)
+    }
+}
+
 /// Writes each value of a list as its own text.
 pub(super) fn all_shown<T: Display, S>(values: &[T], out: S) -> Result<S::Ok, S::Error>
 where

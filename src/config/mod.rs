@@ -21,12 +21,13 @@ pub use env::Overrides;
 pub use load::ConfigError;
 pub(crate) use load::on_one_line;
 pub use schema::{
-    AccessConfig, AccessMode, AccessName, AdminConfig, ArtifactsConfig, Config, DiscoveryConfig,
-    DistributionConfig, DistributionVersion, Durability, EndpointConfig, GenericConfig, Http2,
+    AccessConfig, AccessMode, AccessName, AdminConfig, ArtifactsConfig, AzureConfig,
+    AzureCredentials, BucketConfig, Config, DiscoveryConfig, DistributionConfig,
+    DistributionVersion, Durability, EndpointConfig, GcsConfig, GenericConfig, Http2,
     ListenAddress, ListenConfig, LogConfig, LogFormat, MountConfig, MountWriter, PulpConfig,
-    RegistryKind, RegistryWriterConfig, ResponseHeaders, ShutdownConfig, SourceDenied, Sources,
-    StoreConfig, TlsFiles, TokenEndpointConfig, TokenRules, UpstreamConfig, UpstreamTimeouts,
-    UpstreamUrl, VerifyConfig,
+    RegistryKind, RegistryWriterConfig, ResponseHeaders, S3Config, ShutdownConfig, SourceDenied,
+    Sources, StoreConfig, TlsFiles, TokenEndpointConfig, TokenRules, UpstreamConfig,
+    UpstreamTimeouts, UpstreamUrl, VerifyConfig,
 };
 pub use secret::Secret;
 pub(crate) use secret::without_login;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
 
 /// The kind of value that a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,28 @@ impl<T> Shape for Vec<T> {}
 
 impl Shape for BTreeMap<String, Vec<String>> {}
 
+impl Shape for BTreeMap<String, String> {}
+
+/// A text, a number or a truth value, each written as it likes: distribution takes them all.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(try_from = "Value")]
+pub(super) struct AnyScalar(Value);
+
+impl TryFrom<Value> for AnyScalar {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        match value {
+            Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(Self(value)),
+            _ => Err("expected a text, a number or a truth value"),
+        }
+    }
+}
+
+impl Shape for AnyScalar {
+    const KIND: ScalarKind = ScalarKind::Text;
+}
+
 macro_rules! sections {
     ($($section:ident { $($name:ident: $shape:ty,)* })*) => {$(
         #[derive(Debug, Default, Deserialize, Serialize)]
@@ -55,7 +78,11 @@ macro_rules! sections {
         impl Shape for $section {
             fn settings(path: &str, found: &mut Vec<(String, ScalarKind)>) {
                 let dot = if path.is_empty() { "" } else { "." };
-                $(<$shape>::settings(&format!("{path}{dot}{}", stringify!($name)), found);)*
+                $(
+                    // The name of a Rust keyword has a mark before it.
+                    let name = stringify!($name).trim_start_matches("r#");
+                    <$shape>::settings(&format!("{path}{dot}{name}"), found);
+                )*
             }
         }
     )*};
@@ -80,9 +107,31 @@ sections! {
     TimeoutsShape { connect: String, read: String, write: String, idle: String, }
     StoreShape {
         filesystem: FilesystemShape, artifacts: ArtifactsShape, durability: String,
-        verify: String, verify_rate: String,
+        verify: String, verify_rate: String, s3: S3Shape, azure: AzureShape, gcs: GcsShape,
     }
     FilesystemShape { rootdirectory: String, }
+    S3Shape {
+        bucket: String, region: String, regionendpoint: String, forcepathstyle: AnyScalar,
+        rootdirectory: String, secure: AnyScalar, skipverify: AnyScalar, accesskey: String,
+        secretkey: String, usedualstack: AnyScalar, usefipsendpoint: AnyScalar, v4auth: AnyScalar,
+        encrypt: AnyScalar, keyid: AnyScalar, chunksize: AnyScalar,
+        multipartcopychunksize: AnyScalar, multipartcopymaxconcurrency: AnyScalar,
+        multipartcopythresholdsize: AnyScalar, storageclass: AnyScalar, objectacl: AnyScalar,
+        useragent: AnyScalar, accelerate: AnyScalar, loglevel: AnyScalar,
+        redirectendpoint: AnyScalar,
+    }
+    AzureShape {
+        accountname: String, accountkey: String, container: String, realm: String,
+        serviceurl: String, rootdirectory: String, skipverify: AnyScalar,
+        credentials: AzureCredentialsShape, max_retries: AnyScalar, retry_delay: AnyScalar,
+        connectionstring: AnyScalar,
+    }
+    AzureCredentialsShape { r#type: String, clientid: String, tenantid: String, secret: String, }
+    GcsShape {
+        bucket: String, keyfile: String, credentials: BTreeMap<String, String>,
+        rootdirectory: String, chunksize: AnyScalar, maxconcurrency: AnyScalar,
+        useragent: AnyScalar,
+    }
     ArtifactsShape {
         rootdirectory: String, max_size: String, concurrency: u32, deadline: String,
         pull_through: Vec<String>,
@@ -97,7 +146,7 @@ sections! {
     MendShape { statuses: Vec<u16>, }
     DiscoveryShape {
         enabled: bool, on_head: bool, new_repositories: bool, sources: String,
-        shared_sources: Vec<String>, widen_scopes: bool,
+        shared_sources: Vec<String>, widen_scopes: bool, scan_interval: String,
     }
     TokenEndpointShape { path: String, cache: TokenCacheShape, }
     TokenCacheShape { enabled: bool, ttl: String, }

@@ -76,6 +76,7 @@ mod tests {
             new_repositories: true,
             sources,
             shared: Patterns::parse(["base/*"]).unwrap(),
+            ..DiscoveryConfig::default()
         };
         let name = |text: &&str| Arc::new(RepositoryName::parse(text).unwrap());
         let holders: Vec<_> = holders.iter().map(name).collect();

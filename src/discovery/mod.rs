@@ -6,19 +6,23 @@
 //! | `recent` | which repositories were used last |
 //! | `candidates` | picks holders that the caller may use and the operator allows |
 //! | `tombstones` | which layers were deleted on purpose |
-//! | `scanner` | scans the store for links |
+//! | `scanner`, `bucket_scanner` | scan the store, or list the bucket, for links |
+//! | `scan_progress` | shows what a scan has met |
 //!
 //! A suggestion proves nothing. Before it is used, [`crate::auth`] decides about permissions, and
 //! the store or the registry is checked again.
 
+pub(crate) mod bucket_scanner;
 mod candidates;
 mod index;
 mod recent;
+mod scan_progress;
 pub(crate) mod scanner;
 mod tombstones;
 
 use std::sync::Arc;
 
+pub(crate) use bucket_scanner::BucketScanner;
 pub use candidates::{CallerRights, SharedSources};
 pub(crate) use index::Index;
 pub(crate) use scanner::StoreScanner;

@@ -2,26 +2,22 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::discovery::Discovery;
+use crate::discovery::scan_progress::ScanProgress;
 use crate::oci::RepositoryName;
 use crate::store::{Filesystem, ScanEvent, StaleTempFiles, StoreError};
-use crate::telemetry::labels::ScanItem;
 use crate::telemetry::metrics::Metrics;
 
 /// Layer directories that are read before the scan pauses.
 const AT_A_TIME: u32 = 50;
 /// The least time for so many: at most 2000 directories a second.
 const TURN: Duration = Duration::from_millis(25);
-/// The pause between two scans: the next one finds what other writers have linked meanwhile.
-const REST: Duration = Duration::from_secs(60 * 60);
 /// The pause after an error of the store.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
-/// The interval of progress messages in the log.
-const LOG_EVERY: Duration = Duration::from_secs(30);
 /// How soon the scan notices the end of the process.
 const BEAT: Duration = Duration::from_millis(200);
 
@@ -43,11 +39,9 @@ pub(crate) fn start_scan(
     let mut scanner_thread = ScanThread {
         store,
         stale_files,
-        discovery,
-        metrics,
         end: end.clone(),
         after: None,
-        seen: Seen::default(),
+        progress: ScanProgress::new(discovery, metrics),
     };
     let thread = std::thread::Builder::new().name("store-scan".to_owned());
     thread.spawn(move || scanner_thread.run())?;
@@ -59,20 +53,10 @@ pub(crate) fn start_scan(
 struct ScanThread {
     store: Filesystem,
     stale_files: StaleTempFiles,
-    discovery: Arc<Discovery>,
-    metrics: Arc<Metrics>,
     end: CancellationToken,
     /// The repository after which an interrupted scan resumes.
     after: Option<RepositoryName>,
-    seen: Seen,
-}
-
-/// What one scan has met.
-#[derive(Default)]
-struct Seen {
-    repositories: u64,
-    links: u64,
-    unreadable: u64,
+    progress: ScanProgress,
 }
 
 impl ScanThread {
@@ -80,8 +64,10 @@ impl ScanThread {
         while !self.end.is_cancelled() {
             match self.scan() {
                 Ok(true) => {
-                    self.end();
-                    self.wait(REST);
+                    self.after = None;
+                    self.progress.end();
+                    // The next one finds what other writers have linked meanwhile.
+                    self.wait(self.progress.rest());
                 }
                 // The registry has not created the store yet, or the process ends.
                 Ok(false) => self.wait(TRY_AGAIN),
@@ -97,7 +83,7 @@ impl ScanThread {
     fn scan(&mut self) -> Result<bool, StoreError> {
         let (after, stale_files) = (self.after.clone(), self.stale_files);
         let mut pace = ScanThrottle::new();
-        let (discovery, metrics, seen) = (&self.discovery, &self.metrics, &mut self.seen);
+        let progress = &mut self.progress;
         let (end, last) = (&self.end, &mut self.after);
         let mut visit = |step: ScanEvent<'_>| {
             match step {
@@ -107,25 +93,17 @@ impl ScanThread {
                     is_there,
                 } => {
                     if is_there {
-                        seen.links += 1;
-                        metrics.scanned(ScanItem::Link);
-                        discovery.record_link(repository, digest);
+                        progress.link(repository, digest);
                     }
-                    pace.step(seen);
+                    pace.step(progress);
                 }
-                ScanEvent::Folder => pace.step(seen),
+                ScanEvent::Folder => pace.step(progress),
                 ScanEvent::Unreadable(error) => {
-                    seen.unreadable += 1;
-                    metrics.scanned(ScanItem::Unreadable);
-                    if seen.unreadable == 1 {
-                        tracing::warn!(%error, "store scan skipped an unreadable entry");
-                    }
-                    pace.step(seen);
+                    progress.unreadable(error);
+                    pace.step(progress);
                 }
                 ScanEvent::Repository(repository) => {
-                    seen.repositories += 1;
-                    metrics.scanned(ScanItem::Repository);
-                    metrics.index_links(discovery.links());
+                    progress.repository();
                     *last = Some(repository.clone());
                 }
             }
@@ -141,21 +119,6 @@ impl ScanThread {
         Ok(walked == Some(true))
     }
 
-    fn end(&mut self) {
-        let Seen {
-            repositories,
-            links,
-            unreadable,
-        } = std::mem::take(&mut self.seen);
-        self.after = None;
-        self.metrics.index_links(self.discovery.links());
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.metrics.scan_succeeded(now.as_secs());
-        tracing::info!(repositories, links, unreadable, "store scan completed");
-    }
-
     fn wait(&self, time: Duration) {
         let until = Instant::now() + time;
         while !self.end.is_cancelled() && Instant::now() < until {
@@ -164,34 +127,27 @@ impl ScanThread {
     }
 }
 
-/// Throttles the scan, and logs its progress.
+/// Throttles the scan.
 struct ScanThrottle {
     steps: u32,
     turn: Instant,
-    logged_at: Instant,
 }
 
 impl ScanThrottle {
     fn new() -> Self {
-        let now = Instant::now();
         Self {
             steps: 0,
-            turn: now,
-            logged_at: now,
+            turn: Instant::now(),
         }
     }
 
-    fn step(&mut self, seen: &Seen) {
+    fn step(&mut self, progress: &mut ScanProgress) {
         self.steps += 1;
         if !self.steps.is_multiple_of(AT_A_TIME) {
             return;
         }
         std::thread::sleep(TURN.saturating_sub(self.turn.elapsed()));
         self.turn = Instant::now();
-        if self.logged_at.elapsed() >= LOG_EVERY {
-            self.logged_at = self.turn;
-            let (repositories, links) = (seen.repositories, seen.links);
-            tracing::info!(repositories, links, "store scan in progress");
-        }
+        progress.log();
     }
 }

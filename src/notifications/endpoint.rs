@@ -132,6 +132,7 @@ fn client(
         .default_headers(settings.headers.clone())
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .http1_only()
         .timeout(settings.timeout);
     if !by_system {
         builder = builder.tls_certs_only([]);

@@ -40,6 +40,17 @@ impl Digest {
         Ok(Self(text.into()))
     }
 
+    /// The digest with this SHA-256.
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        let mut text = PREFIX.to_owned();
+        for byte in hash {
+            for digit in [byte >> 4, byte & 0xf] {
+                text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+        }
+        Self(text.into())
+    }
+
     /// The whole text, 71 bytes: the content of a layer link.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,8 +3,9 @@
 //!
 //! First every link is scanned, and `links` keeps only its digest: 32 bytes each. Then the blobs
 //! are scanned in the order of their digests, so that none need be kept. `totals` holds the result,
-//! and `text` prints it for people.
+//! and `text` prints it for people. `bucket` does the same by lists of an object store.
 
+mod bucket;
 mod links;
 mod text;
 mod totals;
@@ -17,8 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub use totals::{Amount, Damage, Report, SharedLayers};
 
-use crate::config::Durability;
+use crate::check::registry_config::file::RegistryConfig;
+use crate::config::{BucketConfig, Durability};
 use crate::report::links::LinkRows;
+use crate::store::bucket::{BucketError, BucketOpenError};
 use crate::store::{
     Filesystem, Lookup, OpenStore, ScanEvent, ScannedBlob, StaleTempFiles, StoreError,
 };
@@ -35,12 +38,122 @@ pub enum ReportError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bucket cannot be listed.
+    #[error("{bucket}: {cause}")]
+    Bucket {
+        /// The bucket or container.
+        bucket: String,
+        /// Why.
+        cause: BucketError,
+    },
+    /// No registry has written there.
+    #[error("the bucket {bucket} holds no registry: it has no object below {base}")]
+    EmptyBucket {
+        /// The bucket or container.
+        bucket: String,
+        /// Where the registry's keys would begin.
+        base: String,
+    },
+    /// The configuration of the bucket cannot be used.
+    #[error(transparent)]
+    Open(#[from] BucketOpenError),
+    /// Metrics cannot be made.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// What was named does not say where the store is.
+    #[error("{0}")]
+    Source(String),
+}
+
+/// Where the store is.
+#[derive(Debug)]
+pub enum ReportSource {
+    /// The registry's rootdirectory.
+    Directory(PathBuf),
+    /// The registry's object store.
+    Bucket(Box<BucketConfig>),
+}
+
+impl ReportSource {
+    /// Reads the registry's own configuration. Variables of the form `REGISTRY_STORAGE_S3_BUCKET`
+    /// win over the file, as for the registry.
+    pub fn of_registry(
+        file: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ReportError> {
+        let wrong = |reason: String| {
+            let file = file.display();
+            ReportError::Source(format!("{file}: {reason}"))
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let theirs = RegistryConfig::parse(&text).map_err(wrong)?;
+        let driver = theirs.driver();
+        if driver == "filesystem" {
+            return Ok(Self::Directory(theirs.root().into()));
+        }
+        match theirs.bucket(environment, None) {
+            Some(Ok(bucket)) => Ok(Self::Bucket(Box::new(bucket))),
+            Some(Err(error)) => Err(wrong(error.to_string())),
+            None => Err(wrong(format!(
+                "the registry stores in {driver}, which crossmount cannot list"
+            ))),
+        }
+    }
+}
+
+impl ReportSource {
+    /// A bucket in Amazon's S3, or at another server's `endpoint`.
+    pub fn s3(
+        bucket: String,
+        region: Option<String>,
+        endpoint: Option<String>,
+        root: Option<String>,
+    ) -> Result<Self, ReportError> {
+        let given = [
+            ("bucket", Some(bucket)),
+            ("region", region),
+            ("regionendpoint", endpoint),
+            ("rootdirectory", root),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let settings = given
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        match BucketConfig::of_registry("s3", settings, None) {
+            Ok(bucket) => Ok(Self::Bucket(Box::new(bucket))),
+            Err(error) => Err(ReportError::Source(flags(&error.to_string()))),
+        }
+    }
+}
+
+/// Names the flags in place of the settings that they stand for.
+fn flags(text: &str) -> String {
+    [
+        ("storage.s3.regionendpoint", "--s3-endpoint"),
+        ("storage.s3.region", "--s3-region"),
+        ("storage.s3.rootdirectory", "--s3-root"),
+        ("storage.s3.bucket", "--s3"),
+    ]
+    .iter()
+    .fold(text.to_owned(), |text, (setting, flag)| {
+        text.replace(setting, flag)
+    })
+}
+
+/// Reports on a store. Directories or objects that cannot be read are counted in the report.
+pub async fn report(source: &ReportSource) -> Result<Report, ReportError> {
+    match source {
+        ReportSource::Directory(root) => report_directory(root),
+        ReportSource::Bucket(bucket) => bucket::report(bucket).await,
+    }
 }
 
 /// Scans the store below `root`, as any user who may read it.
 ///
 /// Single directories that cannot be read are counted in the report.
-pub fn report(root: &Path) -> Result<Report, ReportError> {
+fn report_directory(root: &Path) -> Result<Report, ReportError> {
     let store = Filesystem::new(root, Durability::None);
     let found = store.on_open_to_read(|store| {
         let mut report = Report::default();
@@ -129,6 +242,11 @@ impl Progress {
             self.0
                 .set_message(format!("{repositories} repositories, {links} links"));
         }
+    }
+
+    /// One more page of blobs; the total is not known.
+    pub(crate) fn blobs(&self, count: usize) {
+        self.0.set_message(format!("{count} blobs"));
     }
 
     /// From here on the total is known.

@@ -23,7 +23,14 @@ impl fmt::Display for Report {
         writeln!(f)?;
         self.sparable(f)?;
         self.shared_layers(f)?;
-        write!(f, "{}", self.damage)
+        write!(f, "{}", self.damage)?;
+        if let Some(calls) = self.list_calls {
+            writeln!(
+                f,
+                "\nthis report took {calls} lists of up to a thousand objects"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use serde::Serialize;
 
 use crate::oci::{Digest, RepositoryName};
-use crate::store::StoreError;
 
 /// How many shared layers are listed.
 const NAMED: usize = 10;
@@ -79,6 +78,9 @@ pub struct Report {
     pub most_shared: Vec<SharedLayers>,
     /// Damage in the store.
     pub damage: Damage,
+    /// How many lists of objects this report took, if the store is an object store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_calls: Option<u64>,
 }
 
 impl Amount {
@@ -152,7 +154,14 @@ impl Damage {
         self.empty_blobs.add(digest.to_string());
     }
 
-    pub(crate) fn unreadable(&mut self, error: &StoreError) {
+    /// Links to a blob without data, whose repositories are not known.
+    pub(crate) fn dangling_links(&mut self, digest: &Digest, links: u64) {
+        for _ in 0..links {
+            self.dangling_links.add(digest.to_string());
+        }
+    }
+
+    pub(crate) fn unreadable(&mut self, error: &dyn std::fmt::Display) {
         self.unreadable.add(error.to_string());
     }
 }

@@ -11,11 +11,11 @@ use crate::config::{
     self, AccessName, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind,
     RegistryWriterConfig, UpstreamConfig,
 };
-use crate::discovery::{Discovery, StoreScanner, scanner::start_scan};
+use crate::discovery::{BucketScanner, Discovery, StoreScanner, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
 use crate::notifications::Notifier;
-use crate::oci::{Patterns, RepositoryName};
+use crate::oci::Patterns;
 use crate::proxy::location::Locations;
 use crate::proxy::{
     ForwardedHeaders, LinkMountHandler, MountStrategy, NativeMountHandler, RegistryProxy,
@@ -23,6 +23,7 @@ use crate::proxy::{
 };
 use crate::server::StartError;
 use crate::server::drain::Drain;
+use crate::store::bucket::Bucket;
 use crate::store::{Filesystem, StaleTempFiles};
 use crate::telemetry::metrics::Metrics;
 use crate::token_cache::{ScopeExpansion, TokenCache};
@@ -184,15 +185,13 @@ impl HandlerParts<'_> {
         let artifacts = settings.artifacts.as_ref();
         let copier = artifacts.map(|it| BlobCopier::new(self.delegated_client(), it).map(Arc::new));
         let pull_through = artifacts.map(|it| it.pull_through.clone());
+        let pull_through = pull_through.unwrap_or_default();
+        let suggestions = self.suggested_mounts(PullEvidence::TokenClaims, settings.time_budget)?;
         Ok(NativeMountHandler::new(
             NativeMountRules::Pulp,
             self.subrequests.clone(),
             copier.transpose()?,
-            self.suggested_mounts(
-                PullEvidence::TokenClaims,
-                pull_through.unwrap_or_default(),
-                settings.time_budget,
-            )?,
+            suggestions.map(|it| SuggestedMounts { pull_through, ..it }),
         ))
     }
 
@@ -208,27 +207,33 @@ impl HandlerParts<'_> {
             AccessName::Upstream => PullEvidence::SeenUse,
         };
         let rules = GenericRules::new(&settings.generic, true)?;
-        self.native_handler(rules, evidence, settings.generic.time_budget)
+        let bucket = settings.bucket.as_ref();
+        let bucket = bucket.map(|it| Bucket::open(it, self.metrics()).map(Arc::new));
+        let bucket = bucket.transpose()?;
+        let scanner = bucket.clone().zip(self.discovery.clone());
+        let scanner = scanner
+            .map(|(bucket, discovery)| BucketScanner::start(bucket, discovery, self.metrics()));
+        let suggestions = self.suggested_mounts(evidence, settings.generic.time_budget)?;
+        // A use that was seen before may be out of date: the registry must decide first.
+        let bucket = bucket.filter(|_| evidence != PullEvidence::SeenUse);
+        let suggestions = suggestions.map(|it| SuggestedMounts { bucket, ..it });
+        Ok(self.generic(rules, suggestions).with_scanner(scanner))
     }
 
     /// Builds the handler in front of any other registry.
     fn generic_handler(&self, settings: &GenericConfig) -> Result<NativeMountHandler, StartError> {
         let rules = GenericRules::new(settings, false)?;
-        self.native_handler(rules, PullEvidence::SeenUse, settings.time_budget)
+        let suggestions = self.suggested_mounts(PullEvidence::SeenUse, settings.time_budget)?;
+        Ok(self.generic(rules, suggestions))
     }
 
-    fn native_handler(
+    fn generic(
         &self,
         rules: GenericRules,
-        evidence: PullEvidence,
-        time_budget: Duration,
-    ) -> Result<NativeMountHandler, StartError> {
-        Ok(NativeMountHandler::new(
-            NativeMountRules::Generic(Box::new(rules)),
-            self.subrequests.clone(),
-            None,
-            self.suggested_mounts(evidence, Vec::new(), time_budget)?,
-        ))
+        suggestions: Option<SuggestedMounts>,
+    ) -> NativeMountHandler {
+        let rules = NativeMountRules::Generic(Box::new(rules));
+        NativeMountHandler::new(rules, self.subrequests.clone(), None, suggestions)
     }
 
     fn delegated_client(&self) -> DelegatedClient {
@@ -239,7 +244,6 @@ impl HandlerParts<'_> {
     fn suggested_mounts(
         &self,
         evidence: PullEvidence,
-        pull_through: Vec<RepositoryName>,
         time_budget: Duration,
     ) -> Result<Option<SuggestedMounts>, StartError> {
         let Some(discovery) = self.discovery.clone() else {
@@ -249,8 +253,9 @@ impl HandlerParts<'_> {
             discovery,
             used: UsageHistory::new(evidence)?,
             client: self.delegated_client(),
+            bucket: None,
             time_budget,
-            pull_through,
+            pull_through: Vec::new(),
             metrics: self.metrics(),
         }))
     }

@@ -55,6 +55,7 @@ use crate::server::listener::{BoundListener, ListenError};
 use crate::server::signals::Signals;
 use crate::server::tls::{ListenerTls, TlsError};
 use crate::server::worker_runtimes::WorkerRuntimes;
+use crate::store::bucket::BucketOpenError;
 use crate::store::{StorePermissionError, check_owner};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{
@@ -91,6 +92,9 @@ pub enum StartError {
     /// Pulp's artifacts cannot be read.
     #[error(transparent)]
     Artifacts(#[from] ArtifactStoreError),
+    /// No client for the registry's object store.
+    #[error(transparent)]
+    Bucket(#[from] BucketOpenError),
     /// No thread for the scan of the store.
     #[error("cannot start the thread that scans the store: {0}")]
     Scan(std::io::Error),

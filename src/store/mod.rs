@@ -9,12 +9,14 @@
 //! | `dirs`, `unsynced_dirs` | create and sync the directories above a link |
 //! | `scan`, `blobs` | visit every link, and every blob |
 //! | `permissions` | checks that this user may write here |
+//! | `bucket` | lists an object store, in which crossmount never writes |
 //!
-//! Everything here blocks, and so runs on a
+//! Everything here but `bucket` blocks, and so runs on a
 //! [`BlockingPool`](crate::util::blocking_pool::BlockingPool). Permissions of clients and HTTP are
 //! not here: [`OpenStore::link`] takes a [`Grant`](crate::auth::Grant) as the proof of the first.
 
 mod blobs;
+pub(crate) mod bucket;
 mod dirs;
 #[cfg(test)]
 mod fixture;

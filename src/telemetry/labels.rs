@@ -39,6 +39,17 @@ pub(crate) enum ScanItem {
     Unreadable,
 }
 
+/// The result of a call to the object store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum BucketResult {
+    Ok,
+    Denied,
+    Throttled,
+    Error,
+    Timeout,
+}
+
 /// The result of hashing a blob.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]

@@ -16,8 +16,8 @@ use strum::VariantArray;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::telemetry::labels::{
-    AccessResult, CacheResult, DecidedBy, NotificationResult, ScanItem, StoreOperation,
-    VerifyResult,
+    AccessResult, BucketResult, CacheResult, DecidedBy, NotificationResult, ScanItem,
+    StoreOperation, VerifyResult,
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
@@ -42,6 +42,8 @@ pub struct Metrics {
     index_links: IntGauge,
     scan_items: IntCounterVec,
     last_scan: IntGauge,
+    bucket_requests: IntCounterVec,
+    bucket_duration: Histogram,
     verified: IntCounterVec,
     verify_queue_length: IntGauge,
     pub(super) notifications: IntCounterVec,
@@ -122,6 +124,17 @@ impl Metrics {
                 "crossmount_store_scan_last_success_timestamp_seconds",
                 "Time of the last successful scan of the store, in seconds since 1970. 0 before the first.",
             )?,
+            bucket_requests: counter(
+                &registry,
+                "crossmount_bucket_requests_total",
+                "Lists of objects in the registry's object store, by their result.",
+                &["result"],
+            )?,
+            bucket_duration: plain_histogram(
+                &registry,
+                "crossmount_bucket_request_duration_seconds",
+                "Time of a list of objects in the registry's object store.",
+            )?,
             verified: verified(&registry)?,
             verify_queue_length: verify_queue_length(&registry)?,
             notifications: counter(
@@ -176,6 +189,7 @@ impl Metrics {
         show_values::<Via, _>(&self.mounted_bytes);
         show_values::<Via, _>(&self.dry_run_bytes);
         show_values::<ScanItem, _>(&self.scan_items);
+        show_values::<BucketResult, _>(&self.bucket_requests);
         show_values::<VerifyResult, _>(&self.verified);
         show_values::<CacheResult, _>(&self.token_cache_requests);
         show_values::<StoreOperation, _>(&self.store_duration);
@@ -231,6 +245,12 @@ impl Metrics {
     pub fn scan_succeeded(&self, seconds: u64) {
         self.last_scan
             .set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a call to the object store, and how long it took.
+    pub(crate) fn bucket_request(&self, result: BucketResult, took: Duration) {
+        self.bucket_requests.with_label_values(&[result]).inc();
+        self.bucket_duration.observe(took.as_secs_f64());
     }
 
     /// Counts a blob that was hashed, or dropped.

@@ -17,6 +17,7 @@ mod discovery;
 mod faults;
 mod mounts;
 mod native_mount;
+mod object_store;
 mod parts;
 mod pod;
 mod serving;

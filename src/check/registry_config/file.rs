@@ -2,6 +2,16 @@
 
 use serde_yaml::Value;
 
+use crate::config::{BucketConfig, ConfigError, DistributionVersion};
+
+/// The default root of distribution's store
+/// (`registry/storage/driver/filesystem/driver.go`).
+const DEFAULT_ROOT: &str = "/var/lib/registry";
+
+/// The keys of `storage` that are no drivers
+/// (`configuration/configuration.go`, `Storage.Type`).
+const BESIDE_DRIVERS: &[&str] = &["maintenance", "cache", "delete", "redirect", "tag"];
+
 /// The file's content, or a part of it.
 pub(crate) struct RegistryConfig(Value);
 
@@ -17,6 +27,47 @@ impl RegistryConfig {
             );
         }
         Ok(read)
+    }
+
+    /// The storage driver, such as `filesystem` or `s3`.
+    pub(crate) fn driver(&self) -> String {
+        let mut names = self.names(&["storage"]).into_iter();
+        let driver = names.find(|name| !BESIDE_DRIVERS.contains(&&**name));
+        driver.unwrap_or_else(|| "filesystem".to_owned())
+    }
+
+    /// The directory of the filesystem driver.
+    pub(crate) fn root(&self) -> String {
+        let root = self.text(&["storage", "filesystem", "rootdirectory"]);
+        root.unwrap_or_else(|| DEFAULT_ROOT.to_owned())
+    }
+
+    /// The object store, if the driver is that of one. `environment` has variables that win over
+    /// the file, such as `REGISTRY_STORAGE_S3_SECRETKEY`.
+    pub(crate) fn bucket(
+        &self,
+        environment: impl Iterator<Item = (String, String)>,
+        version: Option<DistributionVersion>,
+    ) -> Option<Result<BucketConfig, ConfigError>> {
+        let driver = self.driver();
+        let section = match &*driver {
+            // distribution has two names for the same driver.
+            "s3" | "s3aws" => "s3",
+            "azure" => "azure",
+            "gcs" => "gcs",
+            _ => return None,
+        };
+        let mut settings = match self.get(&["storage", &driver]) {
+            Some(Value::Mapping(settings)) => settings.clone(),
+            _ => serde_yaml::Mapping::new(),
+        };
+        let prefix = format!("REGISTRY_STORAGE_{}_", driver.to_uppercase());
+        for (name, value) in environment {
+            if let Some(name) = name.strip_prefix(&prefix) {
+                settings.insert(name.to_lowercase().into(), value.into());
+            }
+        }
+        Some(BucketConfig::of_registry(section, settings, version))
     }
 
     pub(crate) fn get(&self, path: &[&str]) -> Option<&Value> {

@@ -14,6 +14,10 @@ pub(super) fn read(tree: &Tree, is_open: bool) -> Result<Option<DiscoveryConfig>
                 "discovery.widen_scopes",
                 tree.is_true("discovery.widen_scopes"),
             ),
+            (
+                "discovery.scan_interval",
+                discovery.scan_interval != DiscoveryConfig::default().scan_interval,
+            ),
         ];
         return match useless.into_iter().find(|(_, is_set)| *is_set) {
             Some((setting, _)) => Err(only_with(setting, "discovery.enabled: true")),

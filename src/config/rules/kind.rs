@@ -40,6 +40,7 @@ pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<RegistryKi
             let access = access::name(tree)?;
             RegistryKind::RegistryWriter(RegistryWriterConfig {
                 access,
+                bucket: store::bucket(tree, warnings)?,
                 generic: generic(tree, mount, access == AccessName::None)?,
             })
         }
@@ -102,8 +103,21 @@ fn refuse_settings_of_links(
         || tree.has("upstream.relative_urls")
         || tree.has_within("upstream.response_headers");
     let discovers = tree.is_true("discovery.enabled");
+    let buckets = ["store.s3", "store.azure", "store.gcs"];
+    let bucket = buckets.into_iter().find(|it| tree.has(it));
+    if let Some(section) = bucket.filter(|_| !is_distribution) {
+        return Err(invalid(
+            section,
+            "is of use only with upstream.kind: distribution",
+        ));
+    }
+    let scans = writes_links || bucket.is_some();
     let of_distribution = [
-        ("upstream.version", tree.has("upstream.version")),
+        // Of the version depend defaults of its drivers.
+        (
+            "upstream.version",
+            tree.has("upstream.version") && bucket.is_none(),
+        ),
         (
             "upstream.external_url, relative_urls and response_headers",
             says_more,
@@ -112,6 +126,10 @@ fn refuse_settings_of_links(
         ("store.durability", tree.has("store.durability")),
         ("store.verify", tree.has("store.verify")),
         ("store.verify_rate", tree.has("store.verify_rate")),
+        (
+            "discovery.scan_interval",
+            tree.has("discovery.scan_interval") && !scans,
+        ),
         ("access", tree.has_within("access") && !is_distribution),
         ("access.token", tree.has_within("access.token")),
         ("access.htpasswd", tree.has_within("access.htpasswd")),

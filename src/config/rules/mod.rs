@@ -3,6 +3,7 @@
 //! Each file has the rules of one section; `kind` refuses the settings of another kind of registry.
 
 mod access;
+mod bucket;
 mod discovery;
 mod kind;
 mod notifications;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{access, discovery, notifications};
+use super::{access, bucket, discovery, notifications};
 use crate::config::leaf::{Word, parse_size};
 use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{
-    AccessName, ArtifactsConfig, ConfigError, DistributionConfig, Durability, MountConfig,
-    StoreConfig, VerifyConfig,
+    AccessName, ArtifactsConfig, BucketConfig, ConfigError, DistributionConfig, Durability,
+    MountConfig, StoreConfig, VerifyConfig,
 };
 
 /// Bytes a second that are hashed by default: this leaves an old disk time for requests.
@@ -30,6 +30,10 @@ pub(super) fn distribution(
     mount: MountConfig,
     warnings: &mut Vec<String>,
 ) -> Result<DistributionConfig, ConfigError> {
+    if let Some(bucket) = bucket(tree, warnings)? {
+        let reason = "is of use only with mount.writer: registry";
+        return Err(invalid(bucket.section(), reason));
+    }
     let version = tree.value("upstream.version")?.unwrap_or_default();
     let access = access::read(tree, version, warnings)?;
     Ok(DistributionConfig {
@@ -59,6 +63,14 @@ fn store(tree: &Tree) -> Result<StoreConfig, ConfigError> {
         durability: durability.unwrap_or(Durability::Full),
         verify,
     })
+}
+
+/// The object store in which the registry keeps its data, if it keeps them in one.
+pub(super) fn bucket(
+    tree: &Tree,
+    warnings: &mut Vec<String>,
+) -> Result<Option<BucketConfig>, ConfigError> {
+    bucket::read(tree, warnings)
 }
 
 fn verify(tree: &Tree) -> Result<Option<VerifyConfig>, ConfigError> {

@@ -60,6 +60,14 @@ impl Word for AccessName {
     ];
 }
 
+impl AccessName {
+    /// As `access.mode` has it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        self.word()
+    }
+}
+
 impl AccessMode {
     /// Its name.
     #[must_use]

@@ -1,9 +1,11 @@
 //! From which other repositories layers are mounted.
 
+use std::time::Duration;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::leaf::{Word, word};
+use crate::config::leaf::{Word, positive_span, word};
 use crate::oci::{Patterns, RepositoryName};
 
 /// From which other repositories layers are mounted, for clients that do not name one.
@@ -24,6 +26,9 @@ pub struct DiscoveryConfig {
         serialize_with = "texts"
     )]
     pub shared: Patterns,
+    /// How long the scan of the store rests after it reached the end.
+    #[serde(with = "positive_span")]
+    pub scan_interval: Duration,
 }
 
 impl Default for DiscoveryConfig {
@@ -33,6 +38,7 @@ impl Default for DiscoveryConfig {
             new_repositories: true,
             sources: Sources::Shared,
             shared: Patterns::default(),
+            scan_interval: Duration::from_secs(60 * 60),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod address;
+mod bucket;
 mod discovery;
 mod endpoint;
 mod mount;
@@ -13,6 +14,7 @@ mod upstream;
 
 pub use access::{AccessConfig, AccessMode, AccessName, TokenEndpointConfig, TokenRules};
 pub use address::{ListenAddress, UpstreamUrl};
+pub use bucket::{AzureConfig, AzureCredentials, BucketConfig, GcsConfig, S3Config};
 pub use discovery::{DiscoveryConfig, Sources};
 pub use endpoint::EndpointConfig;
 pub use mount::{
@@ -105,6 +107,8 @@ pub struct PulpConfig {
 pub struct RegistryWriterConfig {
     /// For which callers a source is tried, before the registry decides.
     pub access: AccessName,
+    /// The object store of its data, if crossmount is to list it.
+    pub bucket: Option<BucketConfig>,
     /// The rules for its responses, and where layers may come from.
     pub generic: GenericConfig,
 }

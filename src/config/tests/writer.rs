@@ -85,3 +85,49 @@ fn the_configuration_in_effect_says_who_writes() {
     assert!(shown.contains("mode: htpasswd"), "{shown}");
     assert_eq!(load(&shown).unwrap(), config);
 }
+
+#[test]
+fn the_bucket_of_such_a_registry_may_come_from_file_and_environment() {
+    let text = format!("{WRITER}store: {{s3: {{region: r, encrypt: true}}}}\n");
+    let env = [
+        ("CROSSMOUNT_STORE_S3_BUCKET", "b"),
+        ("CROSSMOUNT_STORE_S3_ACCESSKEY", "1e3"),
+        ("CROSSMOUNT_STORE_S3_SECRETKEY", "s"),
+        ("CROSSMOUNT_STORE_S3_SKIPVERIFY", "true"),
+    ];
+    let config = load_with(&text, &env, Overrides::default()).unwrap();
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    let RegistryKind::RegistryWriter(RegistryWriterConfig {
+        bucket: Some(BucketConfig::S3(s3)),
+        ..
+    }) = config.kind
+    else {
+        panic!("{config:?}")
+    };
+    assert!(s3.skipverify);
+    assert_eq!(s3.accesskey.unwrap().expose(), "1e3");
+}
+
+#[test]
+fn a_bucket_belongs_to_a_registry_that_writes_its_own_links() {
+    let bucket = "store: {s3: {bucket: b, region: r}}\n";
+    let store = "upstream: {url: 'http://127.0.0.1:5010'}\n";
+    for (kind, reason) in [
+        (PULP, "upstream.kind: distribution"),
+        (GENERIC, "upstream.kind: distribution"),
+        (store, "mount.writer: registry"),
+    ] {
+        let text = error(&format!("{kind}{bucket}"));
+        assert!(
+            text.starts_with("store.s3: ") && text.contains(reason),
+            "{text}"
+        );
+    }
+    let text = error(&format!(
+        "{WRITER}store: {{s3: {{bucket: b, region: r, buket: c}}}}\n"
+    ));
+    assert!(text.contains("unknown field `buket`"), "{text}");
+    let versioned = "upstream: {url: 'http://a', version: 3}\nmount: {writer: registry}\n";
+    assert!(load(&format!("{versioned}{bucket}")).is_ok());
+    assert!(error(versioned).starts_with("upstream.version: "));
+}

@@ -11,6 +11,7 @@ use pingora::proxy::Session;
 
 use crate::auth::Credentials;
 use crate::blob_copy::{BlobCopier, CopiedBlob, CopyRequest};
+use crate::discovery::BucketScanner;
 use crate::mount::{Forward, MountRequest};
 use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome_of};
 use crate::oci::BlobRef;
@@ -38,6 +39,8 @@ pub(crate) struct NativeMountHandler {
     copier: Option<Arc<BlobCopier>>,
     /// Finds layers whose source the client does not know.
     suggestions: Option<SuggestedMounts>,
+    /// Lists the registry's object store for the suggestions.
+    _scanner: Option<BucketScanner>,
 }
 
 /// What the client asks to mount.
@@ -68,6 +71,15 @@ impl NativeMountHandler {
             subrequests,
             copier,
             suggestions,
+            _scanner: None,
+        }
+    }
+
+    /// Keeps a scan running as long as the handler.
+    pub(crate) fn with_scanner(self, scanner: Option<BucketScanner>) -> Self {
+        Self {
+            _scanner: scanner,
+            ..self
         }
     }
 

@@ -24,6 +24,7 @@ async fn expansion(sources: Sources) -> ScopeExpansion {
         new_repositories: true,
         sources,
         shared: Patterns::parse(["base/*"]).unwrap(),
+        ..config::DiscoveryConfig::default()
     });
     for name in [
         "base/os",

@@ -1,11 +1,13 @@
 //! What the integration tests share: a real registry, the real sidecar, and a client that sends exact bytes.
 
 pub mod access_control;
+pub mod azurite;
 pub mod browser;
 pub mod certificates;
 pub mod client_certificates;
 pub mod client_programs;
 pub mod compare;
+pub mod counting_proxy;
 pub mod credential_variants;
 pub mod discovery;
 pub mod fault_disk;
@@ -31,6 +33,7 @@ pub mod registry_client;
 pub mod registry_log;
 pub mod scripted_page;
 pub mod scripted_registry;
+pub mod seaweedfs;
 pub mod secret_search;
 pub mod sidecar;
 pub mod sidecar_log;

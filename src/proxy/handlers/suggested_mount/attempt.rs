@@ -11,6 +11,7 @@ use crate::discovery::Discovery;
 use crate::mount::MountRequest;
 use crate::oci::{BlobRef, RepositoryName};
 use crate::proxy::observe::shows_layer;
+use crate::store::bucket::{Bucket, BucketLookup};
 use crate::upstream::{CallerIdentity, DelegatedClient, FirstByte, PendingResponse, UploadSession};
 
 /// The client on whose behalf the registry is asked, and the deadline.
@@ -46,6 +47,8 @@ pub(crate) enum AttemptResult {
 pub(crate) struct MountAttempt {
     pub client: DelegatedClient,
     pub discovery: Arc<Discovery>,
+    /// The registry's object store, if crossmount may list it for this caller.
+    pub bucket: Option<Arc<Bucket>>,
     pub caller: Arc<SuggestionCaller>,
 }
 
@@ -116,6 +119,9 @@ impl MountAttempt {
         if mount.target.digest.names_nothing() {
             return self.check_empty_blob(mount).await.map(|()| 0);
         }
+        if let Some(found) = self.look_up(mount).await {
+            return found;
+        }
         let (source, digest) = (&mount.source, &mount.target.digest);
         let asked = self.client.first_byte(source, digest, &self.caller.name);
         let seen = tokio::time::timeout_at(self.caller.deadline, asked).await;
@@ -124,6 +130,23 @@ impl MountAttempt {
             Ok(FirstByte::Refused(status)) => Err(self.blob_not_readable(mount, status)),
             // A registry may break off the response if it cannot read a blob.
             Ok(FirstByte::Absent) | Err(_) => Err(AttemptResult::Useless),
+        }
+    }
+
+    /// Looks the link and the data up in the bucket; `None` if there is none, or it does not say.
+    async fn look_up(&self, mount: &MountRequest) -> Option<Result<u64, AttemptResult>> {
+        let (source, digest) = (&mount.source, &mount.target.digest);
+        let found = self.bucket.as_ref()?;
+        match found.look_up(source, digest, self.caller.deadline).await {
+            Ok(BucketLookup::Here { size }) => Some(Ok(size)),
+            Ok(BucketLookup::SourceMissing | BucketLookup::BlobMissing) => {
+                self.discovery.forget_link(source, digest);
+                Some(Err(AttemptResult::Useless))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "bucket lookup failed");
+                None
+            }
         }
     }
 

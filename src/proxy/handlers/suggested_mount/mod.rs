@@ -25,6 +25,7 @@ use crate::proxy::handlers::suggested_mount::attempt::{
 };
 use crate::proxy::observe::{shows_layer, target_of};
 use crate::proxy::route::Route;
+use crate::store::bucket::Bucket;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{CallerIdentity, DelegatedClient, PendingResponse};
 
@@ -38,6 +39,8 @@ pub(crate) struct SuggestedMounts {
     pub(crate) discovery: Arc<Discovery>,
     pub(crate) used: UsageHistory,
     pub(crate) client: DelegatedClient,
+    /// The registry's object store, if sources are looked up there before the registry decides.
+    pub(crate) bucket: Option<Arc<Bucket>>,
     pub(crate) time_budget: Duration,
     /// Below these a request for a layer makes Pulp send one to another registry.
     pub(crate) pull_through: Vec<RepositoryName>,
@@ -211,6 +214,7 @@ impl SuggestedMounts {
         MountAttempt {
             client: self.client.clone(),
             discovery: self.discovery.clone(),
+            bucket: self.bucket.clone(),
             caller: caller.clone(),
         }
     }
