@@ -24,8 +24,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use crossmount::bench_api::{
-    self, BlobRef, Digest, Discovery, Entry, Filesystem, Fingerprints, LinkResult, Patterns,
-    PullScope, RepositoryName, SharedSources, TtlCache, Verifier,
+    self, BlobRef, CallerRights, Digest, Discovery, Entry, Filesystem, Fingerprints, LinkResult,
+    Patterns, PullScope, RepositoryName, SharedSources, TtlCache, Verifier,
 };
 use crossmount::config::{self, Durability};
 use http::request::Parts;
@@ -172,7 +172,10 @@ fn index(criterion: &mut Criterion) {
         repository: name("team-1/other"),
         digest: digest(4321),
     };
-    let rights = (&PullScope::Everything, SharedSources::IsEnough);
+    let rights = CallerRights {
+        pullable: &PullScope::Everything,
+        shared: SharedSources::IsEnough,
+    };
     let look_up = || discovery.find_candidates(black_box(&wanted), rights);
     assert_eq!(look_up(), [name("team-321/image")]);
     criterion.bench_function("index: look up among 100,000", |bencher| {

@@ -5,7 +5,7 @@
 use http::request::Parts;
 
 pub use crate::auth::usage::PullScope;
-pub use crate::discovery::{Discovery, SharedSources};
+pub use crate::discovery::{CallerRights, Discovery, SharedSources};
 pub use crate::oci::{BlobRef, Digest, Patterns, RepositoryName};
 pub use crate::store::{Filesystem, LinkResult, OpenStore, StoreError};
 pub use crate::util::fingerprint::Fingerprints;

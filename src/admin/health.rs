@@ -25,6 +25,34 @@ pub(crate) struct Health {
     drain: Arc<Drain>,
 }
 
+/// What the checks found.
+#[derive(Debug, Clone)]
+pub(crate) struct HealthReport {
+    pub is_draining: bool,
+    pub registry: Result<(), String>,
+    /// `None` if crossmount uses no store.
+    pub store: Option<StoreHealth>,
+}
+
+/// What the check of the store found.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreHealth {
+    pub usable: Result<(), String>,
+    /// Whether a link that the registry wrote was seen in it: before that crossmount writes none.
+    pub is_verified: bool,
+}
+
+impl HealthReport {
+    /// `Ok` if the process is ready, else the reason.
+    pub(crate) fn ready(self) -> Result<(), String> {
+        if self.is_draining {
+            return Err("draining: the process is about to end".to_owned());
+        }
+        self.registry?;
+        self.store.map_or(Ok(()), |store| store.usable)
+    }
+}
+
 impl Health {
     /// Ready means that the registry responds, no drain has begun, and the store at `root` is
     /// usable if there is one.
@@ -39,25 +67,41 @@ impl Health {
 
     /// `Ok` if the process is ready, else the reason.
     pub(crate) async fn ready(&self) -> Result<(), String> {
-        if self.drain.is_draining() {
-            return Err("draining: the process is about to end".to_owned());
-        }
+        self.report().await.ready()
+    }
+
+    /// Checks registry and store at the same time.
+    pub(crate) async fn report(&self) -> HealthReport {
         let deadline = Instant::now() + LIMIT;
+        let (registry, store) = tokio::join!(self.registry(deadline), self.store(deadline));
+        HealthReport {
+            is_draining: self.drain.is_draining(),
+            registry,
+            store,
+        }
+    }
+
+    async fn registry(&self, deadline: Instant) -> Result<(), String> {
         match self.ask.probe_api(deadline).await.answer {
-            ApiProbeResult::Open | ApiProbeResult::Challenge => {}
+            ApiProbeResult::Open | ApiProbeResult::Challenge => Ok(()),
             ApiProbeResult::Strange(status) => {
-                return Err(format!("the registry answers {status} at its base"));
+                Err(format!("the registry answers {status} at its base"))
             }
             ApiProbeResult::Unreachable(reason) => {
-                return Err(format!("the registry cannot be reached: {reason}"));
+                Err(format!("the registry cannot be reached: {reason}"))
             }
         }
-        let Some(root) = self.root.clone() else {
-            return Ok(());
-        };
-        match self.worker.run(deadline, move || check_owner(&root)).await {
+    }
+
+    async fn store(&self, deadline: Instant) -> Option<StoreHealth> {
+        let root = self.root.clone()?;
+        let usable = match self.worker.run(deadline, move || check_owner(&root)).await {
             Ok(checked) => checked.map_err(|fault| fault.to_string()),
             Err(_) => Err("the store does not answer".to_owned()),
-        }
+        };
+        Some(StoreHealth {
+            usable,
+            is_verified: self.ask.registry_state().is_store_verified(),
+        })
     }
 }

@@ -1,8 +1,14 @@
 //! The admin port: health, metrics, and a page that shows what crossmount does.
 //!
-//! `service` responds to requests, `health` checks liveness and readiness, `page` renders the page
-//! and `status` holds what it shows. Metrics are declared in [`crate::telemetry::metrics`]. Nothing
-//! here decides anything about a request for the registry.
+//! | file | what |
+//! |---|---|
+//! | `service` | responds to requests |
+//! | `health` | checks liveness and readiness |
+//! | `status` | gathers the figures of `/status.json` |
+//! | `page` | the files of the page, which draws `/status.json` |
+//!
+//! Metrics are declared in [`crate::telemetry::metrics`]. Nothing here decides anything about a
+//! request for the registry.
 
 mod health;
 mod page;
@@ -10,5 +16,5 @@ mod service;
 mod status;
 
 pub(crate) use health::Health;
-pub(crate) use page::Page;
 pub(crate) use service::AdminService;
+pub(crate) use status::StatusSource;

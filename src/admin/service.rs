@@ -8,7 +8,8 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use crate::admin::health::Health;
-use crate::admin::page::{self, Page};
+use crate::admin::page;
+use crate::admin::status::StatusSource;
 use crate::telemetry::metrics::Metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -37,7 +38,7 @@ const SAFETY: [(HeaderName, &str); 5] = [
 pub(crate) struct AdminService {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    page: Arc<Page>,
+    status: Arc<StatusSource>,
 }
 
 struct AdminResponse {
@@ -70,11 +71,15 @@ impl AdminResponse {
 }
 
 impl AdminService {
-    pub(crate) fn new(metrics: Arc<Metrics>, health: Arc<Health>, page: Arc<Page>) -> Self {
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        status: Arc<StatusSource>,
+    ) -> Self {
         Self {
             metrics,
             health,
-            page,
+            status,
         }
     }
 
@@ -84,11 +89,7 @@ impl AdminService {
             return AdminResponse::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
         }
         match path {
-            "/" => AdminResponse::ok("text/html; charset=utf-8", self.page.html().await),
-            "/page.css" => AdminResponse::ok("text/css; charset=utf-8", page::STYLE),
-            "/page.js" => AdminResponse::ok("text/javascript; charset=utf-8", page::SCRIPT),
-            "/icon.svg" => AdminResponse::ok("image/svg+xml", page::ICON),
-            "/status.json" => AdminResponse::written("application/json", self.page.json().await),
+            "/status.json" => AdminResponse::written("application/json", self.status.json().await),
             "/healthz" => AdminResponse::ok(TEXT, "ok\n"),
             "/readyz" => match self.health.ready().await {
                 Ok(()) => AdminResponse::ok(TEXT, "ready\n"),
@@ -102,7 +103,10 @@ impl AdminService {
                 self.metrics.ready(self.health.ready().await.is_ok());
                 AdminResponse::written(METRICS, self.metrics.render())
             }
-            _ => AdminResponse::new(StatusCode::NOT_FOUND, TEXT, HERE),
+            path => match page::file(path) {
+                Some((kind, text)) => AdminResponse::ok(kind, text),
+                None => AdminResponse::new(StatusCode::NOT_FOUND, TEXT, HERE),
+            },
         }
     }
 }

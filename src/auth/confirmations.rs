@@ -143,136 +143,102 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(10);
 
-    fn fresh() -> (UpstreamConfirmations, RegistryState, Fingerprint) {
-        let credential_key = Fingerprints::new().unwrap().fingerprint(&[b"voucher"]);
-        (
-            UpstreamConfirmations::new(TTL),
-            RegistryState::default(),
-            credential_key,
-        )
+    /// Confirmations of one credential at a registry that responds.
+    struct Fixture {
+        confirmations: UpstreamConfirmations,
+        registry_state: RegistryState,
+        key: Fingerprint,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self {
+                confirmations: UpstreamConfirmations::new(TTL),
+                registry_state: RegistryState::default(),
+                key: Fingerprints::new().unwrap().fingerprint(&[b"credentials"]),
+            }
+        }
+
+        /// Records what the registry confirms just now.
+        fn confirm(&self, key: Fingerprint) -> Option<Lease> {
+            self.confirmations
+                .record_confirmation(key, self.registry_state.observe())
+        }
+
+        fn is_confirmed(&self, key: &Fingerprint) -> bool {
+            self.confirmations
+                .current_confirmation(key, &self.registry_state)
+                .is_some()
+        }
     }
 
     #[test]
     fn a_key_is_good_from_its_confirmation_on_and_no_other_key_is() {
-        let (confirmations, registry_state, credential_key) = fresh();
-        let other = Fingerprints::new().unwrap().fingerprint(&[b"voucher"]);
-        assert!(
-            confirmations
-                .current_confirmation(&credential_key, &registry_state)
-                .is_none()
-        );
-        assert!(
-            confirmations
-                .record_confirmation(credential_key, registry_state.observe())
-                .is_some()
-        );
-        assert!(
-            confirmations
-                .current_confirmation(&credential_key, &registry_state)
-                .is_some()
-        );
-        assert!(
-            confirmations
-                .current_confirmation(&other, &registry_state)
-                .is_none()
-        );
+        let fixture = Fixture::new();
+        let other = Fingerprints::new().unwrap().fingerprint(&[b"credentials"]);
+        assert!(!fixture.is_confirmed(&fixture.key));
+        assert!(fixture.confirm(fixture.key).is_some());
+        assert!(fixture.is_confirmed(&fixture.key));
+        assert!(!fixture.is_confirmed(&other));
     }
 
     #[test]
     fn a_confirmation_counts_for_its_time_and_while_the_registry_stays_the_same() {
-        let (mut confirmations, registry_state, credential_key) = fresh();
-        assert!(
-            confirmations
-                .record_confirmation(credential_key, registry_state.observe())
-                .is_some()
-        );
-        registry_state.record_unreachable();
-        assert!(
-            confirmations
-                .current_confirmation(&credential_key, &registry_state)
-                .is_none()
-        );
-        assert!(
-            confirmations
-                .record_confirmation(credential_key, registry_state.observe())
-                .is_some()
-        );
-        confirmations.yes_counts_for = Duration::ZERO;
-        assert!(
-            confirmations
-                .current_confirmation(&credential_key, &registry_state)
-                .is_none()
-        );
+        let mut fixture = Fixture::new();
+        assert!(fixture.confirm(fixture.key).is_some());
+        fixture.registry_state.record_unreachable();
+        assert!(!fixture.is_confirmed(&fixture.key));
+        assert!(fixture.confirm(fixture.key).is_some());
+        fixture.confirmations.yes_counts_for = Duration::ZERO;
+        assert!(!fixture.is_confirmed(&fixture.key));
     }
 
     #[test]
     fn a_refusal_counts_for_a_minute_whatever_was_probed_meanwhile() {
-        let (confirmations, registry_state, credential_key) = fresh();
-        let observation = registry_state.observe();
-        assert!(confirmations.record_refusal(credential_key));
-        assert!(!confirmations.record_refusal(credential_key));
-        assert!(confirmations.is_in_dispute(&credential_key));
+        let fixture = Fixture::new();
+        let observation = fixture.registry_state.observe();
+        assert!(fixture.confirmations.record_refusal(fixture.key));
+        assert!(!fixture.confirmations.record_refusal(fixture.key));
+        assert!(fixture.confirmations.is_in_dispute(&fixture.key));
         assert!(
-            confirmations
-                .record_confirmation(credential_key, observation)
+            fixture
+                .confirmations
+                .record_confirmation(fixture.key, observation)
                 .is_none()
         );
-        assert!(
-            confirmations
-                .current_confirmation(&credential_key, &registry_state)
-                .is_none()
-        );
+        assert!(!fixture.is_confirmed(&fixture.key));
         let long_ago = Instant::now().checked_sub(REFUSAL_COUNTS_FOR).unwrap();
-        confirmations
+        fixture
+            .confirmations
             .entries
-            .insert(credential_key, Confirmation::No(long_ago));
-        assert!(!confirmations.is_in_dispute(&credential_key));
-        assert!(
-            confirmations
-                .record_confirmation(credential_key, registry_state.observe())
-                .is_some()
-        );
-        assert!(
-            confirmations
-                .current_confirmation(&credential_key, &registry_state)
-                .is_some()
-        );
+            .insert(fixture.key, Confirmation::No(long_ago));
+        assert!(!fixture.confirmations.is_in_dispute(&fixture.key));
+        assert!(fixture.confirm(fixture.key).is_some());
+        assert!(fixture.is_confirmed(&fixture.key));
     }
 
     #[test]
     fn a_refusal_and_a_doubt_reach_the_grants_in_flight() {
-        let (confirmations, registry_state, credential_key) = fresh();
-        let first = confirmations
-            .record_confirmation(credential_key, registry_state.observe())
-            .unwrap();
-        confirmations.forget_confirmation(&credential_key);
-        assert!(!first.is_valid(&registry_state));
-        let second = confirmations
-            .record_confirmation(credential_key, registry_state.observe())
-            .unwrap();
-        assert!(second.is_valid(&registry_state));
-        assert!(confirmations.record_refusal(credential_key));
-        assert!(!second.is_valid(&registry_state));
+        let fixture = Fixture::new();
+        let first = fixture.confirm(fixture.key).unwrap();
+        fixture.confirmations.forget_confirmation(&fixture.key);
+        assert!(!first.is_valid(&fixture.registry_state));
+        let second = fixture.confirm(fixture.key).unwrap();
+        assert!(second.is_valid(&fixture.registry_state));
+        assert!(fixture.confirmations.record_refusal(fixture.key));
+        assert!(!second.is_valid(&fixture.registry_state));
     }
 
     #[test]
     fn the_cache_is_bounded_and_what_it_does_not_hold_is_not_good() {
-        let (confirmations, registry_state, _) = fresh();
+        let fixture = Fixture::new();
         let prints = Fingerprints::new().unwrap();
         for number in 0..=BOUND {
-            let credential_key = prints.fingerprint(&[&number.to_be_bytes()]);
-            assert!(
-                confirmations
-                    .record_confirmation(credential_key, registry_state.observe())
-                    .is_some()
-            );
+            let key = prints.fingerprint(&[&number.to_be_bytes()]);
+            assert!(fixture.confirm(key).is_some());
         }
-        assert_eq!(confirmations.entries.len(), BOUND);
+        assert_eq!(fixture.confirmations.entries.len(), BOUND);
         let last = prints.fingerprint(&[&BOUND.to_be_bytes()]);
-        assert!(
-            confirmations
-                .current_confirmation(&last, &registry_state)
-                .is_none()
-        );
+        assert!(!fixture.is_confirmed(&last));
     }
 }

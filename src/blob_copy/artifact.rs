@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn a_missing_directory_is_named() {
         let root = tempfile::tempdir().unwrap();
         let fault = ArtifactStore::open(&root.path().join("media")).unwrap_err();
         let text = fault.to_string();

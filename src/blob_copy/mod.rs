@@ -131,9 +131,9 @@ impl BlobCopier {
 
         let (began, given_up) = (Instant::now(), CancellationToken::new());
         let carrying = tokio::spawn({
-            let (relay, given_up) = (self.clone(), given_up.clone());
+            let (copier, given_up) = (self.clone(), given_up.clone());
             async move {
-                let carried = relay.copy_artifact(&request, artifact, &given_up).await;
+                let carried = copier.copy_artifact(&request, artifact, &given_up).await;
                 drop(place);
                 carried
             }
@@ -191,10 +191,10 @@ impl BlobCopier {
         match sent.unwrap_or(Err(UploadError::Late)) {
             Ok(answer) => Ok(answer),
             Err(fault) => {
-                let (relay, request) = (self.clone(), request.clone());
+                let (copier, request) = (self.clone(), request.clone());
                 // No client waits for it.
                 tokio::spawn(async move {
-                    upload.cancel(&relay.client, &request.name).await;
+                    upload.cancel(&copier.client, &request.name).await;
                 });
                 Err(fault)
             }

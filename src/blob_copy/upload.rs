@@ -65,7 +65,7 @@ impl BlobUpload {
         head.insert_header(header::CONTENT_TYPE, kind)
             .map_err(no_response)?;
         let (size, chunks) = (artifact.size, reader::read(artifact, digest.clone()));
-        let sent = client.exchange().send_with(head, size, chunks).await;
+        let sent = client.subrequests().send_with(head, size, chunks).await;
         expect(
             "the bytes",
             StatusCode::ACCEPTED,

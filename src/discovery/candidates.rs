@@ -17,20 +17,30 @@ pub enum SharedSources {
     MustBeNamed,
 }
 
+/// The repositories that may be tried for a caller.
+#[derive(Debug, Clone, Copy)]
+pub struct CallerRights<'a> {
+    /// The repositories that the caller is known to pull.
+    pub pullable: &'a PullScope,
+    /// Whether shared ones are tried besides.
+    pub shared: SharedSources,
+}
+
 /// The holders that the operator and the caller's permissions allow. Those in the target's
 /// namespace come first, then shared ones, then the rest.
 pub(crate) fn select_candidates(
     settings: &DiscoveryConfig,
     target: &RepositoryName,
     holders: &[SharedName],
-    (pullable, trust): (&PullScope, SharedSources),
+    rights: CallerRights<'_>,
 ) -> Vec<RepositoryName> {
     let (mut near, mut shared, mut far) = (Vec::new(), Vec::new(), Vec::new());
     for holder in holders {
         let is_shared = settings.shared.matches(holder);
         let is_near = holder.is_beside(target);
         let is_allowed = settings.allows(target, holder);
-        let may_try = pullable.includes(holder) || is_shared && trust == SharedSources::IsEnough;
+        let may_try = rights.pullable.includes(holder)
+            || is_shared && rights.shared == SharedSources::IsEnough;
         if **holder == *target || !is_allowed || !may_try {
             continue;
         }
@@ -56,14 +66,11 @@ mod tests {
     use std::sync::Arc;
 
     fn picked(sources: Sources, pullable: &PullScope, holders: &[&str]) -> Vec<String> {
-        picked_with(sources, (pullable, SharedSources::IsEnough), holders)
+        let shared = SharedSources::IsEnough;
+        picked_with(sources, CallerRights { pullable, shared }, holders)
     }
 
-    fn picked_with(
-        sources: Sources,
-        rights: (&PullScope, SharedSources),
-        holders: &[&str],
-    ) -> Vec<String> {
+    fn picked_with(sources: Sources, rights: CallerRights<'_>, holders: &[&str]) -> Vec<String> {
         let settings = DiscoveryConfig {
             on_head: true,
             new_repositories: true,
@@ -104,10 +111,12 @@ mod tests {
         let none = PullScope::these([]);
         assert_eq!(picked(Sources::Any, &none, HOLDERS), ["base/os"]);
         assert!(picked(Sources::Any, &none, &["other/x", "team/lib"]).is_empty());
-        let named = (&none, SharedSources::MustBeNamed);
-        assert!(picked_with(Sources::Any, named, HOLDERS).is_empty());
-        let named = (&some, SharedSources::MustBeNamed);
-        assert_eq!(picked_with(Sources::Any, named, HOLDERS), ["other/x"]);
+        let by_token = |pullable| {
+            let shared = SharedSources::MustBeNamed;
+            picked_with(Sources::Any, CallerRights { pullable, shared }, HOLDERS)
+        };
+        assert!(by_token(&none).is_empty());
+        assert_eq!(by_token(&some), ["other/x"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod tombstones;
 
 use std::sync::Arc;
 
-pub use candidates::SharedSources;
+pub use candidates::{CallerRights, SharedSources};
 pub(crate) use index::Index;
 pub(crate) use scanner::StoreScanner;
 pub(crate) use tombstones::PendingDelete;
@@ -110,7 +110,7 @@ impl Discovery {
     pub fn find_candidates(
         &self,
         target: &BlobRef,
-        rights: (&PullScope, SharedSources),
+        rights: CallerRights<'_>,
     ) -> Vec<RepositoryName> {
         let holders = self.index.holders(&target.digest);
         candidates::select_candidates(&self.settings, &target.repository, &holders, rights)

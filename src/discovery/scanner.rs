@@ -40,7 +40,7 @@ pub(crate) fn start_scan(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<StoreScanner> {
     let end = CancellationToken::new();
-    let mut walker = ScanThread {
+    let mut scanner_thread = ScanThread {
         store,
         stale_files,
         discovery,
@@ -49,8 +49,8 @@ pub(crate) fn start_scan(
         after: None,
         seen: Seen::default(),
     };
-    let thread = std::thread::Builder::new().name("survey".to_owned());
-    thread.spawn(move || walker.run())?;
+    let thread = std::thread::Builder::new().name("store-scan".to_owned());
+    thread.spawn(move || scanner_thread.run())?;
     Ok(StoreScanner {
         _end: end.drop_guard(),
     })

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use crate::auth::{AuthDecision, Credentials, Proof};
-use crate::discovery::{Discovery, PendingDelete, SharedSources};
+use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
 use crate::mount::decision::{Decision, Forward};
 use crate::mount::{Caller, MountRequest, Mounts};
 use crate::oci::BlobRef;
@@ -87,18 +87,22 @@ impl Mounts {
             .await
         {
             AuthDecision::Granted(_) => {}
-            verdict => return Err(verdict.reason()),
+            decision => return Err(decision.reason()),
         }
         let pullable = self.access.pull_scope(credentials).await;
-        for source in discovery.find_candidates(target, (&pullable, SharedSources::IsEnough)) {
-            let verdict = self
+        let rights = CallerRights {
+            pullable: &pullable,
+            shared: SharedSources::IsEnough,
+        };
+        for source in discovery.find_candidates(target, rights) {
+            let decision = self
                 .access
                 .decide_suggested(repository, &source, credentials, deadline)
                 .await;
-            let grant = match verdict {
+            let grant = match decision {
                 AuthDecision::Granted(grant) => grant,
                 AuthDecision::Refused(_) => continue,
-                verdict => return Err(verdict.reason()),
+                decision => return Err(decision.reason()),
             };
             let request = MountRequest {
                 target: target.clone(),

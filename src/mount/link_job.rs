@@ -26,7 +26,7 @@ pub(crate) enum LinkOutcome {
     SourceMissing,
     BlobMissing,
     /// The blob is not confirmed.
-    Doubted(VerifyFailure),
+    NotVerified(VerifyFailure),
     WouldMount(u64),
     Linked(LinkResult, u64),
 }
@@ -80,7 +80,7 @@ impl LinkJob {
             Lookup::Here(data) => data,
         };
         if let Some(failure) = self.verify_failure(&data) {
-            return Ok(LinkOutcome::Doubted(failure));
+            return Ok(LinkOutcome::NotVerified(failure));
         }
         let size = data.size;
         if self.dry_run {
@@ -133,7 +133,7 @@ impl LinkJob {
         Ok(match store.data(&self.digest)? {
             None => Some(LinkOutcome::BlobMissing),
             Some(now) if now == *before => None,
-            Some(now) => self.verify_failure(&now).map(LinkOutcome::Doubted),
+            Some(now) => self.verify_failure(&now).map(LinkOutcome::NotVerified),
         })
     }
 

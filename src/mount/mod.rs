@@ -48,14 +48,15 @@ pub(crate) struct MountRequest {
 /// Decides mount requests, and writes the links of those that it grants.
 #[derive(Debug)]
 pub(crate) struct Mounts {
-    access: Access,
-    store: Arc<Filesystem>,
-    verifier: Option<Arc<BlobVerifier>>,
-    workers: Arc<BlockingPool>,
-    registry_state: Arc<RegistryState>,
-    settings: config::MountConfig,
-    discovery: Option<Arc<Discovery>>,
-    metrics: Arc<Metrics>,
+    pub(crate) access: Access,
+    pub(crate) store: Arc<Filesystem>,
+    /// Where there is one, only blobs that it has found good are linked.
+    pub(crate) verifier: Option<Arc<BlobVerifier>>,
+    pub(crate) workers: Arc<BlockingPool>,
+    pub(crate) registry_state: Arc<RegistryState>,
+    pub(crate) settings: config::MountConfig,
+    pub(crate) discovery: Option<Arc<Discovery>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// The client of a request.
@@ -68,33 +69,6 @@ pub(crate) struct Caller<'a> {
 }
 
 impl Mounts {
-    pub(crate) fn new(
-        access: Access,
-        store: Arc<Filesystem>,
-        workers: Arc<BlockingPool>,
-        registry_state: Arc<RegistryState>,
-        settings: config::MountConfig,
-        discovery: Option<Arc<Discovery>>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            access,
-            store,
-            verifier: None,
-            workers,
-            registry_state,
-            settings,
-            discovery,
-            metrics,
-        }
-    }
-
-    /// Links only blobs that the verifier has found good, if there is one.
-    pub(crate) fn with_verifier(mut self, verifier: Option<BlobVerifier>) -> Self {
-        self.verifier = verifier.map(Arc::new);
-        self
-    }
-
     /// Mounts, or returns why the request is forwarded and in which form.
     pub(crate) async fn attempt(&self, request: &MountRequest, caller: &Caller<'_>) -> Decision {
         let deadline = self.deadline();
@@ -232,7 +206,7 @@ impl Mounts {
         via: Via,
         deadline: Instant,
     ) -> Decision {
-        let by = (grant.source().clone(), grant.user());
+        let (source, user) = (grant.source().clone(), grant.user());
         let trace = Trace::current();
         let job = LinkJob {
             id: id.clone(),
@@ -249,7 +223,7 @@ impl Mounts {
             deadline,
         };
         let reason = match self.workers.run(deadline, move || job.run()).await {
-            Ok(Ok(done)) => return self.decision_for(done, by, via, deadline),
+            Ok(Ok(done)) => return self.decision_for(done, source, user, via, deadline),
             Ok(Err(error)) => {
                 let trace_id = trace.as_ref().map(Trace::id);
                 tracing::warn!(trace_id, %error, "store operation failed");
@@ -269,7 +243,8 @@ impl Mounts {
     fn decision_for(
         &self,
         done: LinkOutcome,
-        (source, user): (RepositoryName, Option<String>),
+        source: RepositoryName,
+        user: Option<String>,
         via: Via,
         deadline: Instant,
     ) -> Decision {
@@ -295,7 +270,7 @@ impl Mounts {
             LinkOutcome::BlobMissing | LinkOutcome::Linked(LinkResult::BlobGone, _) => {
                 Forward::plain(Reason::BlobMissing)
             }
-            LinkOutcome::Doubted(failure) => Forward::verify_failed(failure),
+            LinkOutcome::NotVerified(failure) => Forward::verify_failed(failure),
             // A HEAD asked for no mount.
             LinkOutcome::NoRepository => Forward::as_it_came(Reason::None),
             LinkOutcome::NoStore => Forward::as_it_came(Reason::StoreError),

@@ -178,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_can_leave_its_folder(text in "[a-z0-9._/-]{0,40}") {
+        fn no_name_can_leave_its_directory(text in "[a-z0-9._/-]{0,40}") {
             if let Ok(name) = RepositoryName::parse(&text) {
                 for part in name.as_str().split('/') {
                     prop_assert!(!part.is_empty() && part != "." && part != ".." && !part.starts_with('_'));

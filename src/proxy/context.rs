@@ -26,6 +26,8 @@ pub(crate) struct RequestContext {
     /// How long the registry took to begin its response.
     pub(crate) response_time: Option<Duration>,
     pub(crate) route: Route,
+    /// Whether the request's body is a blob, or a part of one.
+    pub(crate) is_blob_upload: bool,
     /// Set while the store is not verified, on a request that may make the registry write a link.
     pub(crate) pending_verification: Option<PendingVerification>,
     pub(crate) mount: MountState,
@@ -82,6 +84,7 @@ impl RequestContext {
             sent_at: None,
             response_time: None,
             route: Route::Other,
+            is_blob_upload: false,
             pending_verification: None,
             mount: MountState::None,
             deletion: None,

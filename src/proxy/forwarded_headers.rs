@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_believed_says_no_scheme() {
+    fn untrusted_headers_give_no_scheme() {
         let lies = [("X-Forwarded-Proto", "http"), ("Forwarded", "proto=http")];
         let head = applied(&["192.168.0.0/16"], Some(ClientScheme::Https), &lies);
         assert_eq!(value(&head, "x-forwarded-proto"), Some("https"));

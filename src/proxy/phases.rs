@@ -7,6 +7,7 @@
 //! forward                    every other request goes on:
 //!   upstream_peer            a connection to the registry
 //!   upstream_request_filter  the head as the registry gets it, a mount perhaps as a plain upload
+//!   request_body_filter      counts the bytes of a blob that the client uploads
 //!   upstream_response_filter what the registry's response shows
 //!   response_filter          the head as the client gets it
 //!   fail_to_proxy            crossmount's 502, 503 or 504 if the registry sent no response
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -63,38 +65,17 @@ pub(crate) enum MountStrategy {
 /// The proxy in front of one registry; its clones share all state.
 #[derive(Debug, Clone)]
 pub(crate) struct RegistryProxy {
-    prefix: Arc<str>,
-    timeouts: UpstreamTimeouts,
-    forwarding: Arc<ForwardedHeaders>,
-    peers: Arc<Peers>,
-    strategy: Arc<MountStrategy>,
-    tokens: Option<Arc<TokenEndpointHandler>>,
-    drain: Arc<Drain>,
-    metrics: Arc<Metrics>,
+    pub(crate) prefix: Arc<str>,
+    pub(crate) timeouts: UpstreamTimeouts,
+    pub(crate) forwarding: Arc<ForwardedHeaders>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) strategy: Arc<MountStrategy>,
+    pub(crate) tokens: Option<Arc<TokenEndpointHandler>>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl RegistryProxy {
-    pub(crate) fn new(
-        upstream: &crate::config::UpstreamConfig,
-        forwarding: ForwardedHeaders,
-        peers: Arc<Peers>,
-        strategy: MountStrategy,
-        tokens: Option<TokenEndpointHandler>,
-        drain: Arc<Drain>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            prefix: upstream.prefix.as_str().into(),
-            timeouts: upstream.timeouts,
-            forwarding: Arc::new(forwarding),
-            peers,
-            strategy: Arc::new(strategy),
-            tokens: tokens.map(Arc::new),
-            drain,
-            metrics,
-        }
-    }
-
     /// Observes the registry's responses, if crossmount writes links beside it.
     fn observer(&self) -> Option<&ResponseObserver> {
         match &*self.strategy {
@@ -190,6 +171,8 @@ impl ProxyHttp for RegistryProxy {
 
         let head = session.req_header();
         context.route = classify(&self.prefix, head.raw_path(), head);
+        context.is_blob_upload =
+            request_target::is_blob_upload(&self.prefix, &head.method, head.raw_path());
         context.trace = Trace::from_headers(&head.headers);
         Trace::scope(context.trace.clone(), self.respond(session, context)).await
     }
@@ -246,6 +229,22 @@ impl ProxyHttp for RegistryProxy {
         {
             let plain = request_target::plain_upload(head.raw_path());
             head.set_raw_path(&plain)?;
+        }
+        Ok(())
+    }
+
+    /// Called for each piece of the body that streams to the registry.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        piece: &mut Option<Bytes>,
+        _: bool,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        if context.is_blob_upload
+            && let Some(piece) = piece
+        {
+            self.metrics.uploaded_bytes(piece.len() as u64);
         }
         Ok(())
     }

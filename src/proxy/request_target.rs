@@ -1,5 +1,6 @@
 //! The request line's target: checks, and the forms in which a mount is forwarded.
 
+use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::protocols::http::authority::raw_target_authority;
 use pingora::proxy::Session;
@@ -57,6 +58,14 @@ pub(crate) fn within_the_api<'a>(prefix: &str, target: &'a [u8]) -> Option<&'a s
     (!is_ambiguous).then_some(rest)
 }
 
+/// Whether the body of such a request is a blob, or a part of one.
+///
+/// The end of an upload's path is the registry's choice: `Location` names it.
+pub(crate) fn is_blob_upload(prefix: &str, method: &Method, target: &[u8]) -> bool {
+    matches!(*method, Method::POST | Method::PATCH | Method::PUT)
+        && within_the_api(prefix, target).is_some_and(|path| path.contains("/blobs/upload"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +92,25 @@ mod tests {
         let within = |target: &'static str| within_the_api("/pfx/", target.as_bytes());
         assert_eq!(within("/pfx/v2/a/tags/list?n=1"), Some("a/tags/list"));
         assert_eq!(within("/v2/a/tags/list"), None);
+    }
+
+    #[test]
+    fn bodies_of_blobs_are_told_from_other_bodies() {
+        for (method, target, is_upload) in [
+            (Method::PATCH, "/v2/a/b/blobs/uploads/0f3c?_state=x", true),
+            (
+                Method::PUT,
+                "/v2/a/blobs/uploads/0f3c?digest=sha256:1",
+                true,
+            ),
+            (Method::POST, "/v2/a/blobs/uploads/?digest=sha256:1", true),
+            (Method::PUT, "/v2/a/blobs/upload/0f3c", true),
+            (Method::GET, "/v2/a/blobs/uploads/0f3c", false),
+            (Method::PUT, "/v2/a/manifests/latest", false),
+            (Method::PUT, "/files/v2/a/blobs/uploads/0f3c", false),
+        ] {
+            let found = is_blob_upload("/", &method, target.as_bytes());
+            assert_eq!(found, is_upload, "{method} {target}");
+        }
     }
 }

@@ -7,12 +7,15 @@ use pingora::server::configuration::ServerConf;
 
 use crate::auth::{Access, ClaimsTrust, UsageHistory};
 use crate::blob_copy::BlobCopier;
-use crate::config::{self, Config, DistributionConfig, RegistryKind, UpstreamConfig};
-use crate::discovery::{Discovery, scanner::start_scan};
+use crate::config::{
+    self, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind, UpstreamConfig,
+};
+use crate::discovery::{Discovery, StoreScanner, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
 use crate::notifications::Notifier;
 use crate::oci::{Patterns, RepositoryName};
+use crate::proxy::location::Locations;
 use crate::proxy::{
     ForwardedHeaders, LinkMountHandler, MountStrategy, NativeMountHandler, RegistryProxy,
     ResponseObserver, SuggestedMounts, TokenEndpointHandler,
@@ -35,86 +38,61 @@ const DISK_QUEUE: usize = 1024;
 /// A file of root certificates that holds none.
 const NO_ROOTS: &str = "/dev/null";
 
-/// Parts that other parts of the process share with the proxy.
-struct ProxyParts {
-    client: Arc<UpstreamClient>,
-    exchange: Arc<SubrequestClient>,
+/// Parts that the proxy shares with the rest of the process.
+pub(crate) struct SharedParts<'a> {
+    pub tls: &'a Arc<UpstreamTls>,
+    pub client: &'a Arc<UpstreamClient>,
+    pub drain: &'a Arc<Drain>,
+    pub notifier: &'a Arc<Notifier>,
+    pub metrics: &'a Arc<Metrics>,
+}
+
+/// What the handlers are built from.
+struct HandlerParts<'a> {
+    upstream: &'a UpstreamConfig,
+    subrequests: Arc<SubrequestClient>,
     discovery: Option<Arc<Discovery>>,
-    notifier: Arc<Notifier>,
+    shared: &'a SharedParts<'a>,
 }
 
 /// Builds the proxy.
 pub(crate) fn proxy(
     config: &Config,
-    tls: &Arc<UpstreamTls>,
-    client: &Arc<UpstreamClient>,
-    drain: &Arc<Drain>,
-    notifier: &Arc<Notifier>,
-    metrics: &Arc<Metrics>,
+    shared: &SharedParts<'_>,
 ) -> Result<RegistryProxy, StartError> {
     let upstream = &config.upstream;
-    let peers = Arc::new(Peers::new(upstream, tls.clone()));
-    let exchange = Arc::new(SubrequestClient::new(
+    let peers = Arc::new(Peers::new(upstream, shared.tls.clone()));
+    let subrequests = Arc::new(SubrequestClient::new(
         &pingora_settings(upstream),
         peers.clone(),
         upstream.timeouts.idle,
     ));
     let discovery = discovery(&config.kind).cloned();
-    let discovery = discovery.map(Discovery::new).map(Arc::new);
-    let way = match &config.kind {
-        RegistryKind::Distribution(settings) => {
-            let parts = ProxyParts {
-                client: client.clone(),
-                exchange: exchange.clone(),
-                discovery: discovery.clone(),
-                notifier: notifier.clone(),
-            };
-            MountStrategy::Link(link_mount_handler(settings, upstream, parts, metrics)?)
-        }
-        RegistryKind::Pulp(settings) => {
-            let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
-            let (discovery, budget) = (discovery.clone(), settings.time_budget);
-            let pull_through = settings
-                .artifacts
-                .as_ref()
-                .map(|it| it.pull_through.clone());
-            let pull_through = pull_through.unwrap_or_default();
-            let parts = (ClaimsTrust::Read, pull_through);
-            let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
-            let relay = settings.artifacts.as_ref();
-            let relay = relay.map(|artifacts| BlobCopier::new(client, artifacts).map(Arc::new));
-            let (native, relay) = (NativeMountRules::Pulp, relay.transpose()?);
-            let exchange = exchange.clone();
-            MountStrategy::Native(NativeMountHandler::new(
-                native,
-                exchange,
-                relay,
-                suggestions,
-            ))
-        }
-        RegistryKind::Generic(settings) => {
-            let client = DelegatedClient::new(exchange.clone(), upstream, metrics.clone());
-            let (discovery, budget) = (discovery.clone(), settings.time_budget);
-            let parts = (ClaimsTrust::Ignored, Vec::new());
-            let suggestions = suggested_mounts(discovery, parts, &client, budget, metrics)?;
-            let native = NativeMountRules::Generic(Box::new(GenericRules::new(settings)?));
-            let exchange = exchange.clone();
-            MountStrategy::Native(NativeMountHandler::new(native, exchange, None, suggestions))
-        }
-    };
-    let tokens = match &config.token_endpoint {
-        Some(settings) => Some(token_endpoint(settings, discovery, exchange, metrics)?),
-        None => None,
-    };
-    Ok(RegistryProxy::new(
+    let parts = HandlerParts {
         upstream,
-        ForwardedHeaders::new(config),
+        subrequests,
+        discovery: discovery.map(Discovery::new).map(Arc::new),
+        shared,
+    };
+    let strategy = match &config.kind {
+        RegistryKind::Distribution(settings) => {
+            MountStrategy::Link(parts.link_mount_handler(settings)?)
+        }
+        RegistryKind::Pulp(settings) => MountStrategy::Native(parts.pulp_handler(settings)?),
+        RegistryKind::Generic(settings) => MountStrategy::Native(parts.generic_handler(settings)?),
+    };
+    let tokens = config.token_endpoint.as_ref();
+    let tokens = tokens.map(|settings| parts.token_endpoint(settings).map(Arc::new));
+    Ok(RegistryProxy {
+        prefix: upstream.prefix.as_str().into(),
+        timeouts: upstream.timeouts,
+        forwarding: Arc::new(ForwardedHeaders::new(config)),
         peers,
-        way,
-        tokens,
-        drain.clone(),
-        metrics.clone(),
-    ))
+        strategy: Arc::new(strategy),
+        tokens: tokens.transpose()?,
+        drain: shared.drain.clone(),
+        metrics: shared.metrics.clone(),
+    })
 }
 
 fn discovery(kind: &RegistryKind) -> Option<&config::DiscoveryConfig> {
@@ -125,115 +103,150 @@ fn discovery(kind: &RegistryKind) -> Option<&config::DiscoveryConfig> {
     }
 }
 
-/// Builds the handler of the registry's own token endpoint, if the operator enabled it.
-fn token_endpoint(
-    settings: &config::TokenEndpointConfig,
-    discovery: Option<Arc<Discovery>>,
-    exchange: Arc<SubrequestClient>,
-    metrics: &Arc<Metrics>,
-) -> Result<TokenEndpointHandler, StartError> {
-    let path = &settings.path;
-    let answers = settings.remembered_for;
-    let answers = answers
-        .map(|time| TokenCache::new(path, time))
-        .transpose()?;
-    let widening = discovery.filter(|_| settings.widens_scopes);
-    let widening = widening.map(|discovery| ScopeExpansion::new(path, discovery));
-    let widening = widening.transpose()?;
-    Ok(TokenEndpointHandler::new(
-        answers,
-        widening,
-        exchange,
-        metrics.clone(),
-    ))
+impl HandlerParts<'_> {
+    fn metrics(&self) -> Arc<Metrics> {
+        self.shared.metrics.clone()
+    }
+
+    /// Builds the handler that links in distribution's store.
+    fn link_mount_handler(
+        &self,
+        settings: &DistributionConfig,
+    ) -> Result<LinkMountHandler, StartError> {
+        let client = self.shared.client;
+        let registry_state = client.registry_state().clone();
+        let workers = Arc::new(BlockingPool::new(DISK_JOBS, DISK_QUEUE));
+        let store = Arc::new(open_store(&settings.store));
+        let verification =
+            StoreVerification::new(store.clone(), workers.clone(), registry_state.clone());
+        let verifier = verifier(&settings.store, &self.metrics()).map_err(StartError::Verify)?;
+        let mounts = Arc::new(Mounts {
+            access: self.access(settings)?,
+            store,
+            verifier: verifier.map(Arc::new),
+            workers,
+            registry_state: registry_state.clone(),
+            settings: settings.mount,
+            discovery: self.discovery.clone(),
+            metrics: self.metrics(),
+        });
+        Ok(LinkMountHandler {
+            locations: Locations::new(self.upstream),
+            response_headers: self.upstream.response_headers.clone(),
+            observer: ResponseObserver::new(
+                &self.upstream.prefix,
+                mounts.clone(),
+                verification,
+                registry_state,
+                client.reachability().clone(),
+            ),
+            mounts,
+            subrequests: self.subrequests.clone(),
+            notifier: self.shared.notifier.clone(),
+            _scanner: self.scanner(settings).map_err(StartError::Scan)?,
+        })
+    }
+
+    fn access(&self, settings: &DistributionConfig) -> Result<Access, StartError> {
+        let discovery = settings.discovery.as_ref();
+        let nothing_shared = Patterns::default();
+        let shared_sources = discovery.map_or(&nothing_shared, |it| &it.shared);
+        let client = self.shared.client.clone();
+        Ok(Access::new(
+            &settings.access,
+            shared_sources,
+            client,
+            self.metrics(),
+        )?)
+    }
+
+    /// Starts the scan of the store, if layers are to be found.
+    fn scanner(&self, settings: &DistributionConfig) -> std::io::Result<Option<StoreScanner>> {
+        let Some(discovery) = &self.discovery else {
+            return Ok(None);
+        };
+        let stale_files = if settings.mount.dry_run {
+            StaleTempFiles::Leave
+        } else {
+            StaleTempFiles::Remove
+        };
+        let store = open_store(&settings.store);
+        start_scan(store, stale_files, discovery.clone(), self.metrics()).map(Some)
+    }
+
+    /// Builds the handler in front of Pulp.
+    fn pulp_handler(&self, settings: &PulpConfig) -> Result<NativeMountHandler, StartError> {
+        let artifacts = settings.artifacts.as_ref();
+        let copier = artifacts.map(|it| BlobCopier::new(self.delegated_client(), it).map(Arc::new));
+        let pull_through = artifacts.map(|it| it.pull_through.clone());
+        Ok(NativeMountHandler::new(
+            NativeMountRules::Pulp,
+            self.subrequests.clone(),
+            copier.transpose()?,
+            self.suggested_mounts(
+                ClaimsTrust::Read,
+                pull_through.unwrap_or_default(),
+                settings.time_budget,
+            )?,
+        ))
+    }
+
+    /// Builds the handler in front of any other registry.
+    fn generic_handler(&self, settings: &GenericConfig) -> Result<NativeMountHandler, StartError> {
+        Ok(NativeMountHandler::new(
+            NativeMountRules::Generic(Box::new(GenericRules::new(settings)?)),
+            self.subrequests.clone(),
+            None,
+            self.suggested_mounts(ClaimsTrust::Ignored, Vec::new(), settings.time_budget)?,
+        ))
+    }
+
+    fn delegated_client(&self) -> DelegatedClient {
+        DelegatedClient::new(self.subrequests.clone(), self.upstream, self.metrics())
+    }
+
+    /// Builds the suggestions in front of a registry that mounts itself.
+    fn suggested_mounts(
+        &self,
+        claims: ClaimsTrust,
+        pull_through: Vec<RepositoryName>,
+        time_budget: Duration,
+    ) -> Result<Option<SuggestedMounts>, StartError> {
+        let Some(discovery) = self.discovery.clone() else {
+            return Ok(None);
+        };
+        Ok(Some(SuggestedMounts {
+            discovery,
+            used: UsageHistory::new(claims)?,
+            client: self.delegated_client(),
+            time_budget,
+            pull_through,
+            metrics: self.metrics(),
+        }))
+    }
+
+    /// Builds the handler of the registry's own token endpoint.
+    fn token_endpoint(
+        &self,
+        settings: &config::TokenEndpointConfig,
+    ) -> Result<TokenEndpointHandler, StartError> {
+        let path = &settings.path;
+        let cache = settings.remembered_for;
+        let cache = cache.map(|time| TokenCache::new(path, time)).transpose()?;
+        let discovery = self.discovery.clone();
+        let expansion = discovery.filter(|_| settings.widens_scopes);
+        let expansion = expansion.map(|discovery| ScopeExpansion::new(path, discovery));
+        Ok(TokenEndpointHandler::new(
+            cache,
+            expansion.transpose()?,
+            self.subrequests.clone(),
+            self.metrics(),
+        ))
+    }
 }
 
-/// Builds the suggestions in front of a registry that mounts itself.
-fn suggested_mounts(
-    discovery: Option<Arc<Discovery>>,
-    (claims, pull_through): (ClaimsTrust, Vec<RepositoryName>),
-    client: &DelegatedClient,
-    time_budget: Duration,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<SuggestedMounts>, StartError> {
-    let Some(discovery) = discovery else {
-        return Ok(None);
-    };
-    let (used, client) = (UsageHistory::new(claims)?, client.clone());
-    Ok(Some(SuggestedMounts::new(
-        discovery,
-        used,
-        client,
-        time_budget,
-        pull_through,
-        metrics.clone(),
-    )))
-}
-
-/// Builds the handler that links in distribution's store.
-fn link_mount_handler(
-    settings: &DistributionConfig,
-    upstream: &UpstreamConfig,
-    parts: ProxyParts,
-    metrics: &Arc<Metrics>,
-) -> Result<LinkMountHandler, StartError> {
-    let ProxyParts {
-        client,
-        exchange,
-        discovery,
-        notifier,
-    } = parts;
-    let registry_state = client.registry_state().clone();
-    let reachability = client.reachability().clone();
-    let workers = Arc::new(BlockingPool::new(DISK_JOBS, DISK_QUEUE));
-    let store = &settings.store;
-    let store = Arc::new(Filesystem::new(&store.root, store.durability));
-    let shared = settings
-        .discovery
-        .as_ref()
-        .map(|discovery| &discovery.shared);
-    let access = Access::new(
-        &settings.access,
-        shared.unwrap_or(&Patterns::default()),
-        client,
-        metrics.clone(),
-    )?;
-    let verification =
-        StoreVerification::new(store.clone(), workers.clone(), registry_state.clone());
-    let mounts = Mounts::new(
-        access,
-        store,
-        workers,
-        registry_state.clone(),
-        settings.mount,
-        discovery.clone(),
-        metrics.clone(),
-    );
-    let verifier = verifier(&settings.store, metrics).map_err(StartError::Verify)?;
-    let mounts = Arc::new(mounts.with_verifier(verifier));
-    let observer = ResponseObserver::new(
-        &upstream.prefix,
-        mounts.clone(),
-        verification,
-        registry_state,
-        reachability,
-    );
-    let scanner = match &discovery {
-        Some(discovery) => {
-            let store = Filesystem::new(&settings.store.root, settings.store.durability);
-            let stale_files = if settings.mount.dry_run {
-                StaleTempFiles::Leave
-            } else {
-                StaleTempFiles::Remove
-            };
-            let scanner = start_scan(store, stale_files, discovery.clone(), metrics.clone());
-            Some(scanner.map_err(StartError::Scan)?)
-        }
-        None => None,
-    };
-    Ok(LinkMountHandler::new(
-        upstream, mounts, observer, exchange, notifier, scanner,
-    ))
+fn open_store(settings: &config::StoreConfig) -> Filesystem {
+    Filesystem::new(&settings.root, settings.durability)
 }
 
 /// Builds the verification of blobs, if the operator enabled it.
@@ -244,8 +257,7 @@ fn verifier(
     let Some(settings) = store.verify else {
         return Ok(None);
     };
-    let store = Filesystem::new(&store.root, store.durability);
-    BlobVerifier::start(store, settings.rate, metrics.clone()).map(Some)
+    BlobVerifier::start(open_store(store), settings.rate, metrics.clone()).map(Some)
 }
 
 /// Pingora's own settings; each request decides the rest.

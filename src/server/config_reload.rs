@@ -63,7 +63,7 @@ impl ConfigReloader {
                 tracing::info!("reload signal ignored: no configuration file");
             }
         };
-        let mut seen = watched.known().generation;
+        let mut seen = watched.current_value().generation;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}

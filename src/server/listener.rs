@@ -214,6 +214,6 @@ fn prepared(connection: TcpStream, peer: SocketAddr) -> Option<TcpOrUnix> {
 /// Moves the connection to the runtime that serves it, away from the one that accepted it.
 fn settled(connection: TcpStream) -> Option<TcpStream> {
     let settled = connection.into_std().and_then(TcpStream::from_std);
-    let said = |error: &_| tracing::warn!(%error, "connection setup failed");
-    settled.inspect_err(said).ok()
+    let log_failure = |error: &_| tracing::warn!(%error, "connection setup failed");
+    settled.inspect_err(log_failure).ok()
 }

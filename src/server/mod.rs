@@ -42,12 +42,13 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 pub use config_reload::{LoadConfig, ReloadSource};
 
-use crate::admin::{AdminService, Health, Page};
+use crate::admin::{AdminService, Health, StatusSource};
 use crate::auth::AccessError;
 use crate::blob_copy::ArtifactStoreError;
 use crate::config::{AccessMode, Config, DistributionVersion, RegistryKind};
 use crate::notifications::{EndpointError, Notifier};
 use crate::proxy::RegistryProxy;
+use crate::server::build::SharedParts;
 use crate::server::config_reload::ConfigReloader;
 use crate::server::drain::Drain;
 use crate::server::listener::{BoundListener, ListenError};
@@ -125,7 +126,7 @@ struct Started {
     admin_port: BoundListener,
     tls: Option<Arc<ListenerTls>>,
     upstream_tls: Arc<UpstreamTls>,
-    ask: Arc<UpstreamClient>,
+    client: Arc<UpstreamClient>,
     proxy: RegistryProxy,
     drain: Arc<Drain>,
     notifier: Arc<Notifier>,
@@ -156,8 +157,8 @@ pub async fn run(
             let is_by_version = matches!(settings.access.mode, AccessMode::Token(_))
                 || !settings.endpoints.is_empty();
             if is_open || is_by_version {
-                let ask = started.ask.clone();
-                tokio::spawn(check_registry(ask, is_open, settings.version));
+                let client = started.client.clone();
+                tokio::spawn(check_registry(client, is_open, settings.version));
             }
             Some(settings.store.root.clone())
         }
@@ -171,14 +172,14 @@ pub async fn run(
         http2::allow_http2(&mut proxy, config.listen.http2());
         Arc::new(proxy)
     });
-    let health = Arc::new(Health::new(started.ask, store, drain.clone()));
-    let page = Page::new(&config, started.metrics.clone(), health.clone());
-    let page = Arc::new(page);
+    let health = Arc::new(Health::new(started.client, store, drain.clone()));
+    let status = StatusSource::new(&config, started.metrics.clone(), health.clone());
+    let status = Arc::new(status);
     tokio::spawn({
-        let page = page.clone();
-        async move { page.roll_over_daily().await }
+        let status = status.clone();
+        async move { status.sample_periodically().await }
     });
-    let admin = Arc::new(AdminService::new(started.metrics, health, page));
+    let admin = Arc::new(AdminService::new(started.metrics, health, status));
     log_listening("registry", &started.registry_port);
     log_listening("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);
@@ -214,8 +215,8 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     });
     let tls = tls.transpose()?;
     let upstream_tls = Arc::new(UpstreamTls::load(&config.upstream, &metrics)?);
-    let ask = UpstreamClient::new(&config.upstream, upstream_tls.clone(), metrics.clone());
-    let ask = Arc::new(ask);
+    let client = UpstreamClient::new(&config.upstream, upstream_tls.clone(), metrics.clone());
+    let client = Arc::new(client);
     let drain = Arc::new(Drain::new(metrics.in_flight().clone()));
     let (endpoints, version) = match &config.kind {
         RegistryKind::Distribution(settings) => (&*settings.endpoints, settings.version),
@@ -223,14 +224,21 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
-    let proxy = build::proxy(config, &upstream_tls, &ask, &drain, &notifier, &metrics)?;
+    let shared = SharedParts {
+        tls: &upstream_tls,
+        client: &client,
+        drain: &drain,
+        notifier: &notifier,
+        metrics: &metrics,
+    };
+    let proxy = build::proxy(config, &shared)?;
     Ok(Started {
         notifier,
         registry_port: listener::bind("listen.address", &config.listen.address)?,
         admin_port: listener::bind("admin.address", &config.admin.address)?,
         tls,
         upstream_tls,
-        ask,
+        client,
         proxy,
         drain,
         metrics,

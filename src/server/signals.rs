@@ -70,8 +70,8 @@ pub(crate) async fn drain_and_stop(
             let requests = drain.in_flight();
             tracing::warn!(requests, "requests aborted at shutdown");
         }
-        let told = tokio::time::timeout_at(until, notifier.finished()).await;
-        if told.is_err() {
+        let delivered = tokio::time::timeout_at(until, notifier.finished()).await;
+        if delivered.is_err() {
             let events = notifier.waiting();
             tracing::warn!(events, "webhook events dropped at shutdown");
         }

@@ -90,7 +90,7 @@ impl ListenerTls {
         S: IO + 'static,
     {
         // A new connection never waits for a file.
-        let served = self.0.known().value;
+        let served = self.0.current_value().value;
         match tokio::time::timeout(within, served.acceptor.tls_handshake(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_went_away_is_said_and_the_link_stays() {
+    fn vanished_data_is_reported_and_the_link_stays() {
         let fixture = Fixture::new();
         assert_eq!(link(&fixture, true), LinkResult::BlobGone);
         assert_eq!(entries(&fixture), ["link"]);

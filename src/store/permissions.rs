@@ -24,7 +24,7 @@ pub enum StorePermissionError {
     Missing(PathBuf),
     /// The root is not a directory.
     #[error("store.filesystem.rootdirectory: {0} is not a directory: correct the path")]
-    NotAFolder(PathBuf),
+    NotADirectory(PathBuf),
     /// Another user owns the store.
     #[error(
         "the store's directory {directory} belongs to user {owner}, but crossmount runs as user {user}: run it as the registry's user"
@@ -129,7 +129,7 @@ fn deepest(root: &Path) -> Result<PathBuf, StorePermissionError> {
         };
         match std::fs::metadata(&directory) {
             Ok(found) if found.is_dir() => return Ok(directory),
-            Ok(_) => return Err(StorePermissionError::NotAFolder(directory)),
+            Ok(_) => return Err(StorePermissionError::NotADirectory(directory)),
             Err(_) => {}
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         std::fs::write(&missing, "").unwrap();
         assert!(matches!(
             check_owner(&missing),
-            Err(StorePermissionError::NotAFolder(_))
+            Err(StorePermissionError::NotADirectory(_))
         ));
     }
 

@@ -21,6 +21,9 @@ const LOOK_EVERY: u64 = 256;
 /// that finds the directory finds it here too, even if several create it at once and one succeeds.
 /// Only a sync by any mount removes an entry: a mount that fails leaves its entries to the next.
 ///
+/// The birth time of a directory does not replace this. It says nothing about a sync, so for a
+/// minute every mount into a new repository would sync the same directories again.
+///
 /// If mounts keep failing, as on a full disk, no sync removes entries. Beyond a bound those are
 /// dropped that the kernel has written by now. If that is not enough, all are dropped. Then every
 /// directory counts as not synced until the kernel has written it.

@@ -1,6 +1,7 @@
 //! Every metric, declared once. No label ever holds a repository, a digest or a user.
 //!
-//! `registration` registers each kind, and `summary` reads them as numbers for the page.
+//! `registration` registers each kind, and `summary` and `latency` read them as numbers for the
+//! page.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +21,9 @@ use crate::telemetry::labels::{
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
-    build_info, certificate_expiry, counter, gauge, histogram, log_lines_dropped,
-    notifications_queue_length, plain_histogram, ready, verified, verify_queue_length,
+    build_info, certificate_expiry, counter, gauge, histogram, index_links, log_lines_dropped,
+    notifications_queue_length, plain_histogram, ready, uploaded_bytes, verified,
+    verify_queue_length,
 };
 
 /// The metrics of one process.
@@ -31,23 +33,24 @@ pub struct Metrics {
     pub(super) mounts: IntCounterVec,
     pub(super) mounted_bytes: IntCounterVec,
     pub(super) dry_run_bytes: IntCounterVec,
+    pub(super) uploaded_bytes: IntCounter,
     pub(super) mount_duration: HistogramVec,
     access_decisions: IntCounterVec,
     store_duration: HistogramVec,
     upstream_duration: Histogram,
-    token_cache_requests: IntCounterVec,
+    pub(super) token_cache_requests: IntCounterVec,
     index_links: IntGauge,
     scan_items: IntCounterVec,
     last_scan: IntGauge,
     verified: IntCounterVec,
     verify_queue_length: IntGauge,
-    notifications: IntCounterVec,
-    notifications_queue_length: IntGaugeVec,
+    pub(super) notifications: IntCounterVec,
+    pub(super) notifications_queue_length: IntGaugeVec,
     ready: IntGauge,
     requests: IntCounterVec,
     pub(super) request_duration: Histogram,
     in_flight: IntGauge,
-    certificate_expiry: IntGaugeVec,
+    pub(super) certificate_expiry: IntGaugeVec,
     log_lines_dropped: IntCounter,
     lines_dropped: Option<ErrorCounter>,
     lines_shown_as_lost: AtomicU64,
@@ -77,6 +80,7 @@ impl Metrics {
                 "Bytes of layers that a dry run would have mounted, by how crossmount found the source.",
                 &["via"],
             )?,
+            uploaded_bytes: uploaded_bytes(&registry)?,
             mount_duration: histogram(
                 &registry,
                 "crossmount_mount_duration_seconds",
@@ -106,11 +110,7 @@ impl Metrics {
                 "Token requests whose response may be cached, by cache hit or miss.",
                 &["result"],
             )?,
-            index_links: gauge(
-                &registry,
-                "crossmount_index_links",
-                "Layer links in the index of discovery.",
-            )?,
+            index_links: index_links(&registry)?,
             scan_items: counter(
                 &registry,
                 "crossmount_store_scan_items_total",
@@ -198,6 +198,11 @@ impl Metrics {
     /// Counts the bytes of a layer that a dry run would have linked.
     pub fn dry_run_bytes(&self, bytes: u64, via: Via) {
         self.dry_run_bytes.with_label_values(&[via]).inc_by(bytes);
+    }
+
+    /// Counts bytes of a client's upload on their way to the registry.
+    pub fn uploaded_bytes(&self, bytes: u64) {
+        self.uploaded_bytes.inc_by(bytes);
     }
 
     /// Counts an access decision.

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `metrics`, `registration` | declare every metric, and register it |
-//! | `summary` | metrics as numbers for the page |
+//! | `summary`, `latency` | metrics as numbers for the page |
 //! | `outcome`, `labels` | the values of a mount's labels, and of all others |
 //! | `log`, `library_log` | log lines of crossmount, and of libraries |
 //! | `log_messages`, `reference` | hold the documentation to the code, in tests |
@@ -12,6 +12,7 @@
 //! Nothing here decides anything about a request.
 
 pub(crate) mod labels;
+pub(crate) mod latency;
 mod library_log;
 mod log;
 #[cfg(test)]

@@ -55,6 +55,15 @@ pub(crate) fn gauge(
     Ok(gauge)
 }
 
+pub(crate) fn uploaded_bytes(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(
+        "crossmount_uploaded_bytes_total",
+        "Bytes of blobs that clients uploaded to the registry through crossmount.",
+    )?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
 pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
     let help = "Blobs that were hashed, and blobs that were dropped because the queue was full, by result.";
     counter(
@@ -80,6 +89,11 @@ pub(crate) fn notifications_queue_length(
     let gauge = IntGaugeVec::new(options, &["endpoint"])?;
     registry.register(Box::new(gauge.clone()))?;
     Ok(gauge)
+}
+
+pub(crate) fn index_links(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "Layer links in the index of discovery.";
+    gauge(registry, "crossmount_index_links", help)
 }
 
 pub(crate) fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {

@@ -1,9 +1,11 @@
-//! The metrics as numbers for the page: sums, and quantiles estimated from histograms.
+//! The metrics as numbers for the page.
 
-use prometheus::Histogram;
-use prometheus::core::Metric;
+use prometheus::IntGaugeVec;
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use strum::VariantArray;
 
+use crate::telemetry::labels::{CacheResult, NotificationResult};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 
@@ -16,15 +18,19 @@ pub struct SavedByVia {
     pub dry_run: u64,
 }
 
-/// The number of measurements, and their quantiles.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct LatencySummary {
-    /// The number of measurements.
-    pub count: u64,
-    /// The estimated median, in seconds.
-    pub p50: Option<f64>,
-    /// The estimated 95th percentile, in seconds.
-    pub p95: Option<f64>,
+/// The events of one webhook endpoint.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct WebhookSummary {
+    /// Its name.
+    pub endpoint: String,
+    /// The number of events in its queue.
+    pub queue_length: i64,
+    /// The number of delivered events.
+    pub sent: u64,
+    /// The number of attempts that failed.
+    pub failed: u64,
+    /// The number of events that were dropped.
+    pub dropped: u64,
 }
 
 impl Metrics {
@@ -36,6 +42,23 @@ impl Metrics {
                 mounted: sum.mounted + self.mounted_bytes.with_label_values(&[via]).get(),
                 dry_run: sum.dry_run + self.dry_run_bytes.with_label_values(&[via]).get(),
             })
+    }
+
+    /// Bytes of blobs that clients uploaded since the start.
+    pub fn uploaded(&self) -> u64 {
+        self.uploaded_bytes.get()
+    }
+
+    /// The number of requests on the registry's port.
+    pub fn request_count(&self) -> u64 {
+        self.request_duration.get_sample_count()
+    }
+
+    /// The number of mounts of every outcome.
+    pub fn mount_count(&self) -> u64 {
+        let of = |outcome: &Outcome| self.mount_duration.with_label_values(&[outcome]);
+        let counts = Outcome::VARIANTS.iter().map(of);
+        counts.map(|histogram| histogram.get_sample_count()).sum()
     }
 
     /// The number of mounts by outcome and reason, without zeros.
@@ -52,60 +75,55 @@ impl Metrics {
         .collect()
     }
 
-    /// The latency of mounts of every outcome.
-    pub fn mount_latency(&self) -> LatencySummary {
-        let of = |outcome: &Outcome| self.mount_duration.with_label_values(&[outcome]);
-        latency(Outcome::VARIANTS.iter().map(of))
+    /// Where a certificate is used, and when it expires, in seconds since 1970.
+    pub fn certificates(&self) -> Vec<(String, i64)> {
+        by_label(&self.certificate_expiry)
     }
 
-    /// The latency of requests on the registry's port.
-    pub fn request_latency(&self) -> LatencySummary {
-        latency([self.request_duration.clone()])
+    /// The webhook endpoints.
+    pub fn webhooks(&self) -> Vec<WebhookSummary> {
+        let endpoints = by_label(&self.notifications_queue_length).into_iter();
+        endpoints
+            .map(|(endpoint, queue_length)| {
+                let count = |result: NotificationResult| {
+                    let labels = [&*endpoint, result.as_ref()];
+                    self.notifications.with_label_values(&labels).get()
+                };
+                WebhookSummary {
+                    queue_length,
+                    sent: count(NotificationResult::Sent),
+                    failed: count(NotificationResult::Failed),
+                    dropped: count(NotificationResult::Dropped),
+                    endpoint,
+                }
+            })
+            .collect()
+    }
+
+    /// The number of hits and of misses of the token cache.
+    pub fn token_cache(&self) -> (u64, u64) {
+        let count = |result: CacheResult| {
+            let requests = &self.token_cache_requests;
+            requests.with_label_values(&[result]).get()
+        };
+        (count(CacheResult::Hit), count(CacheResult::Miss))
     }
 }
 
-/// The summary of histograms with the same buckets.
-fn latency(histograms: impl IntoIterator<Item = Histogram>) -> LatencySummary {
-    let mut buckets: Vec<(f64, u64)> = Vec::new();
-    let mut count = 0;
-    for histogram in histograms {
-        let measured = histogram.metric();
-        let measured = measured.get_histogram();
-        count += measured.get_sample_count();
-        for (at, bucket) in measured.get_bucket().iter().enumerate() {
-            match buckets.get_mut(at) {
-                Some((_, sum)) => *sum += bucket.cumulative_count(),
-                None => buckets.push((bucket.upper_bound(), bucket.cumulative_count())),
-            }
-        }
-    }
-    LatencySummary {
-        count,
-        p50: quantile(&buckets, count, 0.5),
-        p95: quantile(&buckets, count, 0.95),
-    }
-}
-
-/// Estimates like Prometheus' `histogram_quantile`: values are spread evenly within a bucket, and
-/// those beyond the last bound count as the last bound.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "an estimate; counts stay far below 2^52"
-)]
-fn quantile(buckets: &[(f64, u64)], count: u64, quantile: f64) -> Option<f64> {
-    if count == 0 {
-        return None;
-    }
-    let rank = count as f64 * quantile;
-    let (mut low, mut below) = (0.0, 0);
-    for (high, up_to) in buckets.iter().copied() {
-        if up_to as f64 >= rank && up_to > below {
-            let part = (rank - below as f64) / (up_to - below) as f64;
-            return Some(low + (high - low) * part.clamp(0.0, 1.0));
-        }
-        (low, below) = (high, up_to);
-    }
-    Some(low)
+/// The values of a gauge with one label, by the label's value.
+fn by_label(gauge: &IntGaugeVec) -> Vec<(String, i64)> {
+    let families = gauge.collect();
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    let labels = metrics.filter_map(|metric| metric.get_label().first());
+    let mut values: Vec<_> = labels
+        .map(|label| label.value().to_owned())
+        .map(|label| {
+            let value = gauge.with_label_values(&[&label]).get();
+            (label, value)
+        })
+        .collect();
+    values.sort();
+    values
 }
 
 #[cfg(test)]
@@ -114,33 +132,19 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_quantile_lies_between_the_bounds_of_its_bucket() {
-        let buckets = [(1.0, 0), (2.0, 10), (4.0, 10), (8.0, 20)];
-        assert_eq!(quantile(&buckets, 20, 0.25), Some(1.5));
-        assert_eq!(quantile(&buckets, 20, 0.5), Some(2.0));
-        assert_eq!(quantile(&buckets, 20, 0.75), Some(6.0));
-        // Beyond the last bound nothing is known.
-        assert_eq!(quantile(&buckets, 100, 0.95), Some(8.0));
-        assert_eq!(quantile(&buckets, 0, 0.5), None);
-    }
-
-    #[test]
-    fn mounts_of_every_outcome_are_measured_together() {
+    fn mounts_are_counted_by_outcome_and_reason_without_zeros() {
         let metrics = Metrics::new(None).unwrap();
-        assert_eq!(metrics.mount_latency().p50, None);
         let took = Duration::from_millis(3);
         metrics.mount(Outcome::Mounted, Reason::None, took);
         metrics.mount(Outcome::Forwarded, Reason::Denied, took);
-        let latency = metrics.mount_latency();
-        assert_eq!(latency.count, 2);
-        assert!(latency.p95.is_some_and(|p| (0.0025..=0.005).contains(&p)));
-        assert_eq!(
-            metrics.mounts(),
-            [
-                (Outcome::Mounted, Reason::None, 1),
-                (Outcome::Forwarded, Reason::Denied, 1)
-            ]
-        );
+        let rows = [
+            (Outcome::Mounted, Reason::None, 1),
+            (Outcome::Forwarded, Reason::Denied, 1),
+        ];
+        assert_eq!(metrics.mounts(), rows);
+        assert_eq!(metrics.mount_count(), 2);
+        metrics.request(&http::Method::GET, None, took);
+        assert_eq!(metrics.request_count(), 1);
     }
 
     #[test]
@@ -150,7 +154,39 @@ mod tests {
             metrics.mounted_bytes(5, *via);
         }
         metrics.dry_run_bytes(7, Via::Head);
+        metrics.uploaded_bytes(11);
         let (mounted, dry_run) = (15, 7);
         assert_eq!(metrics.saved(), SavedByVia { mounted, dry_run });
+        assert_eq!(metrics.uploaded(), 11);
+    }
+
+    #[test]
+    fn certificates_webhooks_and_token_cache_are_read_back() {
+        let metrics = Metrics::new(None).unwrap();
+        assert_eq!(metrics.certificates(), []);
+        assert_eq!(metrics.webhooks(), []);
+        metrics.certificate_expiry("upstream_client", 7);
+        metrics.certificate_expiry("listener", 9);
+        let certificates = [("listener".into(), 9), ("upstream_client".into(), 7)];
+        assert_eq!(metrics.certificates(), certificates);
+
+        metrics.notifications_begin("audit");
+        metrics.notifications_queue_length("audit", 3);
+        metrics.notification("audit", NotificationResult::Sent);
+        metrics.notification("audit", NotificationResult::Sent);
+        metrics.notification("audit", NotificationResult::Failed);
+        let audit = WebhookSummary {
+            endpoint: "audit".to_owned(),
+            queue_length: 3,
+            sent: 2,
+            failed: 1,
+            dropped: 0,
+        };
+        assert_eq!(metrics.webhooks(), [audit]);
+
+        metrics.token_cache_request(CacheResult::Miss);
+        metrics.token_cache_request(CacheResult::Hit);
+        metrics.token_cache_request(CacheResult::Hit);
+        assert_eq!(metrics.token_cache(), (2, 1));
     }
 }

@@ -21,7 +21,7 @@ use crate::upstream::subrequest::{PendingResponse, SubrequestClient};
 /// Sends requests on behalf of callers to one registry.
 #[derive(Debug, Clone)]
 pub(crate) struct DelegatedClient {
-    exchange: Arc<SubrequestClient>,
+    subrequests: Arc<SubrequestClient>,
     /// The path of the registry's API, with slashes at both ends.
     prefix: String,
     /// Follows the registry's redirects of blobs.
@@ -74,14 +74,14 @@ impl CallerIdentity {
 }
 
 impl DelegatedClient {
-    /// Sends through `exchange` to the registry of `upstream`.
+    /// Sends through `subrequests` to the registry of `upstream`.
     pub(crate) fn new(
-        exchange: Arc<SubrequestClient>,
+        subrequests: Arc<SubrequestClient>,
         upstream: &UpstreamConfig,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            exchange,
+            subrequests,
             prefix: upstream.prefix.clone(),
             storage: Arc::new(StorageClient::new(upstream)),
             metrics,
@@ -100,7 +100,7 @@ impl DelegatedClient {
             head.insert_header(header::CONTENT_LENGTH, "0")?;
         }
         let _timer = self.metrics.upstream_timer();
-        self.exchange.send(head).await
+        self.subrequests.send(head).await
     }
 
     /// The head of such a request.
@@ -124,7 +124,7 @@ impl DelegatedClient {
     }
 
     /// Sends the requests with a body.
-    pub(crate) fn exchange(&self) -> &SubrequestClient {
-        &self.exchange
+    pub(crate) fn subrequests(&self) -> &SubrequestClient {
+        &self.subrequests
     }
 }

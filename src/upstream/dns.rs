@@ -14,7 +14,7 @@ const COUNT_FOR: Duration = Duration::from_secs(5);
 pub(crate) struct HostAddresses {
     host: String,
     port: u16,
-    known: Mutex<ResolvedAddresses>,
+    resolved: Mutex<ResolvedAddresses>,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl HostAddresses {
         Self {
             host: host.to_owned(),
             port,
-            known: Mutex::default(),
+            resolved: Mutex::default(),
         }
     }
 
@@ -47,8 +47,8 @@ impl HostAddresses {
             return Ok(address);
         }
         self.look_up(limit).await?;
-        let known = self.known.lock();
-        let address = known.all.get(known.preferred).copied();
+        let resolved = self.resolved.lock();
+        let address = resolved.all.get(resolved.preferred).copied();
         address.ok_or_else(|| std::io::Error::other("the host has no address"))
     }
 
@@ -56,18 +56,21 @@ impl HostAddresses {
     ///
     /// Returns the number of addresses.
     pub(crate) fn failed(&self, address: SocketAddr) -> usize {
-        let mut known = self.known.lock();
-        if known.all.get(known.preferred) == Some(&address) {
-            known.preferred = (known.preferred + 1) % known.all.len();
+        let mut resolved = self.resolved.lock();
+        if resolved.all.get(resolved.preferred) == Some(&address) {
+            resolved.preferred = (resolved.preferred + 1) % resolved.all.len();
         }
-        known.all.len().max(1)
+        resolved.all.len().max(1)
     }
 
     fn cached(self: &Arc<Self>, limit: Duration) -> Option<SocketAddr> {
-        let mut known = self.known.lock();
-        let address = known.all.get(known.preferred).copied()?;
-        if known.since.is_none_or(|since| since.elapsed() >= COUNT_FOR) {
-            known.since = Some(Instant::now());
+        let mut resolved = self.resolved.lock();
+        let address = resolved.all.get(resolved.preferred).copied()?;
+        if resolved
+            .since
+            .is_none_or(|since| since.elapsed() >= COUNT_FOR)
+        {
+            resolved.since = Some(Instant::now());
             let addresses = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = addresses.look_up(limit).await {
@@ -89,10 +92,10 @@ impl HostAddresses {
 
     /// Replaces the addresses; the preferred one stays preferred if it is among the new ones.
     fn store(&self, all: Vec<SocketAddr>) {
-        let mut known = self.known.lock();
-        let preferred = known.all.get(known.preferred).copied();
+        let mut resolved = self.resolved.lock();
+        let preferred = resolved.all.get(resolved.preferred).copied();
         let place = all.iter().position(|address| Some(*address) == preferred);
-        *known = ResolvedAddresses {
+        *resolved = ResolvedAddresses {
             preferred: place.unwrap_or_default(),
             all,
             since: Some(Instant::now()),

@@ -51,7 +51,7 @@ impl DelegatedClient {
         head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
         let requested = head.raw_path().to_vec();
         let timer = self.metrics.upstream_timer();
-        let start = self.exchange().start_of(head).await?;
+        let start = self.subrequests().start_of(head).await?;
         drop(timer);
         match start.head.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT if start.has_byte => Ok(FirstByte::Read),
@@ -70,7 +70,7 @@ impl DelegatedClient {
         let path = format!("v2/{repository}/tags/list?n=1");
         let head = self.head(&Method::GET, &path, name)?;
         let _timer = self.metrics.upstream_timer();
-        let start = self.exchange().start_of(head).await?;
+        let start = self.subrequests().start_of(head).await?;
         Ok(start.head.status == StatusCode::OK)
     }
 
@@ -86,7 +86,7 @@ impl DelegatedClient {
                 let head = RequestHeader::build(Method::GET, target.as_bytes(), Some(3))?;
                 let mut head = name.anonymous(head)?;
                 head.insert_header(header::RANGE, HeaderValue::from_static(FIRST_BYTE))?;
-                let start = self.exchange().start_of(head).await?;
+                let start = self.subrequests().start_of(head).await?;
                 let status = start.head.status;
                 start.has_byte && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
             }

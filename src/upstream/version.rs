@@ -63,7 +63,7 @@ mod tests {
         let two = DistributionVersion::Two;
         assert_eq!(version_mismatch(two, None), None);
         assert_eq!(version_mismatch(two, Some(two)), None);
-        let said = version_mismatch(two, Some(DistributionVersion::Three)).unwrap();
-        assert!(said.ends_with("set upstream.version to 3"), "{said}");
+        let message = version_mismatch(two, Some(DistributionVersion::Three)).unwrap();
+        assert!(message.ends_with("set upstream.version to 3"), "{message}");
     }
 }

@@ -130,7 +130,7 @@ impl<T: Send + Sync + 'static> ReloadingFile<T> {
     }
 
     /// The value at the last check, without another one.
-    pub(crate) fn known(&self) -> CurrentValue<T> {
+    pub(crate) fn current_value(&self) -> CurrentValue<T> {
         self.files.state.lock().current.clone()
     }
 

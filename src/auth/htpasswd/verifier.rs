@@ -99,7 +99,8 @@ impl HtpasswdVerifier {
 
     /// The key of a login that was recently right.
     pub(crate) async fn cached_decision(&self, refused: &Unauthorized<'_>) -> Option<Fingerprint> {
-        self.allow(self.users.known().generation, refused).await
+        self.allow(self.users.current_value().generation, refused)
+            .await
     }
 
     /// The key of a known login, if the file says now that it is right.

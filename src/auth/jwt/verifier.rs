@@ -86,7 +86,7 @@ impl TokenVerifier {
         let CredentialScheme::Bearer(token) = refused.credentials.scheme() else {
             return None;
         };
-        let generation = self.keys.known().generation;
+        let generation = self.keys.current_value().generation;
         let is_granted = |basis: &Basis| basis.proof() == Proof::Token;
         if !refused.granted.is_some_and(is_granted) {
             let cache_key = self.cache_key(generation, token);
@@ -173,7 +173,7 @@ impl TokenVerifier {
         let generation = generation.to_be_bytes();
         let header = token.split('.').next().unwrap_or_default();
         self.fingerprints
-            .fingerprint(&[b"voucher", &generation, header.as_bytes()])
+            .fingerprint(&[b"credentials", &generation, header.as_bytes()])
     }
 }
 

@@ -18,9 +18,9 @@ async fn a_login_is_tried_for_the_repositories_that_it_used_and_no_others() {
     used.learn(&alice, &name("b"), Use::Pulled).await;
     assert_eq!(used.pull_scope(&alice).await, PullScope::these(["a", "b"]));
     assert_eq!(used.pull_scope(&bob).await, PullScope::these([]));
-    let nobody = Credentials::new(None);
-    used.learn(&nobody, &name("a"), Use::Pulled).await;
-    assert_eq!(used.pull_scope(&nobody).await, PullScope::these([]));
+    let anonymous = Credentials::new(None);
+    used.learn(&anonymous, &name("a"), Use::Pulled).await;
+    assert_eq!(used.pull_scope(&anonymous).await, PullScope::these([]));
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn found(theirs: &str, ours: &str) -> Vec<String> {
 }
 
 #[test]
-fn files_that_agree_are_said_to() {
+fn matching_files_are_reported_as_such() {
     assert_eq!(found(THEIRS, OURS), [""; 0]);
     let bare = "version: 0.1\nstorage: {filesystem: {}}\n";
     let ours = "

@@ -4,8 +4,8 @@ use super::*;
 use crate::config::Overrides;
 
 fn load(text: &str) -> Config {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("crossmount.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("crossmount.yaml");
     std::fs::write(&path, text).unwrap();
     Config::load(Some(&path), [], Overrides::default()).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }

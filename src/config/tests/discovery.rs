@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn discovery_says_from_where_layers_may_come() {
+fn discovery_settings_choose_the_sources() {
     let shared = "discovery: {enabled: true, on_head: true, shared_sources: ['base/**']}\n";
     let config = load(&format!("{MINIMAL}{shared}")).unwrap();
     let discovery = distribution(&config).discovery.as_ref().unwrap();

@@ -38,7 +38,7 @@ fn pulp_needs_no_store() {
 }
 
 #[test]
-fn tokens_are_remembered_where_that_is_said() {
+fn tokens_are_cached_if_configured() {
     let config = load(&format!(
         "{PULP}token_endpoint: {{cache: {{enabled: true}}}}\n"
     ))
@@ -60,7 +60,7 @@ fn tokens_are_remembered_where_that_is_said() {
 }
 
 #[test]
-fn answers_of_four_statuses_are_mended_where_nothing_is_said() {
+fn responses_of_four_statuses_are_mended_by_default() {
     let statuses = |text: &str| match load(text).unwrap().kind {
         RegistryKind::Generic(generic) => generic
             .statuses

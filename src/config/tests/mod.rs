@@ -33,8 +33,8 @@ fn load(text: &str) -> Result<Config, ConfigError> {
 }
 
 fn load_with(text: &str, env: &[(&str, &str)], flags: Overrides) -> Result<Config, ConfigError> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("crossmount.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("crossmount.yaml");
     std::fs::write(&path, text).unwrap();
     let env = env
         .iter()

@@ -30,7 +30,7 @@ fn two_settings_are_enough() {
 }
 
 #[test]
-fn blobs_are_hashed_where_that_is_said() {
+fn blobs_are_hashed_if_configured() {
     let verify = |env: &[(&str, &str)]| {
         let config = load_with(MINIMAL, env, Overrides::default()).unwrap();
         distribution(&config).store.verify.map(|verify| verify.rate)

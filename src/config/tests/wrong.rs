@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_folder_below_the_root_is_not_taken_for_the_root() {
+fn a_directory_below_the_root_is_not_taken_for_the_root() {
     let text = MINIMAL.replace("/srv/registry", "/srv/registry/docker/registry/v2/");
     let message = error(&text);
     assert!(
@@ -41,7 +41,7 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
-fn how_blobs_are_hashed_is_said_only_where_they_are() {
+fn hash_settings_are_refused_without_verification() {
     for (said, message) in [
         (
             "verify: sha512",
@@ -71,7 +71,7 @@ fn how_blobs_are_hashed_is_said_only_where_they_are() {
 }
 
 #[test]
-fn what_is_wrong_is_said_on_one_line_whatever_a_key_holds() {
+fn an_error_is_one_line_whatever_a_key_holds() {
     let text = error("access: {\"mo\\nde\": none}\n");
     assert!(
         text.contains(r"`mo\nde`") && !text.contains('\n'),

@@ -31,7 +31,7 @@ fn a_deletion_leaves_a_tombstone_in_its_repository_alone() {
 }
 
 #[test]
-fn one_refusal_says_nothing_of_another_deletion_of_the_same_layer() {
+fn one_refusal_does_not_end_another_deletion_of_the_same_layer() {
     let deletions = Arc::new(Tombstones::default());
     let layer = blob("a", 1);
     let mut refused = deletions.begin(&layer);

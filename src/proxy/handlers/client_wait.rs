@@ -47,13 +47,13 @@ pub(crate) fn while_client_waits<T>(
 pub(crate) async fn head_response(
     session: &mut Session,
     context: &mut RequestContext,
-    exchange: &SubrequestClient,
+    subrequests: &SubrequestClient,
 ) -> Result<Option<(RequestHeader, PendingResponse)>> {
     let head = session.req_header().clone();
     if head.method != Method::HEAD || !is_plain(&head) {
         return Ok(None);
     }
     context.credentials = Credentials::from_single_header(&head.headers);
-    let answer = while_client_waits(session, context, exchange.send(head.clone())).await?;
+    let answer = while_client_waits(session, context, subrequests.send(head.clone())).await?;
     Ok(Some((head, answer)))
 }

@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::auth::Credentials;
-use crate::config::{ResponseHeaders, UpstreamConfig};
+use crate::config::ResponseHeaders;
 use crate::discovery::StoreScanner;
 use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
@@ -29,36 +29,17 @@ const LONGEST_URL: usize = 1024;
 /// Responds to mounts of linked layers, and forwards the rest.
 #[derive(Debug)]
 pub(crate) struct LinkMountHandler {
-    locations: Locations,
-    response_headers: ResponseHeaders,
-    mounts: Arc<Mounts>,
+    pub(crate) locations: Locations,
+    pub(crate) response_headers: ResponseHeaders,
+    pub(crate) mounts: Arc<Mounts>,
     pub(crate) observer: ResponseObserver,
-    exchange: Arc<SubrequestClient>,
-    notifier: Arc<Notifier>,
+    pub(crate) subrequests: Arc<SubrequestClient>,
+    pub(crate) notifier: Arc<Notifier>,
     /// The scan ends with the handler.
-    _scanner: Option<StoreScanner>,
+    pub(crate) _scanner: Option<StoreScanner>,
 }
 
 impl LinkMountHandler {
-    pub(crate) fn new(
-        upstream: &UpstreamConfig,
-        mounts: Arc<Mounts>,
-        observer: ResponseObserver,
-        exchange: Arc<SubrequestClient>,
-        notifier: Arc<Notifier>,
-        scanner: Option<StoreScanner>,
-    ) -> Self {
-        Self {
-            locations: Locations::new(upstream),
-            response_headers: upstream.response_headers.clone(),
-            mounts,
-            observer,
-            exchange,
-            notifier,
-            _scanner: scanner,
-        }
-    }
-
     /// `Ok(None)` forwards the request.
     pub(crate) async fn handle(
         &self,
@@ -161,7 +142,7 @@ impl LinkMountHandler {
         blob: &BlobRef,
         context: &mut RequestContext,
     ) -> Result<Option<Response>> {
-        let answered = head_response(session, context, &self.exchange).await;
+        let answered = head_response(session, context, &self.subrequests).await;
         let answered = answered.inspect_err(|error| self.observer.record_failure(error))?;
         let Some((head, answer)) = answered else {
             return Ok(None);

@@ -33,7 +33,7 @@ const ERROR_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct NativeMountHandler {
     native: NativeMountRules,
-    exchange: Arc<SubrequestClient>,
+    subrequests: Arc<SubrequestClient>,
     /// Copies layers that Pulp does not mount yet.
     copier: Option<Arc<BlobCopier>>,
     /// Finds layers whose source the client does not know.
@@ -59,13 +59,13 @@ struct ClientResponse {
 impl NativeMountHandler {
     pub(crate) fn new(
         native: NativeMountRules,
-        exchange: Arc<SubrequestClient>,
+        subrequests: Arc<SubrequestClient>,
         copier: Option<Arc<BlobCopier>>,
         suggestions: Option<SuggestedMounts>,
     ) -> Self {
         Self {
             native,
-            exchange,
+            subrequests,
             copier,
             suggestions,
         }
@@ -123,7 +123,7 @@ impl NativeMountHandler {
         let Some(suggestions) = self.suggestions.as_ref().filter(|it| it.mounts_on_head()) else {
             return Ok(None);
         };
-        let Some((head, answer)) = head_response(session, context, &self.exchange).await? else {
+        let Some((head, answer)) = head_response(session, context, &self.subrequests).await? else {
             return Ok(None);
         };
         if answer.status() == StatusCode::NOT_FOUND
@@ -152,7 +152,7 @@ impl NativeMountHandler {
         if let Some(request) = request.filter(|_| self.native.needs_bare_query()) {
             mount.set_raw_path(&request_target::bare_mount(head.raw_path(), request))?;
         }
-        let mut answer = self.exchange.send(mount).await?;
+        let mut answer = self.subrequests.send(mount).await?;
         let credentials = Credentials::new(head.headers.get(header::AUTHORIZATION));
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = if self.native.reads_errors(status) {
@@ -225,7 +225,7 @@ impl NativeMountHandler {
     ) -> Result<ClientResponse> {
         let mut plain = head.clone();
         plain.set_raw_path(&request_target::plain_upload(head.raw_path()))?;
-        let answer = match self.exchange.send(plain).await {
+        let answer = match self.subrequests.send(plain).await {
             Ok(answer) => answer,
             Err(error) => {
                 let error = error.etype().as_str();

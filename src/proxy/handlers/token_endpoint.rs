@@ -31,7 +31,7 @@ const FOLLOWS_FOR: Duration = Duration::from_secs(5);
 pub(crate) struct TokenEndpointHandler {
     cache: Option<TokenCache>,
     scope_expansion: Option<ScopeExpansion>,
-    exchange: Arc<SubrequestClient>,
+    subrequests: Arc<SubrequestClient>,
     metrics: Arc<Metrics>,
 }
 
@@ -49,13 +49,13 @@ impl TokenEndpointHandler {
     pub(crate) fn new(
         cache: Option<TokenCache>,
         scope_expansion: Option<ScopeExpansion>,
-        exchange: Arc<SubrequestClient>,
+        subrequests: Arc<SubrequestClient>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             cache,
             scope_expansion,
-            exchange,
+            subrequests,
             metrics,
         }
     }
@@ -77,7 +77,7 @@ impl TokenEndpointHandler {
         let expansion = self.scope_expansion.as_ref();
         let is_observed = expansion.is_some_and(|it| it.is_token_request(head.raw_path(), &head));
         if let Some((cache, request)) = cacheable {
-            let response = self.cached_or_fetch(session, context, (cache, &request), &head);
+            let response = self.cached_or_fetch(session, context, cache, &request, &head);
             if let Some(response) = response.await? {
                 return Ok(Some(response));
             }
@@ -112,7 +112,8 @@ impl TokenEndpointHandler {
         &self,
         session: &mut Session,
         context: &mut RequestContext,
-        (cache, request): (&TokenCache, &TokenRequest),
+        cache: &TokenCache,
+        request: &TokenRequest,
         head: &RequestHeader,
     ) -> Result<Option<Response>> {
         let (exchange, begun) = (TokenExchange::default(), Instant::now());
@@ -156,15 +157,15 @@ impl TokenEndpointHandler {
             None => None,
         };
         let Some((target, expansion)) = expanded else {
-            return Ok((self.exchange.send(head.clone()).await?, own_target));
+            return Ok((self.subrequests.send(head.clone()).await?, own_target));
         };
         let mut expanded = head.clone();
         expanded.set_raw_path(&target)?;
-        let answer = self.exchange.send(expanded).await?;
+        let answer = self.subrequests.send(expanded).await?;
         if answer.status() == StatusCode::OK {
             return Ok((answer, target));
         }
-        let own = self.exchange.send(head.clone()).await?;
+        let own = self.subrequests.send(head.clone()).await?;
         if own.status() == StatusCode::OK {
             expansion.record_refusal();
         }

@@ -93,14 +93,14 @@ impl UpstreamTls {
     pub(crate) fn client(&self) -> reqwest::Client {
         match &self.shown {
             ClientIdentity::Nothing(client) => client.clone(),
-            ClientIdentity::Certificate(watched) => watched.known().value.client.clone(),
+            ClientIdentity::Certificate(watched) => watched.current_value().value.client.clone(),
         }
     }
 
     /// Sets trust and client certificate of a new connection of Pingora's.
     pub(crate) fn apply(&self, peer: &mut HttpPeer) {
         if let ClientIdentity::Certificate(watched) = &self.shown {
-            let current = watched.known().value;
+            let current = watched.current_value().value;
             peer.client_cert_key = Some(current.certificate.for_pingora());
         }
         if self.trust.expects_itself() {

@@ -82,7 +82,7 @@ fn a_link_that_the_registry_allowed_names_whom_it_asked_for() {
 }
 
 #[test]
-fn a_link_by_a_remembered_decision_says_so() {
+fn a_link_by_a_cached_decision_is_logged_as_such() {
     let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(upstream_mode);
     let client = sidecar.client().basic("alice", "right");
@@ -102,7 +102,7 @@ fn a_link_by_a_remembered_decision_says_so() {
 }
 
 #[test]
-fn a_link_without_access_control_names_nobody() {
+fn a_link_without_access_control_names_no_user() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with_verified_store(&registry);

@@ -93,7 +93,7 @@ fn nor_does_it_for_a_narrow_token() {
 }
 
 #[test]
-fn what_is_refused_beside_the_api_says_nothing_about_the_registry() {
+fn refusals_outside_the_api_reveal_nothing_about_the_registry() {
     needs!("htpasswd");
     let passwords = Registry::with_htpasswd(&[("alice", "right")]);
     let registry = ScriptedRegistry::start(|heard| {
@@ -124,7 +124,7 @@ fn what_is_refused_beside_the_api_says_nothing_about_the_registry() {
 }
 
 #[test]
-fn guessing_starves_nobody_who_was_right_before() {
+fn password_guessing_does_not_starve_confirmed_callers() {
     needs!("htpasswd");
     let passwords = Registry::with_htpasswd(&[("alice", "right")]);
     let entry = Command::new("htpasswd")
@@ -171,7 +171,7 @@ fn guessing_starves_nobody_who_was_right_before() {
 }
 
 #[test]
-fn a_token_that_is_refused_at_its_end_says_nothing_about_its_issuer() {
+fn an_expired_token_that_is_refused_does_not_discredit_its_issuer() {
     needs!("openssl");
     let tokens = TokenIssuer::new();
     let names: Vec<_> = (0..10).map(|at| format!("t{at}")).collect();
@@ -203,7 +203,7 @@ fn a_token_that_is_refused_at_its_end_says_nothing_about_its_issuer() {
 }
 
 #[test]
-fn questions_without_an_answer_hold_nobody_up() {
+fn probes_without_a_response_block_no_other_caller() {
     needs!("htpasswd");
     let users = [("alice", "right"), ("m1", "m"), ("m2", "m"), ("m3", "m")];
     let passwords = Registry::with_htpasswd(&users);
@@ -242,7 +242,7 @@ fn questions_without_an_answer_hold_nobody_up() {
 }
 
 #[test]
-fn a_name_that_the_registry_cannot_take_costs_nobody_else_his_mount() {
+fn an_invalid_name_costs_no_other_caller_a_mount() {
     needs!("docker-registry");
     let registry = Registry::with_hot_cache();
     let sidecar = Sidecar::with_verified_store(&registry);

@@ -239,7 +239,7 @@ fn a_remembered_decision_does_not_make_the_registry_writable() {
 }
 
 #[test]
-fn a_remembered_decision_is_asked_again_when_the_registrys_word_is_old() {
+fn a_cached_decision_is_checked_again_when_the_last_write_probe_is_stale() {
     let registry = ScriptedRegistry::start(|_| None);
     let sidecar = registry.sidecar(remembering(LONG));
     let client = sidecar.client().basic("alice", "right");

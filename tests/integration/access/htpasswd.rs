@@ -33,7 +33,7 @@ fn processor_time(sidecar: &Sidecar) -> u64 {
 }
 
 #[test]
-fn the_right_password_mounts_and_the_registry_is_hardly_asked() {
+fn the_right_password_mounts_with_hardly_any_probe_of_the_registry() {
     needs!("docker-registry", "htpasswd");
     let users = [("alice", "right"), ("bob", "also right")];
     let (registry, sidecar, digest) = with_passwords_here(&users);

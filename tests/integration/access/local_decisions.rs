@@ -220,7 +220,7 @@ fn rotated_keys_that_only_the_registry_knows_are_noticed() {
 }
 
 #[test]
-fn tokens_before_a_registry_with_passwords_are_left_to_it() {
+fn tokens_in_front_of_a_registry_with_passwords_are_forwarded() {
     needs!("docker-registry", "openssl", "htpasswd");
     let tokens = TokenIssuer::new();
     let registry = Registry::with_htpasswd(&[("alice", "right")]);

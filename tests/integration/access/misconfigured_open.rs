@@ -8,7 +8,7 @@ use support::sidecar::Sidecar;
 use support::token_issuer::TokenIssuer;
 
 #[test]
-fn where_no_access_control_was_said_wrongly_nobody_is_let_in() {
+fn with_access_mode_none_by_mistake_no_anonymous_caller_mounts() {
     needs!("docker-registry", "htpasswd");
     let (registry, sidecar, digest) = behind_passwords(|_| ());
     let alice = sidecar.client().basic("alice", "right");
@@ -37,7 +37,7 @@ fn where_no_access_control_was_said_wrongly_nobody_is_let_in() {
 }
 
 #[test]
-fn where_no_access_control_was_said_wrongly_a_token_counts_for_its_bearer_alone() {
+fn with_access_mode_none_by_mistake_a_token_counts_for_its_bearer_alone() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
     let (registry, sidecar, digest) = behind_tokens(&tokens, |_| ());
@@ -75,7 +75,11 @@ fn mostly_open() -> (ScriptedRegistry, Sidecar, String) {
 
 /// Nobody without credentials is linked for, and others by their own credentials alone.
 #[track_caller]
-fn is_asked_about_everybody(registry: &ScriptedRegistry, sidecar: &Sidecar, digest: &str) {
+fn every_caller_is_checked_with_the_registry(
+    registry: &ScriptedRegistry,
+    sidecar: &Sidecar,
+    digest: &str,
+) {
     let asked = registry.heard("PATCH").len();
     let nobody = sidecar.client();
     for (target, source, status) in [
@@ -108,22 +112,22 @@ fn is_asked_about_everybody(registry: &ScriptedRegistry, sidecar: &Sidecar, dige
 }
 
 #[test]
-fn where_no_access_control_was_said_wrongly_a_forwarded_mount_that_is_refused_shows_it() {
+fn with_access_mode_none_by_mistake_a_refused_forwarded_mount_reveals_it() {
     let (registry, sidecar, digest) = mostly_open();
     let missing = support::digest_of(b"in no repository");
     let answer = sidecar.client().mount("secret/target", &missing, "source");
     answer.expect(401);
     assert_eq!(sidecar.mounts("forwarded", "access_mismatch"), 1);
-    is_asked_about_everybody(&registry, &sidecar, &digest);
+    every_caller_is_checked_with_the_registry(&registry, &sidecar, &digest);
 }
 
 #[test]
-fn where_no_access_control_was_said_wrongly_any_request_that_is_refused_shows_it() {
+fn with_access_mode_none_by_mistake_any_refused_request_reveals_it() {
     for method in ["GET", "PUT", "POST"] {
         let (registry, sidecar, digest) = mostly_open();
         let client = sidecar.client();
         let request = client.request(method, "/v2/secret/manifests/latest");
         request.send(client.port).expect(401);
-        is_asked_about_everybody(&registry, &sidecar, &digest);
+        every_caller_is_checked_with_the_registry(&registry, &sidecar, &digest);
     }
 }

@@ -172,7 +172,7 @@ fn an_answer_that_is_not_clear_leaves_the_mount_to_the_registry() {
 }
 
 #[test]
-fn a_registry_that_says_read_only_is_believed_at_once() {
+fn a_read_only_response_counts_at_once() {
     for mode in ["upstream", "none"] {
         let registry = ScriptedRegistry::start(|heard| {
             (heard.method == "PATCH").then(|| Reply::Answer(answer("405 Method Not Allowed", "")))

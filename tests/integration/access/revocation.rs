@@ -127,7 +127,7 @@ fn a_token_that_ran_out_mounts_nothing_where_tokens_are_verified_here() {
 }
 
 #[test]
-fn a_repository_that_now_belongs_to_somebody_else_is_not_read_with_yesterdays_rights() {
+fn a_repository_with_a_new_owner_is_not_read_with_old_permissions() {
     let is_anothers = Arc::new(AtomicBool::new(false));
     let anothers = is_anothers.clone();
     // A registry with rights of its own for each repository.
@@ -195,7 +195,7 @@ fn a_key_that_is_no_longer_trusted_verifies_nothing() {
 }
 
 #[test]
-fn a_bundle_that_is_broken_leaves_the_old_keys_and_says_so() {
+fn a_broken_bundle_keeps_the_old_keys_and_is_logged() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
     let (registry, _, digest) = behind_tokens(&tokens, upstream_mode);

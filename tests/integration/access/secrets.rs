@@ -127,7 +127,7 @@ fn run(
 }
 
 #[test]
-fn no_password_and_no_upload_state_is_said_again() {
+fn no_password_and_no_upload_state_is_logged() {
     needs!("docker-registry", "htpasswd");
     for (kind, is_here) in LOGS.into_iter().zip([false, true]) {
         let users = [
@@ -160,7 +160,7 @@ fn no_password_and_no_upload_state_is_said_again() {
 }
 
 #[test]
-fn no_part_of_a_token_is_said_again() {
+fn no_part_of_a_token_is_logged() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
     for (kind, is_here) in LOGS.into_iter().zip([true, false]) {

@@ -5,7 +5,7 @@ use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of};
 use support::secret_search::{LOGS, Secrets, logging, nothing_is_said};
 
 #[test]
-fn nothing_of_an_answer_that_is_no_http_is_said_again() {
+fn nothing_of_a_response_that_is_no_http_is_repeated() {
     let word = "aSecretOfTheRegistry0123456789";
     let upstream = MisbehavingUpstream::start(move |heard| {
         let end = match heard.target.rsplit('/').next() {

@@ -72,7 +72,7 @@ fn a_root_that_the_registry_will_read_at_its_next_start_gets_no_link_before() {
 }
 
 #[test]
-fn another_password_is_asked_about_for_itself() {
+fn another_password_needs_its_own_confirmation() {
     needs!("docker-registry", "htpasswd");
     // A copy in which bob is still right.
     let (registry, sidecar, digest) = with_passwords_here(&[("alice", "right")]);

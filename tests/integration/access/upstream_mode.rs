@@ -75,7 +75,7 @@ fn a_wrong_password_is_answered_as_it_came_where_a_challenge_is_wanted() {
 }
 
 #[test]
-fn nobody_profits_from_somebody_elses_rights() {
+fn no_caller_profits_from_another_callers_permissions() {
     needs!("docker-registry", "htpasswd");
     let (registry, sidecar, digest) = behind_passwords(upstream_mode);
     let alice = sidecar.client().basic("alice", "right");

@@ -119,7 +119,7 @@ fn a_token_that_does_not_mention_the_source_gets_the_challenge_and_then_the_uplo
 }
 
 #[test]
-fn a_token_that_nobody_signed_changes_nothing_for_its_subject() {
+fn an_unsigned_token_changes_nothing_for_its_subject() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
     let (_registry, sidecar, digest) = behind_tokens(&tokens, upstream_mode);

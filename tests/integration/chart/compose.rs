@@ -44,7 +44,7 @@ fn compose_itself_takes_the_file_where_it_is_installed() {
 }
 
 #[test]
-fn registry_and_crossmount_share_a_folder_as_one_user() {
+fn registry_and_crossmount_share_a_volume_as_one_user() {
     let file = read(FILE);
     let services = &file["services"];
     let (crossmount, registry) = (&services["crossmount"], &services["registry"]);

@@ -13,7 +13,7 @@ fn with(setting: &str) -> Rendered {
 }
 
 #[test]
-fn the_image_says_of_which_version_the_registry_is() {
+fn the_image_tag_determines_the_registrys_version() {
     needs!("helm3", "helm4");
     let digest = "sha256:0f".to_owned() + &"0f".repeat(31);
     for (tag, version) in [

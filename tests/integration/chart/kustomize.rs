@@ -113,7 +113,7 @@ fn nothing_of_the_registry_is_lost_to_the_component() {
 
 /// Volume, folder and user are those of the pod that takes the folder over.
 #[test]
-fn the_folder_is_given_to_the_user_that_the_component_runs_as() {
+fn the_directory_is_given_to_the_user_that_the_component_runs_as() {
     needs!("kubectl", "kubernetes-validate");
     let file = project("deploy/kustomize/distribution/chown.yaml");
     validate(25, std::slice::from_ref(&file));

@@ -42,7 +42,7 @@ fn a_layer_that_another_repository_holds_is_there_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_fresh_client_pushes_an_image_and_sends_only_what_nobody_has() {
+fn a_fresh_client_pushes_an_image_and_sends_only_what_the_registry_lacks() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with_discovery(&registry);
@@ -65,7 +65,7 @@ fn a_fresh_client_pushes_an_image_and_sends_only_what_nobody_has() {
 }
 
 #[test]
-fn only_a_head_makes_itself_true() {
+fn only_a_head_leads_to_a_mount() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with_discovery(&registry);
@@ -178,7 +178,7 @@ fn a_head_without_an_answer_in_time_is_not_sent_again() {
 }
 
 #[test]
-fn a_line_in_the_log_says_what_was_brought_by_which_request() {
+fn a_log_line_names_each_link_and_the_request_that_led_to_it() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with_discovery(&registry);
@@ -204,7 +204,7 @@ fn a_line_in_the_log_says_what_was_brought_by_which_request() {
 }
 
 #[test]
-fn before_the_store_is_proved_and_without_a_login_nothing_is_linked() {
+fn before_the_store_is_verified_and_without_credentials_nothing_is_linked() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
     let registry = tokens.registry();

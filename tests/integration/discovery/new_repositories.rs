@@ -53,7 +53,7 @@ fn a_head_makes_its_repository_appear_unless_that_is_forbidden() {
 }
 
 #[test]
-fn a_head_in_a_repository_that_exists_is_made_true_and_mounts_always_are() {
+fn heads_mount_only_into_existing_repositories_and_mounts_always_do() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = strict(&registry);

@@ -56,7 +56,7 @@ impl ByToken {
 }
 
 #[test]
-fn a_token_that_names_pull_on_the_holder_is_a_proof() {
+fn a_token_that_names_pull_on_the_holder_grants_the_mount() {
     needs!("docker-registry", "openssl");
     for verify_here in [true, false] {
         let case = ByToken::new(verify_here);
@@ -150,7 +150,7 @@ fn a_login_may_be_given_what_this_very_login_was_seen_to_use() {
 }
 
 #[test]
-fn whoever_is_in_the_password_file_may_pull_everything() {
+fn every_user_of_the_password_file_may_pull_everything() {
     needs!("docker-registry", "htpasswd");
     let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "also right")]);
     let path = registry.config["auth"]["htpasswd"]["path"].clone();
@@ -173,7 +173,7 @@ fn whoever_is_in_the_password_file_may_pull_everything() {
 }
 
 #[test]
-fn where_a_registry_is_open_after_all_only_to_some_nobody_is_taken_for_everybody() {
+fn a_registry_that_is_open_only_to_some_does_not_count_as_open() {
     needs!("docker-registry", "htpasswd");
     let registry = Registry::with_htpasswd(&[("alice", "right"), ("bob", "too")]);
     let sidecar = Sidecar::with(&registry, |config| {

@@ -84,7 +84,7 @@ fn a_from_that_is_missing_or_useless_is_replaced_by_one_that_holds_the_layer() {
 }
 
 #[test]
-fn the_operator_says_from_where() {
+fn the_operator_chooses_the_sources() {
     needs!("docker-registry", "htpasswd");
     let registry = registry();
     let direct = registry.client().basic("alice", "right");

@@ -87,7 +87,7 @@ fn a_dry_run_removes_nothing() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_is_passed_over() {
+fn an_unreadable_directory_is_skipped() {
     needs!("docker-registry", "strace");
     let registry = Registry::start();
     let direct = registry.client();

@@ -9,7 +9,7 @@ use crate::support::registry_client::closing;
 use std::time::Duration;
 
 #[test]
-fn a_body_that_waits_for_the_registrys_word_is_sent_on_it() {
+fn a_body_that_waits_for_100_continue_is_sent_after_the_registrys() {
     needs!("docker-registry");
     let pair = RegistryPair::start();
     let bytes = b"sent on a word";

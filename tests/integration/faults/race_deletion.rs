@@ -106,7 +106,7 @@ fn a_mount_that_races_with_a_delete_of_its_source_is_readable_or_an_upload() {
 }
 
 #[test]
-fn a_mount_that_races_with_the_removal_of_its_source_folder_is_readable_or_an_upload() {
+fn a_mount_that_races_with_the_removal_of_its_source_directory_is_readable_or_an_upload() {
     needs!("docker-registry");
     let registry = Registry::with_hot_cache();
     let tried = "mounts race with the removal of the source repository's folder";

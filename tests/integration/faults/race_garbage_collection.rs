@@ -167,7 +167,7 @@ fn collections(tried: &str, ways: [Way; 2]) {
 }
 
 #[test]
-fn a_collection_as_readme_says_takes_nothing_that_was_mounted() {
+fn a_documented_garbage_collection_deletes_no_mounted_layer() {
     needs!("docker-registry");
     let way = |read_only, in_silence, deletes_untagged| Way {
         read_only,

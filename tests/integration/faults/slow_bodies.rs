@@ -81,7 +81,7 @@ fn upload_slowly(client: &Client, repository: &str, bytes: &[u8], is_chunked: bo
 }
 
 #[test]
-fn bodies_that_stand_still_keep_nobody_from_service_and_leave_nothing() {
+fn stalled_bodies_block_no_other_client_and_leave_nothing() {
     needs!("docker-registry");
     let many = amount(300, 2000);
     assert!(process_usage::allow_descriptors(4 * many + 1000));

@@ -70,7 +70,7 @@ fn timed(upstream: &MisbehavingUpstream, header_timeout: &str) -> (Sidecar, temp
 }
 
 #[test]
-fn slow_heads_end_and_keep_nobody_from_service() {
+fn slow_request_heads_time_out_and_block_no_other_client() {
     let many = amount(300, 3000);
     // All must be there before the first ends.
     let seconds = amount(2, 20);
@@ -158,7 +158,7 @@ fn slow_heads_on_the_admin_port_end_too() {
 }
 
 #[test]
-fn clients_that_do_not_read_their_downloads_take_no_memory_and_nobodys_place() {
+fn clients_that_do_not_read_their_downloads_use_no_memory_and_block_no_other_client() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::start(&registry);

@@ -104,7 +104,7 @@ fn a_kept_connection_that_ends_at_any_moment_fails_no_request_and_repeats_no_wri
 }
 
 #[test]
-fn a_kept_connection_that_ends_in_a_body_is_not_mended_by_a_second_answer() {
+fn a_reused_connection_that_ends_in_a_body_is_not_hidden_by_a_second_response() {
     for end in [Finish, Reset] {
         let steps = vec![
             Read,

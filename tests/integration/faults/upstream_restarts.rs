@@ -133,7 +133,7 @@ fn is_well(sidecar: &Sidecar, source: &str, layer: &Blob) {
 
 /// A registry that stands still is slow, and not absent.
 #[test]
-fn a_registry_that_stands_still_for_a_while_loses_nobodys_request() {
+fn a_registry_that_pauses_loses_no_request() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, |config| {

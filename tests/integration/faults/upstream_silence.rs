@@ -254,7 +254,7 @@ fn an_upstream_that_takes_no_connection_is_given_up() {
 }
 
 #[test]
-fn an_absent_upstream_is_said_to_be_absent_at_once() {
+fn an_unreachable_upstream_is_reported_at_once() {
     let port = support::free_port();
     let root = tempfile::tempdir().unwrap();
     let config = support::sidecar::config(&format!("http://127.0.0.1:{port}"), root.path());

@@ -55,7 +55,7 @@ fn poisoning(answer: String, when: Option<Duration>) -> MisbehavingUpstream {
 
 /// What comes after an answer belongs to nobody: another client must never get it for its own.
 #[test]
-fn more_than_an_answer_is_nobodys_answer() {
+fn surplus_bytes_of_a_response_reach_no_client() {
     let target = format!("/v2/surplus/blobs/{}", digest_of(b"surplus"));
     let mut asked = 0;
     for (on_head, when) in [false, true]

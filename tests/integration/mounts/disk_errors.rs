@@ -59,7 +59,7 @@ fn a_disk_that_fails_leaves_the_mount_to_the_registry() {
 }
 
 #[test]
-fn a_folder_that_is_a_file_leaves_the_mount_to_the_registry() {
+fn a_file_in_place_of_a_directory_forwards_the_mount() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with_verified_store(&registry);

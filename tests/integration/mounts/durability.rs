@@ -128,7 +128,7 @@ fn file_then(leaf: &str, folders: &[&str]) -> Synced {
 const ALL_OF_A_B: &[&str] = &["", "a", "a/b", "a/b/_layers", "a/b/_layers/sha256"];
 
 #[test]
-fn in_full_the_link_and_every_folder_made_for_it_are_synced_before_the_answer() {
+fn in_full_the_link_and_every_new_directory_are_synced_before_the_response() {
     needs!("strace");
     let watched = Watched::start("full", &[]);
     let (digest, synced) = watched.link("a/b", "one");
@@ -172,7 +172,7 @@ fn in_none_nothing_is_synced() {
 }
 
 #[test]
-fn the_folders_of_a_mount_that_failed_are_synced_by_the_next_one() {
+fn the_directories_of_a_failed_mount_are_synced_by_the_next_one() {
     needs!("strace");
     // The link's file, its folder, the folder above.
     for nth in 1..=3 {
@@ -201,7 +201,7 @@ fn the_folders_of_a_mount_that_failed_are_synced_by_the_next_one() {
 }
 
 #[test]
-fn a_young_link_of_somebody_elses_is_synced_before_it_is_confirmed() {
+fn a_young_link_of_another_process_is_synced_before_it_is_confirmed() {
     needs!("strace");
     for durability in ["full", "file", "none"] {
         let watched = Watched::start(durability, &[]);

@@ -68,7 +68,7 @@ fn a_source_repository_that_does_not_exist_is_an_upload() {
 }
 
 #[test]
-fn a_digest_that_nobody_has_is_uploaded() {
+fn a_digest_that_no_repository_holds_is_uploaded() {
     needs!("docker-registry");
     let (registry, sidecar) = proved();
     sidecar.client().upload("source", b"something else");
@@ -86,7 +86,7 @@ fn a_dangling_source_link_is_an_upload() {
 }
 
 #[test]
-fn a_blob_whose_folder_is_gone_is_an_upload() {
+fn a_blob_whose_directory_is_gone_is_an_upload() {
     needs!("docker-registry");
     let (registry, sidecar) = proved();
     let digest = sidecar.client().upload("source", b"no folder");
@@ -140,7 +140,7 @@ fn a_source_link_with_other_content_is_an_upload() {
 }
 
 #[test]
-fn a_source_link_that_is_a_folder_is_an_upload() {
+fn a_source_link_that_is_a_directory_is_an_upload() {
     needs!("docker-registry");
     let (registry, sidecar) = proved();
     let digest = sidecar.client().upload("elsewhere", b"a folder");

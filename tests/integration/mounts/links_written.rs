@@ -295,7 +295,7 @@ fn every_durability_mounts() {
 }
 
 #[test]
-fn until_the_store_is_proved_mounts_are_the_registrys_own() {
+fn until_the_store_is_verified_mounts_are_forwarded() {
     needs!("docker-registry");
     let registry = Registry::start();
     let digest = registry.client().upload("a", b"before the proof");

@@ -8,6 +8,7 @@ use support::image::Image;
 use support::misbehaving_upstream::{Reply, answer};
 use support::raw_http::{self, Request};
 use support::registry::Registry;
+use support::registry_client::Client;
 use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::Sidecar;
 use support::sidecar_metrics::most_questions;
@@ -33,14 +34,20 @@ fn answers(port: u16) {
     });
 }
 
-#[test]
-fn a_registry_that_was_killed_and_came_back_is_proved_again_before_the_next_link() {
-    needs!("docker-registry");
-    let mut registry = Registry::start();
+/// A registry and its sidecar, through which [`BLOB`] was uploaded to `a` and mounted in `b`.
+fn after_a_mount() -> (Registry, Sidecar, Client, String) {
+    let registry = Registry::start();
     let sidecar = Sidecar::with_verified_store(&registry);
     let client = sidecar.client();
     let digest = client.upload("a", BLOB);
     client.mount("b", &digest, "a").expect(201);
+    (registry, sidecar, client, digest)
+}
+
+#[test]
+fn after_a_killed_registry_came_back_the_store_is_verified_again_before_the_next_link() {
+    needs!("docker-registry");
+    let (mut registry, sidecar, client, digest) = after_a_mount();
     assert_eq!(sidecar.mounts("mounted", "none"), 1);
 
     registry.kill();
@@ -126,11 +133,7 @@ fn a_read_only_registry_refuses_mounts_and_nothing_is_written() {
 #[test]
 fn a_write_that_is_refused_in_passing_ends_linking_at_once() {
     needs!("docker-registry");
-    let mut registry = Registry::start();
-    let sidecar = Sidecar::with_verified_store(&registry);
-    let client = sidecar.client();
-    let digest = client.upload("a", BLOB);
-    client.mount("b", &digest, "a").expect(201);
+    let (mut registry, sidecar, client, digest) = after_a_mount();
     registry.read_only(true);
     registry.restart();
     wait_until("a write is refused", || {
@@ -194,7 +197,7 @@ fn read_only_on_request() -> ScriptedRegistry {
 }
 
 #[test]
-fn the_start_of_an_upload_that_is_refused_takes_the_registrys_word_and_the_stores_proof_away() {
+fn a_refused_upload_start_ends_write_availability_and_the_stores_verification() {
     let registry = read_only_on_request();
     let sidecar = registry.sidecar(|_| ());
     let digest = registry.plant("a", BLOB);
@@ -218,7 +221,7 @@ fn the_start_of_an_upload_that_is_refused_takes_the_registrys_word_and_the_store
 }
 
 #[test]
-fn any_other_write_that_is_refused_takes_the_registrys_word_away() {
+fn any_other_refused_write_ends_write_availability() {
     let registry = read_only_on_request();
     let sidecar = registry.sidecar(|_| ());
     let digest = registry.plant("a", BLOB);
@@ -251,11 +254,7 @@ fn any_other_write_that_is_refused_takes_the_registrys_word_away() {
 #[test]
 fn a_registry_turned_read_only_in_silence_is_noticed_within_seconds() {
     needs!("docker-registry");
-    let mut registry = Registry::start();
-    let sidecar = Sidecar::with_verified_store(&registry);
-    let client = sidecar.client();
-    let digest = client.upload("a", BLOB);
-    client.mount("b", &digest, "a").expect(201);
+    let (mut registry, _sidecar, client, digest) = after_a_mount();
     registry.read_only(true);
     registry.restart();
     // A probe counts for five seconds; the documentation asks to wait for ten.

@@ -67,7 +67,7 @@ fn is_temporary(path: &Path) -> bool {
 }
 
 #[test]
-fn a_folder_a_sync_or_a_rename_that_fails_leaves_no_broken_link() {
+fn a_failed_mkdir_sync_or_rename_leaves_no_broken_link() {
     needs!("docker-registry", "strace");
     for_each_error(|error, _| {
         let faults = [("mkdirat", "1"), ("fsync", "1"), ("renameat", "1")];
@@ -81,7 +81,7 @@ fn a_folder_a_sync_or_a_rename_that_fails_leaves_no_broken_link() {
 }
 
 #[test]
-fn a_folder_on_the_way_or_a_folders_sync_that_fails_leaves_no_broken_link() {
+fn a_failed_parent_directory_or_directory_sync_leaves_no_broken_link() {
     needs!("docker-registry", "strace");
     for_each_error(|error, _| {
         // The sixth is on the way down again; the second sync is that of the link's folder.
@@ -134,7 +134,7 @@ fn a_temporary_file_that_cannot_be_made_leaves_no_broken_link() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_opened_for_its_sync_leaves_no_broken_link() {
+fn a_directory_that_cannot_be_opened_for_its_sync_leaves_no_broken_link() {
     needs!("docker-registry", "strace");
     opens_that_fail(|call| {
         call.line.contains("\"repositories/") && call.line.contains("O_DIRECTORY")

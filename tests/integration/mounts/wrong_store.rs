@@ -40,7 +40,7 @@ fn never_writes(registry: &Registry, wrong: &Path) {
 }
 
 #[test]
-fn an_empty_folder_that_is_not_the_registrys_stays_empty() {
+fn an_empty_directory_that_is_not_the_registrys_stays_empty() {
     needs!("docker-registry");
     let wrong = tempfile::tempdir().unwrap();
     never_writes(&Registry::start(), wrong.path());

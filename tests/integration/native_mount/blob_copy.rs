@@ -285,7 +285,7 @@ impl Slow {
 }
 
 #[test]
-fn no_more_are_relayed_at_once_than_is_said() {
+fn no_more_blobs_are_copied_at_once_than_configured() {
     let slow = Slow::start(|config| config["store"]["artifacts"]["concurrency"] = json!(1));
     std::thread::scope(|scope| {
         let first = scope.spawn(|| slow.mount());

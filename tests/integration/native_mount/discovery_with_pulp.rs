@@ -159,7 +159,7 @@ fn a_token_names_no_repository_that_its_owner_could_not_know_of() {
 }
 
 #[test]
-fn nothing_that_a_token_says_is_believed_before_the_registry_has_taken_it() {
+fn no_claim_of_a_token_counts_before_the_registry_accepted_it() {
     let Some(case) = case(|config| config["discovery"]["sources"] = json!("any")) else {
         return;
     };
@@ -284,7 +284,7 @@ fn in_front_of_pulp(upstream: &MisbehavingUpstream) -> Sidecar {
 }
 
 #[test]
-fn a_404_of_somebody_else_s_is_not_pulps_word_that_it_has_taken_a_token() {
+fn a_404_of_another_server_does_not_show_that_pulp_accepted_a_token() {
     let upstream = MisbehavingUpstream::start(|heard| {
         Reply::Answer(match &*heard.method {
             "HEAD" if heard.target.starts_with("/v2/src/") => answer("200 OK", ""),

@@ -111,7 +111,7 @@ fn every_other_answer_is_the_registrys_own_and_nothing_is_asked_again() {
 }
 
 #[test]
-fn the_configuration_says_which_answers_are_replaced() {
+fn the_configuration_chooses_which_responses_are_replaced() {
     for (statuses, mount, expected) in [
         (json!([]), "404 Not Found", 404),
         (json!([422]), "404 Not Found", 404),
@@ -240,7 +240,7 @@ fn the_mount_goes_as_it_came_and_the_upload_without_it() {
 }
 
 #[test]
-fn a_mount_that_only_looks_odd_is_mended_too_and_one_with_a_body_is_not() {
+fn a_mount_in_an_unusual_form_is_mended_too_and_one_with_a_body_is_not() {
     let upstream = registry("400 Bad Request", "202 Accepted");
     let sidecar = Sidecar::generic(&upstream.url(), |_| ());
     let begin = "/v2/dst/blobs/uploads/";
@@ -339,7 +339,7 @@ fn in_a_name_that_the_registry_has_not_verified_nothing_is_remembered_or_shown()
 }
 
 #[test]
-fn a_challenge_stays_where_that_is_said() {
+fn a_challenge_stays_if_configured() {
     let upstream = registry("401 Unauthorized", "202 Accepted");
     let sidecar = Sidecar::generic(&upstream.url(), |config| {
         config["mount"] = json!({"source_denied": "challenge"});
@@ -351,7 +351,7 @@ fn a_challenge_stays_where_that_is_said() {
 }
 
 #[test]
-fn a_registry_that_gives_no_answer_is_said_to_be_away() {
+fn a_registry_without_a_response_is_reported_unreachable() {
     let upstream = MisbehavingUpstream::start(|_| Reply::Close);
     let broken = Sidecar::generic(&upstream.url(), |_| ());
     broken.client().mount("dst", DIGEST, "src").expect(502);

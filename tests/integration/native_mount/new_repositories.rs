@@ -17,7 +17,7 @@ fn strict(config: &mut Value) {
 }
 
 #[test]
-fn any_registry_is_asked_for_the_repository_before_a_head_is_made_true() {
+fn generic_registries_are_asked_for_the_repository_before_a_head_mounts() {
     needs!("docker-registry");
     let registry = Registry::with(|config| {
         log_requests(config);
@@ -45,7 +45,7 @@ fn any_registry_is_asked_for_the_repository_before_a_head_is_made_true() {
 }
 
 #[test]
-fn pulp_is_asked_for_the_repository_before_a_head_is_made_true() {
+fn pulp_is_asked_for_the_repository_before_a_head_mounts() {
     let Some(pulp) = pulp::start() else { return };
     let sidecar = pulp.sidecar(strict);
     let team = fresh("team");

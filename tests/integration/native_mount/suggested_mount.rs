@@ -136,7 +136,7 @@ fn in_front_of_any_registry_a_login_that_was_not_seen_there_causes_the_same_for_
 }
 
 #[test]
-fn in_front_of_any_registry_a_token_is_tried_where_it_was_used_and_not_where_it_says() {
+fn in_front_of_generic_registries_a_token_is_tried_where_it_was_used_not_where_it_claims() {
     let other = Other::start();
     other.alice().head_blob("src", &other.digest).expect(200);
     // {"access":[{"type":"repository","name":"src","actions":["pull"]}]}
@@ -190,7 +190,7 @@ fn in_front_of_any_registry_a_source_that_the_caller_may_no_longer_see_is_not_tr
 }
 
 #[test]
-fn what_proxies_say_of_a_client_is_said_for_a_suggestion_too() {
+fn forwarded_headers_of_a_client_are_sent_with_a_suggested_mount_too() {
     let other = Other::start();
     let (alice, digest) = (other.alice(), &other.digest);
     alice.head_blob("src", digest).expect(200);

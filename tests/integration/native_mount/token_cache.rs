@@ -176,7 +176,7 @@ impl Endpoint {
 }
 
 #[test]
-fn what_is_somebodys_own_or_not_whole_is_asked_for_each_time() {
+fn private_or_incomplete_token_responses_are_never_cached() {
     for (headers, access, asked) in [
         ("", GRANTED, 1),
         ("Vary: Accept, Cookie\r\n", GRANTED, 1),
@@ -320,7 +320,7 @@ fn a_client_that_leaves_takes_its_question_with_it() {
 }
 
 #[test]
-fn a_refusal_is_shared_by_those_who_ask_at_once_and_kept_for_nobody() {
+fn a_refusal_is_shared_by_concurrent_requests_and_never_cached() {
     let endpoint = Endpoint::pausing("", "[]", 300, "30s", Duration::from_secs(2));
     let client = endpoint.client();
     thread::scope(|scope| {
@@ -334,7 +334,7 @@ fn a_refusal_is_shared_by_those_who_ask_at_once_and_kept_for_nobody() {
 }
 
 #[test]
-fn whoever_waits_for_an_answer_that_cannot_be_shared_asks_alone() {
+fn a_client_that_waits_for_a_response_that_cannot_be_shared_sends_its_own_request() {
     let endpoint = Endpoint::pausing(
         "Set-Cookie: a=b\r\n",
         GRANTED,
@@ -357,7 +357,7 @@ fn whoever_waits_for_an_answer_that_cannot_be_shared_asks_alone() {
 }
 
 #[test]
-fn an_endpoint_that_breaks_off_is_said_to_be_away_and_asked_again() {
+fn an_endpoint_that_breaks_off_is_unreachable_and_tried_again() {
     let calls = AtomicUsize::new(0);
     let upstream = MisbehavingUpstream::start(move |_| {
         if calls.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -375,7 +375,7 @@ fn an_endpoint_that_breaks_off_is_said_to_be_away_and_asked_again() {
 }
 
 #[test]
-fn nothing_is_remembered_where_nobody_says_so() {
+fn no_token_is_cached_by_default() {
     let Some(pulp) = pulp::start() else { return };
     let sidecar = pulp.sidecar(|_| ());
     let scope = format!("repository:{}/app:pull,push", fresh("team"));

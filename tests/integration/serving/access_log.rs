@@ -233,7 +233,7 @@ fn unread(config: &Value) -> (Child, ChildStderr, u16, u16) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_nobody() {
+fn a_log_without_a_reader_blocks_no_request() {
     let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let mut config = config(&upstream.url(), &home.root());

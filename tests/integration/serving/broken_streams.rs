@@ -11,19 +11,24 @@ use support::raw_http::Request;
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 
+/// Closes the connection of every request that is to break, and responds to the rest.
+fn closing_upstream() -> MisbehavingUpstream {
+    MisbehavingUpstream::start(|heard| {
+        if breaks(heard) {
+            Reply::Close
+        } else {
+            Reply::Answer(ok("fine"))
+        }
+    })
+}
+
 fn breaks(heard: &ReceivedRequest) -> bool {
     heard.target.contains("break")
 }
 
 #[test]
 fn a_request_that_changes_something_is_never_sent_twice() {
-    let upstream = MisbehavingUpstream::start(|heard| {
-        if breaks(heard) {
-            Reply::Close
-        } else {
-            Reply::Answer(ok("fine"))
-        }
-    });
+    let upstream = closing_upstream();
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     for (at, method) in ["PUT", "POST", "PATCH", "DELETE"].iter().enumerate() {
         for kept_alive in [false, true] {
@@ -50,13 +55,7 @@ fn a_request_that_changes_something_is_never_sent_twice() {
 
 #[test]
 fn a_request_without_a_body_is_not_sent_twice_either_when_it_may_change_something() {
-    let upstream = MisbehavingUpstream::start(|heard| {
-        if breaks(heard) {
-            Reply::Close
-        } else {
-            Reply::Answer(ok("fine"))
-        }
-    });
+    let upstream = closing_upstream();
     let (sidecar, _root) = in_front_of(&upstream, |_| ());
     for method in ["PUT", "POST", "PATCH", "DELETE"] {
         sidecar.client().get("/v2/warm").expect(200);

@@ -28,7 +28,7 @@ fn a_check_that_finds_all_well_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_check_says_which_blobs_are_vouched_for() {
+fn a_check_reports_which_blobs_are_verified() {
     needs!("docker-registry");
     let registry = Registry::start();
     let all = check(&registry, |_| ());
@@ -174,7 +174,7 @@ fn an_offline_check_opens_only_the_configuration() {
 }
 
 #[test]
-fn a_check_says_who_runs_it_and_what_it_stands_on() {
+fn a_check_reports_its_user_and_file_system() {
     needs!("docker-registry");
     let registry = Registry::start();
     registry.client().upload("a", b"something in the store");

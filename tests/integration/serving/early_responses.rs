@@ -186,7 +186,7 @@ fn an_unknown_upload_and_a_wrong_route_are_answered_too() {
 }
 
 #[test]
-fn a_limit_of_size_or_rate_is_told_to_a_client_that_is_still_sending() {
+fn a_size_or_rate_limit_reaches_a_client_that_is_still_sending() {
     for status in ["413 Payload Too Large", "429 Too Many Requests"] {
         for ending in [Finish, Reset] {
             // As Go's server does: it answers, waits for half a second, and closes.
@@ -213,7 +213,7 @@ fn a_limit_of_size_or_rate_is_told_to_a_client_that_is_still_sending() {
 }
 
 #[test]
-fn a_registry_that_is_away_is_told_to_a_client_that_is_still_sending() {
+fn an_unreachable_registry_is_reported_to_a_client_that_is_still_sending() {
     let port = support::free_port();
     let root = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{port}");

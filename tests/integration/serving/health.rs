@@ -21,7 +21,7 @@ fn reason(sidecar: &Sidecar) -> String {
 }
 
 #[test]
-fn a_registry_that_answers_and_a_folder_of_ours_are_enough() {
+fn a_responding_registry_and_a_writable_store_are_healthy() {
     let upstream = MisbehavingUpstream::always_answering("heard");
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
@@ -63,7 +63,7 @@ fn a_registry_that_is_absent_or_silent_or_no_registry_is_named() {
 }
 
 #[test]
-fn a_folder_that_went_away_is_named() {
+fn a_missing_store_is_named() {
     let upstream = MisbehavingUpstream::start(|_| Reply::Answer(ok("heard")));
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
@@ -82,7 +82,7 @@ fn in_a_view_of_its_own(root: &Path) -> Command {
 }
 
 #[test]
-fn a_folder_that_became_read_only_is_named() {
+fn a_store_that_became_read_only_is_named() {
     needs!("unshare", "nsenter", "mount");
     if !tools::is_root() {
         tools::skip("only root can mount");

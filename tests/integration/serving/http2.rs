@@ -226,7 +226,7 @@ fn a_connection_is_not_ended_while_the_registry_takes_its_time() {
 }
 
 #[test]
-fn a_registry_that_is_away_is_told_over_http_2_as_well() {
+fn an_unreachable_registry_is_reported_over_http_2_as_well() {
     needs!("openssl", "curl");
     let (home, root) = (Home::new(), tempfile::tempdir().unwrap());
     let url = format!("http://127.0.0.1:{}", support::free_port());
@@ -299,7 +299,7 @@ fn with_prior_knowledge_http_2_is_spoken_without_tls() {
 }
 
 #[test]
-fn plain_http_on_the_port_of_tls_is_told_so_as_by_the_registry() {
+fn plain_http_on_the_tls_port_gets_the_registrys_400() {
     needs!("docker-registry", "openssl");
     let home = Home::new();
     let registry = Registry::with(|config| config["http"]["tls"] = home.tls());

@@ -116,7 +116,7 @@ fn an_event_is_the_one_that_the_registry_sends_for_its_own_mount() {
 }
 
 #[test]
-fn a_layer_that_a_head_brings_and_one_that_is_there_already_are_told_of_too() {
+fn a_layer_mounted_for_a_head_and_one_already_linked_cause_events_too() {
     needs!("docker-registry");
     let registry = Registry::start();
     let endpoint = Endpoint::start(|_| "200 OK");
@@ -167,7 +167,7 @@ fn block(endpoints: &[(&str, Endpoint, Value)]) -> Value {
 }
 
 #[test]
-fn an_endpoint_that_is_disabled_or_ignores_mounts_is_told_as_little_as_by_the_registry() {
+fn a_disabled_or_ignoring_endpoint_gets_as_few_events_as_from_the_registry() {
     needs!("docker-registry");
     let all = || {
         [

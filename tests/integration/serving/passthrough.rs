@@ -117,7 +117,7 @@ fn the_answer_reaches_the_client_as_it_was_given() {
 }
 
 #[test]
-fn refusals_are_never_mended() {
+fn refusals_are_never_replaced() {
     let upstream = MisbehavingUpstream::start(|heard| {
         let code = heard.target.split("/code").nth(1).unwrap_or("200");
         let code = &code[..3];

@@ -82,16 +82,23 @@ impl Drop for Kept {
     }
 }
 
+/// A sidecar that ends TLS with the certificate and key of a directory.
+fn with_certificate_of(home: &Path) -> (Registry, Sidecar) {
+    let path = |name: &str| home.join(name);
+    let registry = Registry::start();
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["listen"]["tls"] = json!({"certificate": path("cert.pem"), "key": path("key.pem")});
+    });
+    (registry, sidecar)
+}
+
 #[test]
 fn a_renewed_certificate_is_served_to_new_connections_and_drops_none() {
     needs!("docker-registry", "openssl");
     let home = tempfile::tempdir().unwrap();
     let first = renew(home.path());
     let path = |name: &str| home.path().join(name);
-    let registry = Registry::start();
-    let sidecar = Sidecar::with(&registry, |config| {
-        config["listen"]["tls"] = json!({"certificate": path("cert.pem"), "key": path("key.pem")});
-    });
+    let (_registry, sidecar) = with_certificate_of(home.path());
     assert_eq!(served(sidecar.port), first);
     let mut kept = Kept::to(sidecar.port);
     assert!(kept.ask().starts_with("HTTP/1.1 200"));
@@ -207,15 +214,12 @@ fn a_hangup_ends_no_process_that_has_no_file() {
 }
 
 #[test]
-fn a_certificate_on_a_filesystem_that_hangs_delays_nobody() {
+fn a_certificate_on_a_hung_filesystem_delays_no_client() {
     needs!("docker-registry", "openssl");
     let home = tempfile::tempdir().unwrap();
     let first = renew(home.path());
     let path = |name: &str| home.path().join(name);
-    let registry = Registry::start();
-    let sidecar = Sidecar::with(&registry, |config| {
-        config["listen"]["tls"] = json!({"certificate": path("cert.pem"), "key": path("key.pem")});
-    });
+    let (_registry, sidecar) = with_certificate_of(home.path());
     fs::remove_file(path("cert.pem")).unwrap();
     // Opening it waits for somebody who writes.
     support::tools::run(Command::new("mkfifo").arg(path("cert.pem")));

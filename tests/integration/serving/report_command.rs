@@ -40,7 +40,7 @@ fn filled() -> (Registry, u64) {
 }
 
 #[test]
-fn a_report_says_what_was_sent_more_than_once() {
+fn a_report_counts_what_was_sent_more_than_once() {
     needs!("docker-registry");
     let (registry, shared) = filled();
     // The registry takes it, and it is whole.

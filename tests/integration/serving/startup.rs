@@ -55,7 +55,7 @@ fn a_file_that_is_not_a_configuration_is_refused() {
 }
 
 #[test]
-fn a_folder_that_is_missing_or_no_folder_is_refused() {
+fn a_missing_store_or_a_file_in_its_place_is_refused() {
     let home = Home::new();
     let text = GOOD.replace("ROOT", "ROOT/missing");
     let missing = home.root().join("missing");
@@ -65,7 +65,7 @@ fn a_folder_that_is_missing_or_no_folder_is_refused() {
 }
 
 #[test]
-fn a_folder_of_another_user_is_refused() {
+fn a_store_of_another_user_is_refused() {
     let home = Home::new();
     if tools::is_root() {
         std::os::unix::fs::chown(home.root(), Some(12345), Some(12345)).unwrap();
@@ -80,7 +80,7 @@ fn a_folder_of_another_user_is_refused() {
 }
 
 #[test]
-fn folders_of_another_user_inside_the_store_are_refused() {
+fn directories_of_another_user_inside_the_store_are_refused() {
     if !tools::is_root() {
         return tools::skip("only root gives folders away");
     }

@@ -308,7 +308,7 @@ fn a_system_without_certificates_is_enough_for_a_registry_without_tls() {
 }
 
 #[test]
-fn a_system_without_certificates_is_told_to_name_some_for_a_registry_with_tls() {
+fn without_system_certificates_a_registry_with_tls_needs_named_ones() {
     let text = GOOD.replace("http://127.0.0.1:1", "https://127.0.0.1:1");
     let home = Home::new();
     let ended = run(without_roots(home.with("serve", &text)));

@@ -90,7 +90,7 @@ fn a_question_about_rights_belongs_to_the_clients_trace() {
 }
 
 #[test]
-fn a_request_that_passes_keeps_its_own_words_and_names_its_trace() {
+fn a_forwarded_request_keeps_its_trace_headers_and_logs_its_trace() {
     let upstream = MisbehavingUpstream::always_answering("heard");
     let (sidecar, _root) = support::misbehaving_upstream::in_front_of(&upstream, |_| ());
     traced(&sidecar.client(), 1).get("/v2/").expect(200);

@@ -148,6 +148,15 @@ impl Browser {
         });
     }
 
+    /// Loads the admin page and waits until it shows figures.
+    #[track_caller]
+    pub fn visit_page(&mut self, url: &str) {
+        self.visit(url);
+        wait_until("the page shows figures", || {
+            self.value("document.body.dataset.ready !== undefined") == true
+        });
+    }
+
     /// What came without a question: every event with this name.
     pub fn events(&mut self, method: &str) -> Vec<Value> {
         while let Ok(message) = self.from.recv_timeout(Duration::from_millis(50)) {
@@ -158,6 +167,18 @@ impl Browser {
             .filter(|event| event["method"] == method)
             .map(|event| event["params"].clone())
             .collect()
+    }
+
+    /// What the browser holds against the page.
+    pub fn complaints(&mut self) -> Vec<Value> {
+        [
+            "Runtime.exceptionThrown",
+            "Runtime.consoleAPICalled",
+            "Log.entryAdded",
+        ]
+        .into_iter()
+        .flat_map(|name| self.events(name))
+        .collect()
     }
 
     /// Writes the upper `height` pixels of the page, below the window too, as PNG.

@@ -29,6 +29,7 @@ pub mod raw_responses;
 pub mod registry;
 pub mod registry_client;
 pub mod registry_log;
+pub mod scripted_page;
 pub mod scripted_registry;
 pub mod secret_search;
 pub mod sidecar;

@@ -15,7 +15,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
 use crate::auth::{Credentials, PullScope, UsageHistory, Use};
-use crate::discovery::{Discovery, PendingDelete, SharedSources};
+use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
 use crate::mount::MountRequest;
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::proxy::context::RequestContext;
@@ -34,13 +34,13 @@ const EMPTY_LAYER: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422
 /// Has the registry mount from suggested sources.
 #[derive(Debug)]
 pub(crate) struct SuggestedMounts {
-    discovery: Arc<Discovery>,
-    used: UsageHistory,
-    client: DelegatedClient,
-    time_budget: Duration,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) used: UsageHistory,
+    pub(crate) client: DelegatedClient,
+    pub(crate) time_budget: Duration,
     /// Below these a request for a layer makes Pulp send one to another registry.
-    pull_through: Vec<RepositoryName>,
-    metrics: Arc<Metrics>,
+    pub(crate) pull_through: Vec<RepositoryName>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// The request that leads to a mount.
@@ -53,24 +53,6 @@ enum MountTrigger {
 }
 
 impl SuggestedMounts {
-    pub(crate) fn new(
-        discovery: Arc<Discovery>,
-        used: UsageHistory,
-        client: DelegatedClient,
-        time_budget: Duration,
-        pull_through: Vec<RepositoryName>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            discovery,
-            used,
-            client,
-            time_budget,
-            pull_through,
-            metrics,
-        }
-    }
-
     /// Whether a HEAD that gets 404 may lead to a mount.
     pub(crate) fn mounts_on_head(&self) -> bool {
         self.discovery.settings().on_head
@@ -165,7 +147,10 @@ impl SuggestedMounts {
         trigger: MountTrigger,
     ) -> Option<PendingResponse> {
         let pullable = self.used.pull_scope(&caller.credentials).await;
-        let rights = (&pullable, self.shared_sources(&caller.credentials).await);
+        let rights = CallerRights {
+            pullable: &pullable,
+            shared: self.shared_sources(&caller.credentials).await,
+        };
         let candidates = self.discovery.find_candidates(target, rights);
         self.record_wanted(target, &pullable);
         let attempt = self.attempt_for(&caller);
@@ -228,7 +213,10 @@ impl SuggestedMounts {
             return;
         }
         let nothing_else = PullScope::These(HashSet::new());
-        let rights = (&nothing_else, SharedSources::IsEnough);
+        let rights = CallerRights {
+            pullable: &nothing_else,
+            shared: SharedSources::IsEnough,
+        };
         let wanted = self.discovery.find_candidates(target, rights);
         for holder in wanted.iter().rev().filter(|it| !pullable.includes(it)) {
             self.discovery.record_use(holder);

@@ -91,7 +91,7 @@ fn a_dry_run_counts_what_would_be_vouched_for() {
 }
 
 #[test]
-fn nobody_waits_for_a_blob_that_is_being_hashed() {
+fn no_request_waits_for_a_blob_that_is_being_hashed() {
     needs!("docker-registry");
     let registry = Registry::start();
     let mut sidecar = verifying(&registry, |config| {
