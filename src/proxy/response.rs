@@ -148,18 +148,18 @@ pub(crate) fn description(error: &Error) -> String {
     }
     let whose = match error.esource() {
         ErrorSource::Downstream => "request",
-        _ => "registry's answer",
+        _ => "registry's response",
     };
-    format!("the {whose} cannot be understood")
+    format!("the {whose} is malformed")
 }
 
 /// The error's text in the body.
 fn message(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::SERVICE_UNAVAILABLE => "the registry behind cannot be reached",
-        StatusCode::GATEWAY_TIMEOUT => "the registry behind did not answer in time",
-        StatusCode::BAD_GATEWAY => "the registry behind broke its answer off",
-        _ => "the request cannot be understood",
+        StatusCode::SERVICE_UNAVAILABLE => "crossmount cannot reach the registry",
+        StatusCode::GATEWAY_TIMEOUT => "the registry did not answer in time",
+        StatusCode::BAD_GATEWAY => "the registry ended its response early",
+        _ => "the request is malformed",
     }
 }
 

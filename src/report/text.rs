@@ -11,13 +11,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = |amount: &Amount| format!("{}, {}", amount.count, size(amount.bytes));
         writeln!(f, "repositories     {}", self.repositories)?;
-        writeln!(f, "links of layers  {}", self.links)?;
+        writeln!(f, "layer links      {}", self.links)?;
         writeln!(f, "blobs            {}", amount(&self.blobs))?;
         writeln!(f, "  layers         {}", amount(&self.layers))?;
-        writeln!(f, "  of them shared {}", amount(&self.shared))?;
+        writeln!(f, "  shared layers  {}", amount(&self.shared))?;
         writeln!(
             f,
-            "  others         {} (manifests, and what waits for garbage collection)",
+            "  other blobs    {} (manifests, and blobs without a layer link)",
             amount(&self.others)
         )?;
         writeln!(f)?;
@@ -37,15 +37,15 @@ impl fmt::Display for Report {
 impl Report {
     fn sparable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.linked_bytes == 0 {
-            return writeln!(f, "no layer is linked");
+            return writeln!(f, "no repository has a layer");
         }
         // Exact enough for a percentage.
         #[allow(clippy::cast_precision_loss, reason = "a percentage")]
         let percent = 100.0 * self.sparable_bytes as f64 / self.linked_bytes as f64;
         writeln!(
             f,
-            "pushed to repositories: {}; of these, mounts would have spared {} ({percent:.0} %),\n\
-             less what was mounted already",
+            "layers, counted in each repository: {}\n\
+             mounts would have saved at most {} ({percent:.0} %), less what was mounted already",
             size(self.linked_bytes),
             size(self.sparable_bytes),
         )
@@ -55,7 +55,7 @@ impl Report {
         if self.most_shared.is_empty() {
             return writeln!(f, "no layer is in two repositories");
         }
-        writeln!(f, "\nthe layers that were sent again most:")?;
+        writeln!(f, "\nlayers whose mounts would have saved most:")?;
         for layer in &self.most_shared {
             writeln!(
                 f,
@@ -72,7 +72,10 @@ impl Report {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds: [(&str, &Damaged); 4] = [
-            ("links that do not hold their digest", &self.broken_links),
+            (
+                "links whose content is not their digest",
+                &self.broken_links,
+            ),
             ("links to blobs without data", &self.dangling_links),
             ("blobs without data", &self.empty_blobs),
             ("unreadable", &self.unreadable),
@@ -86,7 +89,7 @@ impl fmt::Display for Damage {
                 writeln!(f, "  {example}")?;
             }
             if found.count > found.examples.len() as u64 {
-                writeln!(f, "  and more")?;
+                writeln!(f, "  and others")?;
             }
         }
         Ok(())

@@ -20,7 +20,7 @@ mod settings;
 mod shutdown;
 mod startup;
 mod status_page;
-mod status_page_chart;
+mod status_page_history;
 mod status_page_in_a_browser;
 mod status_page_picture;
 mod status_page_texts;
