@@ -1,0 +1,324 @@
+//! The chart with a registry whose storage is an object store.
+
+use crate::{needs, support};
+use serde_json::{Value, json};
+use support::helm::{Rendered, Values, chart, refuses_each};
+use support::registry::Registry;
+use support::sidecar::Sidecar;
+use support::{raw_http, wait_until};
+
+const S3: [&str; 2] = [
+    "registry.config.storage.s3.bucket=b",
+    "registry.config.storage.s3.region=r",
+];
+
+fn with(settings: &[&str]) -> Rendered {
+    let arguments: Vec<_> = settings.iter().flat_map(|it| ["--set", it]).collect();
+    Rendered::from(&chart(), &arguments)
+}
+
+fn ours(settings: &[&str]) -> Value {
+    with(settings).config("crossmount.yaml")
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    let list = list.as_array().unwrap().iter();
+    list.map(|it| it["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_pod_has_no_volume_and_crossmount_no_file_but_its_configuration() {
+    needs!("helm3", "helm4");
+    let rendered = Values::named("object-store").render();
+    assert!(!rendered.has("PersistentVolumeClaim"));
+    let volumes = names(&rendered.pod()["volumes"]);
+    let configurations = ["registry-config", "crossmount-config"];
+    let files = ["registry-auth", "ca-certificates"];
+    assert_eq!(volumes, [configurations, files].concat());
+    let mounts = |name: &str| names(&rendered.container(name)["volumeMounts"]);
+    let mounted = mounts("crossmount");
+    assert_eq!(mounted, ["crossmount-config", "ca-certificates"]);
+    assert_eq!(mounts("registry"), ["registry-config", "registry-auth"]);
+    // A registry without logins has none of the chart's files either.
+    let open = with(&S3);
+    let mounts = names(&open.container("registry")["volumeMounts"]);
+    assert_eq!(mounts, ["registry-config"]);
+}
+
+#[test]
+fn replicas_need_no_shared_volume_and_follow_each_other_without_a_gap() {
+    needs!("helm3", "helm4");
+    let rendered = Values::named("object-store").render();
+    let deployment = &rendered.the("Deployment")["spec"];
+    assert_eq!(deployment["replicas"], 3);
+    assert_eq!(deployment["strategy"]["type"], "RollingUpdate");
+    let lost = [&S3[..], &["replicaCount=2"]].concat();
+    refuses_each(&[(&lost, &["httpSecret"])]);
+}
+
+#[test]
+fn the_pod_has_the_identity_that_the_bucket_knows() {
+    needs!("helm3", "helm4");
+    let rendered = Values::named("object-store").render();
+    let account = rendered.the("ServiceAccount");
+    let role = &account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"];
+    assert_eq!(role, "arn:aws:iam::111122223333:role/registry");
+    assert_eq!(account["automountServiceAccountToken"], false);
+    let name = &account["metadata"]["name"];
+    assert_eq!(&rendered.pod()["serviceAccountName"], name);
+    let given = with(&["serviceAccount.name=images"]);
+    assert!(!given.has("ServiceAccount"));
+    assert_eq!(given.pod()["serviceAccountName"], "images");
+    let named = with(&["serviceAccount.create=true", "serviceAccount.name=images"]);
+    assert_eq!(named.the("ServiceAccount")["metadata"]["name"], "images");
+}
+
+#[test]
+fn crossmount_lists_the_bucket_that_the_registry_names() {
+    needs!("helm3", "helm4");
+    let config = Values::named("object-store")
+        .render()
+        .config("crossmount.yaml");
+    let bucket = json!({"bucket": "images", "region": "eu-central-1", "rootdirectory": "/hub"});
+    assert_eq!(config["store"], json!({"s3": bucket}));
+    assert_eq!(config["mount"], json!({"writer": "registry"}));
+    assert_eq!(config["access"], json!({"mode": "htpasswd"}));
+    assert_eq!(config["upstream"], json!({"url": "http://127.0.0.1:5010"}));
+    assert_eq!(config["discovery"]["sources"], "any");
+
+    let storage = "registry.config.storage";
+    let azure = [
+        format!("{storage}.azure.accountname=a"),
+        format!("{storage}.azure.container=c"),
+        format!("{storage}.azure.max_retries=3"),
+        format!("{storage}.azure.credentials.type=default_credentials"),
+    ];
+    let azure: Vec<_> = azure.iter().map(String::as_str).collect();
+    let expected = json!({"accountname": "a", "container": "c"});
+    assert_eq!(ours(&azure)["store"], json!({"azure": expected}));
+    // What distribution 3 has besides, and the names without a slash before them.
+    let newer = [&azure[..], &["registry.image.tag=latest"]].concat();
+    let expected = json!({
+        "accountname": "a", "container": "c", "rootdirectory": "/",
+        "credentials": {"type": "default_credentials"},
+    });
+    assert_eq!(ours(&newer)["store"], json!({"azure": expected}));
+
+    let gcs = [
+        "registry.config.storage.gcs.bucket=b",
+        "registry.config.storage.gcs.keyfile=/key.json",
+        "registry.config.storage.gcs.chunksize=1",
+    ];
+    let expected = json!({"bucket": "b", "keyfile": "/key.json"});
+    assert_eq!(ours(&gcs)["store"], json!({"gcs": expected}));
+}
+
+#[test]
+fn with_an_endpoint_the_bucket_is_in_the_path_as_in_distribution_2() {
+    needs!("helm3", "helm4");
+    let endpoint = "registry.config.storage.s3.regionendpoint=http://minio:9000";
+    let two = ours(&[&S3[..], &[endpoint]].concat());
+    assert_eq!(two["store"]["s3"]["forcepathstyle"], true);
+    let three = ours(&[&S3[..], &[endpoint, "registry.image.tag=3.1.1"]].concat());
+    assert!(three["store"]["s3"]["forcepathstyle"].is_null());
+    assert!(ours(&S3)["store"]["s3"]["forcepathstyle"].is_null());
+}
+
+#[test]
+fn whom_sources_are_tried_for_follows_the_registrys_logins() {
+    needs!("helm3", "helm4");
+    for (logins, mode) in [
+        ("registry.config.auth=null", "none"),
+        ("registry.config.auth.htpasswd.path=/own/file", "htpasswd"),
+        ("registry.config.auth.token.issuer=i", "token"),
+        ("registry.config.auth.silly.realm=s", "upstream"),
+        ("crossmount.config.access.mode=upstream", "upstream"),
+    ] {
+        let config = ours(&[&S3[..], &[logins]].concat());
+        assert_eq!(config["access"], json!({"mode": mode}), "{logins}");
+    }
+}
+
+#[test]
+fn the_registry_can_write_links_into_its_volume_itself() {
+    needs!("helm3", "helm4");
+    let rendered = with(&[
+        "crossmount.config.mount.writer=registry",
+        "registry.htpasswdSecret=a",
+    ]);
+    let config = rendered.config("crossmount.yaml");
+    assert!(config["store"].is_null(), "{config}");
+    assert_eq!(config["access"], json!({"mode": "htpasswd"}));
+    let mounts = |name: &str| names(&rendered.container(name)["volumeMounts"]);
+    assert_eq!(mounts("crossmount"), ["crossmount-config"]);
+    assert!(mounts("registry").contains(&"data"));
+}
+
+#[test]
+fn keys_come_from_secrets() {
+    needs!("helm3", "helm4");
+    let settings = [
+        "registry.extraEnv[0].name=REGISTRY_STORAGE_S3_ACCESSKEY",
+        "registry.extraEnv[1].name=REGISTRY_STORAGE_S3_SECRETKEY",
+        "registry.extraEnv[2].name=REGISTRY_STORAGE_AZURE_ACCOUNTKEY",
+        "registry.extraEnv[3].name=REGISTRY_STORAGE_AZURE_CREDENTIALS_SECRET",
+        "crossmount.extraEnv[0].name=CROSSMOUNT_STORE_S3_ACCESSKEY",
+        "crossmount.extraEnv[1].name=CROSSMOUNT_STORE_S3_SECRETKEY",
+    ];
+    let rendered = with(&[&S3[..], &settings].concat());
+    assert_eq!(names(&rendered.container("registry")["env"]).len(), 4);
+    assert_eq!(names(&rendered.container("crossmount")["env"]).len(), 2);
+}
+
+#[test]
+fn what_cannot_work_with_an_object_store_is_refused_with_the_reason() {
+    needs!("helm3", "helm4");
+    let configmap = "ConfigMap";
+    let s3: &[(&str, &[&str])] = &[
+        (
+            "registry.config.storage.filesystem.rootdirectory=/a",
+            &["one kind of storage", "filesystem, s3"],
+        ),
+        ("registry.config.storage.s3.bucket=null", &["s3.bucket is"]),
+        ("registry.config.storage.s3.region=null", &["s3.region is"]),
+        (
+            "registry.config.storage.s3.secretkey=k",
+            &["storage.s3.secretkey", configmap],
+        ),
+        (
+            "registry.config.storage.s3.sessiontoken=k",
+            &["storage.s3.sessiontoken", configmap],
+        ),
+        (
+            "crossmount.config.store.s3.secretkey=k",
+            &["store.s3.secretkey", configmap],
+        ),
+        ("registry.config.storage.s3.v4auth=false", &["v4auth"]),
+        (
+            "crossmount.config.store.s3.bucket=other",
+            &["store.s3.bucket must be left out"],
+        ),
+        (
+            "crossmount.config.store.s3.rootdirectory=/a",
+            &["store.s3.rootdirectory must be left out"],
+        ),
+        (
+            "crossmount.config.store.gcs.bucket=b",
+            &["store.gcs", "storage is s3"],
+        ),
+        (
+            "crossmount.config.mount.writer=store",
+            &["mount.writer cannot be store"],
+        ),
+        ("persistence.existingClaim=a", &["no volume"]),
+        (
+            "extraVolumes[0].name=a,registry.extraVolumeMounts[0].name=data",
+            &["no volume is called data"],
+        ),
+        (
+            "registry.extraEnv[0].name=REGISTRY_STORAGE_S3_BUCKET",
+            &["REGISTRY_STORAGE_S3_BUCKET", "registry.config"],
+        ),
+        (
+            "crossmount.extraEnv[0].name=CROSSMOUNT_STORE_S3_BUCKET",
+            &["CROSSMOUNT_STORE_S3_BUCKET", "crossmount.config"],
+        ),
+        (
+            "crossmount.extraEnv[0].name=CROSSMOUNT_MOUNT_WRITER",
+            &["CROSSMOUNT_MOUNT_WRITER"],
+        ),
+    ];
+    for (setting, words) in s3 {
+        let settings = [&S3[..], &[*setting]].concat();
+        refuses_each(&[(&settings, words)]);
+    }
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["registry.config.storage.azure.container=c"],
+            &["azure.accountname is missing"],
+        ),
+        (
+            &["registry.config.storage.azure.accountname=a"],
+            &["azure.container is missing"],
+        ),
+        (
+            &[
+                "registry.config.storage.azure.accountname=a",
+                "registry.config.storage.azure.container=c",
+                "registry.config.storage.azure.accountkey=k",
+            ],
+            &["azure.accountkey", configmap],
+        ),
+        (
+            &[
+                "registry.config.storage.azure.accountname=a",
+                "registry.config.storage.azure.container=c",
+                "registry.config.storage.azure.credentials.secret=k",
+            ],
+            &["azure.credentials.secret", configmap],
+        ),
+        (
+            &["registry.config.storage.gcs.rootdirectory=/a"],
+            &["gcs.bucket is missing"],
+        ),
+        (
+            &[
+                "registry.config.storage.gcs.bucket=b",
+                "registry.config.storage.gcs.credentials.private_key=k",
+            ],
+            &["gcs.credentials", configmap, "keyfile"],
+        ),
+        (
+            &["crossmount.config.store.s3.bucket=b"],
+            &["store.s3", "storage is filesystem"],
+        ),
+    ];
+    refuses_each(cases);
+}
+
+#[test]
+fn what_is_for_written_links_alone_is_refused_where_the_registry_writes_them() {
+    needs!("helm3", "helm4");
+    for setting in [
+        "store.filesystem.rootdirectory=/a",
+        "store.durability=none",
+        "store.verify=sha256",
+        "store.verify_rate=1MB",
+        "access.htpasswd.path=/a",
+        "access.token.issuer=a",
+        "access.decision_ttl=1s",
+        "mount.dry_run=true",
+        "notifications.endpoints[0].name=a",
+        "upstream.external_url=https://a",
+        "upstream.relative_urls=true",
+        "upstream.response_headers.X-A[0]=b",
+    ] {
+        let whole = format!("crossmount.config.{setting}");
+        let settings = [&S3[..], &[&*whole]].concat();
+        refuses_each(&[(&settings, &["mount.writer: registry", "of no use"])]);
+    }
+    with(&[&S3[..], &["crossmount.config.mount.dry_run=false"]].concat());
+}
+
+#[test]
+fn a_real_registry_mounts_by_this_configuration() {
+    needs!("helm3", "helm4", "docker-registry", "htpasswd");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let mut config = Values::named("object-store")
+        .render()
+        .config("crossmount.yaml");
+    // The registry of this test keeps its data in a directory.
+    config.as_object_mut().unwrap().remove("store");
+    config["upstream"]["url"] = json!(registry.url());
+    for port in ["listen", "admin"] {
+        config[port]["address"] = json!("127.0.0.1:0");
+    }
+    let sidecar = Sidecar::from(&config);
+    wait_until("the pod would be ready", || {
+        raw_http::get(sidecar.admin, "/readyz").status == 200
+    });
+    let alice = sidecar.client().basic("alice", "right");
+    let digest = alice.upload("base", b"a layer");
+    alice.head_blob("app", &digest).expect(200);
+    assert_eq!(sidecar.mounts("native", "none"), 1);
+}
