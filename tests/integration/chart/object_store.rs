@@ -2,6 +2,7 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
+use std::fs;
 use support::helm::{Rendered, Values, chart, refuses_each};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
@@ -43,6 +44,38 @@ fn the_pod_has_no_volume_and_crossmount_no_file_but_its_configuration() {
     let open = with(&S3);
     let mounts = names(&open.container("registry")["volumeMounts"]);
     assert_eq!(mounts, ["registry-config"]);
+}
+
+#[test]
+fn the_values_in_the_readme_make_a_pod() {
+    needs!("helm3", "helm4");
+    let readme = fs::read_to_string(chart().join("README.md")).unwrap();
+    let (_, section) = readme
+        .split_once("\n## Images in an object store\n")
+        .unwrap();
+    let values = section.split("```yaml\n").nth(1).unwrap();
+    let values = values.split("```").next().unwrap();
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    fs::write(&file, values).unwrap();
+    let rendered = Rendered::from(&chart(), &["--values", file.path().to_str().unwrap()]);
+    assert_eq!(rendered.the("Deployment")["spec"]["replicas"], 2);
+    let config = rendered.config("crossmount.yaml");
+    assert_eq!(config["store"]["s3"]["bucket"], "images");
+    assert_eq!(config["discovery"]["on_head"], true);
+}
+
+/// As the README says of replicas whose clients delete layers.
+#[test]
+fn a_real_registry_runs_without_its_descriptor_cache() {
+    needs!("helm3", "helm4", "docker-registry");
+    let rendered = with(&["registry.config.storage.cache.blobdescriptor=null"]);
+    let cache = rendered.config("config.yml")["storage"]["cache"].clone();
+    let registry = Registry::with(|config| config["storage"]["cache"] = cache.clone());
+    let client = registry.client();
+    let digest = client.upload("base", b"a layer");
+    client.head_blob("base", &digest).expect(200);
+    fs::remove_file(registry.store.data(&digest)).unwrap();
+    client.head_blob("base", &digest).expect(404);
 }
 
 #[test]
