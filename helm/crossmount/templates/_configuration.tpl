@@ -53,8 +53,9 @@ config.mount.writer: registry, the registry writes them, and crossmount needs no
 {{- $_ := set $follows "store" (dict "filesystem" (pick (.registry.storage.filesystem | default dict) "rootdirectory")) -}}
 {{- else -}}
 {{- $_ := set $follows "mount" (dict "writer" "registry") -}}
-{{- with include "crossmount.bucket" (dict "driver" $driver "settings" (get .registry.storage $driver) "version" $version) -}}
+{{- with include "crossmount.bucket" (dict "driver" $driver "settings" (get .registry.storage $driver | default dict) "version" $version) -}}
 {{- $_ := set $follows "store" (dict $driver (fromYaml .)) -}}
+{{- $_ := set $upstream "version" $version -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite $follows $config) -}}
@@ -72,25 +73,23 @@ Where crossmount lists the objects of the registry's storage, as YAML; nothing f
 does not list. Without credentials: crossmount gets its own, by its environment.
 */}}
 {{- define "crossmount.bucket" -}}
-{{- $settings := .settings | default dict -}}
-{{- $bucket := dict -}}
+{{- $two := eq .version 2 -}}
+{{- /* What the driver of distribution 2 does not know, it does not heed. */ -}}
+{{- $keys := list -}}
 {{- if eq .driver "s3" -}}
-{{- $bucket = pick $settings "bucket" "region" "regionendpoint" "forcepathstyle" "rootdirectory" "secure" "skipverify" "usedualstack" "usefipsendpoint" -}}
-{{- /* distribution 2 has no such setting, and does so with every endpoint. */ -}}
-{{- if and (eq .version 2) $settings.regionendpoint -}}
-{{- $_ := set $bucket "forcepathstyle" true -}}
-{{- end -}}
+{{- $newer := list "forcepathstyle" "usedualstack" "usefipsendpoint" -}}
+{{- $keys = concat (list "bucket" "region" "regionendpoint" "rootdirectory" "secure" "skipverify") (ternary list $newer $two) -}}
 {{- else if eq .driver "azure" -}}
-{{- $bucket = pick $settings "accountname" "container" "realm" -}}
-{{- /* distribution 2 has none of these, and begins every name with a slash. */ -}}
-{{- if ne .version 2 -}}
-{{- $bucket = merge $bucket (pick $settings "serviceurl" "rootdirectory" "skipverify") (dict "rootdirectory" "/") -}}
-{{- with $settings.credentials -}}
-{{- $_ := set $bucket "credentials" (pick . "type" "clientid" "tenantid") -}}
-{{- end -}}
-{{- end -}}
+{{- $newer := list "serviceurl" "rootdirectory" "skipverify" "credentials" -}}
+{{- $keys = concat (list "accountname" "container" "realm") (ternary list $newer $two) -}}
 {{- else if eq .driver "gcs" -}}
-{{- $bucket = pick $settings "bucket" "rootdirectory" "keyfile" -}}
+{{- $keys = list "bucket" "rootdirectory" "keyfile" -}}
+{{- end -}}
+{{- $bucket := dict -}}
+{{- range $key := $keys -}}
+{{- if hasKey $.settings $key -}}
+{{- $_ := set $bucket $key (get $.settings $key) -}}
+{{- end -}}
 {{- end -}}
 {{- with $bucket -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}

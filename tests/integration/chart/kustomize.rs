@@ -202,7 +202,7 @@ fn the_real_registry_mounts_by_the_configuration_for_object_stores() {
     let mut config = example("object-store").config("crossmount.yaml");
     // The registry of this test keeps its data in a directory.
     config.as_object_mut().unwrap().remove("store");
-    config["upstream"]["url"] = json!(registry.url());
+    config["upstream"] = json!({"url": registry.url()});
     for port in ["listen", "admin"] {
         config[port]["address"] = json!("127.0.0.1:0");
     }

@@ -123,7 +123,7 @@ fn a_registry_of_another_chart_may_be_on_an_object_store() {
     let expected = json!({
         "listen": {"address": ":5000"},
         "admin": {"address": ":9500"},
-        "upstream": {"url": "http://127.0.0.1:5010"},
+        "upstream": {"url": "http://127.0.0.1:5010", "version": 2},
         "mount": {"writer": "registry"},
         "store": {"gcs": {"bucket": "images"}},
         "access": {"mode": "htpasswd"},
