@@ -7,9 +7,15 @@
 {{- fail (printf "registry.config.http.%s cannot be set: the registry listens on the pod's loopback for crossmount alone, on registry.port; clients come by crossmount.config.listen" $key) -}}
 {{- end -}}
 {{- end -}}
-{{- range $driver := without (keys ($given.storage | default dict)) "filesystem" "cache" "delete" "maintenance" "redirect" "tag" | sortAlpha -}}
-{{- fail (printf "registry.config.storage.%s cannot be used: crossmount writes into the registry's folder, so its storage must be filesystem" $driver) -}}
+{{- $drivers := without (keys ($given.storage | default dict)) "cache" "delete" "maintenance" "redirect" "tag" | sortAlpha -}}
+{{- range $driver := without $drivers "filesystem" "s3" "azure" "gcs" -}}
+{{- fail (printf "registry.config.storage.%s cannot be used: the storage must be filesystem, s3, azure or gcs" $driver) -}}
 {{- end -}}
+{{- if gt (len $drivers) 1 -}}
+{{- fail (printf "the registry takes one kind of storage, these are several: %s" (join ", " $drivers)) -}}
+{{- end -}}
+{{- $driver := include "crossmount.driver" $given.storage | default "filesystem" -}}
+{{- include "crossmount.checkBucket" (dict "driver" $driver "values" .Values) -}}
 
 {{- $registry := include "crossmount.registry" . | fromYaml -}}
 {{- $auth := $registry.auth | default dict -}}
@@ -32,12 +38,23 @@
 {{- if ne $follows.upstream.url (dig "upstream" "url" $follows.upstream.url $config) -}}
 {{- fail (printf "crossmount.config.upstream.url must be left out: the registry of this chart is %s" $follows.upstream.url) -}}
 {{- end -}}
+{{- if eq $driver "filesystem" -}}
 {{- $root := $follows.store.filesystem.rootdirectory -}}
 {{- if ne $root (dig "store" "filesystem" "rootdirectory" $root $config) -}}
 {{- fail (printf "crossmount.config.store.filesystem.rootdirectory must be left out: it is the registry's, %s" $root) -}}
 {{- end -}}
+{{- end -}}
 
 {{- $configuration := include "crossmount.own" . | fromYaml -}}
+{{- if eq (dig "mount" "writer" "store" $configuration) "registry" -}}
+{{- range $path := list "store.filesystem" "store.durability" "store.verify" "store.verify_rate" "access.htpasswd" "access.token" "access.decision_ttl" "mount.dry_run" "notifications.endpoints" "upstream.external_url" "upstream.relative_urls" "upstream.response_headers" -}}
+{{- $section := first (splitList "." $path) -}}
+{{- $key := last (splitList "." $path) -}}
+{{- with dig $section $key "" $config -}}
+{{- fail (printf "crossmount.config.%s is of no use with mount.writer: registry, because crossmount writes no links then" $path) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $of, $address := dict "listen" $configuration.listen.address "admin" $configuration.admin.address -}}
 {{- if eq (include "crossmount.port" $address) (toString (int $values.port)) -}}
 {{- fail (printf "registry.port cannot be %d: it is the port of crossmount.config.%s.address" (int $values.port) $of) -}}
@@ -47,7 +64,10 @@
 {{- fail (printf "crossmount.config.listen.address must be like :5000, because clients come from outside the pod: it is %s" $configuration.listen.address) -}}
 {{- end -}}
 
-{{- $own := list "data" "registry-config" "crossmount-config" "registry-auth" -}}
+{{- $own := list "registry-config" "crossmount-config" "registry-auth" -}}
+{{- if eq $driver "filesystem" -}}
+{{- $own = append $own "data" -}}
+{{- end -}}
 {{- $volumes := $own -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $volumes -}}
@@ -63,7 +83,8 @@
 {{- end -}}
 {{- end -}}
 {{- range $settings.extraEnv -}}
-{{- if regexMatch "^(CROSSMOUNT_(LISTEN|ADMIN|UPSTREAM_URL|STORE_FILESYSTEM|ACCESS_(MODE|HTPASSWD|TOKEN))|REGISTRY_(HTTP_(ADDR|NET|TLS|HOST|PREFIX|RELATIVEURLS|HEADERS)|STORAGE_(FILESYSTEM|S3|S3AWS|GCS|AZURE|SWIFT|OSS|INMEMORY)|AUTH))(_|$)|^REGISTRY_STORAGE$" .name -}}
+{{- $isSecret := regexMatch "^(REGISTRY_STORAGE|CROSSMOUNT_STORE)_(S3_(ACCESSKEY|SECRETKEY|SESSIONTOKEN)|AZURE_(ACCOUNTKEY|CREDENTIALS_SECRET))$" .name -}}
+{{- if and (not $isSecret) (regexMatch "^(CROSSMOUNT_(LISTEN|ADMIN|UPSTREAM_URL|STORE_(FILESYSTEM|S3|AZURE|GCS)|MOUNT_WRITER|ACCESS_(MODE|HTPASSWD|TOKEN))|REGISTRY_(HTTP_(ADDR|NET|TLS|HOST|PREFIX|RELATIVEURLS|HEADERS)|STORAGE_(FILESYSTEM|S3|S3AWS|GCS|AZURE|SWIFT|OSS|INMEMORY)|AUTH))(_|$)|^REGISTRY_STORAGE$" .name) -}}
 {{- fail (printf "%s.extraEnv cannot have %s: say it in %s.config, by which the two containers agree" $container .name $container) -}}
 {{- end -}}
 {{- end -}}
@@ -98,12 +119,61 @@
 {{- fail (printf "crossmount.config.shutdown.timeout (%ds) must be less than registry.preStopSeconds (%d), or the registry is gone while crossmount drains" $timeout $preStop) -}}
 {{- end -}}
 {{- if gt (int .Values.replicaCount) 1 -}}
-{{- if not (and .Values.persistence.enabled (has "ReadWriteMany" .Values.persistence.accessModes)) -}}
-{{- fail "replicaCount above 1 needs a volume for all of them: persistence.enabled and accessModes with ReadWriteMany" -}}
+{{- if and (eq $driver "filesystem") (not (and .Values.persistence.enabled (has "ReadWriteMany" .Values.persistence.accessModes))) -}}
+{{- fail "replicaCount above 1 needs a volume for all of them (persistence.enabled and accessModes with ReadWriteMany), or storage in an object store" -}}
 {{- end -}}
 {{- if not (or $values.httpSecret (dig "http" "secret" "" $given)) -}}
 {{- fail "replicaCount above 1 needs registry.httpSecret: an upload that begins at one replica may go on at another" -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values for an object store that cannot work. */}}
+{{- define "crossmount.checkBucket" -}}
+{{- $driver := .driver -}}
+{{- $settings := dig "storage" $driver dict (.values.registry.config | default dict) | default dict -}}
+{{- $config := .values.crossmount.config | default dict -}}
+{{- range $other := without (list "s3" "azure" "gcs") $driver -}}
+{{- if dig "store" $other dict $config -}}
+{{- fail (printf "crossmount.config.store.%s must be left out: the registry's storage is %s" $other $driver) -}}
+{{- end -}}
+{{- end -}}
+{{- if ne $driver "filesystem" -}}
+{{- range $key := get (dict "s3" (list "bucket" "region") "azure" (list "accountname" "container") "gcs" (list "bucket")) $driver -}}
+{{- if not (get $settings $key) -}}
+{{- fail (printf "registry.config.storage.%s.%s is missing: the registry does not start without it" $driver $key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "bucket" "accountname" "container" "rootdirectory" -}}
+{{- if hasKey (dig "store" $driver dict $config) $key -}}
+{{- fail (printf "crossmount.config.store.%s.%s must be left out: it is the registry's" $driver $key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $place, $given := dict "registry.config.storage" $settings "crossmount.config.store" (dig "store" $driver dict $config) -}}
+{{- range $key := list "secretkey" "sessiontoken" "accountkey" "connectionstring" -}}
+{{- if get $given $key -}}
+{{- fail (printf "%s.%s.%s cannot be set: it would be in a ConfigMap. Put it into a Secret, and name this in extraEnv or extraEnvFrom" $place $driver $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $driver "azure") (dig "credentials" "secret" "" $given) -}}
+{{- fail (printf "%s.azure.credentials.secret cannot be set: it would be in a ConfigMap. Put it into a Secret, and name this in extraEnv or extraEnvFrom" $place) -}}
+{{- end -}}
+{{- if and (eq $driver "gcs") $given.credentials -}}
+{{- fail (printf "%s.gcs.credentials cannot be set: it would be in a ConfigMap. Put the key's file into a Secret, mount it into both containers, and name it in registry.config.storage.gcs.keyfile" $place) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (toString $settings.v4auth) "false" -}}
+{{- fail "registry.config.storage.s3.v4auth cannot be false: crossmount signs its requests with version 4 alone" -}}
+{{- end -}}
+{{- if eq (dig "mount" "writer" "" $config) "store" -}}
+{{- fail (printf "crossmount.config.mount.writer cannot be store: the registry's storage is %s, in which crossmount writes nothing" $driver) -}}
+{{- end -}}
+{{- if .values.persistence.existingClaim -}}
+{{- fail (printf "persistence.existingClaim is of no use: the registry's storage is %s, so the pod has no volume" $driver) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .values.serviceAccount.annotations (not .values.serviceAccount.create) -}}
+{{- fail "serviceAccount.annotations needs serviceAccount.create: the chart changes no ServiceAccount that it did not make" -}}
 {{- end -}}
 {{- end -}}
 

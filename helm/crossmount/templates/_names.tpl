@@ -28,6 +28,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* The name of the pod's ServiceAccount; nothing: that of the namespace. */}}
+{{- define "crossmount.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "crossmount.fullname" .) "" .Values.serviceAccount.create) -}}
+{{- end -}}
+
 {{/* The pod of helm test: not one of those that the Services lead to. */}}
 {{- define "crossmount.testSelector" -}}
 app.kubernetes.io/name: {{ include "crossmount.name" . }}-test

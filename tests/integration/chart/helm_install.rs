@@ -65,6 +65,14 @@ fn the_notes_say_how_to_push_where_to_look_and_what_to_mind() {
         assert_eq!(said.matches("--dest-creds USER:PASSWORD").count(), 2);
         assert_eq!(said.matches("--src-creds USER:PASSWORD").count(), 1);
     }
+    for (values, is_off) in [("object-store", false), ("native", false)] {
+        let said = notes(&Values::named(values).arguments());
+        assert_eq!(said.contains("DISCOVERY IS OFF"), is_off, "{values}");
+    }
+    let written = notes(&["--set", "crossmount.config.mount.writer=registry"]);
+    assert!(written.contains("DISCOVERY IS OFF"), "{written}");
+    let stored = notes(&Values::named("object-store").arguments());
+    assert!(!stored.contains("NO PERSISTENCE") && !stored.contains(nfs));
     assert_eq!(notes(&["--set", "enabled=false"]).trim(), "");
 }
 
@@ -82,6 +90,9 @@ fn the_notes_say_where_events_of_mounts_are_lost() {
     assert!(notes(&["--set", &theirs]).contains(words));
     assert!(!notes(&["--set", &ours]).contains(words));
     assert!(!notes(&["--set", &theirs, "--set", &ours]).contains(words));
+    // A registry that writes links itself sends their events.
+    let writer = "crossmount.config.mount.writer=registry";
+    assert!(!notes(&["--set", &theirs, "--set", writer]).contains(words));
     // By a variable of the registry's too.
     assert!(notes(&Values::named("everything").arguments()).contains(words));
 }

@@ -1,7 +1,8 @@
-//! The kustomize components that put crossmount before Pulp's API and before distribution.
+//! The kustomize components that put crossmount before Pulp's API and before distribution, with its
+//! store on a volume or in an object store.
 
 use crate::{needs, support};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
 use support::helm::{Rendered, check_offline, project, validate};
@@ -89,13 +90,58 @@ fn crossmount_takes_the_place_of_distribution() {
 }
 
 #[test]
-fn nothing_of_the_registry_is_lost_to_the_component() {
+fn crossmount_takes_the_place_of_a_registry_on_an_object_store() {
     needs!("kubectl");
-    let rendered = example("distribution");
-    let text = fs::read_to_string(project(
-        "deploy/kustomize/distribution-example/registry.yaml",
-    ));
-    let before = Rendered::read(&text.unwrap());
+    let rendered = example("object-store");
+    let (crossmount, registry) = (
+        rendered.container("crossmount"),
+        rendered.container("registry"),
+    );
+    let config = rendered.config("crossmount.yaml");
+    assert_eq!(config["listen"]["address"], ":5000");
+    for container in [crossmount, registry] {
+        assert_eq!(container["ports"][0]["containerPort"], 5000);
+    }
+    let address = registry["env"][0]["value"].as_str().unwrap();
+    assert_eq!(config["upstream"]["url"], format!("http://{address}"));
+    // One bucket, which crossmount lists with keys of its own.
+    let value = |container: &Value, name: &str| {
+        let env = container["env"].as_array().unwrap();
+        env.iter().find(|it| it["name"] == name).unwrap().clone()
+    };
+    for key in ["bucket", "region"] {
+        let variable = format!("REGISTRY_STORAGE_S3_{}", key.to_uppercase());
+        let theirs = &value(registry, &variable)["value"];
+        assert_eq!(&config["store"]["s3"][key], theirs, "{key}");
+    }
+    for key in ["ACCESSKEY", "SECRETKEY"] {
+        let ours = value(crossmount, &format!("CROSSMOUNT_STORE_S3_{key}"));
+        let theirs = value(registry, &format!("REGISTRY_STORAGE_S3_{key}"));
+        let secret = |it: &Value| it["valueFrom"]["secretKeyRef"]["name"].clone();
+        assert_ne!(secret(&ours), secret(&theirs));
+    }
+    // The certificates that are named are where the volume is.
+    let certificates = value(crossmount, "SSL_CERT_FILE")["value"].clone();
+    let folder = crossmount["volumeMounts"][1]["mountPath"].as_str().unwrap();
+    assert!(certificates.as_str().unwrap().starts_with(folder));
+    outlives(&rendered, "registry");
+    mounts_its_configuration(&rendered);
+    check_offline(rendered.file("crossmount.yaml"));
+}
+
+#[test]
+fn nothing_of_the_registry_is_lost_to_the_components() {
+    needs!("kubectl");
+    for name in ["distribution", "object-store"] {
+        loses_nothing(name);
+    }
+}
+
+#[track_caller]
+fn loses_nothing(name: &str) {
+    let rendered = example(name);
+    let file = format!("deploy/kustomize/{name}-example/registry.yaml");
+    let before = Rendered::read(&fs::read_to_string(project(&file)).unwrap());
     let mut after = rendered.container("registry").clone();
     let added = after.as_object_mut().unwrap().remove("lifecycle");
     assert!(added.is_some());
@@ -103,7 +149,7 @@ fn nothing_of_the_registry_is_lost_to_the_component() {
     assert_eq!(&after, before.container("registry"));
     let (mut after, before) = (rendered.pod().clone(), before.pod());
     let volumes = after["volumes"].as_array_mut().unwrap();
-    volumes.retain(|volume| volume["name"] != "crossmount");
+    volumes.retain(|volume| volume["name"] != "crossmount" && volume["name"] != "ca-certificates");
     volumes.sort_by_key(|volume| volume["name"].to_string());
     let mut expected = before["volumes"].as_array().unwrap().clone();
     expected.sort_by_key(|volume| volume["name"].to_string());
@@ -150,10 +196,29 @@ fn the_real_crossmount_mounts_by_the_components_configuration() {
 }
 
 #[test]
+fn the_real_registry_mounts_by_the_configuration_for_object_stores() {
+    needs!("kubectl", "docker-registry", "htpasswd");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let mut config = example("object-store").config("crossmount.yaml");
+    // The registry of this test keeps its data in a directory.
+    config.as_object_mut().unwrap().remove("store");
+    config["upstream"] = json!({"url": registry.url()});
+    for port in ["listen", "admin"] {
+        config[port]["address"] = json!("127.0.0.1:0");
+    }
+    let sidecar = Sidecar::from(&config);
+    raw_http::get(sidecar.admin, "/readyz").expect(200);
+    let alice = sidecar.client().basic("alice", "right");
+    let digest = alice.upload("base/debian", b"a layer");
+    alice.head_blob("app", &digest).expect(200);
+    assert_eq!(sidecar.mounts("native", "none"), 1);
+}
+
+#[test]
 fn kubernetes_takes_what_they_make() {
     needs!("kubectl", "kubernetes-validate");
     let home = tempfile::tempdir().unwrap();
-    let files = ["pulp", "distribution"].map(|name| {
+    let files = ["pulp", "distribution", "object-store"].map(|name| {
         let file = home.path().join(format!("{name}.yaml"));
         example(name).built_in(&file);
         assert!(fs::metadata(&file).unwrap().len() > 1000);

@@ -110,6 +110,27 @@ fn another_chart_takes_the_sidecar_as_the_readme_says() {
     assert!(container["restartPolicy"].is_null());
 }
 
+#[test]
+fn a_registry_of_another_chart_may_be_on_an_object_store() {
+    needs!("helm3", "helm4");
+    let home = tempfile::tempdir().unwrap();
+    let parent = home.path().join("parent");
+    write_parent(&parent);
+    tools::run(helm("helm4", &["dependency", "update"]).arg(&parent));
+    let storage = "registry.storage.filesystem=null,registry.storage.gcs.bucket=images";
+    let auth = "registry.auth.htpasswd.path=/logins";
+    let rendered = Rendered::from(&parent, &["--set", storage, "--set", auth]);
+    let expected = json!({
+        "listen": {"address": ":5000"},
+        "admin": {"address": ":9500"},
+        "upstream": {"url": "http://127.0.0.1:5010", "version": 2},
+        "mount": {"writer": "registry"},
+        "store": {"gcs": {"bucket": "images"}},
+        "access": {"mode": "htpasswd"},
+    });
+    assert_eq!(rendered.config("crossmount.yaml"), expected);
+}
+
 fn twuni() -> Value {
     let file = project("examples/twuni-docker-registry-values.yaml");
     serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap()

@@ -143,8 +143,8 @@ fn values_that_cannot_work_are_refused_with_the_reason() {
             &["registry.preStopSeconds (26)"],
         ),
         (
-            &["registry.config.storage.s3.bucket=b"],
-            &["storage.s3", "must be filesystem"],
+            &["registry.config.storage.swift.container=b"],
+            &["storage.swift", "must be filesystem, s3, azure or gcs"],
         ),
         (
             &["registry.config.storage.inmemory=true"],
@@ -183,7 +183,11 @@ fn values_that_cannot_work_are_refused_with_the_reason() {
             &["crossmount.config.admin.address=127.0.0.1:9500"],
             &["admin.address"],
         ),
-        (&["replicaCount=2"], &["ReadWriteMany"]),
+        (
+            &["serviceAccount.annotations.a=b"],
+            &["serviceAccount.create"],
+        ),
+        (&["replicaCount=2"], &["ReadWriteMany", "object store"]),
         (
             &["replicaCount=2", "persistence.accessModes={ReadWriteMany}"],
             &["httpSecret"],
