@@ -84,7 +84,7 @@ pub enum Command {
         /// Where the store is.
         #[command(flatten)]
         place: StorePlace,
-        /// The region of --s3; without it, AWS_REGION.
+        /// The region of --s3; without it, that of the environment.
         #[arg(long, value_name = "REGION", requires = "s3")]
         s3_region: Option<String>,
         /// The server of --s3, if it is not Amazon's.

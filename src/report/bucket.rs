@@ -92,22 +92,21 @@ async fn read(
         match listing.next_page(bucket).await {
             Ok(Some(page)) => {
                 pauses = PAUSES.iter();
-                page.into_iter().for_each(|entry| visit(Ok(entry)));
+                for entry in page {
+                    visit(Ok(entry));
+                }
             }
             Ok(None) => return Ok(listing.calls()),
             Err(error @ BucketError::Key(_)) => visit(Err(&error)),
             Err(cause) => {
                 let may_pass =
                     !matches!(cause, BucketError::Denied { .. } | BucketError::NoBucket(_));
-                match pauses.next().filter(|_| may_pass) {
-                    Some(pause) => {
-                        sleep(cause.retry_after().unwrap_or(Duration::from_secs(*pause))).await
-                    }
-                    None => {
-                        let bucket = config.name().to_owned();
-                        return Err(ReportError::Bucket { bucket, cause });
-                    }
-                }
+                let Some(pause) = pauses.next().filter(|_| may_pass) else {
+                    let bucket = config.name().to_owned();
+                    return Err(ReportError::Bucket { bucket, cause });
+                };
+                let pause = Duration::from_secs(*pause);
+                sleep(cause.retry_after().unwrap_or(pause)).await;
             }
         }
     }

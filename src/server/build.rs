@@ -81,10 +81,14 @@ pub(crate) fn proxy(
             MountStrategy::Link(parts.link_mount_handler(settings)?)
         }
         RegistryKind::RegistryWriter(settings) => {
-            MountStrategy::Native(parts.registry_writer_handler(settings)?)
+            MountStrategy::Native(Box::new(parts.registry_writer_handler(settings)?))
         }
-        RegistryKind::Pulp(settings) => MountStrategy::Native(parts.pulp_handler(settings)?),
-        RegistryKind::Generic(settings) => MountStrategy::Native(parts.generic_handler(settings)?),
+        RegistryKind::Pulp(settings) => {
+            MountStrategy::Native(Box::new(parts.pulp_handler(settings)?))
+        }
+        RegistryKind::Generic(settings) => {
+            MountStrategy::Native(Box::new(parts.generic_handler(settings)?))
+        }
     };
     let tokens = config.token_endpoint.as_ref();
     let tokens = tokens.map(|settings| parts.token_endpoint(settings).map(Arc::new));

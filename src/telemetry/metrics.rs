@@ -21,9 +21,9 @@ use crate::telemetry::labels::{
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
-    build_info, certificate_expiry, counter, gauge, histogram, index_links, log_lines_dropped,
-    notifications_queue_length, plain_histogram, ready, uploaded_bytes, verified,
-    verify_queue_length,
+    bucket_duration, bucket_requests, build_info, certificate_expiry, counter, gauge, histogram,
+    index_links, last_scan, log_lines_dropped, notifications_queue_length, plain_histogram, ready,
+    uploaded_bytes, verified, verify_queue_length,
 };
 
 /// The metrics of one process.
@@ -119,22 +119,9 @@ impl Metrics {
                 "Repositories and layer links that scans of the store found, and entries that could not be read, by kind.",
                 &["kind"],
             )?,
-            last_scan: gauge(
-                &registry,
-                "crossmount_store_scan_last_success_timestamp_seconds",
-                "Time of the last successful scan of the store, in seconds since 1970. 0 before the first.",
-            )?,
-            bucket_requests: counter(
-                &registry,
-                "crossmount_bucket_requests_total",
-                "Lists of objects in the registry's object store, by their result.",
-                &["result"],
-            )?,
-            bucket_duration: plain_histogram(
-                &registry,
-                "crossmount_bucket_request_duration_seconds",
-                "Time of a list of objects in the registry's object store.",
-            )?,
+            last_scan: last_scan(&registry)?,
+            bucket_requests: bucket_requests(&registry)?,
+            bucket_duration: bucket_duration(&registry)?,
             verified: verified(&registry)?,
             verify_queue_length: verify_queue_length(&registry)?,
             notifications: counter(

@@ -96,6 +96,31 @@ pub(crate) fn index_links(registry: &Registry) -> Result<IntGauge, prometheus::E
     gauge(registry, "crossmount_index_links", help)
 }
 
+pub(crate) fn last_scan(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    gauge(
+        registry,
+        "crossmount_store_scan_last_success_timestamp_seconds",
+        "Time of the last successful scan of the store, in seconds since 1970. 0 before the first.",
+    )
+}
+
+pub(crate) fn bucket_requests(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    counter(
+        registry,
+        "crossmount_bucket_requests_total",
+        "Lists of objects in the registry's object store, by their result.",
+        &["result"],
+    )
+}
+
+pub(crate) fn bucket_duration(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    plain_histogram(
+        registry,
+        "crossmount_bucket_request_duration_seconds",
+        "Time of a list of objects in the registry's object store, in seconds.",
+    )
+}
+
 pub(crate) fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     let help = "1 while /readyz answers 200, checked at each scrape.";
     gauge(registry, "crossmount_ready", help)
