@@ -41,7 +41,7 @@ pub enum Command {
         /// Where the store is.
         #[command(flatten)]
         place: StorePlace,
-        /// The region of --s3; else AWS_REGION.
+        /// The region of --s3; else `AWS_REGION`.
         #[arg(long, value_name = "REGION", requires = "s3")]
         s3_region: Option<String>,
         /// Another server than Amazon's for --s3.
@@ -63,7 +63,7 @@ pub struct StorePlace {
     /// The registry's rootdirectory.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// The registry's bucket, with the credentials of the environment. They need s3:ListBucket.
+    /// The registry's bucket, with the credentials of the environment. They need `s3:ListBucket`.
     #[arg(long, value_name = "BUCKET")]
     pub s3: Option<String>,
     /// The registry's own configuration, which says where the store is.

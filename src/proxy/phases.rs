@@ -57,7 +57,7 @@ pub(crate) enum MountStrategy {
     /// crossmount, with a link in the registry's store.
     Link(LinkMountHandler),
     /// The registry, on request; a refusal that breaks clients becomes a plain upload.
-    Native(NativeMountHandler),
+    Native(Box<NativeMountHandler>),
 }
 
 /// The proxy in front of one registry; its clones share all state.

@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 /// The least time between two calls.
 const TURN: Duration = Duration::from_millis(50);
 /// The pauses in seconds after errors in a row; after one more the report fails.
-const PAUSES: [u64; 5] = [1, 2, 4, 8, 16];
+const PAUSES: [u64; 3] = [1, 2, 4];
 
 /// Lists the whole bucket.
 pub(super) async fn report(config: &BucketConfig) -> Result<Report, ReportError> {
@@ -92,22 +92,21 @@ async fn read(
         match listing.next_page(bucket).await {
             Ok(Some(page)) => {
                 pauses = PAUSES.iter();
-                page.into_iter().for_each(|entry| visit(Ok(entry)));
+                for entry in page {
+                    visit(Ok(entry));
+                }
             }
             Ok(None) => return Ok(listing.calls()),
             Err(error @ BucketError::Key(_)) => visit(Err(&error)),
             Err(cause) => {
                 let may_pass =
                     !matches!(cause, BucketError::Denied { .. } | BucketError::NoBucket(_));
-                match pauses.next().filter(|_| may_pass) {
-                    Some(pause) => {
-                        sleep(cause.retry_after().unwrap_or(Duration::from_secs(*pause))).await
-                    }
-                    None => {
-                        let bucket = config.name().to_owned();
-                        return Err(ReportError::Bucket { bucket, cause });
-                    }
-                }
+                let Some(pause) = pauses.next().filter(|_| may_pass) else {
+                    let bucket = config.name().to_owned();
+                    return Err(ReportError::Bucket { bucket, cause });
+                };
+                let pause = Duration::from_secs(*pause);
+                sleep(cause.retry_after().unwrap_or(pause)).await;
             }
         }
     }

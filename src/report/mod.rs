@@ -39,7 +39,7 @@ pub enum ReportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bucket cannot be listed.
-    #[error("{bucket}: {cause}")]
+    #[error("the bucket {bucket}: {cause}{}", hint(cause))]
     Bucket {
         /// The bucket or container.
         bucket: String,
@@ -63,6 +63,17 @@ pub enum ReportError {
     /// What was named does not say where the store is.
     #[error("{0}")]
     Source(String),
+}
+
+/// What the operator can do about a list that failed.
+fn hint(cause: &BucketError) -> &'static str {
+    match cause {
+        BucketError::Denied { .. } => ": it takes credentials that may list the bucket",
+        BucketError::Other(_) | BucketError::Timeout => {
+            ": can this host reach it, and are there credentials in the environment?"
+        }
+        _ => "",
+    }
 }
 
 /// Where the store is.

@@ -20,8 +20,9 @@ use crate::telemetry::labels::{
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
-    build_info, certificate_expiry, counter, gauge, histogram, log_lines_dropped,
-    notifications_queue_length, plain_histogram, ready, verified, verify_queue_length,
+    bucket_duration, bucket_requests, build_info, certificate_expiry, counter, gauge, histogram,
+    index_links, log_lines_dropped, notifications_queue_length, plain_histogram, ready, verified,
+    verify_queue_length,
 };
 
 /// The metrics of one process.
@@ -108,11 +109,7 @@ impl Metrics {
                 "Token requests whose response may be cached, by whether the cache had it.",
                 &["result"],
             )?,
-            index_links: gauge(
-                &registry,
-                "crossmount_index_links",
-                "Links of layers that discovery knows of.",
-            )?,
+            index_links: index_links(&registry)?,
             scan_items: counter(
                 &registry,
                 "crossmount_store_scan_items_total",
@@ -124,17 +121,8 @@ impl Metrics {
                 "crossmount_store_scan_last_success_timestamp_seconds",
                 "When a scan of the store last succeeded, in seconds since 1970; 0 before the first.",
             )?,
-            bucket_requests: counter(
-                &registry,
-                "crossmount_bucket_requests_total",
-                "Lists of objects in the registry's object store, by their result.",
-                &["result"],
-            )?,
-            bucket_duration: plain_histogram(
-                &registry,
-                "crossmount_bucket_request_duration_seconds",
-                "Time of a list of objects in the registry's object store.",
-            )?,
+            bucket_requests: bucket_requests(&registry)?,
+            bucket_duration: bucket_duration(&registry)?,
             verified: verified(&registry)?,
             verify_queue_length: verify_queue_length(&registry)?,
             notifications: counter(

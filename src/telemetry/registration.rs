@@ -55,6 +55,28 @@ pub(crate) fn gauge(
     Ok(gauge)
 }
 
+pub(crate) fn index_links(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "Links of layers that discovery knows of.";
+    gauge(registry, "crossmount_index_links", help)
+}
+
+pub(crate) fn bucket_requests(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    counter(
+        registry,
+        "crossmount_bucket_requests_total",
+        "Lists of objects in the registry's object store, by their result.",
+        &["result"],
+    )
+}
+
+pub(crate) fn bucket_duration(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    plain_histogram(
+        registry,
+        "crossmount_bucket_request_duration_seconds",
+        "Time of a list of objects in the registry's object store.",
+    )
+}
+
 pub(crate) fn verified(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
     let help = "Blobs that were hashed, by what came of it, and those that were dropped.";
     counter(

@@ -25,6 +25,10 @@ pub enum BucketConfig {
 
 /// `store.s3` (`registry/storage/driver/s3-aws/s3.go`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "these are the driver's own settings"
+)]
 pub struct S3Config {
     /// The name of the bucket.
     pub bucket: String,

@@ -34,6 +34,11 @@ fn all_links_are_found_over_several_pages_by_credentials_that_may_only_list() {
         return;
     };
     plant(&bucket, 1500);
+    // As over a network.
+    proxy.decide(|call| match call.kind {
+        Kind::List => Fate::Delay(Duration::from_millis(30)),
+        _ => DENIED,
+    });
     let began = Instant::now();
     let sidecar = sidecar(&bucket, &proxy, |_| ());
     sidecar.wait_for_scan();
@@ -89,7 +94,7 @@ fn a_scan_repeats_after_its_interval() {
     };
     bucket.plant("", &["a"], b"one");
     let settings = bucket.settings(proxy.port, LISTER);
-    let mut config = config("http://127.0.0.1:1", json!({"s3": settings}));
+    let mut config = config("http://127.0.0.1:1", &json!({"s3": settings}));
     config["discovery"]["scan_interval"] = json!("100ms");
     let sidecar = Sidecar::from(&config);
     sidecar.wait_for_scan();
