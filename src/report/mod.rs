@@ -90,7 +90,7 @@ impl ReportSource {
     /// win over the file, as for the registry.
     pub fn of_registry(
         file: &Path,
-        environment: impl Iterator<Item = (String, String)>,
+        mut environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ReportError> {
         let wrong = |reason: String| {
             let file = file.display();
@@ -100,7 +100,10 @@ impl ReportSource {
         let theirs = RegistryConfig::parse(&text).map_err(wrong)?;
         let driver = theirs.driver();
         if driver == "filesystem" {
-            return Ok(Self::Directory(theirs.root().into()));
+            let root = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY";
+            let root = environment.find(|(name, _)| name == root);
+            let root = root.map_or_else(|| theirs.root(), |(_, root)| root);
+            return Ok(Self::Directory(root.into()));
         }
         match theirs.bucket(environment, None) {
             Some(Ok(bucket)) => Ok(Self::Bucket(Box::new(bucket))),
