@@ -39,7 +39,7 @@ pub enum ReportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bucket cannot be listed.
-    #[error("{bucket}: {cause}")]
+    #[error("the bucket {bucket}: {cause}{}", hint(cause))]
     Bucket {
         /// The bucket or container.
         bucket: String,
@@ -65,6 +65,17 @@ pub enum ReportError {
     Source(String),
 }
 
+/// What the operator can do about a list that failed.
+fn hint(cause: &BucketError) -> &'static str {
+    match cause {
+        BucketError::Denied { .. } => ": it takes credentials that may list the bucket",
+        BucketError::Other(_) | BucketError::Timeout => {
+            ": can this host reach it, and are there credentials in the environment?"
+        }
+        _ => "",
+    }
+}
+
 /// Where the store is.
 #[derive(Debug)]
 pub enum ReportSource {
@@ -79,7 +90,7 @@ impl ReportSource {
     /// win over the file, as for the registry.
     pub fn of_registry(
         file: &Path,
-        environment: impl Iterator<Item = (String, String)>,
+        mut environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ReportError> {
         let wrong = |reason: String| {
             let file = file.display();
@@ -89,7 +100,10 @@ impl ReportSource {
         let theirs = RegistryConfig::parse(&text).map_err(wrong)?;
         let driver = theirs.driver();
         if driver == "filesystem" {
-            return Ok(Self::Directory(theirs.root().into()));
+            let root = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY";
+            let root = environment.find(|(name, _)| name == root);
+            let root = root.map_or_else(|| theirs.root(), |(_, root)| root);
+            return Ok(Self::Directory(root.into()));
         }
         match theirs.bucket(environment, None) {
             Some(Ok(bucket)) => Ok(Self::Bucket(Box::new(bucket))),

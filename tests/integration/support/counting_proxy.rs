@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a call does in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Call {
     pub target: String,
     /// The access key that signed it.
     pub access_key: String,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// What becomes of a call.
@@ -232,6 +234,7 @@ fn classify(head: &Head) -> Option<Call> {
         kind,
         target,
         access_key,
+        at: Instant::now(),
     })
 }
 
