@@ -100,7 +100,7 @@ fn a_scan_makes_at_most_four_calls_in_a_second() {
     let (began, before) = (Instant::now(), proxy.calls().len());
     wait_until("the scan goes on", || proxy.calls().len() >= before + 5);
     let took = began.elapsed();
-    assert!(took > Duration::from_millis(1000), "{took:?}");
+    assert!(took > Duration::from_secs(1), "{took:?}");
 }
 
 #[test]
