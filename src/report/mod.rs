@@ -3,8 +3,8 @@
 //!
 //! First every link is scanned, and `links` keeps only its digest: 32 bytes each. Then the blobs
 //! are scanned in the order of their digests, so that none need be kept. `totals` holds the result,
-//! and `text` prints it for people. `bucket` does the same by lists of an object store. `source` says where the
-//! store is.
+//! and `text` prints it for people. `bucket` does the same by lists of an object store. `source`
+//! says where the store is.
 
 mod bucket;
 mod links;
