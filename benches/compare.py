@@ -28,17 +28,17 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     base = os.environ.get("TMPDIR", "/var/tmp")
-    with tempfile.TemporaryDirectory(dir=base) as folder:
+    with tempfile.TemporaryDirectory(dir=base) as directory:
         needs_tokens = not options.only or {"tokens", "growth"} & {*options.only}
         count = stand.TOKENS if needs_tokens else 0
-        bench = stand.Stand(os.path.abspath(options.binary), pathlib.Path(folder), count)
+        bench = stand.Stand(os.path.abspath(options.binary), pathlib.Path(directory), count)
         everything = measures.all_of(bench, options)
         chosen = {key: it for key, it in everything.items() if not options.only or key in options.only}
         results = run(chosen, options.rounds)
         curves = {}
         if not options.only or "growth" in options.only:
             curves = growth.measure(bench, options)
-        text = report.write(bench.binary, folder, options, chosen, results, curves)
+        text = report.write(bench.binary, directory, options, chosen, results, curves)
         # Before the stores are removed, which takes minutes.
         if not options.only:
             options.results.write_text(text)

@@ -51,10 +51,10 @@ def served(bench, case=OPEN):
 
 
 def plant(root, repository, digest):
-    """A link behind everybody's back: only their number matters."""
-    folder = root / "docker/registry/v2/repositories" / repository / "_layers/sha256" / digest[7:]
-    os.makedirs(folder)
-    (folder / "link").write_text(digest)
+    """A link that no mount made: only their number matters."""
+    directory = root / "docker/registry/v2/repositories" / repository / "_layers/sha256" / digest[7:]
+    os.makedirs(directory)
+    (directory / "link").write_text(digest)
 
 
 def repositories(bench, options, count):
@@ -116,7 +116,7 @@ def connections(bench, options, count):
 def callers(bench, options, count):
     case = Case("token", "token", "file")
     tokens = bench.tokens.read_text().splitlines()[:count]
-    file = bench.folder / f"tokens-{count}"
+    file = bench.directory / f"tokens-{count}"
     file.write_text("\n".join(tokens) + "\n")
     with served(bench, case) as (port, _, root):
         for line in tokens:

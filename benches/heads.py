@@ -1,4 +1,4 @@
-"""Measures what discovery costs a HEAD that it cannot make true, and writes benches/HEADS.md.
+"""Measures what discovery costs a HEAD for which it finds no layer, and writes benches/HEADS.md.
 
 Each kind is asked by turns: a HEAD of an absent layer through crossmount without discovery, with
 it where no repository holds the layer, and with it where one does that the caller may not pull.
@@ -25,13 +25,13 @@ GOAL = 1.15
 ABSENT = "sha256:" + hashlib.sha256(b"absent").hexdigest()
 KINDS = {
     "through crossmount, without discovery": (False, ABSENT),
-    "with discovery, nobody holds the layer": (True, ABSENT),
-    "with discovery, only others may pull it": (True, stand.DIGEST),
+    "with discovery, no repository holds the layer": (True, ABSENT),
+    "with discovery, only other callers may pull it": (True, stand.DIGEST),
 }
 
 
 def ready(admin):
-    """Waits until the store is proved and its walk is over; then nothing is left to be learned."""
+    """Waits until the store is verified and its scan is completed; then discovery knows all."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics") as answer:
@@ -39,7 +39,7 @@ def ready(admin):
         if "crossmount_store_scan_last_success_timestamp_seconds 0" not in text:
             return
         time.sleep(0.1)
-    raise SystemExit("the walk does not end")
+    raise SystemExit("the scan does not end")
 
 
 def load(port, digest, token, seconds):
@@ -68,7 +68,7 @@ def check(port, digest, token):
 
 def run(bench, rounds, seconds):
     rates, times = ({kind: [] for kind in KINDS} for _ in range(2))
-    home = pathlib.Path(tempfile.mkdtemp(dir=bench.folder))
+    home = pathlib.Path(tempfile.mkdtemp(dir=bench.directory))
     both = ["pull", "push"]
     token = bench.signer.token({"target/app": both})
     case = stand.Case("token", "token")
@@ -100,7 +100,7 @@ def run(bench, rounds, seconds):
 def table(found, rounds, seconds):
     plain, _ = next(iter(found.values()))
     lines = [
-        "# HEADs that discovery cannot make true",
+        "# HEADs for which discovery finds no layer",
         "",
         f"Written by `./benches/heads.py`. {rounds} rounds by turns of {seconds} seconds, 16"
         " connections, tokens of RS256 that crossmount verifies itself; medians. A HEAD may take at"
@@ -123,8 +123,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
-        bench = stand.Stand(options.binary, pathlib.Path(folder))
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as directory:
+        bench = stand.Stand(options.binary, pathlib.Path(directory))
         text = table(run(bench, options.rounds, options.seconds), options.rounds, options.seconds)
     print(text)
     (HERE / "HEADS.md").write_text(text)

@@ -141,7 +141,7 @@ class Remounts(Measure):
 
 
 class Fallbacks(Measure):
-    """Of a layer that nobody has: a plain upload is begun, by the registry in either case."""
+    """Of a layer that no repository has: a plain upload is begun, by the registry in either case."""
 
     title = "Mounts that miss"
     sides = [ALONE, name_of(OPEN)]
@@ -310,7 +310,7 @@ class Footprint(Measure):
             answered(own)
         time.sleep(0.5)
         idle = load.resident(process.pid)
-        # As many as there will be, once: what is kept afterwards is no longer a connection's.
+        # As many as there will be, once: what is kept afterwards does not belong to a connection.
         clients = [open_connection(own) for _ in range(self.connections)]
         time.sleep(0.2)
         each = (load.resident(process.pid) - idle) / self.connections

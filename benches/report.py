@@ -137,10 +137,10 @@ def chart(what, curve):
     ]
 
 
-def micro(folder):
+def micro(directory):
     """criterion's own estimates."""
     rows = []
-    for file in sorted(folder.glob("**/new/estimates.json")) if folder else []:
+    for file in sorted(directory.glob("**/new/estimates.json")) if directory else []:
         name = json.loads((file.parent / "benchmark.json").read_text())["full_id"]
         found = json.loads(file.read_text())["median"]["point_estimate"]
         rows.append(f"| {name} | {found / 1000:.2f} |")
@@ -158,11 +158,11 @@ def processor():
     return f"{len(names)} x {names[0]}" if names else platform.machine()
 
 
-def filesystem(folder):
-    return first(["stat", "-f", "-c", "%T", folder])
+def filesystem(directory):
+    return first(["stat", "-f", "-c", "%T", directory])
 
 
-def write(binary, folder, options, measures, results, curves):
+def write(binary, directory, options, measures, results, curves):
     goals = [goal_row(results, goal) for goal in GOALS if goal.measure in results]
     text = [
         "# Results",
@@ -170,7 +170,7 @@ def write(binary, folder, options, measures, results, curves):
         "Written by `./benches/compare.sh`. Absolute figures mean little: machines are shared. "
         "Ratios are of medians within this run, in which the sides took turns.",
         "",
-        f"- machine: {processor()}, Linux {platform.release()}, {filesystem(folder)}",
+        f"- machine: {processor()}, Linux {platform.release()}, {filesystem(directory)}",
         f"- {first([binary, '--version'])}; {first(['docker-registry', '--version'])}; "
         f"{first(['nginx', '-v'])}; {first(['haproxy', '-v'])}; {first(['wrk', '-v'])}",
         f"- {options.rounds} rounds of {options.seconds:g} seconds each; 16 connections unless said",

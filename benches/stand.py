@@ -64,17 +64,17 @@ def process(command, port, log):
 
 
 class Stand:
-    """The folder, the credentials and the programs of one run."""
+    """The directory, the credentials and the programs of one run."""
 
-    def __init__(self, binary, folder, count=TOKENS):
-        self.binary, self.folder = binary, folder
-        self.signer = tokens.Signer(folder)
-        self.passwords = folder / "htpasswd"
+    def __init__(self, binary, directory, count=TOKENS):
+        self.binary, self.directory = binary, directory
+        self.signer = tokens.Signer(directory)
+        self.passwords = directory / "htpasswd"
         subprocess.run(
             ["htpasswd", "-cbB", "-C", "10", self.passwords, USER, PASSWORD],
             check=True, capture_output=True,
         )
-        self.tokens = folder / "tokens"
+        self.tokens = directory / "tokens"
         self.sign(count)
         owner = {name: ["pull", "push"] for name in ("source", "proof", "warm")}
         pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -94,8 +94,8 @@ class Stand:
                 lines.write(f"{name} {token}\n")
 
     def home(self):
-        """A folder of its own: where inodes have just been freed, new folders cost more."""
-        return pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        """A directory of its own: where inodes have just been freed, new directories cost more."""
+        return pathlib.Path(tempfile.mkdtemp(dir=self.directory))
 
     def auth(self, access):
         token = {"issuer": tokens.ISSUER, "service": tokens.SERVICE}

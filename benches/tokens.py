@@ -19,8 +19,8 @@ def encode(data):
 class Signer:
     """A key of 2048 bits, and the certificate by which registries know it."""
 
-    def __init__(self, folder):
-        key, self.certificate = folder / "key.pem", folder / "certificate.pem"
+    def __init__(self, directory):
+        key, self.certificate = directory / "key.pem", directory / "certificate.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
             + ["-subj", "/CN=bench", "-keyout", key, "-out", self.certificate],

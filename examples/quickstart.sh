@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Shows crossmount at work, from nothing: a registry on an empty folder, crossmount in front of it,
-# one image pushed, and the same image copied into a second repository without its layers being
-# sent again. Everything it writes is in one temporary folder, which it removes.
+# Shows crossmount at work, from nothing: a registry on an empty directory, crossmount in front of
+# it, one image pushed, and the same image copied into a second repository without its layers being
+# sent again. Everything it writes is in one temporary directory, which it removes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -49,9 +49,9 @@ TEXT
   command -v cargo >/dev/null || fail 'cargo is not on the PATH: install Rust first'
 }
 
-# --- processes and their folder ------------------------------------------------------------------
+# --- processes and their directory -------------------------------------------------------------
 
-folder=
+directory=
 pids=()
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
@@ -61,14 +61,14 @@ cleanup() {
   if [[ $keep = yes && $status -eq 0 ]]; then
     return
   fi
-  if ((status != 0)) && [[ -n $folder ]]; then
-    find "$folder" -maxdepth 1 -name '*.log' -exec tail -v -n 20 {} + >&2
+  if ((status != 0)) && [[ -n $directory ]]; then
+    find "$directory" -maxdepth 1 -name '*.log' -exec tail -v -n 20 {} + >&2
   fi
   if ((${#pids[@]} > 0)); then
     kill "${pids[@]}" 2>/dev/null || true
     wait "${pids[@]}" 2>/dev/null || true
   fi
-  [[ -z $folder ]] || rm -rf "$folder"
+  [[ -z $directory ]] || rm -rf "$directory"
   exit "$status"
 }
 trap cleanup EXIT
@@ -79,8 +79,8 @@ trap 'exit 143' TERM
 start() {
   local name=$1
   shift
-  : >"$folder/$name.log"
-  setsid "$@" >>"$folder/$name.log" 2>&1 </dev/null &
+  : >"$directory/$name.log"
+  setsid "$@" >>"$directory/$name.log" 2>&1 </dev/null &
   pids+=("$!")
 }
 
@@ -88,7 +88,7 @@ start() {
 address() {
   local found
   for _ in {1..100}; do
-    found=$(sed -nE "$2" "$folder/$1.log" | head -n 1)
+    found=$(sed -nE "$2" "$directory/$1.log" | head -n 1)
     if [[ -n $found ]]; then
       printf '%s' "$found"
       return
@@ -104,16 +104,16 @@ layout_blob() { # FILE: moves it among the layout's blobs, prints its digest
   local hex
   hex=$(sha256sum "$1")
   hex=${hex%% *}
-  mv "$1" "$folder/image/blobs/sha256/$hex"
+  mv "$1" "$directory/image/blobs/sha256/$hex"
   printf 'sha256:%s' "$hex"
 }
 
-blob_size() { stat -c %s "$folder/image/blobs/sha256/${1#sha256:}"; }
+blob_size() { stat -c %s "$directory/image/blobs/sha256/${1#sha256:}"; }
 
 make_image() {
   local oci=application/vnd.oci.image n diff digest diffs='' layers='' config manifest
-  mkdir -p "$folder/image/blobs/sha256"
-  cd "$folder"
+  mkdir -p "$directory/image/blobs/sha256"
+  cd "$directory"
   for n in 1 2 3; do
     head -c 2097152 /dev/urandom >"layer$n.bin"
     tar -cf layer.tar --owner=0 --group=0 --numeric-owner "layer$n.bin"
@@ -141,36 +141,36 @@ make_image() {
 # --- the registry, and crossmount in front of it -------------------------------------------------
 
 start_registry() {
-  mkdir "$folder/store"
-  cat >"$folder/registry.yml" <<TEXT
+  mkdir "$directory/store"
+  cat >"$directory/registry.yml" <<TEXT
 version: 0.1
 log: {level: info}
-storage: {filesystem: {rootdirectory: $folder/store}}
+storage: {filesystem: {rootdirectory: $directory/store}}
 http: {addr: 127.0.0.1:0}
 TEXT
   # AWS_CA_BUNDLE makes Debian's registry panic, whatever storage it uses.
-  start registry env -u AWS_CA_BUNDLE docker-registry serve "$folder/registry.yml"
+  start registry env -u AWS_CA_BUNDLE docker-registry serve "$directory/registry.yml"
   registry=$(address registry 's/.*listening on (127\.0\.0\.1:[0-9]+).*/\1/p')
 }
 
 start_crossmount() {
-  cat >"$folder/crossmount.yaml" <<TEXT
+  cat >"$directory/crossmount.yaml" <<TEXT
 admin: {address: "127.0.0.1:0"}
 upstream: {url: "http://$registry"}
-store: {filesystem: {rootdirectory: $folder/store}}
+store: {filesystem: {rootdirectory: $directory/store}}
 access: {mode: none}
 shutdown: {drain_delay: 0s}
 TEXT
   start crossmount "${CARGO_TARGET_DIR:-target}/release/crossmount" serve \
-    --config "$folder/crossmount.yaml" --listen 127.0.0.1:0
+    --config "$directory/crossmount.yaml" --listen 127.0.0.1:0
   front=$(address crossmount '/"listening"/{/"listener":"registry"/s/.*"address":"([^"]+)".*/\1/p}')
   admin=$(address crossmount '/"listening"/{/"listener":"admin"/s/.*"address":"([^"]+)".*/\1/p}')
 }
 
 # skopeo remembers in which repository it saw which blob, and offers that repository for the mount.
-# The two variables keep this memory in our folder (root's would be under /var/lib).
+# The two variables keep this memory in our directory (root's would be under /var/lib).
 copy() {
-  env _CONTAINERS_ROOTLESS_UID=1000 XDG_DATA_HOME="$folder/skopeo" \
+  env _CONTAINERS_ROOTLESS_UID=1000 XDG_DATA_HOME="$directory/skopeo" \
     skopeo --insecure-policy copy --quiet "$@"
 }
 
@@ -183,7 +183,7 @@ uploaded() {
   local digests digest bytes=0
   mapfile -t digests < <(sed -nE \
     "s|.*\"PUT /v2/$1/blobs/uploads/[^ ]*digest=sha256%3A([0-9a-f]{64}).* HTTP/1.1\" 201 .*|\1|p" \
-    "$folder/registry.log")
+    "$directory/registry.log")
   for digest in "${digests[@]}"; do
     bytes=$((bytes + $(blob_size "$digest")))
   done
@@ -197,7 +197,7 @@ install_missing
 say 'building crossmount'
 cargo build --release --locked
 
-folder=$(mktemp -d "${TMPDIR:-/tmp}/crossmount-quickstart.XXXXXX")
+directory=$(mktemp -d "${TMPDIR:-/tmp}/crossmount-quickstart.XXXXXX")
 layer_digests=()
 make_image
 start_registry
@@ -205,7 +205,7 @@ start_crossmount
 say "the registry listens on $registry, crossmount in front of it on $front"
 
 say 'pushing the image into demo/one'
-copy --dest-tls-verify=false "oci:$folder/image:v1" "docker://$front/demo/one:v1"
+copy --dest-tls-verify=false "oci:$directory/image:v1" "docker://$front/demo/one:v1"
 echo "uploaded to the registry: $(uploaded demo/one)"
 
 say 'copying demo/one into demo/two'
@@ -217,13 +217,13 @@ echo "mounted by crossmount:    blobs ${mounted:-0}, bytes $(metric 'crossmount_
 [[ $mounted = 3 ]] || fail "expected three mounts by crossmount, its metrics say ${mounted:-none}"
 
 say 'pulling demo/two back; skopeo checks every digest'
-copy --src-tls-verify=false "docker://$front/demo/two:v1" "oci:$folder/pulled:v1"
+copy --src-tls-verify=false "docker://$front/demo/two:v1" "oci:$directory/pulled:v1"
 echo 'it is whole'
 
 say 'one layer, linked in both repositories and stored once'
 hex=${layer_digests[0]#sha256:}
 (
-  cd "$folder/store/docker/registry/v2"
+  cd "$directory/store/docker/registry/v2"
   ls repositories/demo/{one,two}/_layers/sha256/"$hex"/link
   stat -c '%n: inode %i, link count %h, %s bytes' "blobs/sha256/${hex:0:2}/$hex/data"
 )
@@ -234,7 +234,7 @@ if [[ $keep = yes ]]; then
 == left running
 registry through crossmount  $front
 metrics                      http://$admin/metrics
-folder                       $folder
-to stop both and clean up:   kill ${pids[*]}; rm -r $folder
+directory                    $directory
+to stop both and clean up:   kill ${pids[*]}; rm -r $directory
 TEXT
 fi

@@ -2,11 +2,11 @@
 # Makes, unless it is there already, the file system from which the tests build the images that
 # cannot be pulled: Debian with a registry and what is needed beside Rust to compile.
 #
-#   CROSSMOUNT_TOOLS   the folder that gets base.tar
+#   CROSSMOUNT_TOOLS   the directory that gets base.tar
 set -euo pipefail
 
-folder=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
-if [[ -f $folder/base.tar ]]; then
+directory=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
+if [[ -f $directory/base.tar ]]; then
   exit
 fi
 if ((EUID != 0)); then
@@ -14,10 +14,10 @@ if ((EUID != 0)); then
   [[ -z ${CI-} ]]
   exit
 fi
-echo "making $folder/base.tar"
-mkdir -p "$folder"
-unfinished=$(mktemp "$folder/base.XXXXXX.tar")
+echo "making $directory/base.tar"
+mkdir -p "$directory"
+unfinished=$(mktemp "$directory/base.XXXXXX.tar")
 trap 'rm -f "$unfinished"' EXIT
 mmdebstrap --quiet --variant=minbase \
   --include=ca-certificates,cmake,docker-registry,gcc,libc6-dev,make bookworm "$unfinished"
-mv "$unfinished" "$folder/base.tar"
+mv "$unfinished" "$directory/base.tar"

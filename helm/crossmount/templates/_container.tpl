@@ -5,7 +5,7 @@ For other charts: crossmount's container, as an item of a list. In a dictionary 
                  extra: extraEnv, extraEnvFrom, extraVolumeMounts
   configuration  the text of crossmount.yaml, as "crossmount.configuration" makes it
   configVolume   the volume that holds this text as crossmount.yaml
-  volumeMounts   a list: the registry's folder where the registry has it, and what else is read
+  volumeMounts   a list: the registry's store at the registry's own path, and other files that are read
   user, group    the registry's
   capabilities   .Capabilities
 
@@ -57,7 +57,7 @@ With settings.nativeSidecar it belongs under initContainers, else under containe
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 3
-  # Speaks for the registry too: it asks it, and looks at the folder.
+  # It includes the registry: /readyz asks the registry, and checks the store.
   readinessProbe:
     httpGet:
       path: /readyz

@@ -31,8 +31,8 @@ fn told(crashing: &CrashHarness) -> String {
     let tally = &crashing.tally;
     format!(
         "{} answers of 201, each with its link, read back through the registry; {} mounts without \
-         an answer, of which {} had their link, whole; {} temporary files left, all of them taken \
-         by the walk once they were old; each of the unanswered mounts made again",
+         an answer, of which {} had their link, whole; {} temporary files left, all of them removed \
+         by the scan once they were old; each of the unanswered mounts made again",
         tally.received, tally.unanswered, tally.untold, tally.left
     )
 }

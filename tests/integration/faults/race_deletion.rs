@@ -109,7 +109,7 @@ fn a_mount_that_races_with_a_delete_of_its_source_is_readable_or_an_upload() {
 fn a_mount_that_races_with_the_removal_of_its_source_directory_is_readable_or_an_upload() {
     needs!("docker-registry");
     let registry = Registry::with_hot_cache();
-    let tried = "mounts race with the removal of the source repository's folder";
+    let tried = "mounts race with the removal of the source repository's directory";
     races(tried, &registry, |layer, _, _| {
         fs::remove_dir_all(registry.store.repository(&layer.source)).unwrap();
     });
@@ -207,7 +207,7 @@ fn a_mount_that_races_with_the_removal_of_its_target_fails_no_later_one() {
     assert!(sidecar.metric("crossmount_requests_in_flight", &[]) < 1.0);
     note(
         "Races",
-        "mounts race with the removal of the target repository's folder",
+        "mounts race with the removal of the target repository's directory",
         attempts.len() as u64,
         &format!(
             "201, 202, or {failed} times the registry's own 500 (by the registry alone {} in {}); \

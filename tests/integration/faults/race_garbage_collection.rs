@@ -182,7 +182,7 @@ fn a_documented_garbage_collection_deletes_no_mounted_layer() {
         for (tried, ways) in [
             ("the registry read-only", read_only),
             (
-                "the registry turned read-only while nobody asked it anything",
+                "the registry turned read-only while no client asked it anything",
                 unnoticed,
             ),
             ("the registry stopped", stopped),

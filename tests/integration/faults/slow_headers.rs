@@ -184,6 +184,6 @@ fn clients_that_do_not_read_their_downloads_use_no_memory_and_block_no_other_cli
         "Hostile clients",
         "downloads of 16 MiB that are never read",
         many,
-        &format!("others served, memory {} MiB at most", peak / 1024),
+        &format!("other clients served, memory {} MiB at most", peak / 1024),
     );
 }

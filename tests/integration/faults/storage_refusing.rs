@@ -125,7 +125,7 @@ fn a_repository_that_belongs_to_another_user_leaves_its_mounts_to_the_registry()
     let volume = Volume::of_user(USER);
     comes_and_goes(
         &volume,
-        "repository's folder given to another user, and back",
+        "repository's directory given to another user, and back",
         |volume, below| {
             fs::create_dir(volume.registry.store.repository(below)).unwrap();
             // Other repositories are the sidecar's own business still.

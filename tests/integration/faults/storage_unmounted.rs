@@ -44,7 +44,7 @@ fn a_volume_that_is_unmounted_gets_nothing_of_ours_beneath_it_and_is_used_again(
         volume.all_are_mounted_at_last();
     }
     let happened = format!(
-        "each of {} mounts answered as by the registry alone; no link in the empty folder beneath; \
+        "each of {} mounts answered as by the registry alone; no link in the empty directory beneath; \
          the next mount after it is our own",
         times * mounts
     );

@@ -140,6 +140,6 @@ fn a_question_on_a_kept_connection_that_ends_fails_no_mount() {
         "Upstream",
         "the kept connection of crossmount's own questions ends at the worst moments",
         asked as u64,
-        &format!("{linked} mounted here, the others answered by the registry, once"),
+        &format!("{linked} mounted here, the rest answered by the registry, once"),
     );
 }

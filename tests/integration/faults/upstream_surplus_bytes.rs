@@ -98,7 +98,7 @@ fn surplus_bytes_of_a_response_reach_no_client() {
         "an answer is followed by more bytes, at once or a moment later, which look like the next \
          one's answer",
         asked,
-        "nobody got them",
+        "no client got them",
     );
 }
 
