@@ -161,7 +161,7 @@ fn an_object_store_that_does_not_serve_keeps_no_request_waiting() {
             wait_until("the log says so", || {
                 sidecar
                     .log()
-                    .contains("the walk through the store goes on later")
+                    .contains("store scan interrupted")
             });
         }
         let began = Instant::now();
