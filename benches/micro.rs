@@ -25,7 +25,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use crossmount::bench_api::{
     self, BlobRef, CallerRights, Digest, Discovery, Entry, Filesystem, Fingerprints, LinkResult,
-    Patterns, PullScope, RepositoryName, SharedSources, TtlCache, Verifier,
+    PullScope, RepositoryName, SharedSources, TtlCache, Verifier,
 };
 use crossmount::config::{self, Durability};
 use http::request::Parts;
@@ -161,7 +161,7 @@ fn index(criterion: &mut Criterion) {
         on_head: true,
         new_repositories: true,
         sources: config::Sources::Any,
-        shared: Patterns::default(),
+        ..config::DiscoveryConfig::default()
     });
     for number in 0..100_000 {
         discovery.record_link(

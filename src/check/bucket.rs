@@ -44,7 +44,7 @@ pub(crate) async fn check_bucket(config: &BucketConfig, findings: &mut Findings)
     }
     if let BucketConfig::Azure(azure) = config
         && azure.accountkey.is_some()
-        && azure.credentials.kind != "client_secret"
+        && matches!(&*azure.credentials.kind, "" | "shared_key")
     {
         findings.warn(
             "store.azure.accountkey permits everything in the account; crossmount only lists: with \

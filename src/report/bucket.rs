@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 /// The least time between two calls.
 const TURN: Duration = Duration::from_millis(50);
 /// The pauses in seconds after errors in a row; after one more the report fails.
-const PAUSES: [u64; 5] = [1, 2, 4, 8, 16];
+const PAUSES: [u64; 3] = [1, 2, 4];
 
 /// Lists the whole bucket.
 pub(super) async fn report(config: &BucketConfig) -> Result<Report, ReportError> {

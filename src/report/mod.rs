@@ -3,10 +3,12 @@
 //!
 //! First every link is scanned, and `links` keeps only its digest: 32 bytes each. Then the blobs
 //! are scanned in the order of their digests, so that none need be kept. `totals` holds the result,
-//! and `text` prints it for people. `bucket` does the same by lists of an object store.
+//! and `text` prints it for people. `bucket` does the same by lists of an object store. `source`
+//! says where the store is.
 
 mod bucket;
 mod links;
+mod source;
 mod text;
 mod totals;
 
@@ -16,10 +18,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+pub use source::ReportSource;
 pub use totals::{Amount, Damage, Report, SharedLayers};
 
-use crate::check::registry_config::file::RegistryConfig;
-use crate::config::{BucketConfig, Durability};
+use crate::config::Durability;
 use crate::report::links::LinkRows;
 use crate::store::bucket::{BucketError, BucketOpenError};
 use crate::store::{
@@ -39,7 +41,7 @@ pub enum ReportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bucket cannot be listed.
-    #[error("{bucket}: {cause}")]
+    #[error("the bucket {bucket}: {cause}{}", hint(cause))]
     Bucket {
         /// The bucket or container.
         bucket: String,
@@ -65,81 +67,15 @@ pub enum ReportError {
     Source(String),
 }
 
-/// Where the store is.
-#[derive(Debug)]
-pub enum ReportSource {
-    /// The registry's rootdirectory.
-    Directory(PathBuf),
-    /// The registry's object store.
-    Bucket(Box<BucketConfig>),
-}
-
-impl ReportSource {
-    /// Reads the registry's own configuration. Variables of the form `REGISTRY_STORAGE_S3_BUCKET`
-    /// win over the file, as for the registry.
-    pub fn of_registry(
-        file: &Path,
-        environment: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, ReportError> {
-        let wrong = |reason: String| {
-            let file = file.display();
-            ReportError::Source(format!("{file}: {reason}"))
-        };
-        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-        let theirs = RegistryConfig::parse(&text).map_err(wrong)?;
-        let driver = theirs.driver();
-        if driver == "filesystem" {
-            return Ok(Self::Directory(theirs.root().into()));
+/// What the operator can do about a list that failed.
+fn hint(cause: &BucketError) -> &'static str {
+    match cause {
+        BucketError::Denied { .. } => ": it takes credentials that may list the bucket",
+        BucketError::Other(_) | BucketError::Timeout => {
+            ": can this host reach it, and are there credentials in the environment?"
         }
-        match theirs.bucket(environment, None) {
-            Some(Ok(bucket)) => Ok(Self::Bucket(Box::new(bucket))),
-            Some(Err(error)) => Err(wrong(error.to_string())),
-            None => Err(wrong(format!(
-                "the registry stores in {driver}, which crossmount cannot list"
-            ))),
-        }
+        _ => "",
     }
-}
-
-impl ReportSource {
-    /// A bucket in Amazon's S3, or at another server's `endpoint`.
-    pub fn s3(
-        bucket: String,
-        region: Option<String>,
-        endpoint: Option<String>,
-        root: Option<String>,
-    ) -> Result<Self, ReportError> {
-        let given = [
-            ("bucket", Some(bucket)),
-            ("region", region),
-            ("regionendpoint", endpoint),
-            ("rootdirectory", root),
-        ];
-        let given = given
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
-        let settings = given
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
-        match BucketConfig::of_registry("s3", settings, None) {
-            Ok(bucket) => Ok(Self::Bucket(Box::new(bucket))),
-            Err(error) => Err(ReportError::Source(flags(&error.to_string()))),
-        }
-    }
-}
-
-/// Names the flags in place of the settings that they stand for.
-fn flags(text: &str) -> String {
-    [
-        ("storage.s3.regionendpoint", "--s3-endpoint"),
-        ("storage.s3.region", "--s3-region"),
-        ("storage.s3.rootdirectory", "--s3-root"),
-        ("storage.s3.bucket", "--s3"),
-    ]
-    .iter()
-    .fold(text.to_owned(), |text, (setting, flag)| {
-        text.replace(setting, flag)
-    })
 }
 
 /// Reports on a store. Directories or objects that cannot be read are counted in the report.

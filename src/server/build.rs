@@ -76,19 +76,14 @@ pub(crate) fn proxy(
         discovery: discovery.map(Discovery::new).map(Arc::new),
         shared,
     };
+    let native = |handler| MountStrategy::Native(Box::new(handler));
     let strategy = match &config.kind {
         RegistryKind::Distribution(settings) => {
             MountStrategy::Link(parts.link_mount_handler(settings)?)
         }
-        RegistryKind::RegistryWriter(settings) => {
-            MountStrategy::Native(Box::new(parts.registry_writer_handler(settings)?))
-        }
-        RegistryKind::Pulp(settings) => {
-            MountStrategy::Native(Box::new(parts.pulp_handler(settings)?))
-        }
-        RegistryKind::Generic(settings) => {
-            MountStrategy::Native(Box::new(parts.generic_handler(settings)?))
-        }
+        RegistryKind::RegistryWriter(settings) => native(parts.registry_writer_handler(settings)?),
+        RegistryKind::Pulp(settings) => native(parts.pulp_handler(settings)?),
+        RegistryKind::Generic(settings) => native(parts.generic_handler(settings)?),
     };
     let tokens = config.token_endpoint.as_ref();
     let tokens = tokens.map(|settings| parts.token_endpoint(settings).map(Arc::new));

@@ -101,7 +101,8 @@ fn s3(config: &S3Config) -> Opened {
             }
         }
     }
-    let options = options(&server, config.skipverify, keys.is_some());
+    let has_key = keys.is_some() || variable(AmazonS3ConfigKey::AccessKeyId.as_ref()).is_some();
+    let options = options(&server, config.skipverify, has_key);
     Ok(Arc::new(builder.with_client_options(options).build()?))
 }
 

@@ -28,12 +28,10 @@ fn a_container_is_listed_as_a_bucket_is() {
     let proxy = CountingProxy::start(azurite.port);
     proxy.pass_only_lists();
     let mut settings = azurite.settings("registry");
-    settings["serviceurl"] = json!(azurite.service_url_at(proxy.port));
+    settings["serviceurl"] = json!(Azurite::service_url(proxy.port));
     settings["rootdirectory"] = json!("/a/b");
-    let sidecar = Sidecar::from(&config(
-        "http://127.0.0.1:1",
-        json!({"azure": settings.clone()}),
-    ));
+    let store = json!({"azure": settings});
+    let sidecar = Sidecar::from(&config("http://127.0.0.1:1", &store));
     sidecar.wait_for_scan();
     assert_eq!((links(&sidecar), requests(&sidecar, "ok")), (2, 1));
     proxy.assert_only_lists();

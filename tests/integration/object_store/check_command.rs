@@ -46,7 +46,7 @@ fn a_check_reaches_the_bucket_and_compares_it_with_the_registrys() {
     let checked = |change: &dyn Fn(&mut Value), registrys: Option<&Value>| {
         let mut s3 = bucket.settings(proxy.port, LISTER);
         change(&mut s3);
-        check(&config(&registry.url(), json!({"s3": s3})), registrys)
+        check(&config(&registry.url(), &json!({"s3": s3})), registrys)
     };
     let name = &bucket.name;
     let empty = checked(&|_| (), None);
@@ -94,7 +94,7 @@ fn a_check_reaches_the_bucket_and_compares_it_with_the_registrys() {
 #[test]
 fn a_check_names_the_driver_and_what_to_write() {
     let store = json!({"filesystem": {"rootdirectory": "/nonexistent"}});
-    let mut ours = config("http://127.0.0.1:1", store);
+    let mut ours = config("http://127.0.0.1:1", &store);
     ours["mount"]["writer"] = json!("store");
     let s3 = json!({"bucket": "b", "region": "eu-west-1", "secretkey": REGISTRY.secret_key,
         "accesskey": "A", "encrypt": true, "rootdirectory": "/x"});
@@ -132,7 +132,10 @@ fn a_check_of_a_bucket_that_cannot_be_listed_says_what_to_do() {
         return;
     };
     let checked = |settings: Value| {
-        let ended = check(&config("http://127.0.0.1:1", json!({"s3": settings})), None);
+        let ended = check(
+            &config("http://127.0.0.1:1", &json!({"s3": settings})),
+            None,
+        );
         assert_eq!(ended.code, Some(1), "{}", ended.out);
         ended
     };

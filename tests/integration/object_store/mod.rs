@@ -22,7 +22,7 @@ fn listed() -> Option<(&'static SeaweedFs, Bucket, CountingProxy)> {
 }
 
 /// The configuration in front of a registry that writes its own links, with this store.
-fn config(registry: &str, store: Value) -> Value {
+fn config(registry: &str, store: &Value) -> Value {
     json!({
         "listen": {"address": "127.0.0.1:0"},
         "admin": {"address": "127.0.0.1:0"},
@@ -38,7 +38,7 @@ fn config(registry: &str, store: Value) -> Value {
 fn sidecar(bucket: &Bucket, proxy: &CountingProxy, change: impl FnOnce(&mut Value)) -> Sidecar {
     let mut settings = bucket.settings(proxy.port, LISTER);
     change(&mut settings);
-    Sidecar::from(&config("http://127.0.0.1:1", json!({"s3": settings})))
+    Sidecar::from(&config("http://127.0.0.1:1", &json!({"s3": settings})))
 }
 
 fn links(sidecar: &Sidecar) -> u64 {

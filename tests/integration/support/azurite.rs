@@ -55,7 +55,7 @@ impl Azurite {
     }
 
     /// The URL of the account at this port: the server's own or that of a proxy.
-    pub fn service_url_at(&self, port: u16) -> String {
+    pub fn service_url(port: u16) -> String {
         format!("http://127.0.0.1:{port}/{ACCOUNT}")
     }
 
@@ -101,7 +101,7 @@ impl Azurite {
             "accountname": ACCOUNT,
             "accountkey": KEY,
             "container": container,
-            "serviceurl": self.service_url_at(self.port),
+            "serviceurl": Self::service_url(self.port),
             "credentials": {"type": "shared_key"},
         })
     }

@@ -42,6 +42,8 @@ pub enum Fate {
     Delay(Duration),
     /// This response, such as `403 Forbidden` with the code `AccessDenied`.
     Answer(&'static str, &'static str),
+    /// This response's body, with status 200.
+    Body(&'static str),
     /// No response, until the client hangs up.
     Hang,
     /// The connection ends.
@@ -175,13 +177,14 @@ fn serve(client: &TcpStream, shared: &Shared) -> Option<()> {
             Fate::Pass => {}
             Fate::Delay(time) => std::thread::sleep(time),
             Fate::Answer(status, code) => {
-                body(&mut from_client, &mut std::io::sink(), &head)?;
                 let text = format!("<Error><Code>{code}</Code><Message>as said</Message></Error>");
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{text}",
-                    text.len()
-                );
-                to_client.write_all(answer.as_bytes()).ok()?;
+                body(&mut from_client, &mut std::io::sink(), &head)?;
+                to_client.write_all(&answer(status, &text)).ok()?;
+                continue;
+            }
+            Fate::Body(text) => {
+                body(&mut from_client, &mut std::io::sink(), &head)?;
+                to_client.write_all(&answer("200 OK", text)).ok()?;
                 continue;
             }
             Fate::Hang => {
@@ -192,16 +195,24 @@ fn serve(client: &TcpStream, shared: &Shared) -> Option<()> {
         }
         to_upstream.write_all(head.text().as_bytes()).ok()?;
         body(&mut from_client, &mut to_upstream, &head)?;
-        let answer = Head::read(&mut from_upstream)?;
-        to_client.write_all(answer.text().as_bytes()).ok()?;
+        let head = Head::read(&mut from_upstream)?;
+        to_client.write_all(head.text().as_bytes()).ok()?;
         let has_no_body = call.kind == Kind::Head
             || [" 204 ", " 304 "]
                 .iter()
-                .any(|it| answer.lines[0].contains(it));
+                .any(|it| head.lines[0].contains(it));
         if !has_no_body {
-            body(&mut from_upstream, &mut to_client, &answer)?;
+            body(&mut from_upstream, &mut to_client, &head)?;
         }
     }
+}
+
+fn answer(status: &str, text: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    )
+    .into_bytes()
 }
 
 fn classify(head: &Head) -> Option<Call> {
