@@ -211,7 +211,7 @@ class Passing(Measure):
 
 
 class Beside(Measure):
-    """A GET that passes through, alone and while others mount."""
+    """A GET that passes through, alone and while other clients mount."""
 
     title = "GET of a blob, one after another, while 32 connections mount"
     sides = ["alone", "beside mounts"]

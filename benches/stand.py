@@ -54,7 +54,7 @@ def process(command, port, log):
             time.sleep(0.01)
         yield running
     finally:
-        # nginx' and haproxy's first process ends the others.
+        # The first process of nginx and haproxy ends their other processes.
         running.terminate()
         try:
             running.wait(5)

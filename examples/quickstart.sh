@@ -233,7 +233,7 @@ if [[ $keep = yes ]]; then
 
 == left running
 registry through crossmount  $front
-metrics                      http://$admin/metrics
+page, and /metrics           http://$admin/
 directory                    $directory
 to stop both and clean up:   kill ${pids[*]}; rm -r $directory
 TEXT
