@@ -21,7 +21,7 @@ use std::path::Path;
 pub use findings::Findings;
 
 use crate::check::bucket::check_bucket;
-use crate::check::registry::{check_access, check_upstream};
+use crate::check::registry::{ExpectedRegistry, check_access, check_upstream};
 use crate::check::store::{check_artifacts, check_store, check_verify};
 use crate::config::{Config, RegistryKind, effective};
 use crate::notifications;
@@ -47,7 +47,11 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
     match &config.kind {
         RegistryKind::Distribution(settings) => {
             check_access(&settings.access, &mut findings);
-            check_upstream(&config.upstream, Some(settings), &mut findings).await;
+            let expected = ExpectedRegistry {
+                mode: Some(settings.access.mode.name()),
+                version: Some(settings.version),
+            };
+            check_upstream(&config.upstream, expected, &mut findings).await;
             check_store(&settings.store.root, &mut findings);
             check_verify(&settings.store, &mut findings);
             for endpoint in &settings.endpoints {
@@ -57,18 +61,25 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
             }
         }
         RegistryKind::Pulp(settings) => {
-            check_upstream(&config.upstream, None, &mut findings).await;
+            check_upstream(&config.upstream, ExpectedRegistry::default(), &mut findings).await;
             if let Some(artifacts) = &settings.artifacts {
                 check_artifacts(&artifacts.root, &mut findings);
             }
         }
         RegistryKind::RegistryWriter(settings) => {
-            check_upstream(&config.upstream, None, &mut findings).await;
+            let mode = Some(settings.access);
+            let expected = ExpectedRegistry {
+                mode,
+                ..ExpectedRegistry::default()
+            };
+            check_upstream(&config.upstream, expected, &mut findings).await;
             if let Some(bucket) = &settings.bucket {
                 check_bucket(bucket, &mut findings).await;
             }
         }
-        RegistryKind::Generic(_) => check_upstream(&config.upstream, None, &mut findings).await,
+        RegistryKind::Generic(_) => {
+            check_upstream(&config.upstream, ExpectedRegistry::default(), &mut findings).await;
+        }
     }
     in_effect(config, &mut findings);
     findings

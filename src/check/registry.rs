@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::auth::check_files;
 use crate::check::findings::Findings;
-use crate::config::{AccessConfig, AccessMode, DistributionConfig, UpstreamConfig};
+use crate::config::{AccessConfig, AccessMode, AccessName, DistributionVersion, UpstreamConfig};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{ApiProbe, ApiProbeResult, UpstreamClient, UpstreamTls, version_mismatch};
 
@@ -26,13 +26,22 @@ pub(crate) fn check_access(access: &AccessConfig, findings: &mut Findings) {
     }
 }
 
-/// Checks that the registry responds, and in the way that distribution's settings make expect.
+/// What the settings say about the registry.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ExpectedRegistry {
+    /// Its access control.
+    pub mode: Option<AccessName>,
+    /// Its version, if it matters.
+    pub version: Option<DistributionVersion>,
+}
+
+/// Checks that the registry responds, and as the settings say.
 pub(crate) async fn check_upstream(
     upstream: &UpstreamConfig,
-    distribution: Option<&DistributionConfig>,
+    expected: ExpectedRegistry,
     findings: &mut Findings,
 ) {
-    let mode = distribution.map(|settings| &settings.access.mode);
+    let mode = expected.mode;
     let url = &upstream.url;
     let metrics = match Metrics::new(None) {
         Ok(metrics) => Arc::new(metrics),
@@ -47,29 +56,31 @@ pub(crate) async fn check_upstream(
     }
     let ask = UpstreamClient::new(upstream, tls, metrics);
     let ApiProbe { answer, version } = ask.probe_api(Instant::now() + LIMIT).await;
-    let mismatch = distribution.and_then(|it| version_mismatch(it.version, version));
+    let mismatch = expected
+        .version
+        .and_then(|expected| version_mismatch(expected, version));
     if let Some(mismatch) = mismatch {
         findings.warn(mismatch);
     }
     match (answer, mode) {
-        (ApiProbeResult::Open, Some(AccessMode::None)) => {
+        (ApiProbeResult::Open, Some(AccessName::None)) => {
             findings.ok(format!("the registry at {url} answers and has no access control"));
         }
-        (ApiProbeResult::Open, Some(AccessMode::Token(_) | AccessMode::Htpasswd(_))) => findings.error(format!(
+        (ApiProbeResult::Open, Some(AccessName::Token | AccessName::Htpasswd)) => findings.error(format!(
             "the registry at {url} asks for no credentials, but access.mode says that it has access control: \
              if it has none, set access.mode to none"
         )),
-        (ApiProbeResult::Open, Some(AccessMode::Upstream)) => findings.warn(format!(
+        (ApiProbeResult::Open, Some(AccessName::Upstream)) => findings.warn(format!(
             "the registry at {url} asks for no credentials: crossmount forwards mounts without them; \
              if the registry has no access control, set access.mode to none"
         )),
         (
             ApiProbeResult::Challenge,
-            None | Some(AccessMode::Upstream | AccessMode::Token(_) | AccessMode::Htpasswd(_)),
+            None | Some(AccessName::Upstream | AccessName::Token | AccessName::Htpasswd),
         ) => findings.ok(format!(
             "the registry at {url} answers and asks for credentials"
         )),
-        (ApiProbeResult::Challenge, Some(AccessMode::None)) => findings.error(format!(
+        (ApiProbeResult::Challenge, Some(AccessName::None)) => findings.error(format!(
             "access.mode is none, but the registry at {url} asks for credentials: set access.mode to upstream"
         )),
         (ApiProbeResult::Open, None) => {

@@ -45,7 +45,7 @@ pub use config_reload::{LoadConfig, ReloadSource};
 use crate::admin::{AdminService, Health, StatusSource};
 use crate::auth::AccessError;
 use crate::blob_copy::ArtifactStoreError;
-use crate::config::{AccessMode, Config, DistributionVersion, RegistryKind};
+use crate::config::{AccessMode, AccessName, Config, DistributionVersion, RegistryKind};
 use crate::notifications::{EndpointError, Notifier};
 use crate::proxy::RegistryProxy;
 use crate::server::build::SharedParts;
@@ -162,11 +162,18 @@ pub async fn run(
                 || !settings.endpoints.is_empty();
             if is_open || is_by_version {
                 let client = started.client.clone();
-                tokio::spawn(check_registry(client, is_open, settings.version));
+                let version = Some(settings.version);
+                tokio::spawn(check_registry(client, is_open, version));
             }
             Some(settings.store.root.clone())
         }
-        RegistryKind::RegistryWriter(_) | RegistryKind::Pulp(_) | RegistryKind::Generic(_) => None,
+        RegistryKind::RegistryWriter(settings) => {
+            if settings.access == AccessName::None {
+                tokio::spawn(check_registry(started.client.clone(), true, None));
+            }
+            None
+        }
+        RegistryKind::Pulp(_) | RegistryKind::Generic(_) => None,
     };
     let drain = started.drain;
     let settings = build::pingora_settings(&config.upstream);
@@ -269,7 +276,11 @@ fn log_listening(port: &str, bound: &BoundListener) {
 }
 
 /// Warns if the configuration contradicts the registry, once the registry responds.
-async fn check_registry(client: Arc<UpstreamClient>, is_open: bool, version: DistributionVersion) {
+async fn check_registry(
+    client: Arc<UpstreamClient>,
+    is_open: bool,
+    version: Option<DistributionVersion>,
+) {
     loop {
         let ApiProbe {
             answer,
@@ -286,7 +297,7 @@ async fn check_registry(client: Arc<UpstreamClient>, is_open: bool, version: Dis
                 "access mode contradicted by the registry"
             );
         }
-        if let Some(mismatch) = version_mismatch(version, shown) {
+        if let Some(mismatch) = version.and_then(|it| version_mismatch(it, shown)) {
             tracing::warn!(hint = mismatch, "upstream version mismatch");
         }
         return;

@@ -199,3 +199,16 @@ fn a_read_only_registry_answers_as_without_crossmount() {
     client.mount("app", &digest, "base").expect(405);
     sourceless(&client, "app", &digest).expect(405);
 }
+
+#[test]
+fn a_registry_with_logins_is_never_taken_for_an_open_one() {
+    needs!("docker-registry");
+    let registry = Registry::with_htpasswd(&[("alice", "right")]);
+    let sidecar = writer(&registry, "none");
+    wait_until("the log says so", || sidecar.log().contains("access.mode"));
+    let alice = sidecar.client().basic("alice", "right");
+    let digest = alice.upload("base", b"a layer");
+    // The registry decides, whatever is tried.
+    sidecar.client().head_blob("app", &digest).expect(401);
+    assert!(!registry.store.has_link("app", &digest));
+}
