@@ -77,7 +77,8 @@ Examples:
 Exit status:
   0   the report is printed, even if it names damage
   1   there is no registry in the store, or it cannot be read
-  2   the command line is wrong";
+  2   the command line is wrong
+  64  the registry's configuration or the bucket's settings cannot be used";
 
 /// `crossmount completions --help`
 pub(super) const COMPLETIONS: &str = "\

@@ -106,10 +106,7 @@ fn refuse_settings_of_links(
     let buckets = ["store.s3", "store.azure", "store.gcs"];
     let bucket = buckets.into_iter().find(|it| tree.has(it));
     if let Some(section) = bucket.filter(|_| !is_distribution) {
-        return Err(invalid(
-            section,
-            "is of use only with upstream.kind: distribution",
-        ));
+        return Err(only_with(section, "upstream.kind: distribution"));
     }
     let scans = writes_links || bucket.is_some();
     let of_distribution = [

@@ -31,8 +31,7 @@ pub(super) fn distribution(
     warnings: &mut Vec<String>,
 ) -> Result<DistributionConfig, ConfigError> {
     if let Some(bucket) = bucket(tree, warnings)? {
-        let reason = "is of use only with mount.writer: registry";
-        return Err(invalid(bucket.section(), reason));
+        return Err(only_with(bucket.section(), "mount.writer: registry"));
     }
     let version = tree.value("upstream.version")?.unwrap_or_default();
     let access = access::read(tree, version, warnings)?;

@@ -14,13 +14,6 @@
 mod connector;
 mod error;
 mod listing;
-#[cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        reason = "suggested mounts are to look up here before they read a byte"
-    )
-)]
 mod lookup;
 mod open;
 #[cfg(test)]
@@ -35,7 +28,6 @@ use tokio::time::Instant;
 
 pub use error::BucketError;
 pub(crate) use listing::{Listing, blob_of_key, link_of_key};
-#[cfg_attr(not(test), allow(unused_imports, reason = "as above"))]
 pub(crate) use lookup::BucketLookup;
 pub use open::BucketOpenError;
 

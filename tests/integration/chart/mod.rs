@@ -6,7 +6,7 @@ mod compose;
 mod configurations;
 mod helm_install;
 mod kustomize;
-mod object_store;
+mod object_storage;
 mod optional_features;
 mod other_charts;
 mod pod_spec;

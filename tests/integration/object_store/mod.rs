@@ -2,11 +2,15 @@
 
 mod azure;
 mod check_command;
+mod failures;
+mod ghosts;
+mod pushes;
 mod report_command;
 mod scan;
 mod servers;
 
 use crate::support::counting_proxy::CountingProxy;
+use crate::support::registry::Registry;
 use crate::support::seaweedfs::{self, Bucket, LISTER, SeaweedFs};
 use crate::support::sidecar::{BINARY, Sidecar, command};
 use crate::support::sidecar_metrics::whole;
@@ -39,6 +43,22 @@ fn sidecar(bucket: &Bucket, proxy: &CountingProxy, change: impl FnOnce(&mut Valu
     let mut settings = bucket.settings(proxy.port, LISTER);
     change(&mut settings);
     Sidecar::from(&config("http://127.0.0.1:1", &json!({"s3": settings})))
+}
+
+/// A sidecar in front of this registry that knows no bucket; `change` edits its configuration.
+fn sidecar_of(registry: &Registry, mode: &str, change: impl FnOnce(&mut Value)) -> Sidecar {
+    let mut config = config(&registry.url(), &json!({}));
+    config["access"]["mode"] = json!(mode);
+    config["mount"]["time_budget"] = json!("1s");
+    change(&mut config);
+    Sidecar::from(&config)
+}
+
+/// The same, and it lists this bucket at the proxy with credentials that may only list.
+fn listed_by(registry: &Registry, bucket: &Bucket, proxy: &CountingProxy, mode: &str) -> Sidecar {
+    sidecar_of(registry, mode, |config| {
+        config["store"] = json!({"s3": bucket.settings(proxy.port, LISTER)});
+    })
 }
 
 fn links(sidecar: &Sidecar) -> u64 {

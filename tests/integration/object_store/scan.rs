@@ -159,9 +159,7 @@ fn an_object_store_that_does_not_serve_keeps_no_request_waiting() {
         if fate != Fate::Hang {
             wait_until("the failure is counted", || requests(&sidecar, result) > 0);
             wait_until("the log says so", || {
-                sidecar
-                    .log()
-                    .contains("the walk through the store goes on later")
+                sidecar.log().contains("store scan interrupted")
             });
         }
         let began = Instant::now();

@@ -80,7 +80,7 @@ impl SeaweedFs {
                 "-master.volumeSizeLimitMB=64",
             ])
             .args([
-                "-volume.max=100",
+                "-volume.max=1000",
                 "-s3.iam=false",
                 "-master.telemetry=false",
             ])
@@ -98,6 +98,8 @@ impl SeaweedFs {
             .arg(format!("-volume.port={volume}"))
             .arg(format!("-volume.port.grpc={}", grpc[3]))
             .env("HOME", &home)
+            // Each bucket would take seven volumes.
+            .env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1")
             // These have no setting.
             .env(
                 "SOCKETS",
