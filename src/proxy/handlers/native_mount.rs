@@ -202,7 +202,7 @@ impl NativeMountHandler {
         };
         if let Some(request) = request {
             if let Some(suggestions) = &self.suggestions
-                && let Some(mounted) = suggestions.mount(&request.target, head).await
+                && let Some(mounted) = suggestions.mount(&request.target, head, &answer).await
             {
                 return Ok(suggested(mounted, Via::Discovery));
             }

@@ -212,3 +212,50 @@ fn a_registry_with_logins_is_never_taken_for_an_open_one() {
     sidecar.client().head_blob("app", &digest).expect(401);
     assert!(!registry.store.has_link("app", &digest));
 }
+
+#[test]
+fn a_caller_whom_the_registry_refuses_causes_no_request_for_a_source() {
+    needs!("docker-registry", "openssl");
+    let tokens = TokenIssuer::new();
+    for mode in ["htpasswd", "token"] {
+        let mut registry = if mode == "token" {
+            Registry::prepared(|config| {
+                tokens.configure(config);
+                log_requests(config);
+            })
+        } else {
+            Registry::prepared(log_requests)
+        };
+        if mode == "htpasswd" {
+            registry.demand_passwords(&[("alice", "right")]);
+        }
+        registry.resume();
+        let sidecar = writer(&registry, mode);
+        let client = sidecar.client();
+        let all = [("base", PUSH), ("app", PUSH), ("other", PULL)];
+        let (owner, refused) = if mode == "token" {
+            let forged = TokenIssuer::new().token("ci", &all);
+            (
+                client.clone().bearer(&tokens.token("owner", &all)),
+                client.bearer(&forged),
+            )
+        } else {
+            let alice = client.clone().basic("alice", "right");
+            (alice, client.basic("alice", "wrong"))
+        };
+        let digest = owner.upload("base", b"a layer");
+        let reads = || {
+            let line = format!("GET /v2/base/blobs/{digest}");
+            registry.log().matches(&line).count()
+        };
+        for _ in 0..2 {
+            refused.mount("app", &digest, "other").expect(401);
+            refused.mount("app", &digest, "base").expect(401);
+            sourceless(&refused, "app", &digest).expect(401);
+            refused.head_blob("app", &digest).expect(401);
+        }
+        owner.mount("app", &digest, "other").expect(201);
+        wait_until("the byte is read for the owner", || reads() > 0);
+        assert_eq!(reads(), 1, "{mode}");
+    }
+}

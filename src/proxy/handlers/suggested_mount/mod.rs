@@ -78,13 +78,22 @@ impl SuggestedMounts {
         self.try_candidates(blob, caller, MountTrigger::Head).await
     }
 
-    /// Mounts a layer for which the registry refused the client's own mount.
+    /// Mounts a layer for which the registry refused the client's own mount. If it refused the
+    /// caller, nothing is tried.
     pub(crate) async fn mount(
         &self,
         target: &BlobRef,
         head: &RequestHeader,
+        refused: &PendingResponse,
     ) -> Option<SuggestedMount> {
-        let caller = self.caller(head)?;
+        let is_denied = matches!(
+            refused.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        );
+        let is_accepted = is_the_registrys(refused) && !is_denied;
+        let caller = self
+            .caller(head)
+            .filter(|_| is_accepted || self.needs_no_acceptance())?;
         self.try_candidates(target, caller, MountTrigger::Mount)
             .await
     }
@@ -141,11 +150,14 @@ impl SuggestedMounts {
     /// (`pulp_container/app/registry_api.py`, `default_response_headers`;
     /// `registry/handlers/app.go`, `dispatcher`). By its uses alone a credential is tried anyway.
     fn accepts(&self, answer: &PendingResponse) -> bool {
-        let is_the_registrys = answer
-            .headers()
-            .contains_key("docker-distribution-api-version");
-        let needs_no_acceptance = self.used.evidence() == PullEvidence::SeenUse;
-        answer.status() == StatusCode::NOT_FOUND && (is_the_registrys || needs_no_acceptance)
+        let is_missing = answer.status() == StatusCode::NOT_FOUND;
+        is_missing && (is_the_registrys(answer) || self.needs_no_acceptance())
+    }
+
+    /// Whether a caller is tried whom the registry has not accepted in the same request: by the
+    /// uses of a credential alone, because the registry accepted these.
+    fn needs_no_acceptance(&self) -> bool {
+        self.used.evidence() == PullEvidence::SeenUse
     }
 
     fn caller(&self, head: &RequestHeader) -> Option<Arc<SuggestionCaller>> {
@@ -296,6 +308,13 @@ impl SuggestedMounts {
             self.metrics.index_links(self.discovery.links());
         }
     }
+}
+
+/// Whether a response is that of the registry's own handlers.
+fn is_the_registrys(answer: &PendingResponse) -> bool {
+    answer
+        .headers()
+        .contains_key("docker-distribution-api-version")
 }
 
 /// The layer that a request mounts: not every registry names it in its response.
