@@ -25,7 +25,10 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 /// Waits for the connections of the registry's port to close. A task of its own writes the
 /// responses of an HTTP/2 connection, after their requests have ended.
 pub(crate) async fn wait_for_connections(listener: &mut JoinHandle<()>) {
-    let _ = tokio::time::timeout(LAST_BYTES, listener).await;
+    // Already awaited by `listener_failed`, perhaps, and a task can be awaited once.
+    if !listener.is_finished() {
+        let _ = tokio::time::timeout(LAST_BYTES, listener).await;
+    }
 }
 
 /// Waits for SIGTERM and SIGINT.
@@ -79,5 +82,22 @@ pub(crate) async fn drain_and_stop(
     tokio::select! {
         () = drained => tracing::info!("shutdown completed"),
         () = signals.next() => tracing::warn!("shutdown forced by a second signal"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_listener_that_ended_while_requests_drained_is_not_awaited_twice() {
+        let drain = Drain::new(Metrics::new(None).unwrap().in_flight().clone());
+        drain.begin();
+        let mut listener = tokio::spawn(async {});
+        let failed = listener_failed(&mut listener, &drain);
+        let failed = tokio::time::timeout(Duration::from_millis(50), failed).await;
+        assert!(failed.is_err(), "the end of a drain is no failure");
+        wait_for_connections(&mut listener).await;
     }
 }
