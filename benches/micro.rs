@@ -158,6 +158,7 @@ fn decision(criterion: &mut Criterion) {
 fn index(criterion: &mut Criterion) {
     let discovery = Discovery::new(config::DiscoveryConfig {
         scan_interval: config::DiscoveryConfig::default().scan_interval,
+        deleted_for: config::DiscoveryConfig::default().deleted_for,
         on_head: true,
         new_repositories: true,
         sources: config::Sources::Any,

@@ -47,9 +47,9 @@ impl Discovery {
     /// Knows no link yet.
     pub fn new(settings: config::DiscoveryConfig) -> Self {
         Self {
-            settings,
             index: Index::new(index::MOST_LINKS),
-            deletions: Arc::default(),
+            deletions: Arc::new(Tombstones::new(settings.deleted_for)),
+            settings,
             active: RecentRepositories::default(),
         }
     }

@@ -9,8 +9,6 @@ use parking_lot::Mutex;
 
 use crate::oci::{BlobRef, RepositoryName};
 
-/// How long a tombstone counts.
-const TOMBSTONE_TTL: Duration = Duration::from_secs(60 * 60);
 /// The most tombstones. Beyond that, every layer counts as deleted for as long.
 const BOUND: usize = 64 * 1024;
 /// The most deletions without a response: the last ones. Any client can cause them, so beyond the
@@ -22,6 +20,8 @@ type LayerKey = (RepositoryName, [u8; 32]);
 /// Records deletions, each from before the registry gets the request.
 #[derive(Debug)]
 pub(crate) struct Tombstones {
+    /// How long a tombstone counts.
+    ttl: Duration,
     /// How many deletions of a layer are in flight.
     pending: DashMap<LayerKey, usize>,
     /// What the registry confirmed as deleted, and when.
@@ -47,22 +47,22 @@ enum End {
     Refused,
 }
 
-impl Default for Tombstones {
-    fn default() -> Self {
+impl Tombstones {
+    /// Whose tombstones count for so long.
+    pub(crate) fn new(ttl: Duration) -> Self {
         Self {
+            ttl,
             pending: DashMap::new(),
             done: DashMap::new(),
             full_until: Mutex::default(),
             unanswered: Mutex::new(LruCache::unbounded()),
         }
     }
-}
 
-fn is_recent(since: Instant) -> bool {
-    since.elapsed() < TOMBSTONE_TTL
-}
+    fn is_recent(&self, since: Instant) -> bool {
+        since.elapsed() < self.ttl
+    }
 
-impl Tombstones {
     pub(crate) fn begin(self: &Arc<Self>, blob: &BlobRef) -> PendingDelete {
         let layer = (blob.repository.clone(), blob.digest.bytes());
         *self.pending.entry(layer.clone()).or_default() += 1;
@@ -84,21 +84,26 @@ impl Tombstones {
         }
         let layer = (blob.repository.clone(), blob.digest.bytes());
         self.pending.contains_key(&layer)
-            || self.done.get(&layer).is_some_and(|since| is_recent(*since))
+            || self
+                .done
+                .get(&layer)
+                .is_some_and(|since| self.is_recent(*since))
             || {
                 let unanswered = self.unanswered.lock();
-                unanswered.peek(&layer).copied().is_some_and(is_recent)
+                unanswered
+                    .peek(&layer)
+                    .is_some_and(|since| self.is_recent(*since))
             }
     }
 
     fn record(&self, layer: &LayerKey) {
         if self.done.len() >= BOUND {
-            self.done.retain(|_, since| is_recent(*since));
+            self.done.retain(|_, since| self.is_recent(*since));
         }
         if self.done.len() < BOUND {
             self.done.insert(layer.clone(), Instant::now());
         } else {
-            *self.full_until.lock() = Some(Instant::now() + TOMBSTONE_TTL);
+            *self.full_until.lock() = Some(Instant::now() + self.ttl);
         }
     }
 
@@ -106,7 +111,7 @@ impl Tombstones {
         let mut unanswered = self.unanswered.lock();
         unanswered.put(layer.clone(), Instant::now());
         while let Some((_, since)) = unanswered.peek_lru()
-            && (unanswered.len() > UNANSWERED || !is_recent(*since))
+            && (unanswered.len() > UNANSWERED || !self.is_recent(*since))
         {
             unanswered.pop_lru();
         }

@@ -1,6 +1,7 @@
 //! The part of a mount that blocks, on a thread of the pool: look up, verify and link.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ pub(crate) enum LinkOutcome {
     NoStore,
     /// The target of a HEAD's mount does not exist, and a HEAD must not create it.
     NoRepository,
+    /// The layer of a HEAD was deleted from the target a short time ago.
+    Deleted,
     SourceMissing,
     BlobMissing,
     /// The blob is not confirmed.
@@ -72,6 +75,9 @@ impl LinkJob {
         if self.needs_repository() && !store.has_repository(self.grant.target())? {
             return Ok(LinkOutcome::NoRepository);
         }
+        if self.was_deleted(store)? {
+            return Ok(LinkOutcome::Deleted);
+        }
         let located = store.look_up(self.grant.source(), &self.digest)?;
         drop(timer);
         let data = match located {
@@ -107,6 +113,16 @@ impl LinkJob {
     fn needs_repository(&self) -> bool {
         let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
         discovery.is_some_and(|it| !it.settings().new_repositories)
+    }
+
+    /// Whether the store shows that the layer of a HEAD was deleted from the target.
+    fn was_deleted(&self, store: &OpenStore<'_>) -> Result<bool, StoreError> {
+        let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
+        let since =
+            discovery.and_then(|it| SystemTime::now().checked_sub(it.settings().deleted_for));
+        since.map_or(Ok(false), |since| {
+            store.was_deleted_since(self.grant.target(), &self.digest, since)
+        })
     }
 
     /// Why the blob with this data is not confirmed, if it is not.

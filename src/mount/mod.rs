@@ -272,7 +272,7 @@ impl Mounts {
             }
             LinkOutcome::NotVerified(failure) => Forward::verify_failed(failure),
             // A HEAD asked for no mount.
-            LinkOutcome::NoRepository => Forward::as_it_came(Reason::None),
+            LinkOutcome::NoRepository | LinkOutcome::Deleted => Forward::as_it_came(Reason::None),
             LinkOutcome::NoStore => Forward::as_it_came(Reason::StoreError),
             LinkOutcome::Linked(LinkResult::Revoked, _) => {
                 Forward::as_it_came(self.why_revoked(deadline))

@@ -92,6 +92,36 @@ impl OpenStore<'_> {
         Ok(false)
     }
 
+    /// Whether the registry deleted a layer from `repository` at `since` or later, whichever
+    /// process passed the request on.
+    ///
+    /// The registry removes the link and leaves its directory
+    /// (`registry/storage/linkedblobstore.go`, `linkedBlobStatter.Clear`), whose time of change is
+    /// that of the deletion. A mount that failed before its rename leaves the same. Then the client
+    /// uploads the layer, as it would without crossmount.
+    pub fn was_deleted_since(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        since: SystemTime,
+    ) -> Result<bool, StoreError> {
+        let directory = layout::link_directory(repository, digest);
+        let stat = || rustix::fs::statat(&self.directory, &directory, AtFlags::empty());
+        let changed = match retry_on_intr(stat) {
+            Ok(stat) => stat.st_mtime,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            Err(errno) => return Err(StoreError::call("stat", &directory)(errno)),
+        };
+        let since = since
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let is_recent = i64::try_from(since.as_secs()).is_ok_and(|since| changed >= since);
+        Ok(is_recent
+            && self
+                .read_link(&layout::layer_link(repository, digest))?
+                .is_none())
+    }
+
     /// Whether `repository` holds a link to `digest` that was written at `since` or later.
     pub fn is_linked_since(
         &self,

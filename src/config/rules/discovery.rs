@@ -18,6 +18,10 @@ pub(super) fn read(tree: &Tree, is_open: bool) -> Result<Option<DiscoveryConfig>
                 "discovery.scan_interval",
                 discovery.scan_interval != DiscoveryConfig::default().scan_interval,
             ),
+            (
+                "discovery.deleted_for",
+                discovery.deleted_for != DiscoveryConfig::default().deleted_for,
+            ),
         ];
         return match useless.into_iter().find(|(_, is_set)| *is_set) {
             Some((setting, _)) => Err(only_with(setting, "discovery.enabled: true")),

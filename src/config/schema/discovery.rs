@@ -29,6 +29,9 @@ pub struct DiscoveryConfig {
     /// How long the scan of the store rests after it reached the end.
     #[serde(with = "positive_span")]
     pub scan_interval: Duration,
+    /// How long after its deletion no HEAD brings a layer back.
+    #[serde(with = "positive_span")]
+    pub deleted_for: Duration,
 }
 
 impl Default for DiscoveryConfig {
@@ -39,6 +42,7 @@ impl Default for DiscoveryConfig {
             sources: Sources::Shared,
             shared: Patterns::default(),
             scan_interval: Duration::from_secs(60 * 60),
+            deleted_for: Duration::from_secs(60 * 60),
         }
     }
 }

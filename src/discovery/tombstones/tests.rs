@@ -1,6 +1,8 @@
 use super::*;
 use crate::oci::Digest;
 
+const TTL: Duration = Duration::from_secs(60 * 60);
+
 fn blob(repository: &str, number: usize) -> BlobRef {
     BlobRef {
         repository: RepositoryName::parse(repository).unwrap(),
@@ -19,12 +21,12 @@ fn delete(deletions: &Arc<Tombstones>, repository: &str, number: usize) {
 
 #[test]
 fn a_deletion_leaves_a_tombstone_in_its_repository_alone() {
-    let deletions = Arc::new(Tombstones::default());
+    let deletions = Arc::new(Tombstones::new(TTL));
     delete(&deletions, "a", 1);
     assert!(deletions.is_tombstoned(&blob("a", 1)));
     assert!(!deletions.is_tombstoned(&blob("b", 1)));
     assert!(!deletions.is_tombstoned(&blob("a", 2)));
-    let old = Instant::now().checked_sub(TOMBSTONE_TTL).unwrap();
+    let old = Instant::now().checked_sub(TTL).unwrap();
     let layer = key(&blob("a", 1));
     deletions.done.insert(layer, old);
     assert!(!deletions.is_tombstoned(&blob("a", 1)));
@@ -32,7 +34,7 @@ fn a_deletion_leaves_a_tombstone_in_its_repository_alone() {
 
 #[test]
 fn one_refusal_does_not_end_another_deletion_of_the_same_layer() {
-    let deletions = Arc::new(Tombstones::default());
+    let deletions = Arc::new(Tombstones::new(TTL));
     let layer = blob("a", 1);
     let mut refused = deletions.begin(&layer);
     let mut pending = deletions.begin(&layer);
@@ -50,7 +52,7 @@ fn one_refusal_does_not_end_another_deletion_of_the_same_layer() {
 
 #[test]
 fn a_deletion_without_a_response_counts_as_done() {
-    let deletions = Arc::new(Tombstones::default());
+    let deletions = Arc::new(Tombstones::new(TTL));
     drop(deletions.begin(&blob("a", 1)));
     assert!(deletions.is_tombstoned(&blob("a", 1)));
     for number in 0..2 * UNANSWERED {
@@ -64,10 +66,10 @@ fn a_deletion_without_a_response_counts_as_done() {
 
 #[test]
 fn the_last_of_several_without_a_response_counts() {
-    let deletions = Arc::new(Tombstones::default());
+    let deletions = Arc::new(Tombstones::new(TTL));
     let layer = key(&blob("a", 1));
     drop(deletions.begin(&blob("a", 1)));
-    let long_ago = Instant::now().checked_sub(TOMBSTONE_TTL).unwrap();
+    let long_ago = Instant::now().checked_sub(TTL).unwrap();
     deletions.unanswered.lock().put(layer, long_ago);
     assert!(!deletions.is_tombstoned(&blob("a", 1)));
     drop(deletions.begin(&blob("a", 1)));
@@ -78,7 +80,7 @@ fn the_last_of_several_without_a_response_counts() {
 
 #[test]
 fn beyond_the_bound_every_layer_has_a_tombstone() {
-    let deletions = Arc::new(Tombstones::default());
+    let deletions = Arc::new(Tombstones::new(TTL));
     for number in 0..=BOUND {
         delete(&deletions, "a", number);
     }

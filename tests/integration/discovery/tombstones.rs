@@ -160,3 +160,82 @@ fn a_client_that_does_not_wait_for_the_answer_has_deleted_all_the_same() {
     slow.told.send("202 Accepted").unwrap();
     assert!(!slow.brings_it());
 }
+
+/// A layer of `base` that a HEAD brought to `app`, and that was then deleted there.
+struct Deleted {
+    registry: Registry,
+    digest: String,
+}
+
+impl Deleted {
+    /// Deleted at the registry itself, so that no sidecar saw it.
+    fn start() -> Self {
+        let registry = Registry::start();
+        let sidecar = Sidecar::with_discovery(&registry);
+        let client = sidecar.client();
+        let digest = client.upload("base", b"a layer");
+        client.head_blob("app", &digest).expect(200);
+        let direct = registry.client();
+        direct
+            .request("DELETE", &format!("/v2/app/blobs/{digest}"))
+            .send(direct.port)
+            .expect(202);
+        Self { registry, digest }
+    }
+
+    /// A sidecar that has just started and knows the layers of the store.
+    fn sidecar(&self, change: impl FnOnce(&mut serde_json::Value)) -> Sidecar {
+        let sidecar = Sidecar::with(&self.registry, |config| {
+            discover_on_head(config);
+            change(config);
+        });
+        sidecar.wait_for_scan();
+        sidecar.verify_store();
+        sidecar
+    }
+}
+
+#[test]
+fn a_deletion_that_no_replica_saw_counts_also_after_a_restart() {
+    needs!("docker-registry");
+    let deleted = Deleted::start();
+    for _ in 0..2 {
+        let sidecar = deleted.sidecar(|_| ());
+        let client = sidecar.client();
+        client.head_blob("app", &deleted.digest).expect(404);
+        // Elsewhere it may appear.
+        client.head_blob("other", &deleted.digest).expect(200);
+    }
+    let sidecar = deleted.sidecar(|_| ());
+    let client = sidecar.client();
+    client.mount("app", &deleted.digest, "base").expect(201);
+    client.head_blob("app", &deleted.digest).expect(200);
+}
+
+#[test]
+fn a_layer_that_was_deleted_is_uploaded_as_without_crossmount() {
+    needs!("docker-registry");
+    let deleted = Deleted::start();
+    let sidecar = deleted.sidecar(|_| ());
+    let client = sidecar.client();
+    client.head_blob("app", &deleted.digest).expect(404);
+    client.upload("app", b"a layer");
+    client.head_blob("app", &deleted.digest).expect(200);
+}
+
+#[test]
+fn a_deletion_counts_for_the_configured_time() {
+    needs!("docker-registry");
+    let deleted = Deleted::start();
+    let link = deleted.registry.store.link("app", &deleted.digest);
+    let directory = std::fs::File::open(link.parent().unwrap()).unwrap();
+    let two_hours_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
+    directory.set_modified(two_hours_ago).unwrap();
+    let sidecar = deleted.sidecar(|config| {
+        config["discovery"]["deleted_for"] = serde_json::json!("3h");
+    });
+    let head = |sidecar: &Sidecar| sidecar.client().head_blob("app", &deleted.digest);
+    head(&sidecar).expect(404);
+    let sidecar = deleted.sidecar(|_| ());
+    head(&sidecar).expect(200);
+}
