@@ -2,6 +2,7 @@
 //! configurations run.
 
 mod alerts_and_dashboard;
+mod bypass;
 mod compose;
 mod configurations;
 mod helm_install;
