@@ -95,10 +95,11 @@ impl OpenStore<'_> {
     /// Whether the registry deleted a layer from `repository` at `since` or later, whichever
     /// process passed the request on.
     ///
-    /// The registry removes the link and leaves its directory
+    /// The registry removes the link and leaves its directory empty
     /// (`registry/storage/linkedblobstore.go`, `linkedBlobStatter.Clear`), whose time of change is
-    /// that of the deletion. A mount that failed before its rename leaves the same. Then the client
-    /// uploads the layer, as it would without crossmount.
+    /// that of the deletion. The directory of a mount in flight is not empty: its temporary file is
+    /// there. A mount that failed leaves it empty too. Then the client uploads the layer, as it
+    /// would without crossmount.
     pub fn was_deleted_since(
         &self,
         repository: &RepositoryName,
@@ -116,10 +117,7 @@ impl OpenStore<'_> {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         let is_recent = i64::try_from(since.as_secs()).is_ok_and(|since| changed >= since);
-        Ok(is_recent
-            && self
-                .read_link(&layout::layer_link(repository, digest))?
-                .is_none())
+        Ok(is_recent && self.entries(&directory)?.is_empty())
     }
 
     /// Whether `repository` holds a link to `digest` that was written at `since` or later.
@@ -187,6 +185,31 @@ mod tests {
             panic!("{:?}", locate(&fixture))
         };
         assert_eq!(data.size, 5);
+    }
+
+    #[test]
+    fn only_an_empty_directory_that_changed_since_shows_a_deletion() {
+        let fixture = Fixture::new();
+        let was_deleted = |since: SystemTime| {
+            let found = fixture
+                .store
+                .on_open(|store| store.was_deleted_since(&name("dst"), &digest(), since));
+            found.unwrap().unwrap()
+        };
+        let now = SystemTime::now();
+        let an_hour_ago = now - Duration::from_secs(3600);
+        assert!(!was_deleted(an_hour_ago), "nothing was ever there");
+        let directory = fixture.link_path("dst").parent().unwrap().to_owned();
+        std::fs::create_dir_all(&directory).unwrap();
+        assert!(was_deleted(an_hour_ago));
+        assert!(!was_deleted(now + Duration::from_secs(3600)));
+        // A mount of another process, just before its rename.
+        let temporary = directory.join("link.crossmount.0.tmp");
+        std::fs::write(&temporary, "").unwrap();
+        assert!(!was_deleted(an_hour_ago));
+        std::fs::remove_file(temporary).unwrap();
+        fixture.write_link("dst", digest().as_str());
+        assert!(!was_deleted(an_hour_ago));
     }
 
     #[test]
