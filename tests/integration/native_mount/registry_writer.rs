@@ -31,6 +31,14 @@ fn writer_config(registry: &Registry, mode: &str) -> Value {
     })
 }
 
+/// A registry without access control, its sidecar, and a client of that.
+fn open_registry() -> (Registry, Sidecar, Client) {
+    let registry = Registry::start();
+    let sidecar = writer(&registry, "none");
+    let client = sidecar.client();
+    (registry, sidecar, client)
+}
+
 fn saved(sidecar: &Sidecar, via: &str) -> u64 {
     whole(sidecar.metric("crossmount_mounted_bytes_total", &[("via", via)]))
 }
@@ -43,9 +51,7 @@ fn sourceless(client: &Client, target: &str, digest: &str) -> Answer {
 #[test]
 fn behind_an_open_registry_every_client_finds_every_layer() {
     needs!("docker-registry");
-    let registry = Registry::start();
-    let sidecar = writer(&registry, "none");
-    let client = sidecar.client();
+    let (registry, sidecar, client) = open_registry();
     let bytes = bytes_from("open", 5000);
     let digest = client.upload("base", &bytes);
     let answer = client.head_blob("app", &digest).expect(200);
@@ -135,9 +141,7 @@ fn in_mode_upstream_a_login_is_tried_where_it_was_seen() {
 #[test]
 fn a_source_that_does_not_hold_the_layer_is_replaced_and_its_upload_ended() {
     needs!("docker-registry");
-    let registry = Registry::start();
-    let sidecar = writer(&registry, "none");
-    let client = sidecar.client();
+    let (registry, sidecar, client) = open_registry();
     let digest = client.upload("base", b"a layer");
     client.mount("app", &digest, "nowhere").expect(201);
     assert_eq!(saved(&sidecar, "discovery"), 7);
@@ -158,9 +162,7 @@ fn a_source_that_does_not_hold_the_layer_is_replaced_and_its_upload_ended() {
 #[test]
 fn a_source_that_the_client_named_is_the_registrys_and_saves_nothing_more() {
     needs!("docker-registry");
-    let registry = Registry::start();
-    let sidecar = writer(&registry, "none");
-    let client = sidecar.client();
+    let (_registry, sidecar, client) = open_registry();
     let digest = client.upload("base", b"a layer");
     client.mount("app", &digest, "base").expect(201);
     assert_eq!(sidecar.mounts("native", "none"), 1);
