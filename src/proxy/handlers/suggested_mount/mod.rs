@@ -90,7 +90,7 @@ impl SuggestedMounts {
             refused.status(),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
         );
-        let is_accepted = is_the_registrys(refused) && !is_denied;
+        let is_accepted = !is_denied && is_the_registrys(refused);
         let caller = self
             .caller(head)
             .filter(|_| is_accepted || self.needs_no_acceptance())?;
@@ -106,7 +106,8 @@ impl SuggestedMounts {
         target: &BlobRef,
         head: &RequestHeader,
     ) -> Option<SuggestedMount> {
-        let caller = self.caller(head)?;
+        let is_accepted = is_the_registrys(upload) || self.needs_no_acceptance();
+        let caller = self.caller(head).filter(|_| is_accepted)?;
         let attempt = self.attempt_for(&caller);
         let mounted = self.try_candidates(target, caller, MountTrigger::Mount);
         let mounted = mounted.await?;
