@@ -82,7 +82,7 @@ fn a_name_is_kept_or_made_and_passed_on() {
     let home = Home::new();
     let sidecar = Sidecar::from(&config(&upstream.url(), &home.root()));
     let given = [Some("theirs-1"), None, Some("two words"), Some("")];
-    for name in given {
+    for (position, name) in given.into_iter().enumerate() {
         let request = Request::new("GET", "/v2/");
         let request = match name {
             Some(name) => request.header("X-Request-Id", name),
@@ -90,6 +90,8 @@ fn a_name_is_kept_or_made_and_passed_on() {
         };
         let answer = request.send(sidecar.port).expect(200);
         assert_eq!(answer.header("X-Request-Id"), None);
+        // A line comes after its answer, so the next request waits for it.
+        sidecar.log_lines_with("request", position + 1);
     }
     let logged = sidecar.log_lines_with("request", given.len());
     let mut names = Vec::new();
