@@ -10,6 +10,8 @@ mod discovery;
 mod endpoint;
 mod mount;
 mod process;
+mod redis;
+mod redis_url;
 mod upstream;
 
 pub use access::{AccessConfig, AccessMode, AccessName, TokenEndpointConfig, TokenRules};
@@ -23,6 +25,8 @@ pub use mount::{
 pub use process::{
     AdminConfig, Http2, ListenConfig, LogConfig, LogFormat, ShutdownConfig, TlsFiles,
 };
+pub use redis::RedisConfig;
+pub use redis_url::{RedisAddress, RedisLogin, RedisServers, RedisUrl};
 pub use upstream::{DistributionVersion, ResponseHeaders, UpstreamConfig, UpstreamTimeouts};
 
 use std::time::Duration;
