@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::auth::{AuthDecision, Credentials, Proof};
+use crate::auth::{AuthDecision, Credentials, Proof, Use};
 use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
 use crate::mount::decision::{Decision, Forward};
 use crate::mount::{Caller, MountRequest, Mounts};
@@ -89,19 +89,27 @@ impl Mounts {
             AuthDecision::Granted(_) => {}
             decision => return Err(decision.reason()),
         }
-        let pullable = self.access.pull_scope(credentials).await;
+        let login = Some(credentials).filter(|it| self.access.counts_uses(it));
+        let shared = discovery.fetch_shared(target, login).await;
+        if via == Via::Head && shared.is_deleted {
+            return Err(Reason::SourceMissing);
+        }
+        let pullable = self.access.pull_scope(credentials).await.and(&shared.used);
         let rights = CallerRights {
             pullable: &pullable,
             shared: SharedSources::IsEnough,
         };
-        for source in discovery.find_candidates(target, rights) {
+        for source in discovery.find_shared_candidates(target, rights, &shared) {
             let decision = self
                 .access
                 .decide_suggested(repository, &source, credentials, deadline)
                 .await;
             let grant = match decision {
                 AuthDecision::Granted(grant) => grant,
-                AuthDecision::Refused(_) => continue,
+                AuthDecision::Refused(_) => {
+                    discovery.unshare_use(credentials, &source);
+                    continue;
+                }
                 decision => return Err(decision.reason()),
             };
             let request = MountRequest {
@@ -171,12 +179,15 @@ impl Mounts {
         self.metrics.index_links(discovery.links());
         if let Some(credentials) = credentials {
             self.access.record_use(credentials, &blob.repository).await;
+            if self.access.counts_uses(credentials) {
+                discovery.share_use(credentials, &blob.repository, Use::Pulled);
+            }
         }
     }
 
     /// A client is about to delete a layer from a repository: no HEAD brings it back.
-    pub(crate) fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
+    pub(crate) async fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
         let discovery = self.discovery.as_ref()?;
-        Some(discovery.begin_delete(blob))
+        Some(discovery.begin_delete(blob).await)
     }
 }
