@@ -201,6 +201,16 @@ impl Access {
         }
     }
 
+    /// Whether a mount for these credentials is tried by what they were used for.
+    pub(crate) fn counts_uses(&self, credentials: &Credentials) -> bool {
+        let is_decided_elsewhere = match &self.mode {
+            Mode::Upstream(_) => true,
+            Mode::Open(access) => !access.is_undisputed(),
+            Mode::Local(_) => false,
+        };
+        is_decided_elsewhere && self.used.counts_uses(credentials)
+    }
+
     /// Records that the registry let these credentials pull from or push to a repository.
     pub(crate) async fn record_use(&self, credentials: &Credentials, repository: &RepositoryName) {
         if matches!(self.mode, Mode::Upstream(_) | Mode::Open(_)) {

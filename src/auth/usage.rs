@@ -30,6 +30,14 @@ pub enum PullScope {
 }
 
 impl PullScope {
+    /// These repositories too.
+    pub(crate) fn and(mut self, others: &[RepositoryName]) -> Self {
+        if let Self::These(names) = &mut self {
+            names.extend(others.iter().map(|name| name.as_str().to_owned()));
+        }
+        self
+    }
+
     /// Whether this repository is among them.
     pub fn includes(&self, repository: &RepositoryName) -> bool {
         match self {
@@ -130,7 +138,7 @@ impl UsageHistory {
         repository: &RepositoryName,
         what: Use,
     ) {
-        if self.claims(credentials).is_some() || self.may_pull_everything(credentials) {
+        if !self.counts_uses(credentials) {
             return;
         }
         let Some(login) = self.login(credentials) else {
@@ -144,6 +152,12 @@ impl UsageHistory {
             lifetime: REMEMBERED_FOR,
         };
         self.logins.insert(login, entry).await;
+    }
+
+    /// Whether these credentials count by what they were used for.
+    pub(crate) fn counts_uses(&self, credentials: &Credentials) -> bool {
+        let is_counted = self.claims(credentials).is_none();
+        is_counted && !self.may_pull_everything(credentials)
     }
 
     /// Forgets a repository from which the registry does not let these credentials pull.

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The configuration in effect as YAML, by the documented names. No secret is in it: values of
-/// `upstream.response_headers`, logins in URLs, and headers and paths of endpoints are masked. Paths of files are shown.
+/// `upstream.response_headers`, logins in URLs, keys, and headers and paths of endpoints are masked. Paths of files are shown.
 #[must_use]
 pub fn effective(config: &Config) -> String {
     // Cannot happen with this shape; a page without this part is better than none.

@@ -25,9 +25,10 @@ pub use schema::{
     AzureCredentials, BucketConfig, Config, DiscoveryConfig, DistributionConfig,
     DistributionVersion, Durability, EndpointConfig, GcsConfig, GenericConfig, Http2,
     ListenAddress, ListenConfig, LogConfig, LogFormat, MountConfig, MountWriter, PulpConfig,
-    RegistryKind, RegistryWriterConfig, ResponseHeaders, S3Config, ShutdownConfig, SourceDenied,
-    Sources, StoreConfig, TlsFiles, TokenEndpointConfig, TokenRules, UpstreamConfig,
-    UpstreamTimeouts, UpstreamUrl, VerifyConfig,
+    RedisAddress, RedisConfig, RedisLogin, RedisServers, RedisUrl, RegistryKind,
+    RegistryWriterConfig, ResponseHeaders, S3Config, ShutdownConfig, SourceDenied, Sources,
+    StoreConfig, TlsFiles, TokenEndpointConfig, TokenRules, UpstreamConfig, UpstreamTimeouts,
+    UpstreamUrl, VerifyConfig,
 };
 pub use secret::Secret;
 pub(crate) use secret::without_login;

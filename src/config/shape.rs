@@ -148,6 +148,11 @@ sections! {
         enabled: bool, on_head: bool, new_repositories: bool, sources: String,
         shared_sources: Vec<String>, widen_scopes: bool, scan_interval: String,
         search_repositories: u32, search_time: String, deleted_for: String,
+        redis: RedisShape,
+    }
+    RedisShape {
+        url: String, prefix: String, ca_certificate: String, timeout: String,
+        fingerprint_key: String,
     }
     TokenEndpointShape { path: String, cache: TokenCacheShape, }
     TokenCacheShape { enabled: bool, ttl: String, }

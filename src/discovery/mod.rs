@@ -10,6 +10,7 @@
 //! | `tombstones` | which layers were deleted on purpose |
 //! | `scanner`, `bucket_scanner` | scan the store, or list the bucket, for links |
 //! | `scan_progress` | shows what a scan has met |
+//! | `redis` | what replicas share, if the operator configured Redis or Valkey |
 //!
 //! A suggestion proves nothing. Before it is used, [`crate::auth`] decides about permissions, and
 //! the store or the registry is checked again.
@@ -19,6 +20,7 @@ mod candidates;
 mod directories;
 mod index;
 mod recent;
+pub(crate) mod redis;
 mod scan_progress;
 pub(crate) mod scanner;
 mod store_search;
@@ -33,10 +35,11 @@ pub(crate) use scanner::StoreScanner;
 pub(crate) use store_search::StoreSearch;
 pub(crate) use tombstones::PendingDelete;
 
-use crate::auth::PullScope;
+use crate::auth::{Credentials, PullScope, Use};
 use crate::config;
 use crate::discovery::directories::RepositoryDirectories;
 use crate::discovery::recent::RecentRepositories;
+use crate::discovery::redis::{SharedIndex, SharedKnowledge};
 use crate::discovery::tombstones::Tombstones;
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::store::DirectoryListing;
@@ -49,6 +52,7 @@ pub struct Discovery {
     deletions: Arc<Tombstones>,
     active: RecentRepositories,
     directories: RepositoryDirectories,
+    shared: Option<Arc<SharedIndex>>,
 }
 
 impl Discovery {
@@ -60,7 +64,14 @@ impl Discovery {
             settings,
             active: RecentRepositories::default(),
             directories: RepositoryDirectories::default(),
+            shared: None,
         }
+    }
+
+    /// Uses and adds to what replicas share.
+    #[must_use]
+    pub(crate) fn with_shared(self, shared: Option<Arc<SharedIndex>>) -> Self {
+        Self { shared, ..self }
     }
 
     /// The operator's settings.
@@ -68,10 +79,48 @@ impl Discovery {
         &self.settings
     }
 
-    /// Records that a repository holds a layer.
+    /// Records that a repository holds a layer, as a request showed.
     pub fn record_link(&self, repository: &RepositoryName, digest: &Digest) {
+        self.record_scanned_link(repository, digest);
+        if let Some(shared) = self.shared.as_ref().filter(|_| repository.is_mountable()) {
+            shared.record_link(repository, digest);
+        }
+    }
+
+    /// Records that a repository holds a layer, as a scan showed. Every replica scans.
+    pub(crate) fn record_scanned_link(&self, repository: &RepositoryName, digest: &Digest) {
         if repository.is_mountable() {
             self.index.learn(repository, digest);
+        }
+    }
+
+    /// Records for all replicas that the registry let these credentials use a repository.
+    pub(crate) fn share_use(&self, login: &Credentials, repository: &RepositoryName, what: Use) {
+        if let Some(shared) = &self.shared {
+            shared.record_use(login, repository, what);
+        }
+    }
+
+    /// Forgets for all replicas that these credentials used a repository.
+    pub(crate) fn unshare_use(&self, login: &Credentials, repository: &RepositoryName) {
+        if let Some(shared) = &self.shared {
+            shared.forget_use(login, repository);
+        }
+    }
+
+    /// Fetches what replicas share about a layer, and about a login if one is given. It is a
+    /// suggestion, for this request alone.
+    ///
+    /// The access to the target must be decided before: the server sees for which layers this is
+    /// called.
+    pub(crate) async fn fetch_shared(
+        &self,
+        target: &BlobRef,
+        login: Option<&Credentials>,
+    ) -> SharedKnowledge {
+        match &self.shared {
+            Some(shared) => shared.fetch(target, login).await,
+            None => SharedKnowledge::default(),
         }
     }
 
@@ -105,13 +154,24 @@ impl Discovery {
     /// Forgets that a repository holds a layer.
     pub fn forget_link(&self, repository: &RepositoryName, digest: &Digest) {
         self.index.forget(repository, digest);
+        if let Some(shared) = &self.shared {
+            shared.forget_link(repository, digest);
+        }
     }
 
     /// Records that a client is about to delete a layer, before the registry gets the request.
     ///
-    /// From then on no HEAD brings the layer back; if it was deleted, for a while longer.
-    pub fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
-        self.deletions.begin(blob)
+    /// From then on no HEAD brings the layer back; if it was deleted, for a while longer. With
+    /// Redis, this holds for all replicas.
+    pub async fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
+        let pending = self.deletions.begin(blob);
+        match &self.shared {
+            Some(shared) => {
+                let deletion = shared.begin_delete(blob, self.settings.deleted_for);
+                pending.sharing(deletion.await)
+            }
+            None => pending,
+        }
     }
 
     /// Whether a layer was recently deleted from a repository, or is being deleted.
@@ -130,7 +190,23 @@ impl Discovery {
         target: &BlobRef,
         rights: CallerRights<'_>,
     ) -> Vec<RepositoryName> {
-        let holders = self.index.holders(&target.digest);
+        self.find_shared_candidates(target, rights, &SharedKnowledge::default())
+    }
+
+    /// As [`Self::find_candidates`], with what replicas share.
+    pub(crate) fn find_shared_candidates(
+        &self,
+        target: &BlobRef,
+        rights: CallerRights<'_>,
+        shared: &SharedKnowledge,
+    ) -> Vec<RepositoryName> {
+        let mut holders = self.index.holders(&target.digest);
+        let others = shared.holders.iter().filter(|it| {
+            let mut known = holders.iter();
+            !known.any(|holder| **holder == **it)
+        });
+        let others: Vec<_> = others.cloned().map(Arc::new).collect();
+        holders.extend(others);
         candidates::select_candidates(&self.settings, &target.repository, &holders, rights)
     }
 }

@@ -42,7 +42,7 @@ impl ScanProgress {
     pub(super) fn link(&mut self, repository: &RepositoryName, digest: &Digest) {
         self.links += 1;
         self.metrics.scanned(ScanItem::Link);
-        self.discovery.record_link(repository, digest);
+        self.discovery.record_scanned_link(repository, digest);
     }
 
     /// A directory in which repositories may be was listed.

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use crate::discovery::redis::SharedDeletion;
 use crate::oci::{BlobRef, RepositoryName};
 
 /// The most tombstones. Beyond that, every layer counts as deleted for as long.
@@ -38,6 +39,8 @@ pub struct PendingDelete {
     all: Arc<Tombstones>,
     layer: LayerKey,
     end: End,
+    /// The same deletion, as other replicas see it.
+    shared: Option<SharedDeletion>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +73,7 @@ impl Tombstones {
             all: self.clone(),
             layer,
             end: End::Unanswered,
+            shared: None,
         }
     }
 
@@ -119,6 +123,12 @@ impl Tombstones {
 }
 
 impl PendingDelete {
+    /// Other replicas see it too.
+    pub(crate) fn sharing(mut self, deletion: SharedDeletion) -> Self {
+        self.shared = Some(deletion);
+        self
+    }
+
     /// The registry has deleted the layer.
     pub fn record_deleted(&mut self) {
         self.end = End::Done;
@@ -137,6 +147,11 @@ impl Drop for PendingDelete {
             End::Done => self.all.record(&self.layer),
             End::Unanswered => self.all.record_unanswered(&self.layer),
             End::Refused => {}
+        }
+        match (self.end, &self.shared) {
+            (End::Done, Some(shared)) => shared.confirm(),
+            (End::Refused, Some(shared)) => shared.refuse(),
+            (End::Unanswered, _) | (_, None) => {}
         }
         if let Some(mut count) = self.all.pending.get_mut(&self.layer) {
             *count = count.saturating_sub(1);

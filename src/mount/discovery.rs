@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::auth::{AuthDecision, Credentials, Proof};
+use crate::auth::{AuthDecision, Credentials, Proof, Use};
 use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources, StoreSearch};
 use crate::mount::decision::{Decision, Forward};
 use crate::mount::{Caller, MountRequest, Mounts};
@@ -101,9 +101,15 @@ impl Mounts {
             AuthDecision::Granted(_) => {}
             decision => return Err(decision.reason()),
         }
+        let login = Some(credentials).filter(|it| self.access.counts_uses(it));
+        let shared = discovery.fetch_shared(target, login).await;
+        if via == Via::Head && shared.is_deleted {
+            return Err(Reason::SourceMissing);
+        }
         let pullable = self.access.pull_scope(credentials).await;
+        let perhaps_pullable = pullable.clone().and(&shared.used);
         let rights = CallerRights {
-            pullable: &pullable,
+            pullable: &perhaps_pullable,
             shared: SharedSources::IsEnough,
         };
         let attempt = SuggestedAttempt {
@@ -112,11 +118,12 @@ impl Mounts {
             via,
             deadline,
         };
-        let suggested = discovery.find_candidates(target, rights);
+        let suggested = discovery.find_shared_candidates(target, rights, &shared);
         match self.try_sources(discovery, &suggested, &attempt).await {
             Err(Reason::SourceMissing) => {}
             done => return done,
         }
+        // What Redis says of a login does not decide where on the disk is looked for it.
         let search = StoreSearch {
             target: target.clone(),
             pullable,
@@ -177,7 +184,10 @@ impl Mounts {
                 .await;
             let grant = match decision {
                 AuthDecision::Granted(grant) => grant,
-                AuthDecision::Refused(_) => continue,
+                AuthDecision::Refused(_) => {
+                    discovery.unshare_use(credentials, source);
+                    continue;
+                }
                 decision => return Err(decision.reason()),
             };
             let request = MountRequest {
@@ -247,12 +257,15 @@ impl Mounts {
         self.metrics.index_links(discovery.links());
         if let Some(credentials) = credentials {
             self.access.record_use(credentials, &blob.repository).await;
+            if self.access.counts_uses(credentials) {
+                discovery.share_use(credentials, &blob.repository, Use::Pulled);
+            }
         }
     }
 
     /// A client is about to delete a layer from a repository: no HEAD brings it back.
-    pub(crate) fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
+    pub(crate) async fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
         let discovery = self.discovery.as_ref()?;
-        Some(discovery.begin_delete(blob))
+        Some(discovery.begin_delete(blob).await)
     }
 }

@@ -11,6 +11,7 @@ use crate::config::{
     self, AccessName, Config, DistributionConfig, GenericConfig, PulpConfig, RegistryKind,
     RegistryWriterConfig, UpstreamConfig,
 };
+use crate::discovery::redis::SharedIndex;
 use crate::discovery::{BucketScanner, Discovery, StoreScanner, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
@@ -47,6 +48,8 @@ pub(crate) struct SharedParts<'a> {
     pub drain: &'a Arc<Drain>,
     pub notifier: &'a Arc<Notifier>,
     pub metrics: &'a Arc<Metrics>,
+    /// What replicas share.
+    pub shared_index: Option<Arc<SharedIndex>>,
 }
 
 /// What the handlers are built from.
@@ -69,11 +72,14 @@ pub(crate) fn proxy(
         peers.clone(),
         upstream.timeouts.idle,
     ));
-    let discovery = discovery(&config.kind).cloned();
+    let discovery = config.kind.discovery().cloned();
     let parts = HandlerParts {
         upstream,
         subrequests,
-        discovery: discovery.map(Discovery::new).map(Arc::new),
+        discovery: discovery.map(|settings| {
+            let discovery = Discovery::new(settings);
+            Arc::new(discovery.with_shared(shared.shared_index.clone()))
+        }),
         shared,
     };
     let native = |handler| MountStrategy::Native(Box::new(handler));
@@ -97,15 +103,6 @@ pub(crate) fn proxy(
         drain: shared.drain.clone(),
         metrics: shared.metrics.clone(),
     })
-}
-
-fn discovery(kind: &RegistryKind) -> Option<&config::DiscoveryConfig> {
-    match kind {
-        RegistryKind::Distribution(settings) => settings.discovery.as_ref(),
-        RegistryKind::RegistryWriter(settings) => settings.generic.discovery.as_ref(),
-        RegistryKind::Pulp(settings) => settings.discovery.as_ref(),
-        RegistryKind::Generic(settings) => settings.discovery.as_ref(),
-    }
 }
 
 impl HandlerParts<'_> {

@@ -46,6 +46,7 @@ use crate::admin::{AdminService, Health, StatusSource};
 use crate::auth::AccessError;
 use crate::blob_copy::ArtifactStoreError;
 use crate::config::{AccessMode, AccessName, Config, DistributionVersion, RegistryKind};
+use crate::discovery::redis::{RedisSetupError, SharedIndex};
 use crate::notifications::{EndpointError, Notifier};
 use crate::proxy::RegistryProxy;
 use crate::server::build::SharedParts;
@@ -104,6 +105,9 @@ pub enum StartError {
     /// No client for a webhook endpoint.
     #[error(transparent)]
     Notifications(#[from] EndpointError),
+    /// What replicas share cannot be reached with this configuration.
+    #[error(transparent)]
+    Redis(#[from] RedisSetupError),
     /// No random key for fingerprints.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -237,12 +241,18 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
+    let redis = config.kind.discovery().and_then(|it| it.redis.as_ref());
+    let shared_index = match redis {
+        Some(settings) => Some(SharedIndex::start(settings, metrics.clone()).await?),
+        None => None,
+    };
     let shared = SharedParts {
         tls: &upstream_tls,
         client: &client,
         drain: &drain,
         notifier: &notifier,
         metrics: &metrics,
+        shared_index,
     };
     let proxy = build::proxy(config, &shared)?;
     Ok(Started {

@@ -50,6 +50,17 @@ pub(crate) enum BucketResult {
     Timeout,
 }
 
+/// The result of a request to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum RedisResult {
+    Answered,
+    Failed,
+    TimedOut,
+    Skipped,
+    Dropped,
+}
+
 /// The result of hashing a blob.
 #[derive(Debug, Clone, Copy, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]

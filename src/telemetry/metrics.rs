@@ -16,14 +16,14 @@ use strum::VariantArray;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::telemetry::labels::{
-    AccessResult, BucketResult, CacheResult, DecidedBy, NotificationResult, ScanItem, SearchResult,
-    StoreOperation, VerifyResult,
+    AccessResult, BucketResult, CacheResult, DecidedBy, NotificationResult, RedisResult, ScanItem,
+    SearchResult, StoreOperation, VerifyResult,
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
     bucket_duration, bucket_requests, build_info, certificate_expiry, counter, gauge, histogram,
     index_links, last_scan, log_lines_dropped, notifications_queue_length, plain_histogram, ready,
-    store_searches, uploaded_bytes, verified, verify_queue_length,
+    redis_duration, redis_requests, store_searches, uploaded_bytes, verified, verify_queue_length,
 };
 
 /// The metrics of one process.
@@ -45,6 +45,8 @@ pub struct Metrics {
     last_scan: IntGauge,
     bucket_requests: IntCounterVec,
     bucket_duration: Histogram,
+    redis_requests: IntCounterVec,
+    redis_duration: Histogram,
     verified: IntCounterVec,
     verify_queue_length: IntGauge,
     pub(super) notifications: IntCounterVec,
@@ -124,6 +126,8 @@ impl Metrics {
             last_scan: last_scan(&registry)?,
             bucket_requests: bucket_requests(&registry)?,
             bucket_duration: bucket_duration(&registry)?,
+            redis_requests: redis_requests(&registry)?,
+            redis_duration: redis_duration(&registry)?,
             verified: verified(&registry)?,
             verify_queue_length: verify_queue_length(&registry)?,
             notifications: counter(
@@ -180,6 +184,7 @@ impl Metrics {
         show_values::<SearchResult, _>(&self.store_searches);
         show_values::<ScanItem, _>(&self.scan_items);
         show_values::<BucketResult, _>(&self.bucket_requests);
+        show_values::<RedisResult, _>(&self.redis_requests);
         show_values::<VerifyResult, _>(&self.verified);
         show_values::<CacheResult, _>(&self.token_cache_requests);
         show_values::<StoreOperation, _>(&self.store_duration);
@@ -251,6 +256,16 @@ impl Metrics {
     /// Counts a blob that was hashed, or dropped.
     pub(crate) fn verified(&self, result: VerifyResult) {
         self.verified.with_label_values(&[result]).inc();
+    }
+
+    /// Counts a request to Redis, or a change that was not sent.
+    pub(crate) fn redis_request(&self, result: RedisResult) {
+        self.redis_requests.with_label_values(&[result]).inc();
+    }
+
+    /// Measures a request to Redis.
+    pub(crate) fn redis_duration(&self, took: Duration) {
+        self.redis_duration.observe(took.as_secs_f64());
     }
 
     /// Sets the number of blobs in the queue.

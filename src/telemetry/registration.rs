@@ -130,6 +130,21 @@ pub(crate) fn bucket_duration(registry: &Registry) -> Result<Histogram, promethe
     )
 }
 
+pub(crate) fn redis_requests(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Requests to Redis, requests that were skipped because it was not usable, and changes that were dropped because the queue was full, by result.";
+    counter(
+        registry,
+        "crossmount_redis_requests_total",
+        help,
+        &["result"],
+    )
+}
+
+pub(crate) fn redis_duration(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    let help = "Time of a request to Redis, in seconds.";
+    plain_histogram(registry, "crossmount_redis_seconds", help)
+}
+
 pub(crate) fn ready(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     let help = "1 while /readyz answers 200, checked at each scrape.";
     gauge(registry, "crossmount_ready", help)

@@ -24,6 +24,11 @@ impl Fingerprints {
             .map_err(|_| NoRandomness)
     }
 
+    /// Takes a key that other processes have too: equal parts have one fingerprint in all of them.
+    pub fn with_key(key: &str) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()))
+    }
+
     /// The fingerprint of parts in their order; their boundaries count too.
     pub fn fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
@@ -34,6 +39,13 @@ impl Fingerprints {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(context.sign().as_ref());
         Fingerprint(bytes)
+    }
+}
+
+impl Fingerprint {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -58,6 +70,13 @@ mod tests {
             one.fingerprint(&[b"a", b"b"]),
             other.fingerprint(&[b"a", b"b"])
         );
+    }
+
+    #[test]
+    fn processes_with_one_key_have_one_fingerprint() {
+        let print = |key| Fingerprints::with_key(key).fingerprint(&[b"a"]);
+        assert_eq!(print("key"), print("key"));
+        assert_ne!(print("key"), print("other"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::RedisConfig;
 use crate::config::leaf::{Word, positive_span, word};
 use crate::oci::{Patterns, RepositoryName};
 
@@ -37,6 +38,9 @@ pub struct DiscoveryConfig {
     /// How long after its deletion no HEAD brings a layer back.
     #[serde(with = "positive_span")]
     pub deleted_for: Duration,
+    /// A Redis or Valkey through which replicas share what they know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisConfig>,
 }
 
 impl Default for DiscoveryConfig {
@@ -50,6 +54,7 @@ impl Default for DiscoveryConfig {
             search_repositories: 100_000,
             search_time: Duration::from_millis(200),
             deleted_for: Duration::from_secs(60 * 60),
+            redis: None,
         }
     }
 }

@@ -10,6 +10,8 @@ mod discovery;
 mod endpoint;
 mod mount;
 mod process;
+mod redis;
+mod redis_url;
 mod upstream;
 
 pub use access::{AccessConfig, AccessMode, AccessName, TokenEndpointConfig, TokenRules};
@@ -23,6 +25,8 @@ pub use mount::{
 pub use process::{
     AdminConfig, Http2, ListenConfig, LogConfig, LogFormat, ShutdownConfig, TlsFiles,
 };
+pub use redis::RedisConfig;
+pub use redis_url::{RedisAddress, RedisLogin, RedisServers, RedisUrl};
 pub use upstream::{DistributionVersion, ResponseHeaders, UpstreamConfig, UpstreamTimeouts};
 
 use std::time::Duration;
@@ -72,6 +76,18 @@ pub enum RegistryKind {
     Pulp(PulpConfig),
     /// Any other registry: responses to its own mount that break clients are replaced.
     Generic(GenericConfig),
+}
+
+impl RegistryKind {
+    /// The settings of discovery, if it is enabled.
+    pub(crate) fn discovery(&self) -> Option<&DiscoveryConfig> {
+        match self {
+            Self::Distribution(settings) => settings.discovery.as_ref(),
+            Self::RegistryWriter(settings) => settings.generic.discovery.as_ref(),
+            Self::Pulp(settings) => settings.discovery.as_ref(),
+            Self::Generic(settings) => settings.discovery.as_ref(),
+        }
+    }
 }
 
 /// What is needed to write links beside distribution.

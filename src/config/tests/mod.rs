@@ -3,6 +3,7 @@
 mod discovery;
 mod kinds;
 mod notifications;
+mod redis;
 mod reference;
 mod sources;
 mod writer;

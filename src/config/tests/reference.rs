@@ -29,6 +29,10 @@ discovery: {enabled: true, shared_sources: [base/**]}
 ",
     GENERIC,
     "
+upstream: {url: 'http://a', kind: generic}
+discovery: {enabled: true, sources: any, redis: {url: 'redis://b'}}
+",
+    "
 upstream: {url: 'http://a'}
 mount: {writer: registry}
 store: {s3: {bucket: b, region: r}}

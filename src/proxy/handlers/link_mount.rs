@@ -55,7 +55,7 @@ impl LinkMountHandler {
                 return self.mount_without_source(session, &target, context).await;
             }
             Route::Deletion(blob) => {
-                context.deletion = self.mounts.begin_delete(&blob);
+                context.deletion = self.mounts.begin_delete(&blob).await;
             }
             Route::Blob(blob) if self.mounts.mounts_on_head() => {
                 return Box::pin(self.head(session, &blob, context)).await;

@@ -101,8 +101,9 @@ impl NativeMountHandler {
             }
             Route::Blob(blob) => return self.head(session, &blob, context).await,
             Route::Deletion(blob) => {
-                let suggestions = self.suggestions.as_ref();
-                context.deletion = suggestions.map(|it| it.begin_delete(&blob));
+                if let Some(suggestions) = &self.suggestions {
+                    context.deletion = Some(suggestions.begin_delete(&blob).await);
+                }
                 return Ok(None);
             }
             Route::Upload(_) | Route::Other => return Ok(None),

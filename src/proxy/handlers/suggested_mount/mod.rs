@@ -15,6 +15,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
 use crate::auth::{Credentials, PullEvidence, PullScope, UsageHistory, Use};
+use crate::discovery::redis::SharedKnowledge;
 use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
 use crate::mount::MountRequest;
 use crate::oci::{BlobRef, Digest, RepositoryName};
@@ -63,8 +64,8 @@ impl SuggestedMounts {
     }
 
     /// A client begins to delete a layer.
-    pub(crate) fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
-        self.discovery.begin_delete(blob)
+    pub(crate) async fn begin_delete(&self, blob: &BlobRef) -> PendingDelete {
+        self.discovery.begin_delete(blob).await
     }
 
     /// Mounts the layer of a HEAD that got 404; `None` if the 404 stands.
@@ -183,12 +184,20 @@ impl SuggestedMounts {
         caller: Arc<SuggestionCaller>,
         trigger: MountTrigger,
     ) -> Option<SuggestedMount> {
-        let pullable = self.used.pull_scope(&caller.credentials).await;
+        let credentials = &caller.credentials;
+        let login = Some(credentials).filter(|it| self.used.counts_uses(it));
+        let shared = self.discovery.fetch_shared(target, login).await;
+        if trigger == MountTrigger::Head && shared.is_deleted {
+            return None;
+        }
+        let pullable = self.used.pull_scope(credentials).await.and(&shared.used);
         let rights = CallerRights {
             pullable: &pullable,
-            shared: self.shared_sources(&caller.credentials).await,
+            shared: self.shared_sources(credentials, &shared).await,
         };
-        let candidates = self.discovery.find_candidates(target, rights);
+        let candidates = self
+            .discovery
+            .find_shared_candidates(target, rights, &shared);
         self.record_wanted(target, &pullable);
         let attempt = self.attempt_for(&caller);
         let needs_repository =
@@ -215,7 +224,10 @@ impl SuggestedMounts {
                     self.index_link(target);
                     return Some(mounted);
                 }
-                AttemptResult::Refused => self.used.forget(&caller.credentials, &source).await,
+                AttemptResult::Refused => {
+                    self.used.forget(&caller.credentials, &source).await;
+                    self.discovery.unshare_use(&caller.credentials, &source);
+                }
                 AttemptResult::Useless => {}
                 AttemptResult::Silent => return None,
             }
@@ -233,10 +245,15 @@ impl SuggestedMounts {
     }
 
     /// Whether shared sources are tried for a caller who is not known to pull them.
-    async fn shared_sources(&self, credentials: &Credentials) -> SharedSources {
+    async fn shared_sources(
+        &self,
+        credentials: &Credentials,
+        shared: &SharedKnowledge,
+    ) -> SharedSources {
         // A registry with a token endpoint goes by the token alone. If nothing else shows that the
         // registry knows this caller, only a push does.
         let is_known = self.used.evidence() != PullEvidence::SeenUse
+            || shared.has_pushed
             || self.used.has_pushed(credentials).await;
         if is_known && !credentials.is_token() {
             SharedSources::IsEnough
@@ -246,7 +263,8 @@ impl SuggestedMounts {
     }
 
     /// Records shared holders that the caller's token does not name: the next token request asks
-    /// for them too, because the caller will likely need them.
+    /// for them too, because the caller will likely need them. What replicas share does not count:
+    /// it is kept for one request alone.
     fn record_wanted(&self, target: &BlobRef, pullable: &PullScope) {
         if self.used.evidence() != PullEvidence::TokenClaims {
             return;
@@ -296,6 +314,10 @@ impl SuggestedMounts {
         self.index_link(blob);
         if let Some(credentials) = &context.credentials {
             self.used.learn(credentials, &blob.repository, what).await;
+            if self.used.counts_uses(credentials) {
+                self.discovery
+                    .share_use(credentials, &blob.repository, what);
+            }
         }
     }
 
