@@ -10,6 +10,7 @@
 //! | `tombstones` | which layers were deleted on purpose |
 //! | `scanner`, `bucket_scanner` | scan the store, or list the bucket, for links |
 //! | `scan_progress` | shows what a scan has met |
+//! | `uploads` | uploads in flight, and the HEADs that wait for them |
 //! | `redis` | what replicas share, if the operator configured Redis or Valkey |
 //!
 //! A suggestion proves nothing. Before it is used, [`crate::auth`] decides about permissions, and
@@ -25,6 +26,7 @@ mod scan_progress;
 pub(crate) mod scanner;
 mod store_search;
 mod tombstones;
+pub(crate) mod uploads;
 
 use std::sync::Arc;
 

@@ -1,0 +1,123 @@
+//! One upload that HEADs may wait for, and whether it is alive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::discovery::uploads::Pusher;
+use crate::discovery::uploads::rates::rate;
+
+/// A claim counts for so long, and an upload for so long after its last byte.
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(2);
+
+/// Identifies a leader.
+pub(super) type LeaderId = u64;
+
+/// A client that will likely upload a layer, or does.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pub(super) id: LeaderId,
+    pub(super) pusher: Pusher,
+    pub(super) stage: Stage,
+    /// One HEAD was let through because this upload is slow.
+    pub(super) is_passed: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// A HEAD got 404, then.
+    Claimed(Instant),
+    Uploading(Upload),
+}
+
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) session: Box<str>,
+    pub(super) began: Instant,
+    /// The length of the whole, if a request has said it.
+    pub(super) length: Option<u64>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// How far an upload is.
+#[derive(Debug)]
+pub(super) struct Progress {
+    origin: Instant,
+    received: AtomicU64,
+    /// Milliseconds from `origin` to the last byte.
+    last: AtomicU64,
+    /// Requests whose body is complete, and whose response is not there yet.
+    unanswered: AtomicUsize,
+}
+
+impl Progress {
+    pub(super) fn begin() -> Arc<Self> {
+        Arc::new(Self {
+            origin: Instant::now(),
+            received: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            unanswered: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// A body is complete: from now on the registry is at work.
+    pub(super) fn complete_body(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// The registry responded to a complete body.
+    pub(super) fn end_body(&self) {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
+        self.touch();
+    }
+
+    fn touch(&self) {
+        let since = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(since, Ordering::Relaxed);
+    }
+
+    fn is_silent(&self) -> bool {
+        let last = self.origin + Duration::from_millis(self.last.load(Ordering::Relaxed));
+        self.unanswered.load(Ordering::Relaxed) == 0 && last.elapsed() >= SILENT_AFTER
+    }
+}
+
+impl Upload {
+    /// The bytes a second so far; `None` if the upload has only just begun.
+    pub(super) fn rate(&self) -> Option<f64> {
+        rate(self.progress.received(), self.began.elapsed())
+    }
+
+    /// The bytes that are still to come, if the length is known.
+    pub(super) fn missing(&self) -> Option<u64> {
+        self.length
+            .map(|length| length.saturating_sub(self.progress.received()))
+    }
+}
+
+impl Leader {
+    /// Whether it will likely not upload, or not go on.
+    pub(super) fn is_dead(&self) -> bool {
+        match &self.stage {
+            Stage::Claimed(since) => since.elapsed() >= SILENT_AFTER,
+            Stage::Uploading(upload) => upload.progress.is_silent(),
+        }
+    }
+
+    pub(super) fn upload(&self) -> Option<&Upload> {
+        match &self.stage {
+            Stage::Claimed(_) => None,
+            Stage::Uploading(upload) => Some(upload),
+        }
+    }
+}

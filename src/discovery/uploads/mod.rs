@@ -1,0 +1,283 @@
+//! Uploads in flight, and the HEADs that are held until such an upload is complete.
+//!
+//! | file | what |
+//! |---|---|
+//! | this one | what other parts call: claim, begin, progress, end, wait |
+//! | `table` | the uploads in flight, by digest and by upload session |
+//! | `leader` | one upload that HEADs may wait for, and whether it is still worth it |
+//! | `rates` | how fast uploads are: an upload that cannot be in time is not waited for |
+//! | `cooldown` | what is not waited for, because it was waited for in vain |
+//! | `upload_request` | a request that sends a part of an upload |
+//!
+//! A HEAD that gets 404 claims the layer: its client will likely upload it. The first response 202
+//! to that client's next POST turns the claim into an upload. A HEAD of another client waits for
+//! the upload only if that client may pull the repository into which the layer goes. Nothing but a
+//! HEAD is ever held.
+//!
+//! There is no thread and no timer of its own: each held HEAD looks whether its upload is alive. The
+//! first that finds it dead takes its place, and the other HEADs wait for that client.
+
+mod cooldown;
+mod leader;
+mod rates;
+mod table;
+mod upload_request;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+pub(crate) use upload_request::UploadRequest;
+
+use crate::auth::Credentials;
+use crate::discovery::uploads::table::{Asking, Event, Look, UploadTable};
+use crate::oci::{BlobRef, Digest, RepositoryName};
+use crate::util::{Fingerprint, Fingerprints, NoRandomness};
+
+/// The most HEADs that are held at once.
+const MOST_HELD: usize = 1024;
+/// How often a held HEAD looks whether its upload is alive.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The longest time that jib is let wait: it gives up after 20 seconds.
+const JIB_WAITS: Duration = Duration::from_secs(15);
+
+/// The uploads in flight through this process.
+#[derive(Debug)]
+pub(crate) struct UploadsInFlight {
+    /// How long a HEAD is held at most.
+    bound: Duration,
+    table: Mutex<UploadTable>,
+    places: Semaphore,
+    fingerprints: Fingerprints,
+}
+
+/// A client that pushes to a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Pusher {
+    pub(crate) repository: RepositoryName,
+    credential: Fingerprint,
+}
+
+/// A HEAD that got 404 and may be held. Its client may push to the target.
+#[derive(Debug)]
+pub(crate) struct WaitingHead<'a> {
+    uploads: &'a UploadsInFlight,
+    pusher: Pusher,
+    digest: Digest,
+    since: Instant,
+    until: Instant,
+    /// The repositories for which it was decided whether the client may pull.
+    decided: Vec<RepositoryName>,
+    /// Those of them that it may pull.
+    allowed: Vec<RepositoryName>,
+    place: Option<SemaphorePermit<'a>>,
+    was_held: bool,
+    changed: Option<Changed>,
+}
+
+/// The uploads for which a HEAD waited until now.
+#[derive(Debug)]
+struct Changed {
+    /// Whether something changed since the HEAD began to wait.
+    is_seen: bool,
+    receiver: watch::Receiver<Event>,
+}
+
+/// Why a HEAD is not held, or not any longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// The layer is in this repository now.
+    Arrived(Arc<RepositoryName>),
+    /// An upload goes into a repository for which the client's access is to be decided.
+    Undecided,
+    /// The client goes on, and will likely upload the layer itself.
+    Released,
+    /// The longest time is over, and the client goes on.
+    TimedOut,
+}
+
+impl UploadsInFlight {
+    /// HEADs are held for `bound` at most.
+    pub(crate) fn new(bound: Duration) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            bound,
+            table: Mutex::default(),
+            places: Semaphore::new(MOST_HELD),
+            fingerprints: Fingerprints::new()?,
+        })
+    }
+
+    fn pusher(&self, repository: &RepositoryName, credentials: &Credentials) -> Pusher {
+        let header = credentials.header().map(http::HeaderValue::as_bytes);
+        Pusher {
+            repository: repository.clone(),
+            credential: self.fingerprints.fingerprint(&[header.unwrap_or_default()]),
+        }
+    }
+
+    /// A HEAD that got 404, of a client who may push to the target. `user_agent` names the client's
+    /// program.
+    pub(crate) fn head(
+        &self,
+        blob: &BlobRef,
+        credentials: &Credentials,
+        user_agent: &str,
+    ) -> WaitingHead<'_> {
+        let bound = if user_agent.starts_with("jib/") {
+            self.bound.min(JIB_WAITS)
+        } else {
+            self.bound
+        };
+        let since = Instant::now();
+        WaitingHead {
+            uploads: self,
+            pusher: self.pusher(&blob.repository, credentials),
+            digest: blob.digest.clone(),
+            since,
+            until: since + bound,
+            decided: vec![blob.repository.clone()],
+            allowed: vec![blob.repository.clone()],
+            place: None,
+            was_held: false,
+            changed: None,
+        }
+    }
+
+    /// The registry opened an upload session for a client. `digest` is the layer, if the request
+    /// named it.
+    pub(crate) fn begin(
+        &self,
+        repository: &RepositoryName,
+        credentials: &Credentials,
+        session: &str,
+        digest: Option<&Digest>,
+    ) {
+        let pusher = self.pusher(repository, credentials);
+        self.table.lock().begin(&pusher, session, digest);
+    }
+
+    /// A request that sends a part of an upload; `None` if no HEAD waits for that upload.
+    pub(crate) fn request(
+        self: &Arc<Self>,
+        session: &str,
+        digest: Option<&Digest>,
+        length: Option<u64>,
+    ) -> Option<UploadRequest> {
+        let upload = self.table.lock().request(session, digest, length)?;
+        Some(UploadRequest::new(self.clone(), upload))
+    }
+
+    /// A repository holds a layer now, however it came there.
+    pub(crate) fn arrived(&self, blob: &BlobRef) {
+        self.table.lock().arrived(&blob.repository, &blob.digest);
+    }
+
+    /// How many HEADs are held.
+    pub(crate) fn held(&self) -> usize {
+        MOST_HELD - self.places.available_permits()
+    }
+}
+
+impl WaitingHead<'_> {
+    /// Repositories into which the layer is being uploaded, for which the client's access is to be
+    /// decided before it may wait for them.
+    pub(crate) fn undecided(&self) -> Vec<RepositoryName> {
+        self.uploads.table.lock().undecided(&self.asking())
+    }
+
+    /// Records whether the client may pull from a repository.
+    pub(crate) fn decide(&mut self, repository: RepositoryName, may_pull: bool) {
+        if may_pull {
+            self.allowed.push(repository.clone());
+        }
+        self.decided.push(repository);
+    }
+
+    /// Waits for an upload into a repository from which the client may pull. Without one, or if all
+    /// places are taken, the client goes on at once.
+    ///
+    /// A client that goes on has claimed the layer. Dropping the future gives the place back.
+    pub(crate) async fn wait(&mut self) -> Waited {
+        loop {
+            let mut changed = match self.look() {
+                Ok(changed) => changed,
+                Err(waited) => return waited,
+            };
+            let pause = LOOK_EVERY.min(self.until.saturating_duration_since(Instant::now()));
+            let woken = tokio::time::timeout(pause, changed.changed()).await;
+            self.changed = Some(Changed {
+                is_seen: woken.is_ok(),
+                receiver: changed,
+            });
+        }
+    }
+
+    /// Where changes are seen, if the client waits.
+    fn look(&mut self) -> Result<watch::Receiver<Event>, Waited> {
+        let mut table = self.uploads.table.lock();
+        // Kept until the end: the table counts who waits for an upload.
+        let seen = self.changed.take();
+        if let Some(repository) = seen.as_ref().and_then(Changed::arrived_at) {
+            return Err(Waited::Arrived(repository));
+        }
+        if self.place.is_some() && Instant::now() >= self.until {
+            table.waited_in_vain(&self.asking());
+            return Err(Waited::TimedOut);
+        }
+        let place = self
+            .place
+            .take()
+            .or_else(|| self.uploads.places.try_acquire().ok());
+        match table.look(&self.asking(), place.is_some()) {
+            Look::Wait(changed) => {
+                self.place = place;
+                self.was_held = true;
+                Ok(changed)
+            }
+            Look::Undecided => {
+                // A held HEAD keeps its place meanwhile.
+                self.place = place.filter(|_| self.was_held);
+                Err(Waited::Undecided)
+            }
+            Look::GoOn => Err(Waited::Released),
+        }
+    }
+
+    /// Whether the HEAD was held.
+    pub(crate) fn is_held(&self) -> bool {
+        self.was_held
+    }
+
+    /// How long it is since the registry's 404.
+    pub(crate) fn held_for(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    fn asking(&self) -> Asking<'_> {
+        Asking {
+            pusher: &self.pusher,
+            digest: self.digest.bytes(),
+            decided: &self.decided,
+            allowed: &self.allowed,
+            until: self.until,
+            is_held: self.was_held,
+        }
+    }
+}
+
+impl Changed {
+    /// The repository in which the layer arrived, if it did. For that the table must be locked.
+    fn arrived_at(&self) -> Option<Arc<RepositoryName>> {
+        // Without a sender the last upload is gone, which is a change too.
+        let has_changed = self.is_seen || self.receiver.has_changed().unwrap_or(true);
+        match &*self.receiver.borrow() {
+            Event::Arrived(repository) if has_changed => Some(repository.clone()),
+            Event::Arrived(_) | Event::Changed => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,426 @@
+//! The uploads in flight, by digest and by upload session.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::discovery::uploads::Pusher;
+use crate::discovery::uploads::cooldown::Cooldown;
+use crate::discovery::uploads::leader::{Leader, LeaderId, Progress, Stage, Upload};
+use crate::discovery::uploads::rates::Rates;
+use crate::discovery::uploads::upload_request::UploadPart;
+use crate::oci::{Digest, RepositoryName};
+use crate::util::Fingerprint;
+
+/// The most layers that are claimed or uploaded at once; no HEAD waits for others.
+const MOST_LAYERS: usize = 16 * 1024;
+/// The most claims of one client for one repository: clients ask for all layers of an image first.
+const MOST_CLAIMS: usize = 256;
+/// After so many claims all that ran out are dropped.
+const SWEEP_EVERY: LeaderId = 1024;
+/// How long a client that let others wait in vain is not waited for.
+const NOT_WAITED_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long a digest is not waited for whose claim brought another one.
+const ODD_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// What a held HEAD is woken for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Another upload than before, or none.
+    Changed,
+    /// The layer is in this repository.
+    Arrived(Arc<RepositoryName>),
+}
+
+/// What a HEAD does next.
+pub(super) enum Look {
+    Wait(watch::Receiver<Event>),
+    /// There is an upload into a repository for which access is to be decided.
+    Undecided,
+    /// It goes on, and has claimed the layer.
+    GoOn,
+}
+
+/// The uploads of one layer.
+#[derive(Debug)]
+struct Flight {
+    leaders: Vec<Leader>,
+    changed: watch::Sender<Event>,
+}
+
+/// A HEAD, as the table sees it.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) pusher: &'a Pusher,
+    pub(super) digest: [u8; 32],
+    /// The repositories for which it was decided whether the client may pull.
+    pub(super) decided: &'a [RepositoryName],
+    /// Those of them that it may pull.
+    pub(super) allowed: &'a [RepositoryName],
+    /// Until when the HEAD may be held.
+    pub(super) until: Instant,
+    /// Whether the HEAD is held already.
+    pub(super) is_held: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct UploadTable {
+    layers: HashMap<[u8; 32], Flight>,
+    sessions: HashMap<Box<str>, ([u8; 32], LeaderId)>,
+    /// The claims of each client, the oldest first.
+    claims: HashMap<Pusher, Vec<([u8; 32], LeaderId)>>,
+    next_id: LeaderId,
+    rates: Rates,
+    /// Credentials for which HEADs waited in vain.
+    vain: Cooldown<Fingerprint>,
+    /// Clients that claimed or began an upload, and did not go on.
+    dead: Cooldown<Pusher>,
+    /// Clients whose HEADs waited in vain.
+    waited: Cooldown<Pusher>,
+    odd: Cooldown<[u8; 32]>,
+}
+
+impl Default for UploadTable {
+    fn default() -> Self {
+        Self {
+            layers: HashMap::new(),
+            sessions: HashMap::new(),
+            claims: HashMap::new(),
+            next_id: 0,
+            rates: Rates::default(),
+            vain: Cooldown::lasting(NOT_WAITED_FOR),
+            dead: Cooldown::lasting(NOT_WAITED_FOR),
+            waited: Cooldown::lasting(NOT_WAITED_FOR),
+            odd: Cooldown::lasting(ODD_FOR),
+        }
+    }
+}
+
+impl UploadTable {
+    /// The repositories for which access is to be decided before the HEAD may wait.
+    pub(super) fn undecided(&self, asking: &Asking<'_>) -> Vec<RepositoryName> {
+        let mut found = Vec::new();
+        for leader in self.leaders_for(asking) {
+            let repository = &leader.pusher.repository;
+            if !asking.decided.contains(repository) && !found.contains(repository) {
+                found.push(repository.clone());
+            }
+        }
+        found
+    }
+
+    /// Looks at the uploads of the layer: whether the HEAD waits or goes on.
+    pub(super) fn look(&mut self, asking: &Asking<'_>, may_wait: bool) -> Look {
+        self.drop_dead(&asking.digest);
+        let (mut is_undecided, mut slow, mut waits) = (false, None, false);
+        for leader in self.leaders_for(asking) {
+            let repository = &leader.pusher.repository;
+            is_undecided |= !asking.decided.contains(repository);
+            if asking.allowed.contains(repository) {
+                waits = true;
+                if !leader.is_passed && self.is_slow(leader) {
+                    slow = Some(leader.id);
+                }
+            }
+        }
+        if let Some(slow) = slow.filter(|_| asking.is_held) {
+            self.mark_passed(&asking.digest, slow);
+            waits = false;
+        } else if is_undecided && !waits {
+            return Look::Undecided;
+        }
+        if waits
+            && may_wait
+            && let Some(flight) = self.layers.get(&asking.digest)
+        {
+            return Look::Wait(flight.changed.subscribe());
+        }
+        self.claim(asking.pusher, asking.digest);
+        Look::GoOn
+    }
+
+    /// The uploads that a HEAD may wait for, if its client may pull their repositories.
+    fn leaders_for(&self, asking: &Asking<'_>) -> impl Iterator<Item = &Leader> {
+        let is_refused = self.waited.has(asking.pusher) || self.odd.has(&asking.digest);
+        let flight = self.layers.get(&asking.digest).filter(|_| !is_refused);
+        let leaders = flight.map_or(&[][..], |flight| &flight.leaders);
+        leaders
+            .iter()
+            .filter(|leader| self.is_worth_waiting(leader, asking))
+    }
+
+    fn is_worth_waiting(&self, leader: &Leader, asking: &Asking<'_>) -> bool {
+        if leader.is_dead()
+            || self.vain.has(&leader.pusher.credential)
+            || self.dead.has(&leader.pusher)
+        {
+            return false;
+        }
+        match leader.upload() {
+            // Some clients ask twice before they upload.
+            None => leader.pusher != *asking.pusher,
+            Some(upload) => {
+                let within = asking.until.saturating_duration_since(Instant::now());
+                let missing = upload.missing().filter(|_| !asking.is_held);
+                missing.is_none_or(|missing| !self.rates.is_hopeless(missing, within))
+            }
+        }
+    }
+
+    fn is_slow(&self, leader: &Leader) -> bool {
+        let Some(rate) = leader.upload().and_then(Upload::rate) else {
+            return false;
+        };
+        let all = self.layers.values().flat_map(|flight| &flight.leaders);
+        let others = all.filter(|other| other.id != leader.id);
+        let rates = others.filter_map(|other| other.upload()?.rate());
+        self.rates.is_slow(rate, rates)
+    }
+
+    fn mark_passed(&mut self, digest: &[u8; 32], id: LeaderId) {
+        if let Some(flight) = self.layers.get_mut(digest) {
+            let leaders = flight.leaders.iter_mut();
+            for leader in leaders.filter(|leader| leader.id == id) {
+                leader.is_passed = true;
+            }
+        }
+    }
+
+    /// The client will likely upload the layer.
+    fn claim(&mut self, pusher: &Pusher, digest: [u8; 32]) {
+        let now = Instant::now();
+        if let Some(flight) = self.layers.get_mut(&digest)
+            && let Some(leader) = flight.leaders.iter_mut().find(|it| it.pusher == *pusher)
+        {
+            if let Stage::Claimed(since) = &mut leader.stage {
+                *since = now;
+            }
+            return;
+        }
+        if self.layers.len() >= MOST_LAYERS || self.next_id.is_multiple_of(SWEEP_EVERY) {
+            self.drop_all_dead();
+        }
+        if self.claims_of(pusher) >= MOST_CLAIMS {
+            self.drop_dead_claims(pusher);
+        }
+        if self.layers.len() >= MOST_LAYERS || self.claims_of(pusher) >= MOST_CLAIMS {
+            return;
+        }
+        let id = self.add(pusher.clone(), digest, Stage::Claimed(now));
+        self.claims
+            .entry(pusher.clone())
+            .or_default()
+            .push((digest, id));
+    }
+
+    fn claims_of(&self, pusher: &Pusher) -> usize {
+        self.claims.get(pusher).map_or(0, Vec::len)
+    }
+
+    fn drop_dead_claims(&mut self, pusher: &Pusher) {
+        let claims = self.claims.get(pusher).cloned().unwrap_or_default();
+        for (digest, _) in claims {
+            self.drop_dead(&digest);
+        }
+    }
+
+    fn add(&mut self, pusher: Pusher, digest: [u8; 32], stage: Stage) -> LeaderId {
+        self.next_id += 1;
+        let flight = self.layers.entry(digest).or_insert_with(|| Flight {
+            leaders: Vec::new(),
+            changed: watch::channel(Event::Changed).0,
+        });
+        flight.leaders.push(Leader {
+            id: self.next_id,
+            pusher,
+            stage,
+            is_passed: false,
+        });
+        self.next_id
+    }
+
+    /// The registry opened an upload session: the client's oldest claim, or the one for the layer
+    /// that its request named, becomes an upload.
+    pub(super) fn begin(&mut self, pusher: &Pusher, session: &str, named: Option<&Digest>) {
+        let named = named.map(Digest::bytes);
+        let claims = self.claims.get(pusher).map_or(&[][..], Vec::as_slice);
+        let is_alive = |(digest, id): &&([u8; 32], LeaderId)| {
+            let leader = self.leader(digest, *id);
+            leader.is_some_and(|leader| !leader.is_dead())
+        };
+        let mut alive = claims.iter().filter(is_alive);
+        let chosen = alive.find(|(digest, _)| named.is_none_or(|named| named == *digest));
+        let Some((digest, id)) = chosen.copied() else {
+            return;
+        };
+        self.forget_claim(pusher, id);
+        self.sessions.insert(session.into(), (digest, id));
+        let upload = Upload {
+            session: session.into(),
+            began: Instant::now(),
+            length: None,
+            progress: Progress::begin(),
+        };
+        let flight = self.layers.get_mut(&digest);
+        let mut leaders = flight.into_iter().flat_map(|flight| &mut flight.leaders);
+        if let Some(leader) = leaders.find(|leader| leader.id == id) {
+            leader.stage = Stage::Uploading(upload);
+        }
+    }
+
+    /// A request sends a part of the upload of a session; `digest` is the whole's, if it says so.
+    pub(super) fn request(
+        &mut self,
+        session: &str,
+        digest: Option<&Digest>,
+        length: Option<u64>,
+    ) -> Option<UploadPart> {
+        let (claimed, mut id) = *self.sessions.get(session)?;
+        let digest = digest.map_or(claimed, Digest::bytes);
+        if digest != claimed {
+            id = self.rename(claimed, digest, id)?;
+        }
+        let flight = self.layers.get_mut(&digest)?;
+        let leader = flight.leaders.iter_mut().find(|leader| leader.id == id)?;
+        let Stage::Uploading(upload) = &mut leader.stage else {
+            return None;
+        };
+        if let Some(length) = length.filter(|length| *length > 0) {
+            upload.length = Some(upload.progress.received() + length);
+        }
+        Some(UploadPart {
+            digest,
+            leader: id,
+            progress: upload.progress.clone(),
+        })
+    }
+
+    /// Another layer arrives than the one that was claimed: the client's other claims are as
+    /// uncertain, and the claimed layer is not waited for.
+    fn rename(&mut self, claimed: [u8; 32], digest: [u8; 32], id: LeaderId) -> Option<LeaderId> {
+        self.odd.begin(claimed);
+        let leader = self.remove(&claimed, id)?;
+        for (other, claim) in self.claims.remove(&leader.pusher).unwrap_or_default() {
+            self.remove(&other, claim);
+        }
+        let Stage::Uploading(upload) = leader.stage else {
+            return None;
+        };
+        let session = upload.session.clone();
+        let id = self.add(leader.pusher, digest, Stage::Uploading(upload));
+        self.sessions.insert(session, (digest, id));
+        Some(id)
+    }
+
+    /// An upload has broken off.
+    pub(super) fn abort(&mut self, digest: &[u8; 32], id: LeaderId) {
+        self.remove(digest, id);
+    }
+
+    /// A repository holds a layer now.
+    pub(super) fn arrived(&mut self, repository: &RepositoryName, digest: &Digest) {
+        let digest = digest.bytes();
+        let Some(flight) = self.layers.get(&digest) else {
+            return;
+        };
+        let of_it = flight
+            .leaders
+            .iter()
+            .filter(|it| it.pusher.repository == *repository);
+        let ids: Vec<_> = of_it.map(|leader| leader.id).collect();
+        let changed = flight.changed.clone();
+        for id in ids {
+            if let Some(leader) = self.remove(&digest, id)
+                && let Some(upload) = leader.upload()
+            {
+                let time = upload.began.elapsed();
+                self.rates.record(upload.progress.received(), time);
+            }
+        }
+        // What held HEADs see at last: they look at it under the table's lock.
+        changed.send_replace(Event::Arrived(Arc::new(repository.clone())));
+    }
+
+    /// A HEAD was held for as long as it may be.
+    pub(super) fn waited_in_vain(&mut self, asking: &Asking<'_>) {
+        let leaders = self.leaders_for(asking);
+        let waited_for = leaders.filter(|it| asking.allowed.contains(&it.pusher.repository));
+        let credentials: Vec<_> = waited_for.map(|leader| leader.pusher.credential).collect();
+        for credential in credentials {
+            self.vain.begin(credential);
+        }
+        self.waited.begin(asking.pusher.clone());
+        self.claim(asking.pusher, asking.digest);
+    }
+
+    fn leader(&self, digest: &[u8; 32], id: LeaderId) -> Option<&Leader> {
+        let flight = self.layers.get(digest)?;
+        flight.leaders.iter().find(|leader| leader.id == id)
+    }
+
+    /// Removes a leader; those who wait for it look again.
+    fn remove(&mut self, digest: &[u8; 32], id: LeaderId) -> Option<Leader> {
+        let flight = self.layers.get_mut(digest)?;
+        let place = flight.leaders.iter().position(|leader| leader.id == id)?;
+        let leader = flight.leaders.remove(place);
+        flight.changed.send_replace(Event::Changed);
+        if flight.leaders.is_empty() {
+            self.layers.remove(digest);
+        }
+        match leader.upload() {
+            Some(upload) => {
+                self.sessions.remove(&upload.session);
+            }
+            None => self.forget_claim(&leader.pusher, id),
+        }
+        Some(leader)
+    }
+
+    fn forget_claim(&mut self, pusher: &Pusher, id: LeaderId) {
+        if let Some(claims) = self.claims.get_mut(pusher) {
+            claims.retain(|(_, claim)| *claim != id);
+            if claims.is_empty() {
+                self.claims.remove(pusher);
+            }
+        }
+    }
+
+    /// Removes the leaders of a layer that did not go on.
+    fn drop_dead(&mut self, digest: &[u8; 32]) {
+        let Some(flight) = self.layers.get(digest) else {
+            return;
+        };
+        let has_waiting = flight.changed.receiver_count() > 0;
+        let dead = flight.leaders.iter().filter(|leader| leader.is_dead());
+        let dead: Vec<_> = dead.map(|leader| leader.id).collect();
+        for id in dead {
+            if let Some(leader) = self.remove(digest, id).filter(|_| has_waiting) {
+                self.dead.begin(leader.pusher);
+            }
+        }
+    }
+
+    fn drop_all_dead(&mut self) {
+        let digests: Vec<_> = self.layers.keys().copied().collect();
+        for digest in digests {
+            self.drop_dead(&digest);
+        }
+    }
+}
+
+#[cfg(test)]
+impl UploadTable {
+    pub(super) fn layer_of(&self, session: &str) -> Option<[u8; 32]> {
+        self.sessions.get(session).map(|(digest, _)| *digest)
+    }
+
+    pub(super) fn record_rate(&mut self, bytes: u64, time: Duration) {
+        self.rates.record(bytes, time);
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.layers.len()
+    }
+}

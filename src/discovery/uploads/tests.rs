@@ -1,0 +1,287 @@
+use super::*;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Case(Arc<UploadsInFlight>);
+
+fn name(text: &str) -> RepositoryName {
+    RepositoryName::parse(text).unwrap()
+}
+
+fn blob(repository: &str, layer: &str) -> BlobRef {
+    BlobRef {
+        repository: name(repository),
+        digest: Digest::of(layer.as_bytes()),
+    }
+}
+
+fn credentials(user: &str) -> Credentials {
+    let header = http::HeaderValue::from_str(&format!("Bearer {user}")).unwrap();
+    Credentials::new(Some(&header))
+}
+
+impl Case {
+    fn waiting_at_most(bound: Duration) -> Self {
+        Self(Arc::new(UploadsInFlight::new(bound).unwrap()))
+    }
+
+    /// A HEAD of `user`, who may pull from every repository.
+    fn head(&self, repository: &str, user: &str, layer: &str) -> WaitingHead<'_> {
+        self.0
+            .head(&blob(repository, layer), &credentials(user), "")
+    }
+
+    /// A HEAD that goes on at once, and so claims the layer.
+    #[track_caller]
+    fn claim(&self, repository: &str, user: &str, layer: &str) {
+        let mut head = self.head(repository, user, layer);
+        assert_eq!(now(head.wait()), Some(Waited::Released));
+        assert!(!head.is_held());
+    }
+
+    fn begin(&self, repository: &str, user: &str, session: &str) {
+        self.0
+            .begin(&name(repository), &credentials(user), session, None);
+    }
+
+    fn request(&self, session: &str) -> UploadRequest {
+        self.0.request(session, None, None).unwrap()
+    }
+}
+
+/// The result of what ends without waiting.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    }
+}
+
+/// Decides that the client may pull from every repository, and waits.
+async fn wait(head: &mut WaitingHead<'_>) -> Waited {
+    loop {
+        for repository in head.undecided() {
+            head.decide(repository, true);
+        }
+        match head.wait().await {
+            Waited::Undecided => {}
+            waited => return waited,
+        }
+    }
+}
+
+fn arrived(repository: &str) -> Waited {
+    Waited::Arrived(Arc::new(name(repository)))
+}
+
+#[tokio::test]
+async fn a_head_waits_until_the_layer_has_arrived() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    case.begin("a", "alice", "session");
+    let request = case.request("session");
+    let mut head = case.head("b", "bob", "layer");
+    let (waited, ()) = tokio::join!(wait(&mut head), async {
+        request.add(10);
+        tokio::task::yield_now().await;
+        assert_eq!(case.0.held(), 1);
+        case.0.arrived(&blob("a", "layer"));
+    });
+    assert_eq!(waited, arrived("a"));
+    assert!(head.is_held());
+    drop(head);
+    assert_eq!(case.0.held(), 0);
+    case.claim("c", "carol", "layer");
+}
+
+#[tokio::test]
+async fn a_client_that_may_not_pull_goes_on_at_once() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(head.undecided(), [name("a")]);
+    head.decide(name("a"), false);
+    assert_eq!(now(head.wait()), Some(Waited::Released));
+    // Another layer is not waited for.
+    case.claim("b", "bob", "another layer");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_twice_waits_only_for_its_own_upload() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    case.claim("a", "alice", "layer");
+    case.begin("a", "alice", "session");
+    assert_eq!(now(case.head("a", "alice", "layer").wait()), None);
+}
+
+#[tokio::test]
+async fn the_oldest_claim_becomes_the_upload_unless_the_layer_is_named() {
+    let case = Case::waiting_at_most(MINUTE);
+    for layer in ["one", "two", "three"] {
+        case.claim("a", "alice", layer);
+    }
+    let digest = Digest::of(b"three");
+    let alice = credentials("alice");
+    case.0.begin(&name("a"), &alice, "named", Some(&digest));
+    case.begin("a", "alice", "oldest");
+    let layer_of = |session: &str| {
+        let table = case.0.table.lock();
+        table.layer_of(session)
+    };
+    assert_eq!(layer_of("named"), Some(digest.bytes()));
+    assert_eq!(layer_of("oldest"), Some(Digest::of(b"one").bytes()));
+    // Neither another user's nor another repository's claim.
+    case.begin("a", "bob", "bobs");
+    case.begin("b", "alice", "elsewhere");
+    assert_eq!((layer_of("bobs"), layer_of("elsewhere")), (None, None));
+}
+
+#[tokio::test]
+async fn when_an_upload_breaks_off_one_goes_on_and_the_others_wait_for_it() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    case.begin("a", "alice", "session");
+    let broken = case.request("session");
+    let mut heads: Vec<_> = ["b", "c", "d"]
+        .map(|repository| case.head(repository, repository, "layer"))
+        .into();
+    let [first, second, third] = &mut heads[..] else {
+        unreachable!()
+    };
+    let (one, other, third, ()) = tokio::join!(wait(first), wait(second), wait(third), async {
+        tokio::task::yield_now().await;
+        assert_eq!(case.0.held(), 3);
+        drop(broken);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for repository in ["b", "c", "d"] {
+            case.0.arrived(&blob(repository, "layer"));
+        }
+    });
+    let all = [one, other, third];
+    let released = all.iter().filter(|waited| **waited == Waited::Released);
+    assert_eq!(released.count(), 1, "{all:?}");
+    let linked = all
+        .iter()
+        .filter(|waited| matches!(waited, Waited::Arrived(_)));
+    assert_eq!(linked.count(), 2, "{all:?}");
+}
+
+#[tokio::test]
+async fn a_claim_runs_out_and_is_not_waited_for_again() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    let began = Instant::now();
+    assert_eq!(wait(&mut head).await, Waited::Released);
+    assert!(began.elapsed() > Duration::from_secs(1));
+    drop(head);
+    case.claim("a", "alice", "another");
+    let mut head = case.head("c", "carol", "another");
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+}
+
+#[tokio::test]
+async fn at_the_bound_the_credential_and_the_target_are_left_alone() {
+    let case = Case::waiting_at_most(Duration::from_millis(400));
+    case.claim("a", "alice", "layer");
+    case.begin("a", "alice", "session");
+    let _request = case.request("session");
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(wait(&mut head).await, Waited::TimedOut);
+    drop(head);
+    let another = case.request("session");
+    another.add(1);
+    // Not for the same credential, in whatever repository.
+    case.claim("x", "alice", "another");
+    let mut head = case.head("c", "carol", "another");
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    drop(head);
+    // And the one that waited is not held for others.
+    case.claim("y", "dave", "third");
+    let mut head = case.head("b", "bob", "third");
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+}
+
+#[tokio::test]
+async fn a_layer_that_arrives_as_another_one_is_not_waited_for() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "claimed");
+    case.claim("a", "alice", "claimed too");
+    case.begin("a", "alice", "session");
+    let arrives = Digest::of(b"compressed anew");
+    let request = case.0.request("session", Some(&arrives), None);
+    for layer in ["claimed", "claimed too"] {
+        let mut head = case.head("b", "bob", layer);
+        assert_eq!(now(wait(&mut head)), Some(Waited::Released), "{layer}");
+    }
+    let mut head = case.head("b", "bob", "compressed anew");
+    assert_eq!(now(wait(&mut head)), None);
+    assert!(request.is_some());
+}
+
+#[tokio::test]
+async fn what_the_highest_rate_cannot_bring_in_time_is_not_waited_for() {
+    let case = Case::waiting_at_most(Duration::from_secs(10));
+    case.0
+        .table
+        .lock()
+        .record_rate(1000, Duration::from_secs(1));
+    case.claim("a", "alice", "large");
+    case.begin("a", "alice", "session");
+    let _large = case.0.request("session", None, Some(20_000)).unwrap();
+    let mut head = case.head("b", "bob", "large");
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    case.claim("a", "alice", "small");
+    case.begin("a", "alice", "another");
+    let _small = case.0.request("another", None, Some(5000)).unwrap();
+    let mut head = case.head("c", "carol", "small");
+    assert_eq!(now(wait(&mut head)), None);
+}
+
+#[tokio::test]
+async fn jib_waits_for_fifteen_seconds_at_most() {
+    let case = Case::waiting_at_most(MINUTE);
+    let until = |agent| {
+        let head = case
+            .0
+            .head(&blob("a", "layer"), &credentials("alice"), agent);
+        head.until - head.since
+    };
+    assert_eq!(until("jib/3.4.0"), JIB_WAITS);
+    assert_eq!(until("skopeo/1.9"), MINUTE);
+    let short = Case::waiting_at_most(Duration::from_secs(1));
+    let head = short
+        .0
+        .head(&blob("a", "layer"), &credentials("alice"), "jib/3");
+    assert_eq!(head.until - head.since, Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn beyond_the_places_and_the_claims_a_client_goes_on_at_once() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    case.begin("a", "alice", "session");
+    let mut held = Vec::new();
+    for number in 0..MOST_HELD {
+        let mut head = case.head("b", &number.to_string(), "layer");
+        assert_eq!(now(wait(&mut head)), None);
+        held.push(head);
+    }
+    let mut head = case.head("b", "one more", "layer");
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    held.pop();
+    let mut head = case.head("c", "another", "layer");
+    assert_eq!(now(wait(&mut head)), None);
+    for number in 0..10_000 {
+        case.claim("m", "mallory", &number.to_string());
+    }
+    assert!(case.0.table.lock().size() <= 300);
+}
