@@ -7,6 +7,8 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 /// The longest duration. A longer one is a mistake, and may overflow the clock.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time for which a client is let wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(50);
 const MIB: u64 = 1024 * 1024;
 
 /// Parses a text; the parser's error says which values are valid.
@@ -43,6 +45,16 @@ pub(super) fn parse_positive_span(text: &str) -> Result<Duration, String> {
     match parse_span(text)? {
         Duration::ZERO => Err("must be longer than 0s".to_owned()),
         span => Ok(span),
+    }
+}
+
+/// A duration for which a client may be let wait.
+pub(super) fn parse_wait(text: &str) -> Result<Duration, String> {
+    match parse_span(text)? {
+        wait if wait > LONGEST_WAIT => Err("must not be longer than 50s: proxies and clients \
+                                            give up after a minute"
+            .to_owned()),
+        wait => Ok(wait),
     }
 }
 
@@ -124,6 +136,12 @@ with!(
     positive_span,
     std::time::Duration,
     super::parse_positive_span,
+    super::show_span
+);
+with!(
+    wait,
+    std::time::Duration,
+    super::parse_wait,
     super::show_span
 );
 with!(size, u64, super::parse_size, super::show_size);

@@ -148,6 +148,7 @@ sections! {
         enabled: bool, on_head: bool, new_repositories: bool, sources: String,
         shared_sources: Vec<String>, widen_scopes: bool, scan_interval: String,
         search_repositories: u32, search_time: String, deleted_for: String,
+        wait_for_uploads: String,
         redis: RedisShape,
     }
     RedisShape {

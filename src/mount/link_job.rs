@@ -111,13 +111,13 @@ impl LinkJob {
 
     /// Whether the target must exist already: the operator allows a HEAD no new repositories.
     fn needs_repository(&self) -> bool {
-        let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
+        let discovery = self.discovery.as_ref().filter(|_| self.via.is_head());
         discovery.is_some_and(|it| !it.settings().new_repositories)
     }
 
     /// Whether the store shows that the layer of a HEAD was deleted from the target.
     fn was_deleted(&self, store: &OpenStore<'_>) -> Result<bool, StoreError> {
-        let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
+        let discovery = self.discovery.as_ref().filter(|_| self.via.is_head());
         let since =
             discovery.and_then(|it| SystemTime::now().checked_sub(it.settings().deleted_for));
         since.map_or(Ok(false), |since| {
@@ -155,7 +155,7 @@ impl LinkJob {
 
     /// Whether a client has meanwhile deleted the layer that a HEAD would bring back.
     fn is_tombstoned(&self) -> bool {
-        let discovery = self.discovery.as_ref().filter(|_| self.via == Via::Head);
+        let discovery = self.discovery.as_ref().filter(|_| self.via.is_head());
         discovery.is_some_and(|it| {
             it.is_tombstoned(&BlobRef {
                 repository: self.grant.target().clone(),

@@ -66,9 +66,35 @@ pub(crate) fn is_blob_upload(prefix: &str, method: &Method, target: &[u8]) -> bo
         && within_the_api(prefix, target).is_some_and(|path| path.contains("/blobs/upload"))
 }
 
+/// The repository of an upload session and the session's name there, if the path is that of one.
+///
+/// `/v2/<name>/blobs/uploads/<session>` in distribution; other registries choose other ends.
+pub(crate) fn upload_session<'a>(prefix: &str, target: &'a [u8]) -> Option<(&'a str, &'a str)> {
+    let path = within_the_api(prefix, target)?;
+    let (repository, rest) = path.split_once("/blobs/upload")?;
+    let (_, session) = rest.trim_end_matches('/').rsplit_once('/')?;
+    Some((repository, session))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_is_the_end_of_an_uploads_path() {
+        let session = |target: &'static str| upload_session("/", target.as_bytes());
+        for (target, found) in [
+            ("/v2/a/b/blobs/uploads/1-2?_state=x", Some(("a/b", "1-2"))),
+            ("/v2/a/blobs/uploads/1-2/", Some(("a", "1-2"))),
+            ("/v2/a/blobs/upload/x/1-2", Some(("a", "1-2"))),
+            ("/v2/a/blobs/uploads/", None),
+            ("/v2/a/blobs/sha256:0", None),
+            ("/v2/a/%62/blobs/uploads/1", None),
+            ("/elsewhere/a/blobs/uploads/1", None),
+        ] {
+            assert_eq!(session(target), found, "{target}");
+        }
+    }
 
     #[test]
     fn only_plain_paths_below_the_base_are_the_apis() {

@@ -1,16 +1,16 @@
 //! The graceful end of the process: first not ready, then no new connections, then no requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::IntGauge;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Counts the requests in flight, and says whether the process is draining.
 #[derive(Debug)]
 pub(crate) struct Drain {
-    draining: AtomicBool,
+    began: CancellationToken,
     requests: TaskTracker,
     gauge: IntGauge,
 }
@@ -26,7 +26,7 @@ impl Drain {
     /// Counts requests in `gauge` too.
     pub(crate) fn new(gauge: IntGauge) -> Self {
         Self {
-            draining: AtomicBool::new(false),
+            began: CancellationToken::new(),
             requests: TaskTracker::new(),
             gauge,
         }
@@ -34,12 +34,17 @@ impl Drain {
 
     /// Begins the drain.
     pub(crate) fn begin(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.began.cancel();
     }
 
     /// Whether the drain has begun.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.began.is_cancelled()
+    }
+
+    /// Waits until the drain begins.
+    pub(crate) async fn began(&self) {
+        self.began.cancelled().await;
     }
 
     /// The number of requests in flight.

@@ -90,6 +90,20 @@ pub(crate) enum StoreOperation {
     Link,
 }
 
+/// How a held HEAD ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum HeldResult {
+    /// The layer came, and is in the client's repository now.
+    Linked,
+    /// The longest time was over.
+    TimedOut,
+    /// The client went on before that.
+    Released,
+    /// The client disconnected.
+    Abandoned,
+}
+
 /// How a search for a layer in the store ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]

@@ -16,12 +16,12 @@ use strum::VariantArray;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::telemetry::labels::{
-    AccessResult, BucketResult, CacheResult, DecidedBy, NotificationResult, RedisResult, ScanItem,
+    AccessResult, BucketResult, CacheResult, DecidedBy, HeldResult, NotificationResult, RedisResult, ScanItem,
     SearchResult, StoreOperation, VerifyResult,
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
-    bucket_duration, bucket_requests, build_info, certificate_expiry, counter, gauge, histogram,
+    bucket_duration, bucket_requests, build_info, certificate_expiry, counter, gauge, held, held_duration, held_results, histogram,
     index_links, last_scan, log_lines_dropped, notifications_queue_length, plain_histogram, ready,
     redis_duration, redis_requests, store_searches, uploaded_bytes, verified, verify_queue_length,
 };
@@ -41,6 +41,9 @@ pub struct Metrics {
     pub(super) token_cache_requests: IntCounterVec,
     index_links: IntGauge,
     store_searches: IntCounterVec,
+    held: IntGauge,
+    held_results: IntCounterVec,
+    held_duration: Histogram,
     scan_items: IntCounterVec,
     last_scan: IntGauge,
     bucket_requests: IntCounterVec,
@@ -117,6 +120,9 @@ impl Metrics {
             )?,
             index_links: index_links(&registry)?,
             store_searches: store_searches(&registry)?,
+            held: held(&registry)?,
+            held_results: held_results(&registry)?,
+            held_duration: held_duration(&registry)?,
             scan_items: counter(
                 &registry,
                 "crossmount_store_scan_items_total",
@@ -182,6 +188,7 @@ impl Metrics {
         show_values::<Via, _>(&self.mounted_bytes);
         show_values::<Via, _>(&self.dry_run_bytes);
         show_values::<SearchResult, _>(&self.store_searches);
+        show_values::<HeldResult, _>(&self.held_results);
         show_values::<ScanItem, _>(&self.scan_items);
         show_values::<BucketResult, _>(&self.bucket_requests);
         show_values::<RedisResult, _>(&self.redis_requests);
@@ -229,6 +236,17 @@ impl Metrics {
     pub fn index_links(&self, links: u64) {
         self.index_links
             .set(i64::try_from(links).unwrap_or(i64::MAX));
+    }
+
+    /// The number of HEADs that are held now.
+    pub(crate) fn held(&self) -> &IntGauge {
+        &self.held
+    }
+
+    /// Counts a HEAD that was held.
+    pub(crate) fn held_ended(&self, result: HeldResult, time: Duration) {
+        self.held_results.with_label_values(&[result]).inc();
+        self.held_duration.observe(time.as_secs_f64());
     }
 
     /// Counts a search for a layer in the store.

@@ -30,6 +30,15 @@ pub enum Via {
     Discovery,
     /// Discovery suggested it for a HEAD.
     Head,
+    /// A HEAD waited for its upload.
+    Wait,
+}
+
+impl Via {
+    /// Whether the client asked only whether the layer is there.
+    pub(crate) fn is_head(self) -> bool {
+        matches!(self, Self::Head | Self::Wait)
+    }
 }
 
 /// Why a mount was forwarded.

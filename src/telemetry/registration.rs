@@ -55,6 +55,31 @@ pub(crate) fn gauge(
     Ok(gauge)
 }
 
+pub(crate) fn held(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    gauge(
+        registry,
+        "crossmount_held_requests",
+        "HEADs that are held until another client has uploaded the layer.",
+    )
+}
+
+pub(crate) fn held_results(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    counter(
+        registry,
+        "crossmount_held_requests_total",
+        "HEADs that were held for an upload of the same layer, by result.",
+        &["result"],
+    )
+}
+
+pub(crate) fn held_duration(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    plain_histogram(
+        registry,
+        "crossmount_held_request_duration_seconds",
+        "Seconds for which HEADs were held.",
+    )
+}
+
 pub(crate) fn store_searches(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
     counter(
         registry,

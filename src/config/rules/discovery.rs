@@ -13,6 +13,10 @@ pub(super) fn read(tree: &Tree, is_open: bool) -> Result<Option<DiscoveryConfig>
         let useless = [
             ("discovery.on_head", discovery.on_head),
             ("discovery.new_repositories", !discovery.new_repositories),
+            (
+                "discovery.wait_for_uploads",
+                !discovery.wait_for_uploads.is_zero(),
+            ),
             ("discovery.redis", discovery.redis.is_some()),
             (
                 "discovery.widen_scopes",
@@ -39,6 +43,12 @@ pub(super) fn read(tree: &Tree, is_open: bool) -> Result<Option<DiscoveryConfig>
             Some((setting, _)) => Err(only_with(setting, "discovery.enabled: true")),
             None => Ok(None),
         };
+    }
+    if !discovery.wait_for_uploads.is_zero() && !discovery.on_head {
+        return Err(only_with(
+            "discovery.wait_for_uploads",
+            "discovery.on_head: true",
+        ));
     }
     if is_open && discovery.sources != Sources::Any {
         let reason =

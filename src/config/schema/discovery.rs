@@ -6,7 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::RedisConfig;
-use crate::config::leaf::{Word, positive_span, word};
+use crate::config::leaf::{Word, positive_span, wait, word};
 use crate::oci::{Patterns, RepositoryName};
 
 /// From which other repositories layers are mounted, for clients that do not name one.
@@ -38,6 +38,9 @@ pub struct DiscoveryConfig {
     /// How long after its deletion no HEAD brings a layer back.
     #[serde(with = "positive_span")]
     pub deleted_for: Duration,
+    /// How long a HEAD may wait for an upload of the same layer; 0 for not at all.
+    #[serde(with = "wait")]
+    pub wait_for_uploads: Duration,
     /// A Redis or Valkey through which replicas share what they know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisConfig>,
@@ -54,6 +57,7 @@ impl Default for DiscoveryConfig {
             search_repositories: 100_000,
             search_time: Duration::from_millis(200),
             deleted_for: Duration::from_secs(60 * 60),
+            wait_for_uploads: Duration::ZERO,
             redis: None,
         }
     }
