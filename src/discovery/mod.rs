@@ -31,6 +31,7 @@ pub(crate) mod uploads;
 use std::sync::Arc;
 
 pub(crate) use bucket_scanner::BucketScanner;
+pub(crate) use candidates::may_try;
 pub use candidates::{CallerRights, SharedSources};
 pub(crate) use index::Index;
 pub(crate) use scanner::StoreScanner;

@@ -12,6 +12,18 @@ use crate::oci::{BlobRef, RepositoryName};
 use crate::telemetry::labels::StoreOperation;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 
+/// What became of a HEAD for a layer that the target lacks.
+pub(crate) enum HeadMount {
+    /// The layer is mounted, or is not for a reason that the operator sees.
+    Decided(Decision),
+    /// The layer is in the target meanwhile.
+    Here,
+    /// The caller may push to the target, and no repository from which it may pull holds the layer.
+    NotFound,
+    /// The HEAD stays as it is.
+    NotTried,
+}
+
 /// A mount for which other sources are tried than the client named.
 #[derive(Clone, Copy)]
 struct SuggestedAttempt<'a> {
@@ -43,23 +55,21 @@ impl Mounts {
         settings.is_some_and(|settings| settings.on_head)
     }
 
-    /// Mounts the layer of a HEAD that got 404; `None` if the HEAD stays as it is.
+    /// Mounts the layer of a HEAD that got 404, or says why not.
     pub(crate) async fn mount_for_head(
         &self,
         target: &BlobRef,
         caller: &Caller<'_>,
-    ) -> Option<Decision> {
-        let discovery = self
-            .discovery
-            .as_deref()
-            .filter(|_| self.mounts_on_head())?;
-        if discovery.is_tombstoned(target) {
-            return None;
+        via: Via,
+    ) -> HeadMount {
+        let discovery = self.discovery.as_deref().filter(|_| self.mounts_on_head());
+        if discovery.is_none_or(|discovery| discovery.is_tombstoned(target)) {
+            return HeadMount::NotTried;
         }
         let deadline = self.deadline();
-        let found = self.discover(target, caller, Via::Head, deadline);
+        let found = self.discover(target, caller, via, deadline);
         match found.await {
-            Ok(decision) => Some(decision),
+            Ok(decision) => HeadMount::Decided(decision),
             // The operator sees what a dry run would have mounted; a plain HEAD asked for no mount.
             Err(
                 reason @ (Reason::BlobUnverified
@@ -67,8 +77,9 @@ impl Mounts {
                 | Reason::StoreError
                 | Reason::Timeout
                 | Reason::Overload),
-            ) => Some(Decision::Forward(Forward::as_it_came(reason))),
-            Err(_) => None,
+            ) => HeadMount::Decided(Decision::Forward(Forward::as_it_came(reason))),
+            Err(Reason::SourceMissing) => HeadMount::NotFound,
+            Err(_) => HeadMount::NotTried,
         }
     }
 
@@ -89,7 +100,7 @@ impl Mounts {
             .as_ref()
             .filter(|_| self.registry_state.is_store_verified())
         else {
-            return Err(Reason::SourceMissing);
+            return Err(Reason::None);
         };
         let credentials = caller.credentials;
         let repository = &target.repository;
@@ -103,8 +114,8 @@ impl Mounts {
         }
         let login = Some(credentials).filter(|it| self.access.counts_uses(it));
         let shared = discovery.fetch_shared(target, login).await;
-        if via == Via::Head && shared.is_deleted {
-            return Err(Reason::SourceMissing);
+        if via.is_head() && shared.is_deleted {
+            return Err(Reason::None);
         }
         let pullable = self.access.pull_scope(credentials).await;
         let perhaps_pullable = pullable.clone().and(&shared.used);
@@ -246,6 +257,9 @@ impl Mounts {
             discovery.record_use(&blob.repository);
         }
         self.record_link(blob, credentials).await;
+        if let Some(uploads) = &self.uploads {
+            uploads.arrived(blob);
+        }
     }
 
     /// Records that a repository holds a layer, as a response to these credentials shows.

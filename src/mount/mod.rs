@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | [`Mounts`] joins the steps, which know nothing of each other |
 //! | `discovery` | tries sources that the client did not name, and records what holds a layer |
+//! | `waiting` | for which uploads in flight a HEAD may wait |
 //! | `link_job` | the part that blocks: look up, verify, link |
 //! | `decision` | the result: [`Decision`] |
 //! | `store_verification` | checks that the registry's own new links appear in the store |
@@ -14,17 +15,20 @@ mod decision;
 mod discovery;
 mod link_job;
 mod store_verification;
+mod waiting;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 pub(crate) use decision::{Decision, Forward, ForwardForm, Mounted};
+pub(crate) use discovery::HeadMount;
 pub(crate) use store_verification::{PendingVerification, StoreVerification};
 
 use crate::auth::{Access, AuthDecision, Credentials, Denial, Grant, Unauthorized};
 use crate::config::{self, SourceDenied};
 use crate::discovery::Discovery;
+use crate::discovery::uploads::UploadsInFlight;
 use crate::mount::link_job::{LinkJob, LinkOutcome};
 use crate::oci::{BlobRef, RepositoryName};
 use crate::store::{Filesystem, LinkResult};
@@ -56,6 +60,8 @@ pub(crate) struct Mounts {
     pub(crate) registry_state: Arc<RegistryState>,
     pub(crate) settings: config::MountConfig,
     pub(crate) discovery: Option<Arc<Discovery>>,
+    /// The uploads for which HEADs may wait, if the operator lets them.
+    pub(crate) uploads: Option<Arc<UploadsInFlight>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::auth::Credentials;
 use crate::discovery::PendingDelete;
+use crate::discovery::uploads::UploadRequest;
 use crate::mount::{Forward, Mounted, PendingVerification};
 use crate::proxy::route::Route;
 use crate::server::drain::InFlight;
@@ -31,6 +32,8 @@ pub(crate) struct RequestContext {
     /// Set while the store is not verified, on a request that may make the registry write a link.
     pub(crate) pending_verification: Option<PendingVerification>,
     pub(crate) mount: MountState,
+    /// Set if the request sends a part of an upload for which HEADs may wait.
+    pub(crate) upload: Option<UploadRequest>,
     /// Set if the request deletes a layer.
     pub(crate) deletion: Option<PendingDelete>,
     /// The credentials that were sent to the registry's API.
@@ -87,6 +90,7 @@ impl RequestContext {
             is_blob_upload: false,
             pending_verification: None,
             mount: MountState::None,
+            upload: None,
             deletion: None,
             credentials: None,
             is_counted: false,
@@ -106,6 +110,15 @@ impl RequestContext {
             } else if !status.is_server_error() {
                 deletion.record_refused();
             }
+        }
+    }
+
+    /// The registry responded to a part of an upload. Without success the upload has broken off.
+    pub(crate) fn settle_upload(&mut self, status: StatusCode) {
+        if let Some(mut upload) = self.upload.take()
+            && status.is_success()
+        {
+            upload.record_success();
         }
     }
 

@@ -13,6 +13,7 @@
 //! | `response`, `location` | crossmount's own responses, such as the 201 as distribution writes it |
 //! | `observe`, `write_refusal` | what the registry's own responses show |
 //! | `access_log` | counts and logs a request once |
+//! | `upload_parts` | the requests of uploads for which HEADs may wait |
 //! | `lingering_close` | reads the rest of a body after an early response |
 //!
 //! Connections are not here but in [`crate::server`]. Decisions about mounts are made in
@@ -31,6 +32,7 @@ mod request_id;
 pub(crate) mod request_target;
 mod response;
 pub(crate) mod route;
+mod upload_parts;
 mod write_refusal;
 
 pub(crate) use forwarded_headers::ForwardedHeaders;

@@ -13,6 +13,7 @@ use crate::oci::{BlobRef, Digest, RepositoryName, finds_scope_insufficient, refu
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::response;
 use crate::proxy::route::Route;
+use crate::proxy::upload_parts;
 use crate::proxy::write_refusal::{self, WriteRefusal};
 use crate::telemetry::outcome::{Outcome, Reason};
 use crate::upstream::{ReachabilityCheck, RegistryState};
@@ -84,6 +85,9 @@ impl ResponseObserver {
         }
         if let MountState::Forwarded(forward) = &mut context.mount {
             settle(forward, head.status);
+        }
+        if let Some(uploads) = &self.mounts.uploads {
+            upload_parts::record_session(uploads, head, context);
         }
     }
 

@@ -30,6 +30,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::auth::Credentials;
 use crate::config::UpstreamTimeouts;
+use crate::discovery::uploads::UploadsInFlight;
 use crate::mount::ForwardForm;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::forwarded_headers::ForwardedHeaders;
@@ -39,7 +40,9 @@ use crate::proxy::handlers::token_endpoint::TokenEndpointHandler;
 use crate::proxy::observe::ResponseObserver;
 use crate::proxy::response::Response;
 use crate::proxy::route::{Route, classify};
-use crate::proxy::{access_log, framing, lingering_close, request_id, request_target, response};
+use crate::proxy::{
+    access_log, framing, lingering_close, request_id, request_target, response, upload_parts,
+};
 use crate::server::drain::{Drain, InFlight};
 use crate::server::http2;
 use crate::telemetry::metrics::Metrics;
@@ -57,7 +60,7 @@ const RESENT_AT_MOST: usize = 2;
 #[derive(Debug)]
 pub(crate) enum MountStrategy {
     /// crossmount, with a link in the registry's store.
-    Link(LinkMountHandler),
+    Link(Box<LinkMountHandler>),
     /// The registry, on request; a refusal that breaks clients becomes a plain upload.
     Native(Box<NativeMountHandler>),
 }
@@ -80,6 +83,14 @@ impl RegistryProxy {
     fn observer(&self) -> Option<&ResponseObserver> {
         match &*self.strategy {
             MountStrategy::Link(handler) => Some(&handler.observer),
+            MountStrategy::Native(_) => None,
+        }
+    }
+
+    /// The uploads for which HEADs may wait.
+    fn uploads(&self) -> Option<&Arc<UploadsInFlight>> {
+        match &*self.strategy {
+            MountStrategy::Link(handler) => handler.mounts.uploads.as_ref(),
             MountStrategy::Native(_) => None,
         }
     }
@@ -174,6 +185,10 @@ impl ProxyHttp for RegistryProxy {
         context.is_blob_upload =
             request_target::is_blob_upload(&self.prefix, &head.method, head.raw_path());
         context.trace = Trace::from_headers(&head.headers);
+        if let Some(uploads) = self.uploads() {
+            let is_empty = session.is_body_empty();
+            context.upload = upload_parts::begin(uploads, &self.prefix, session, is_empty);
+        }
         Trace::scope(context.trace.clone(), self.respond(session, context)).await
     }
 
@@ -238,9 +253,15 @@ impl ProxyHttp for RegistryProxy {
         &self,
         _: &mut Session,
         piece: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         context: &mut RequestContext,
     ) -> Result<()> {
+        if let Some(upload) = &mut context.upload {
+            upload.add(piece.as_ref().map_or(0, |piece| piece.len() as u64));
+            if is_last {
+                upload.complete_body();
+            }
+        }
         if context.is_blob_upload
             && let Some(piece) = piece
         {
@@ -266,6 +287,7 @@ impl ProxyHttp for RegistryProxy {
                 }
                 MountStrategy::Native(handler) => handler.observe(head, context).await,
             }
+            context.settle_upload(head.status);
             access_log::count_mount(&self.metrics, context);
         }
         Ok(())

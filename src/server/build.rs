@@ -12,6 +12,7 @@ use crate::config::{
     RegistryWriterConfig, UpstreamConfig,
 };
 use crate::discovery::redis::SharedIndex;
+use crate::discovery::uploads::UploadsInFlight;
 use crate::discovery::{BucketScanner, Discovery, StoreScanner, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
@@ -85,7 +86,7 @@ pub(crate) fn proxy(
     let native = |handler| MountStrategy::Native(Box::new(handler));
     let strategy = match &config.kind {
         RegistryKind::Distribution(settings) => {
-            MountStrategy::Link(parts.link_mount_handler(settings)?)
+            MountStrategy::Link(Box::new(parts.link_mount_handler(settings)?))
         }
         RegistryKind::RegistryWriter(settings) => native(parts.registry_writer_handler(settings)?),
         RegistryKind::Pulp(settings) => native(parts.pulp_handler(settings)?),
@@ -130,6 +131,7 @@ impl HandlerParts<'_> {
             registry_state: registry_state.clone(),
             settings: settings.mount,
             discovery: self.discovery.clone(),
+            uploads: self.uploads()?,
             metrics: self.metrics(),
         });
         Ok(LinkMountHandler {
@@ -145,8 +147,23 @@ impl HandlerParts<'_> {
             mounts,
             subrequests: self.subrequests.clone(),
             notifier: self.shared.notifier.clone(),
+            drain: self.shared.drain.clone(),
             _scanner: self.scanner(settings).map_err(StartError::Scan)?,
         })
+    }
+
+    /// The uploads for which HEADs may wait, if the operator lets them.
+    fn uploads(&self) -> Result<Option<Arc<UploadsInFlight>>, StartError> {
+        let wait = self
+            .discovery
+            .as_ref()
+            .map(|it| it.settings().wait_for_uploads);
+        let wait = wait.filter(|wait| !wait.is_zero());
+        let held = self.metrics().held().clone();
+        let uploads = wait
+            .map(|wait| UploadsInFlight::new(wait, held))
+            .transpose()?;
+        Ok(uploads.map(Arc::new))
     }
 
     fn access(&self, settings: &DistributionConfig) -> Result<Access, StartError> {

@@ -16,14 +16,15 @@ use strum::VariantArray;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::telemetry::labels::{
-    AccessResult, BucketResult, CacheResult, DecidedBy, HeldResult, NotificationResult, RedisResult, ScanItem,
-    SearchResult, StoreOperation, VerifyResult,
+    AccessResult, BucketResult, CacheResult, DecidedBy, HeldResult, NotificationResult,
+    RedisResult, ScanItem, SearchResult, StoreOperation, VerifyResult,
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
-    bucket_duration, bucket_requests, build_info, certificate_expiry, counter, gauge, held, held_duration, held_results, histogram,
-    index_links, last_scan, log_lines_dropped, notifications_queue_length, plain_histogram, ready,
-    redis_duration, redis_requests, store_searches, uploaded_bytes, verified, verify_queue_length,
+    access_decisions, bucket_duration, bucket_requests, build_info, certificate_expiry, counter,
+    gauge, held, held_duration, held_results, histogram, index_links, last_scan, log_lines_dropped,
+    notifications_queue_length, plain_histogram, ready, redis_duration, redis_requests,
+    store_searches, uploaded_bytes, verified, verify_queue_length,
 };
 
 /// The metrics of one process.
@@ -95,12 +96,7 @@ impl Metrics {
                 "Seconds from a mount request to its response, by outcome.",
                 &["outcome"],
             )?,
-            access_decisions: counter(
-                &registry,
-                "crossmount_access_decisions_total",
-                "Access decisions about mounts, by decision and by what decided.",
-                &["decision", "via"],
-            )?,
+            access_decisions: access_decisions(&registry)?,
             store_duration: histogram(
                 &registry,
                 "crossmount_store_operation_duration_seconds",

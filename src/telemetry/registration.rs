@@ -55,6 +55,15 @@ pub(crate) fn gauge(
     Ok(gauge)
 }
 
+pub(crate) fn access_decisions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    counter(
+        registry,
+        "crossmount_access_decisions_total",
+        "Access decisions about mounts, by decision and by what decided.",
+        &["decision", "via"],
+    )
+}
+
 pub(crate) fn held(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     gauge(
         registry,

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 pub(crate) use upload_request::UploadRequest;
@@ -50,6 +51,8 @@ pub(crate) struct UploadsInFlight {
     bound: Duration,
     table: Mutex<UploadTable>,
     places: Semaphore,
+    /// Shows how many HEADs are held.
+    held: IntGauge,
     fingerprints: Fingerprints,
 }
 
@@ -99,12 +102,13 @@ pub(crate) enum Waited {
 }
 
 impl UploadsInFlight {
-    /// HEADs are held for `bound` at most.
-    pub(crate) fn new(bound: Duration) -> Result<Self, NoRandomness> {
+    /// HEADs are held for `bound` at most, and counted in `held` meanwhile.
+    pub(crate) fn new(bound: Duration, held: IntGauge) -> Result<Self, NoRandomness> {
         Ok(Self {
             bound,
             table: Mutex::default(),
             places: Semaphore::new(MOST_HELD),
+            held,
             fingerprints: Fingerprints::new()?,
         })
     }
@@ -173,11 +177,6 @@ impl UploadsInFlight {
     pub(crate) fn arrived(&self, blob: &BlobRef) {
         self.table.lock().arrived(&blob.repository, &blob.digest);
     }
-
-    /// How many HEADs are held.
-    pub(crate) fn held(&self) -> usize {
-        MOST_HELD - self.places.available_permits()
-    }
 }
 
 impl WaitingHead<'_> {
@@ -233,7 +232,10 @@ impl WaitingHead<'_> {
         match table.look(&self.asking(), place.is_some()) {
             Look::Wait(changed) => {
                 self.place = place;
-                self.was_held = true;
+                if !self.was_held {
+                    self.was_held = true;
+                    self.uploads.held.inc();
+                }
                 Ok(changed)
             }
             Look::Undecided => {
@@ -263,6 +265,14 @@ impl WaitingHead<'_> {
             allowed: &self.allowed,
             until: self.until,
             is_held: self.was_held,
+        }
+    }
+}
+
+impl Drop for WaitingHead<'_> {
+    fn drop(&mut self) {
+        if self.was_held {
+            self.uploads.held.dec();
         }
     }
 }

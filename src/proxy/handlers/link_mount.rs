@@ -10,17 +10,19 @@ use pingora::proxy::Session;
 use crate::auth::Credentials;
 use crate::config::ResponseHeaders;
 use crate::discovery::StoreScanner;
-use crate::mount::{Caller, Decision, MountRequest, Mounted, Mounts};
+use crate::mount::{Caller, Decision, HeadMount, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
 use crate::oci::BlobRef;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::head_response;
+use crate::proxy::handlers::held_head::HeldHead;
 use crate::proxy::location::Locations;
 use crate::proxy::observe::{ResponseObserver, target_of};
 use crate::proxy::request_id::event_request;
 use crate::proxy::response::{self, Response};
 use crate::proxy::route::Route;
-use crate::telemetry::outcome::Reason;
+use crate::server::drain::Drain;
+use crate::telemetry::outcome::{Reason, Via};
 use crate::upstream::SubrequestClient;
 
 /// Longest URL of an event, in characters: a longer one names no host that could be resolved.
@@ -35,6 +37,7 @@ pub(crate) struct LinkMountHandler {
     pub(crate) observer: ResponseObserver,
     pub(crate) subrequests: Arc<SubrequestClient>,
     pub(crate) notifier: Arc<Notifier>,
+    pub(crate) drain: Arc<Drain>,
     /// The scan ends with the handler.
     pub(crate) _scanner: Option<StoreScanner>,
 }
@@ -148,7 +151,7 @@ impl LinkMountHandler {
             return Ok(None);
         };
         if answer.status() == StatusCode::NOT_FOUND
-            && self.mount_for_head(blob, &head, context).await
+            && self.mount_or_wait(session, blob, &head, context).await?
         {
             return Ok(None);
         }
@@ -156,33 +159,66 @@ impl LinkMountHandler {
         Ok(Some(Response::Upstream(Box::new(answer))))
     }
 
-    /// Links the layer of a HEAD that got 404; returns whether the registry gets the HEAD again.
-    async fn mount_for_head(
+    /// Links the layer of a HEAD that got 404, perhaps after an upload of it that is in flight.
+    /// Returns whether the registry gets the HEAD again.
+    async fn mount_or_wait(
         &self,
+        session: &mut Session,
+        blob: &BlobRef,
+        head: &RequestHeader,
+        context: &mut RequestContext,
+    ) -> Result<bool> {
+        let Some(credentials) = context.credentials.clone() else {
+            return Ok(false);
+        };
+        let id = context.id.clone();
+        let caller = Caller {
+            credentials: &credentials,
+            id: &id,
+        };
+        let found = self.mounts.mount_for_head(blob, &caller, Via::Head).await;
+        if !matches!(found, HeadMount::NotFound) {
+            return Ok(self.settle_head(found, blob, head, context));
+        }
+        let agent = head.headers.get(header::USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        let Some(waiting) = self
+            .mounts
+            .waiting_head(blob, &caller, agent.unwrap_or_default())
+        else {
+            return Ok(false);
+        };
+        let mut wait = HeldHead::new(&self.mounts, &self.drain, waiting, blob, &caller);
+        let found = wait.until_arrived(session).await?;
+        drop(wait);
+        match found {
+            Some(found) => Ok(self.settle_head(found, blob, head, context)),
+            None => Ok(false),
+        }
+    }
+
+    /// Records what became of a HEAD; returns whether the registry gets it again.
+    fn settle_head(
+        &self,
+        found: HeadMount,
         blob: &BlobRef,
         head: &RequestHeader,
         context: &mut RequestContext,
     ) -> bool {
-        let Some(credentials) = context.credentials.clone() else {
-            return false;
-        };
-        let caller = Caller {
-            credentials: &credentials,
-            id: &context.id,
-        };
-        match self.mounts.mount_for_head(blob, &caller).await {
-            Some(Decision::Done(mounted)) => {
+        match found {
+            HeadMount::Decided(Decision::Done(mounted)) => {
                 if let Some(location) = self.locations.for_blob(blob, &head.headers) {
                     self.notify(head, &mounted, blob, &location, context);
                 }
                 context.mount = MountState::done(&mounted);
                 true
             }
-            Some(Decision::Forward(forward)) => {
+            HeadMount::Decided(Decision::Forward(forward)) => {
                 context.mount = MountState::Forwarded(forward);
                 false
             }
-            None => false,
+            HeadMount::Here => true,
+            HeadMount::NotFound | HeadMount::NotTried => false,
         }
     }
 
