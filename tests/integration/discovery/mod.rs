@@ -12,3 +12,4 @@ mod sources;
 mod store_scan;
 mod store_search;
 mod tombstones;
+mod wait_for_uploads;

@@ -22,20 +22,14 @@ impl Sidecar {
     /// The sum of all samples of `name` that carry these labels.
     #[track_caller]
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let wanted: Vec<_> = labels
-            .iter()
-            .map(|(key, value)| format!("{key}=\"{value}\""))
-            .collect();
-        let text = self.metrics();
-        let samples: Vec<f64> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(name))
-            .filter(|line| line.starts_with([' ', '{']))
-            .filter(|line| wanted.iter().all(|label| line.contains(label)))
-            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
-            .collect();
-        assert!(!samples.is_empty(), "no {name} {labels:?} in:\n{text}");
-        samples.iter().sum()
+        sum(&self.metrics(), name, labels)
+    }
+
+    /// The same, while requests are in flight.
+    #[track_caller]
+    pub fn metric_meanwhile(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = raw_http::get(self.admin, "/metrics").expect(200).text();
+        sum(&text, name, labels)
     }
 
     /// How many mounts ended this way.
@@ -93,4 +87,21 @@ pub fn most_questions(since: Instant) -> u64 {
 )]
 pub fn whole(value: f64) -> u64 {
     value as u64
+}
+
+#[track_caller]
+fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let wanted: Vec<_> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}=\"{value}\""))
+        .collect();
+    let samples: Vec<f64> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|line| line.starts_with([' ', '{']))
+        .filter(|line| wanted.iter().all(|label| line.contains(label)))
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(!samples.is_empty(), "no {name} {labels:?} in:\n{text}");
+    samples.iter().sum()
 }

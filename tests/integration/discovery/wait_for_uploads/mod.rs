@@ -1,0 +1,150 @@
+//! A HEAD waits for an upload of the same layer, if its client may pull where that goes.
+
+mod access;
+mod liveness;
+
+use crate::support::access_control::htpasswd_mode;
+use crate::support::digest_of;
+use crate::support::raw_http::{Answer, Connection};
+use crate::support::registry::Registry;
+use crate::support::registry_client::{Client, closing};
+use crate::support::sidecar::Sidecar;
+use crate::support::sidecar_metrics::whole;
+use crate::support::wait_until;
+use serde_json::{Value, json};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+pub const LAYER: &[u8] = b"a layer that several clients push at once";
+
+/// Any repository may be a source, and a HEAD waits for so long.
+pub fn waiting(config: &mut Value, bound: &str) {
+    config["discovery"] = json!({
+        "enabled": true, "on_head": true, "sources": "any", "wait_for_uploads": bound,
+    });
+}
+
+/// A registry with passwords, and a sidecar that lets HEADs wait.
+pub struct Case {
+    pub registry: Registry,
+    pub sidecar: Sidecar,
+}
+
+impl Case {
+    pub fn with(bound: &str) -> Self {
+        Self::configured(bound, |_| ())
+    }
+
+    pub fn configured(bound: &str, change: impl FnOnce(&mut Value)) -> Self {
+        let users: Vec<_> = USERS.iter().map(|user| (*user, "right")).collect();
+        let registry = Registry::with_htpasswd(&users);
+        let sidecar = Sidecar::with(&registry, |config| {
+            htpasswd_mode(&registry)(config);
+            waiting(config, bound);
+            change(config);
+        });
+        sidecar.verify_store_as(&registry.client().basic("leader", "right"));
+        sidecar.wait_for_scan();
+        Self { registry, sidecar }
+    }
+
+    pub fn client(&self, user: &str) -> Client {
+        self.sidecar.client().basic(user, "right")
+    }
+
+    pub fn held(&self) -> u64 {
+        whole(
+            self.sidecar
+                .metric_meanwhile("crossmount_held_requests", &[]),
+        )
+    }
+
+    pub fn ended(&self, result: &str) -> u64 {
+        let name = "crossmount_held_requests_total";
+        whole(self.sidecar.metric_meanwhile(name, &[("result", result)]))
+    }
+
+    #[track_caller]
+    pub fn wait_until_held(&self, number: u64) {
+        wait_until("so many are held", || self.held() == number);
+    }
+}
+
+const USERS: &[&str] = &["leader", "one", "two", "three", "four"];
+
+/// A client that has asked for the layer, and whose upload has begun.
+pub struct Leader {
+    client: Client,
+    session: Answer,
+    patch: Connection,
+}
+
+impl Leader {
+    /// Asks for a layer and opens an upload session, but sends nothing yet.
+    #[track_caller]
+    pub fn begins(client: Client, repository: &str, layer: &[u8]) -> Self {
+        client.head_blob(repository, &digest_of(layer)).expect(404);
+        let session = client.begin(repository).expect(202);
+        let mut patch = client.connect();
+        let head = client
+            .request("PATCH", &session.location_path())
+            .header("Content-Type", "application/octet-stream")
+            .header("Transfer-Encoding", "chunked")
+            .bytes(client.port);
+        patch.write(&head).unwrap();
+        Self {
+            client,
+            session,
+            patch,
+        }
+    }
+
+    pub fn sends(&mut self, bytes: &[u8]) {
+        self.patch.write_chunk(bytes).unwrap();
+    }
+
+    /// Sends the rest and ends the upload.
+    #[track_caller]
+    pub fn ends(mut self, rest: &[u8], layer: &[u8]) {
+        self.sends(rest);
+        self.patch.write_chunk(b"").unwrap();
+        let answer = self.patch.answer("PATCH").unwrap().expect(202);
+        let end = closing(&answer, &digest_of(layer));
+        self.client
+            .request("PUT", &end)
+            .send(self.client.port)
+            .expect(201);
+    }
+
+    /// The connection breaks in the middle of the body.
+    pub fn breaks_off(self) {
+        drop(self.patch);
+        drop(self.session);
+    }
+}
+
+/// What a client got, and after which time.
+pub struct Got {
+    pub status: u16,
+    pub after: Duration,
+}
+
+/// Asks for the layer in `repository`; if it is not there, uploads it.
+pub fn push(client: &Client, repository: &str, layer: &[u8]) -> Got {
+    let began = Instant::now();
+    let status = client.head_blob(repository, &digest_of(layer)).status;
+    let after = began.elapsed();
+    if status == 404 {
+        client.upload(repository, layer);
+    }
+    Got { status, after }
+}
+
+pub fn statuses(pushes: Vec<ScopedJoinHandle<'_, Got>>) -> Vec<u16> {
+    let mut all: Vec<_> = pushes
+        .into_iter()
+        .map(|push| push.join().unwrap().status)
+        .collect();
+    all.sort_unstable();
+    all
+}
