@@ -107,7 +107,9 @@ impl Mounts {
             let grant = match decision {
                 AuthDecision::Granted(grant) => grant,
                 AuthDecision::Refused(_) => {
-                    discovery.unshare_use(credentials, &source);
+                    if let Some(login) = login {
+                        discovery.unshare_use(login, &source);
+                    }
                     continue;
                 }
                 decision => return Err(decision.reason()),
