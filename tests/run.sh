@@ -50,6 +50,7 @@ wget wget
 openssl openssl
 groff groff-base
 nginx nginx-light
+redis-server redis-server
 strace strace
 bindfs bindfs
 glusterfsd glusterfs-server

@@ -122,9 +122,14 @@ fn describe(error: &RedisError, settings: &RedisConfig) -> String {
             "permit its user ZREVRANGE, ZREVRANGEBYSCORE, EXISTS, ZADD, ZREM, ZREMRANGEBYRANK, \
              EXPIRE, SET and DEL on keys that begin with discovery.redis.prefix"
         }
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {
-            "it is a node of a cluster: write redis+cluster:// in discovery.redis.url"
-        }
+        ErrorKind::Server(
+            ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::ClusterDown,
+        ) => match &settings.url.servers {
+            RedisServers::Cluster(_) => "no node of the cluster serves this key: see CLUSTER INFO",
+            RedisServers::One(_) | RedisServers::Sentinels { .. } => {
+                "it is a node of a cluster: write redis+cluster:// in discovery.redis.url"
+            }
+        },
         ErrorKind::Server(ServerErrorKind::ReadOnly) => {
             "it is a replica: name its master, or Sentinels with redis+sentinel://"
         }

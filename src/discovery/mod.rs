@@ -28,6 +28,7 @@ mod store_search;
 mod tombstones;
 pub(crate) mod uploads;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub(crate) use bucket_scanner::BucketScanner;
@@ -204,10 +205,8 @@ impl Discovery {
         shared: &SharedKnowledge,
     ) -> Vec<RepositoryName> {
         let mut holders = self.index.holders(&target.digest);
-        let others = shared.holders.iter().filter(|it| {
-            let mut known = holders.iter();
-            !known.any(|holder| **holder == **it)
-        });
+        let known: HashSet<_> = holders.iter().map(|holder| &**holder).collect();
+        let others = shared.holders.iter().filter(|it| !known.contains(it));
         let others: Vec<_> = others.cloned().map(Arc::new).collect();
         holders.extend(others);
         candidates::select_candidates(&self.settings, &target.repository, &holders, rights)

@@ -196,7 +196,9 @@ impl Mounts {
             let grant = match decision {
                 AuthDecision::Granted(grant) => grant,
                 AuthDecision::Refused(_) => {
-                    discovery.unshare_use(credentials, source);
+                    if self.access.counts_uses(credentials) {
+                        discovery.unshare_use(credentials, source);
+                    }
                     continue;
                 }
                 decision => return Err(decision.reason()),

@@ -2,7 +2,7 @@
 //! never for a connection to be made.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -19,10 +19,14 @@ use crate::telemetry::metrics::Metrics;
 const FAILURES: u32 = 3;
 /// How long no request uses Redis after that.
 const REST: Duration = Duration::from_secs(1);
+/// The interval of look-ups that show whether the server is still there.
+const WATCH: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt to connect; each further one in a row doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The interval of warnings about refused writes.
+const WARN_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// The most of an error's text: a server may send any.
 const LONGEST_ERROR: usize = 200;
 /// Replaces the password in an error's text: a server may send back what it got.
@@ -53,7 +57,8 @@ pub(super) struct Connection {
     /// Why the connection ended.
     fault: Mutex<Option<Fault>>,
     ended: Notify,
-    refuses_writes: AtomicBool,
+    /// When the log last said that writes are refused.
+    refused_at: Mutex<Option<Instant>>,
     metrics: Arc<Metrics>,
 }
 
@@ -77,7 +82,7 @@ impl Connection {
             failures: AtomicU32::new(0),
             fault: Mutex::default(),
             ended: Notify::new(),
-            refuses_writes: AtomicBool::new(false),
+            refused_at: Mutex::default(),
             metrics,
         }
     }
@@ -118,9 +123,6 @@ impl Connection {
         match response {
             Ok(Ok(value)) => {
                 self.failures.store(0, Ordering::Relaxed);
-                if kind == RequestKind::Write {
-                    self.refuses_writes.store(false, Ordering::Relaxed);
-                }
                 self.metrics.redis_request(Counted::Answered);
                 Some(value)
             }
@@ -155,7 +157,10 @@ impl Connection {
         if kind == RequestKind::Read || !is_refused {
             return self.record_failure(number, || self.text_of(error));
         }
-        if !self.refuses_writes.swap(true, Ordering::Relaxed) {
+        // A server that is almost full takes some changes, and refuses the next.
+        let mut refused_at = self.refused_at.lock();
+        if refused_at.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
+            *refused_at = Some(Instant::now());
             let (server, error) = (&*self.server, self.text_of(error));
             tracing::warn!(server, error, "redis write refused");
         }
@@ -194,8 +199,11 @@ impl Connection {
                         tracing::info!(server = &*self.server, "redis connected");
                         is_usable = Some(true);
                     }
-                    self.begin(link);
-                    self.ended.notified().await;
+                    let number = self.begin(link.clone());
+                    tokio::select! {
+                        () = self.ended.notified() => {}
+                        () = self.watch(link, number) => {}
+                    }
                     let fault = self.fault.lock().take();
                     if begin.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
@@ -221,11 +229,24 @@ impl Connection {
         let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
     }
 
-    fn begin(&self, link: Link) {
+    /// Notices the end of a connection that no request uses. Never returns.
+    async fn watch(&self, link: Link, number: u64) {
+        loop {
+            tokio::time::sleep(WATCH).await;
+            match tokio::time::timeout(self.timeout, self.look_up_nothing(link.clone())).await {
+                Ok(Ok(())) => self.failures.store(0, Ordering::Relaxed),
+                Ok(Err(error)) => self.record_error(RequestKind::Read, number, &error),
+                Err(_) => self.record_failure(number, || self.too_late()),
+            }
+        }
+    }
+
+    fn begin(&self, link: Link) -> u64 {
         self.failures.store(0, Ordering::Relaxed);
         let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         *self.link.lock() = Some((link, number));
         self.tried.send_replace(true);
+        number
     }
 
     /// Connects, and tries the requests that a HEAD makes: a server that refuses them, or is too
@@ -233,21 +254,20 @@ impl Connection {
     async fn connect(&self, connector: &mut Connector) -> Result<Link, String> {
         let link = connector.connect().await;
         let link = link.map_err(|error| self.text_of(&error))?;
-        let nothing = [0; 32];
-        let (mut one, holders) = (link.clone(), self.keys.holders(&nothing));
-        let tried = async {
-            redis::cmd("ZREVRANGE")
-                .arg(holders)
-                .arg(0)
-                .arg(0)
-                .query_async::<Vec<Vec<u8>>>(&mut one)
-                .await
-        };
+        let tried = self.look_up_nothing(link.clone());
         match tokio::time::timeout(self.timeout, tried).await {
-            Ok(Ok(_)) => Ok(link),
+            Ok(Ok(())) => Ok(link),
             Ok(Err(error)) => Err(self.text_of(&error)),
             Err(_) => Err(self.too_late()),
         }
+    }
+
+    /// Asks for the holders of a digest that no layer has.
+    async fn look_up_nothing(&self, mut link: Link) -> RedisResult<()> {
+        let mut command = redis::cmd("ZREVRANGE");
+        command.arg(self.keys.holders(&[0; 32])).arg(0).arg(0);
+        let holders = command.query_async::<Vec<Vec<u8>>>(&mut link).await;
+        holders.map(drop)
     }
 }
 

@@ -237,3 +237,41 @@ impl std::fmt::Debug for Link {
         f.write_str("a connection to Redis")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RedisUrl;
+    use std::time::Duration;
+
+    fn settings(url: &str) -> RedisConfig {
+        RedisConfig {
+            url: RedisUrl::parse(url).unwrap(),
+            prefix: "x:".to_owned(),
+            ca_certificate: None,
+            timeout: Duration::from_millis(50),
+            fingerprint_key: None,
+        }
+    }
+
+    #[test]
+    fn every_form_of_address_has_its_connector() {
+        for url in ["redis://a", "rediss://u:p@a:1/2", "valkey://:p@[::1]"] {
+            assert!(
+                matches!(Connector::new(&settings(url)), Ok(Connector::One(_))),
+                "{url}"
+            );
+        }
+        for url in [
+            "redis+sentinel://a,b/main",
+            "rediss+sentinel://u:p@a/main/2",
+        ] {
+            let made = Connector::new(&settings(url));
+            assert!(matches!(made, Ok(Connector::Sentinels(_))), "{url}");
+        }
+        for url in ["redis+cluster://a,b", "rediss+cluster://u:p@a:1"] {
+            let made = Connector::new(&settings(url));
+            assert!(matches!(made, Ok(Connector::Cluster(_))), "{url}");
+        }
+    }
+}

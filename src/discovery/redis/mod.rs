@@ -12,6 +12,9 @@
 //! is kept for one request alone, so that a hostile server cannot push out what was learned here.
 //! Without Redis, or with one that is slow or wrong, only the local knowledge is used.
 //!
+//! What a server sends is cut to 256 or 128 names, and a name to 256 bytes, before it is parsed. The
+//! library reads a response as a whole before that, so only the operator's own server must be used.
+//!
 //! | key, behind the prefix | value |
 //! |---|---|
 //! | `l`, digest | sorted set of the repositories that hold it, by the second it was last seen; the latest 256, for 7 days |

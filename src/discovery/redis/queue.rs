@@ -236,3 +236,70 @@ pub(super) fn now() -> u64 {
 pub(super) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> RepositoryName {
+        RepositoryName::parse(text).unwrap()
+    }
+
+    fn link(number: u8) -> Change {
+        Change::Link([number; 32], name("a"))
+    }
+
+    fn queue() -> (ChangeQueue, ChangeSender) {
+        ChangeQueue::new(Arc::new(Metrics::new(None).unwrap()))
+    }
+
+    /// The changes that wait.
+    fn waiting(sender: &mut ChangeSender) -> Vec<Change> {
+        std::iter::from_fn(|| sender.changes.try_recv().ok()).collect()
+    }
+
+    #[test]
+    fn a_link_is_sent_once_through_one_connection() {
+        let (queue, mut sender) = queue();
+        for number in [1, 1, 2, 1] {
+            queue.push(link(number), 1);
+        }
+        assert_eq!(waiting(&mut sender), [link(1), link(2)]);
+        queue.push(link(1), 2);
+        assert_eq!(waiting(&mut sender), [link(1)]);
+    }
+
+    #[test]
+    fn a_link_that_was_forgotten_or_not_sent_is_sent_again() {
+        let (queue, mut sender) = queue();
+        let gone = Change::NoLink([1; 32], name("a"));
+        for change in [link(1), gone.clone(), link(1)] {
+            queue.push(change, 1);
+        }
+        assert_eq!(waiting(&mut sender), [link(1), gone, link(1)]);
+        sender.sent.forget(&link(1));
+        queue.push(link(1), 1);
+        assert_eq!(waiting(&mut sender), [link(1)]);
+    }
+
+    #[test]
+    fn a_full_queue_drops_changes_and_counts_them() {
+        let metrics = Arc::new(Metrics::new(None).unwrap());
+        let (queue, mut sender) = ChangeQueue::new(metrics.clone());
+        let change = |number: usize| {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            Change::Link(digest, name("a"))
+        };
+        for number in 0..=WAITING {
+            queue.push(change(number), 1);
+        }
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        let line = "crossmount_redis_requests_total{result=\"dropped\"} 1";
+        assert!(text.contains(line), "{text}");
+        assert_eq!(waiting(&mut sender).len(), WAITING);
+        // What was dropped is sent the next time.
+        queue.push(change(WAITING), 1);
+        assert_eq!(waiting(&mut sender), [change(WAITING)]);
+    }
+}

@@ -7,6 +7,7 @@ mod index;
 mod information_leaks;
 mod log_noise;
 mod new_repositories;
+mod redis;
 mod source_permissions;
 mod sources;
 mod store_scan;

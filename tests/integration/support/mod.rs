@@ -28,6 +28,7 @@ pub mod prometheus;
 pub mod pulp;
 pub mod raw_http;
 pub mod raw_responses;
+pub mod redis;
 pub mod registry;
 pub mod registry_client;
 pub mod registry_log;

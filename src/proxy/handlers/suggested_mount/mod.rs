@@ -226,7 +226,9 @@ impl SuggestedMounts {
                 }
                 AttemptResult::Refused => {
                     self.used.forget(&caller.credentials, &source).await;
-                    self.discovery.unshare_use(&caller.credentials, &source);
+                    if let Some(login) = login {
+                        self.discovery.unshare_use(login, &source);
+                    }
                 }
                 AttemptResult::Useless => {}
                 AttemptResult::Silent => return None,
