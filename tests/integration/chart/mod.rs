@@ -11,6 +11,7 @@ mod object_storage;
 mod optional_features;
 mod other_charts;
 mod pod_spec;
+mod shared_knowledge;
 mod systemd;
 mod values;
 mod values_docs;
