@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Pushes sixty images through a link of 100 Mbit/s, to a registry directly and through crossmount.
+"""Pushes sixty images through a link of 100 Mbit/s, to a registry directly and through crossmount:
+one process, or two replicas in turn, with and without Redis.
 
-Needs root for the link (network namespaces and tc), docker-registry and htpasswd, and for --pulp
-what tests/pulp.sh installs. Writes a table and a chart beside itself with --write.
+Needs root for the link (network namespaces and tc), docker-registry, redis-server and htpasswd, and
+for --pulp what tests/pulp.sh installs. Writes a table and a chart beside itself with --write.
 
   ./examples/fleet/fleet.py            a registry with passwords
   ./examples/fleet/fleet.py --pulp     and Pulp, with widened scopes
@@ -10,6 +11,7 @@ what tests/pulp.sh installs. Writes a table and a chart beside itself with --wri
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -80,7 +82,17 @@ def program(command, address, port, log):
         running.wait()
 
 
+@contextlib.contextmanager
+def redis(home, address):
+    port = free_port(address)
+    command = ["redis-server", "--port", str(port), "--bind", address, "--protected-mode", "no"]
+    with program([*command, "--save", "", "--dir", home], address, port, home / "redis.log"):
+        yield f"redis://{address}:{port}"
+
+
+@contextlib.contextmanager
 def crossmount(binary, home, address, upstream, settings):
+    """One process; gives its port."""
     port = settings.pop("port", None) or free_port(address)
     config = {
         "listen": {"address": f"{address}:{port}"},
@@ -90,10 +102,25 @@ def crossmount(binary, home, address, upstream, settings):
         **settings,
     }
     config["upstream"] = {**settings.get("upstream", {}), "url": upstream}
-    file = home / "crossmount.json"
+    file = home / f"crossmount-{port}.json"
     file.write_text(json.dumps(config))
     command = [binary, "serve", "--config", file]
-    return port, program(command, address, port, home / "crossmount.log")
+    with program(command, address, port, home / f"crossmount-{port}.log"):
+        yield port
+
+
+@contextlib.contextmanager
+def replicas(through, binary, home, address, upstream, settings):
+    """The processes of a way to the registry; gives their ports."""
+    with contextlib.ExitStack() as stack:
+        if through.with_redis:
+            url = stack.enter_context(redis(home, address))
+            settings["discovery"]["redis"] = {"url": url, "fingerprint_key": "fleet" * 8}
+        first = settings.pop("port", None)
+        yield [
+            stack.enter_context(crossmount(binary, home, address, upstream, {**settings, **own}))
+            for own in [{"port": first}, *[{}] * (through.replicas - 1)]
+        ]
 
 
 @contextlib.contextmanager
@@ -126,21 +153,22 @@ def push(namespace, order):
     return json.loads(done.stdout)
 
 
-def to_distribution(binary, namespace, address, order, is_direct):
+def to_distribution(binary, namespace, address, order, through):
     with contextlib.ExitStack() as stack:
         home = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
         port, passwords = stack.enter_context(registry(home, address))
-        if not is_direct:
+        ports = [port]
+        if through.replicas:
             settings = {
                 "store": {"filesystem": {"rootdirectory": str(home / "root")}},
                 "access": {"mode": "htpasswd", "htpasswd": {"path": str(passwords)}},
                 "discovery": {"enabled": True, "on_head": True, "sources": "any"},
             }
             upstream = f"http://{address}:{port}"
-            port, running = crossmount(binary, home, address, upstream, settings)
-            stack.enter_context(running)
-        about = {"host": address, "port": port, "login": "alice:secret"}
-        return push(namespace, {**order, **about, "tokens": False, "space": "", "seed": 1})
+            ways = replicas(through, binary, home, address, upstream, settings)
+            ports = stack.enter_context(ways)
+        about = {"host": address, "ports": ports, "login": "alice:secret"}
+        return push(namespace, {**order, **about, "service": None, "space": "", "seed": 1})
 
 
 @contextlib.contextmanager
@@ -166,14 +194,15 @@ def pulp(address):
         running.wait()
 
 
-def to_pulp(binary, namespace, address, order, is_direct, said):
+def to_pulp(binary, namespace, address, order, through, said):
     # The database is kept, so each run has bytes and names of its own.
     seed = f"{time.time_ns()}"
     space = f"fleet{seed}-"
     with contextlib.ExitStack() as stack:
         home = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = int(said["api"])
-        if not is_direct:
+        ports = [port]
+        if through.replicas:
             shared = [f"{space}{level}/*" for level in ("base", "platform", "framework")]
             settings = {
                 "port": int(said["public"]),
@@ -187,10 +216,38 @@ def to_pulp(binary, namespace, address, order, is_direct, said):
                 },
             }
             upstream = f"http://{address}:{port}"
-            port, running = crossmount(binary, home, address, upstream, settings)
-            stack.enter_context(running)
-        about = {"host": address, "port": port, "login": f"admin:{said['password']}"}
-        return push(namespace, {**order, **about, "tokens": True, "space": space, "seed": seed})
+            ways = replicas(through, binary, home, address, upstream, settings)
+            ports = stack.enter_context(ways)
+        service = f"{address}:{ports[0]}"
+        about = {"host": address, "ports": ports, "login": f"admin:{said['password']}"}
+        return push(namespace, {**order, **about, "service": service, "space": space, "seed": seed})
+
+
+@dataclasses.dataclass(frozen=True)
+class Through:
+    """A way to the registry: directly, or through so many replicas of crossmount."""
+
+    replicas: int
+    with_redis: bool = False
+
+    def __str__(self):
+        names = {0: "directly", 1: "one crossmount", 2: "two replicas"}
+        return names[self.replicas] + (" with Redis" if self.with_redis else "")
+
+
+DIRECTLY, ONE, TWO, TWO_WITH_REDIS = Through(0), Through(1), Through(2), Through(2, True)
+
+
+def measure(registry, ways, run):
+    """All orders, each by all ways; the first way is the one that the others are compared with."""
+    results = []
+    for order in images.ORDERS:
+        for through in ways:
+            found = run({"order": order}, through)
+            result = {"registry": registry, "order": order, "through": str(through), **found}
+            print(result, file=sys.stderr)
+            results.append(result)
+    return results
 
 
 def main():
@@ -203,24 +260,20 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     if os.geteuid() != 0:
         sys.exit("fleet.py: making a slow link needs root")
-    results = []
     with link() as (namespace, address):
-        for order in images.ORDERS:
-            for is_direct in (True, False):
-                about = {"order": order}
-                found = to_distribution(options.binary, namespace, address, about, is_direct)
-                results.append({"registry": "distribution", **about, "direct": is_direct, **found})
-                print(results[-1], file=sys.stderr)
+        about = (options.binary, namespace, address)
+        results = measure(
+            "distribution",
+            (DIRECTLY, ONE, TWO, TWO_WITH_REDIS),
+            lambda order, through: to_distribution(*about, order, through),
+        )
         if options.pulp:
             with pulp(address) as said:
-                for order in images.ORDERS:
-                    for is_direct in (True, False):
-                        about = {"order": order}
-                        found = to_pulp(
-                            options.binary, namespace, address, about, is_direct, said
-                        )
-                        results.append({"registry": "Pulp", **about, "direct": is_direct, **found})
-                        print(results[-1], file=sys.stderr)
+                results += measure(
+                    "Pulp",
+                    (DIRECTLY, ONE, TWO_WITH_REDIS),
+                    lambda order, through: to_pulp(*about, order, through, said),
+                )
     fleet = images.fleet(1)
     table = chart.table(results, images.unique_bytes(fleet), images.all_bytes(fleet))
     print(table)

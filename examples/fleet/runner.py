@@ -6,6 +6,7 @@ Runs behind the slow link. Takes its order as JSON on standard input, and says a
 import base64
 import concurrent.futures
 import http.client
+import itertools
 import json
 import sys
 import threading
@@ -16,17 +17,21 @@ import images
 
 
 class Pusher:
+    """Pushes each image to the next of the replicas, as a load balancer would."""
+
     def __init__(self, order):
-        self.host, self.port = order["host"], order["port"]
+        self.host, self.ports = order["host"], itertools.cycle(order["ports"])
         self.login = "Basic " + base64.b64encode(order["login"].encode()).decode()
-        self.tokens, self.space = order["tokens"], order["space"]
+        self.service, self.space = order["service"], order["space"]
         self.sent = 0
         self.lock = threading.Lock()
 
     def push(self, image):
         target = f"{self.space}{image.name}"
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=600)
-        login = self._token(connection, target) if self.tokens else self.login
+        with self.lock:
+            port = next(self.ports)
+        connection = http.client.HTTPConnection(self.host, port, timeout=600)
+        login = self._token(connection, target) if self.service else self.login
         for data in image.blobs():
             digest = images.digest_of(data)
             path = f"/v2/{target}/blobs/{digest}"
@@ -38,7 +43,8 @@ class Pusher:
 
     def _token(self, connection, target):
         scope = urllib.parse.quote(f"repository:{target}:pull,push", safe="")
-        path = f"/token/?service={self.host}%3A{self.port}&scope={scope}"
+        service = urllib.parse.quote(self.service, safe="")
+        path = f"/token/?service={service}&scope={scope}"
         answer = self._ask(connection, self.login, "GET", path, None, (200,))
         return "Bearer " + json.loads(answer.content)["token"]
 

@@ -6,12 +6,14 @@
 //! | `registry` | checks the registry, and the files of access |
 //! | `store` | checks the registry's directory, and its filesystem |
 //! | `bucket` | checks the registry's object store |
+//! | `redis` | checks the Redis or Valkey through which replicas share what they know |
 //! | `registry_config` | compares the registry's own configuration with crossmount's |
 //!
 //! Nothing is left behind.
 
 mod bucket;
 pub(crate) mod findings;
+mod redis;
 mod registry;
 pub(crate) mod registry_config;
 mod store;
@@ -21,6 +23,7 @@ use std::path::Path;
 pub use findings::Findings;
 
 use crate::check::bucket::check_bucket;
+use crate::check::redis::check_redis;
 use crate::check::registry::{ExpectedRegistry, check_access, check_upstream};
 use crate::check::store::{check_artifacts, check_store, check_verify};
 use crate::config::{Config, RegistryKind, effective};
@@ -80,6 +83,9 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
         RegistryKind::Generic(_) => {
             check_upstream(&config.upstream, ExpectedRegistry::default(), &mut findings).await;
         }
+    }
+    if let Some(redis) = config.kind.discovery().and_then(|it| it.redis.as_ref()) {
+        check_redis(redis, &mut findings).await;
     }
     in_effect(config, &mut findings);
     findings

@@ -109,6 +109,10 @@ fn tree(config: &Config) -> Result<Value, serde_yaml::Error> {
     if !is_scanned {
         tree.write("discovery.scan_interval", ())?;
     }
+    if !matches!(kind, RegistryKind::Distribution(_)) {
+        tree.write("discovery.search_repositories", ())?;
+        tree.write("discovery.search_time", ())?;
+    }
     if let Some(TokenEndpointConfig {
         path,
         remembered_for,

@@ -146,7 +146,8 @@ sections! {
     MendShape { statuses: Vec<u16>, }
     DiscoveryShape {
         enabled: bool, on_head: bool, new_repositories: bool, sources: String,
-        shared_sources: Vec<String>, widen_scopes: bool, scan_interval: String, deleted_for: String,
+        shared_sources: Vec<String>, widen_scopes: bool, scan_interval: String,
+        search_repositories: u32, search_time: String, deleted_for: String,
         redis: RedisShape,
     }
     RedisShape {

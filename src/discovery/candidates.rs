@@ -38,10 +38,7 @@ pub(crate) fn select_candidates(
     for holder in holders {
         let is_shared = settings.shared.matches(holder);
         let is_near = holder.is_beside(target);
-        let is_allowed = settings.allows(target, holder);
-        let may_try = rights.pullable.includes(holder)
-            || is_shared && rights.shared == SharedSources::IsEnough;
-        if **holder == *target || !is_allowed || !may_try {
+        if !may_try(settings, target, holder, rights) {
             continue;
         }
         let place = match (is_near, is_shared) {
@@ -56,6 +53,20 @@ pub(crate) fn select_candidates(
     let mut all: Vec<_> = near.into_iter().chain(shared).chain(far).collect();
     all.truncate(MOST);
     all
+}
+
+/// Whether a repository may be tried: the operator allows it, and the caller may likely pull it.
+pub(crate) fn may_try(
+    settings: &DiscoveryConfig,
+    target: &RepositoryName,
+    source: &RepositoryName,
+    rights: CallerRights<'_>,
+) -> bool {
+    let counts_as_shared =
+        || rights.shared == SharedSources::IsEnough && settings.shared.matches(source);
+    source != target
+        && settings.allows(target, source)
+        && (rights.pullable.includes(source) || counts_as_shared())
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `index` | which repositories hold a digest |
 //! | `recent` | which repositories were used last |
+//! | `store_search` | looks in the store itself |
+//! | `directories` | the directories of repositories, as they were last listed |
 //! | `candidates` | picks holders that the caller may use and the operator allows |
 //! | `tombstones` | which layers were deleted on purpose |
 //! | `scanner`, `bucket_scanner` | scan the store, or list the bucket, for links |
@@ -15,11 +17,13 @@
 
 pub(crate) mod bucket_scanner;
 mod candidates;
+mod directories;
 mod index;
 mod recent;
 pub(crate) mod redis;
 mod scan_progress;
 pub(crate) mod scanner;
+mod store_search;
 mod tombstones;
 
 use std::sync::Arc;
@@ -28,14 +32,17 @@ pub(crate) use bucket_scanner::BucketScanner;
 pub use candidates::{CallerRights, SharedSources};
 pub(crate) use index::Index;
 pub(crate) use scanner::StoreScanner;
+pub(crate) use store_search::StoreSearch;
 pub(crate) use tombstones::PendingDelete;
 
 use crate::auth::{Credentials, PullScope, Use};
 use crate::config;
+use crate::discovery::directories::RepositoryDirectories;
 use crate::discovery::recent::RecentRepositories;
 use crate::discovery::redis::{SharedIndex, SharedKnowledge};
 use crate::discovery::tombstones::Tombstones;
 use crate::oci::{BlobRef, Digest, RepositoryName};
+use crate::store::DirectoryListing;
 
 /// Suggests sources.
 #[derive(Debug)]
@@ -44,6 +51,7 @@ pub struct Discovery {
     index: Index,
     deletions: Arc<Tombstones>,
     active: RecentRepositories,
+    directories: RepositoryDirectories,
     shared: Option<Arc<SharedIndex>>,
 }
 
@@ -55,6 +63,7 @@ impl Discovery {
             deletions: Arc::new(Tombstones::new(settings.deleted_for)),
             settings,
             active: RecentRepositories::default(),
+            directories: RepositoryDirectories::default(),
             shared: None,
         }
     }
@@ -135,6 +144,11 @@ impl Discovery {
             name != target && (is_shared || is_known)
         };
         self.active.latest(candidates::MOST, is_allowed)
+    }
+
+    /// Records how a scan listed the directory of the repositories whose names begin with `name`.
+    pub(crate) fn record_listing(&self, name: &str, listing: &DirectoryListing) {
+        self.directories.record(name, Arc::new(listing.clone()));
     }
 
     /// Forgets that a repository holds a layer.

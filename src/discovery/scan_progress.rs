@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::discovery::Discovery;
 use crate::oci::{Digest, RepositoryName};
+use crate::store::DirectoryListing;
 use crate::telemetry::labels::ScanItem;
 use crate::telemetry::metrics::Metrics;
 
@@ -42,6 +43,11 @@ impl ScanProgress {
         self.links += 1;
         self.metrics.scanned(ScanItem::Link);
         self.discovery.record_scanned_link(repository, digest);
+    }
+
+    /// A directory in which repositories may be was listed.
+    pub(super) fn directory(&self, name: &str, listing: &DirectoryListing) {
+        self.discovery.record_listing(name, listing);
     }
 
     /// All links of a repository were met.

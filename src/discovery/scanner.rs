@@ -97,7 +97,10 @@ impl ScanThread {
                     }
                     pace.step(progress);
                 }
-                ScanEvent::Folder => pace.step(progress),
+                ScanEvent::Directory { name, listing } => {
+                    progress.directory(name, listing);
+                    pace.step(progress);
+                }
                 ScanEvent::Unreadable(error) => {
                     progress.unreadable(error);
                     pace.step(progress);

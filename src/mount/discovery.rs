@@ -1,13 +1,25 @@
 //! Mounts from sources that the client did not name.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::auth::{AuthDecision, Credentials, Proof, Use};
-use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
+use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources, StoreSearch};
 use crate::mount::decision::{Decision, Forward};
 use crate::mount::{Caller, MountRequest, Mounts};
-use crate::oci::BlobRef;
+use crate::oci::{BlobRef, RepositoryName};
+use crate::telemetry::labels::StoreOperation;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
+
+/// A mount for which other sources are tried than the client named.
+#[derive(Clone, Copy)]
+struct SuggestedAttempt<'a> {
+    target: &'a BlobRef,
+    caller: &'a Caller<'a>,
+    via: Via,
+    deadline: Instant,
+}
 
 impl Mounts {
     /// Mounts from any repository that the caller may pull, for a mount that names no source.
@@ -74,13 +86,13 @@ impl Mounts {
     ) -> Result<Decision, Reason> {
         let Some(discovery) = self
             .discovery
-            .as_deref()
+            .as_ref()
             .filter(|_| self.registry_state.is_store_verified())
         else {
             return Err(Reason::SourceMissing);
         };
         let credentials = caller.credentials;
-        let (repository, digest) = (&target.repository, &target.digest);
+        let repository = &target.repository;
         match self
             .access
             .decide(repository, repository, credentials, deadline)
@@ -94,27 +106,93 @@ impl Mounts {
         if via == Via::Head && shared.is_deleted {
             return Err(Reason::SourceMissing);
         }
-        let pullable = self.access.pull_scope(credentials).await.and(&shared.used);
+        let pullable = self.access.pull_scope(credentials).await;
+        let perhaps_pullable = pullable.clone().and(&shared.used);
         let rights = CallerRights {
-            pullable: &pullable,
+            pullable: &perhaps_pullable,
             shared: SharedSources::IsEnough,
         };
-        for source in discovery.find_shared_candidates(target, rights, &shared) {
+        let attempt = SuggestedAttempt {
+            target,
+            caller,
+            via,
+            deadline,
+        };
+        let suggested = discovery.find_shared_candidates(target, rights, &shared);
+        match self.try_sources(discovery, &suggested, &attempt).await {
+            Err(Reason::SourceMissing) => {}
+            done => return done,
+        }
+        // What Redis says of a login does not decide where on the disk is looked for it.
+        let search = StoreSearch {
+            target: target.clone(),
+            pullable,
+            tried: suggested,
+        };
+        let found = self.search_store(discovery, search, deadline).await;
+        self.try_sources(discovery, &found, &attempt).await
+    }
+
+    /// Looks in the store for other repositories that hold a layer and that the caller may likely
+    /// pull. Where that fails there are none: the search is only a suggestion too.
+    async fn search_store(
+        &self,
+        discovery: &Arc<Discovery>,
+        search: StoreSearch,
+        deadline: Instant,
+    ) -> Vec<RepositoryName> {
+        if !search.is_worthwhile(discovery) {
+            return Vec::new();
+        }
+        let (store, discovery) = (self.store.clone(), discovery.clone());
+        let metrics = self.metrics.clone();
+        let job = move || {
+            let _timer = metrics.store_timer(StoreOperation::Search);
+            store.on_open(|store| search.run(&discovery, store))
+        };
+        match self.workers.run(deadline, job).await {
+            Ok(Ok(Some(outcome))) => {
+                self.metrics.store_searched(outcome.result);
+                outcome.found
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "store search failed");
+                Vec::new()
+            }
+            Ok(Ok(None)) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// Mounts from the first of these sources that holds the layer and that the caller may pull.
+    async fn try_sources(
+        &self,
+        discovery: &Discovery,
+        sources: &[RepositoryName],
+        attempt: &SuggestedAttempt<'_>,
+    ) -> Result<Decision, Reason> {
+        let SuggestedAttempt {
+            target,
+            caller,
+            via,
+            deadline,
+        } = *attempt;
+        let (credentials, repository) = (caller.credentials, &target.repository);
+        for source in sources {
             let decision = self
                 .access
-                .decide_suggested(repository, &source, credentials, deadline)
+                .decide_suggested(repository, source, credentials, deadline)
                 .await;
             let grant = match decision {
                 AuthDecision::Granted(grant) => grant,
                 AuthDecision::Refused(_) => {
-                    discovery.unshare_use(credentials, &source);
+                    discovery.unshare_use(credentials, source);
                     continue;
                 }
                 decision => return Err(decision.reason()),
             };
             let request = MountRequest {
                 target: target.clone(),
-                source,
+                source: source.clone(),
             };
             let proof = grant.basis().proof();
             let linked = self.look_up_and_link(grant, &request, caller.id, via, deadline);
@@ -122,12 +200,12 @@ impl Mounts {
                 Decision::Forward(Forward {
                     reason: Reason::SourceMissing | Reason::BlobMissing,
                     ..
-                }) => discovery.forget_link(&request.source, digest),
+                }) => discovery.forget_link(source, &target.digest),
                 Decision::Forward(forward) if forward.outcome != Outcome::WouldMount => {
                     return Err(forward.reason);
                 }
                 decision @ Decision::Forward(_) => {
-                    discovery.record_use(&request.source);
+                    discovery.record_use(source);
                     return Ok(decision);
                 }
                 done @ Decision::Done(_) => {

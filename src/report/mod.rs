@@ -127,7 +127,7 @@ fn walk(
                 }
                 progress.link(report);
             }
-            ScanEvent::Link { .. } | ScanEvent::Folder => {}
+            ScanEvent::Link { .. } | ScanEvent::Directory { .. } => {}
             ScanEvent::Repository(_) => report.repositories += 1,
             ScanEvent::Unreadable(error) => report.damage.unreadable(error),
         }

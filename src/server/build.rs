@@ -72,7 +72,7 @@ pub(crate) fn proxy(
         peers.clone(),
         upstream.timeouts.idle,
     ));
-    let discovery = discovery(&config.kind).cloned();
+    let discovery = config.kind.discovery().cloned();
     let parts = HandlerParts {
         upstream,
         subrequests,
@@ -103,16 +103,6 @@ pub(crate) fn proxy(
         drain: shared.drain.clone(),
         metrics: shared.metrics.clone(),
     })
-}
-
-/// The settings of discovery, if it is enabled.
-pub(crate) fn discovery(kind: &RegistryKind) -> Option<&config::DiscoveryConfig> {
-    match kind {
-        RegistryKind::Distribution(settings) => settings.discovery.as_ref(),
-        RegistryKind::RegistryWriter(settings) => settings.generic.discovery.as_ref(),
-        RegistryKind::Pulp(settings) => settings.discovery.as_ref(),
-        RegistryKind::Generic(settings) => settings.discovery.as_ref(),
-    }
 }
 
 impl HandlerParts<'_> {

@@ -241,7 +241,7 @@ async fn start(config: &Config, dropped: ErrorCounter) -> Result<Started, StartE
     };
     let listen = config.listen.address.to_string();
     let notifier = Arc::new(Notifier::start(endpoints, version, &listen, &metrics)?);
-    let redis = build::discovery(&config.kind).and_then(|it| it.redis.as_ref());
+    let redis = config.kind.discovery().and_then(|it| it.redis.as_ref());
     let shared_index = match redis {
         Some(settings) => Some(SharedIndex::start(settings, metrics.clone()).await?),
         None => None,

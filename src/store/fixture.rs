@@ -1,4 +1,4 @@
-//! A store for the unit tests of this directory.
+//! A store for unit tests.
 
 use std::path::PathBuf;
 

@@ -5,15 +5,33 @@ use crate::oci::{Digest, RepositoryName};
 /// The store's directory below the registry's `rootdirectory`.
 pub(crate) const VERSION_DIRECTORY: &str = "docker/registry/v2";
 
+/// The directory of all repositories.
+const REPOSITORIES: &str = "repositories";
+/// The directory of a repository's links and of nothing else: where it is, there is a repository.
+pub(crate) const LAYERS: &str = "_layers";
+
+/// The directory of the repositories whose names begin with `name`; of all if it is empty.
+pub(crate) fn below_repositories(name: &str) -> String {
+    if name.is_empty() {
+        return REPOSITORIES.to_owned();
+    }
+    format!("{REPOSITORIES}/{name}")
+}
+
+/// The directory of a repository's layer links.
+pub(crate) fn links(repository: &RepositoryName) -> String {
+    format!("{REPOSITORIES}/{repository}/{LAYERS}/sha256")
+}
+
 /// The directory that holds one layer link.
 pub(crate) fn link_directory(repository: &RepositoryName, digest: &Digest) -> String {
-    format!("repositories/{repository}/_layers/sha256/{}", digest.hex())
+    format!("{}/{}", links(repository), digest.hex())
 }
 
 /// The registry makes at least one of these with the first push to a repository.
 pub(crate) fn repository_directories(repository: &RepositoryName) -> [String; 3] {
-    ["_layers", "_manifests", "_uploads"]
-        .map(|directory| format!("repositories/{repository}/{directory}"))
+    [LAYERS, "_manifests", "_uploads"]
+        .map(|directory| format!("{REPOSITORIES}/{repository}/{directory}"))
 }
 
 /// The layer link: its 71 bytes say that the repository holds the digest.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::oci::{Digest, RepositoryName};
@@ -82,11 +82,8 @@ impl OpenStore<'_> {
     /// Whether anything was ever pushed to or linked into `repository`.
     pub fn has_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
         for path in layout::repository_directories(repository) {
-            let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
-            match retry_on_intr(stat) {
-                Ok(_) => return Ok(true),
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(StoreError::call("stat", &path)(errno)),
+            if self.stat(&path)?.is_some() {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -107,16 +104,13 @@ impl OpenStore<'_> {
         since: SystemTime,
     ) -> Result<bool, StoreError> {
         let directory = layout::link_directory(repository, digest);
-        let stat = || rustix::fs::statat(&self.directory, &directory, AtFlags::empty());
-        let changed = match retry_on_intr(stat) {
-            Ok(stat) => stat.st_mtime,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-            Err(errno) => return Err(StoreError::call("stat", &directory)(errno)),
+        let Some(stat) = self.stat(&directory)? else {
+            return Ok(false);
         };
         let since = since
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let is_recent = i64::try_from(since.as_secs()).is_ok_and(|since| changed >= since);
+        let is_recent = i64::try_from(since.as_secs()).is_ok_and(|since| stat.st_mtime >= since);
         Ok(is_recent && self.entries(&directory)?.is_empty())
     }
 
@@ -136,13 +130,8 @@ impl OpenStore<'_> {
 
     /// The blob's data; `None` if it is absent, no file, or empty though the digest names bytes.
     pub fn data(&self, digest: &Digest) -> Result<Option<BlobData>, StoreError> {
-        let path = layout::blob_data(digest);
-        let stat = || rustix::fs::statat(&self.directory, &path, AtFlags::empty());
-        match retry_on_intr(stat) {
-            Ok(stat) => Ok(BlobData::of(&stat, digest)),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(errno) => Err(StoreError::call("stat", &path)(errno)),
-        }
+        let stat = self.stat(&layout::blob_data(digest))?;
+        Ok(stat.and_then(|stat| BlobData::of(&stat, digest)))
     }
 
     /// The length of the blob's data; `None` as for [`OpenStore::data`].

@@ -5,6 +5,7 @@
 //! | `open` | opens the store's root directory for each job, and its errors |
 //! | `layout` | the paths of links and data |
 //! | `lookup` | reads the source's link and the blob's data |
+//! | `listing` | lists directories, and says when they changed |
 //! | `link` | writes the target's link |
 //! | `dirs`, `unsynced_dirs` | create and sync the directories above a link |
 //! | `scan`, `blobs` | visit every link, and every blob |
@@ -19,9 +20,10 @@ mod blobs;
 pub(crate) mod bucket;
 mod dirs;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod layout;
 mod link;
+mod listing;
 mod lookup;
 mod open;
 mod permissions;
@@ -30,6 +32,7 @@ mod unsynced_dirs;
 
 pub(crate) use blobs::ScannedBlob;
 pub use link::LinkResult;
+pub(crate) use listing::DirectoryListing;
 pub(crate) use lookup::{BlobData, Lookup};
 pub use open::{Filesystem, OpenStore, StoreError};
 pub(crate) use permissions::{StorePermissionError, check_owner, check_writable};

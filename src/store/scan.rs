@@ -6,17 +6,13 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{AtFlags, FileType};
 
 use crate::oci::{Digest, RepositoryName};
-use crate::store::link;
+use crate::store::listing::DirectoryListing;
 use crate::store::open::{OpenStore, StoreError};
+use crate::store::{layout, link};
 
-/// The directory of all repositories (`registry/storage/paths.go`).
-const REPOSITORIES: &str = "repositories";
-/// The directory of a repository's links, below the repository's own.
-const LINKS: &str = "_layers/sha256";
 /// An older temporary file of crossmount's was left behind by a process that was killed.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
 /// After so many unreadable directories in a row the disk itself has failed.
@@ -34,8 +30,12 @@ pub enum ScanEvent<'a> {
     },
     /// All links of this repository were visited.
     Repository(&'a RepositoryName),
-    /// A directory that may hold repositories was listed.
-    Folder,
+    /// A directory in which repositories may be was listed.
+    Directory {
+        /// The names of the repositories there begin with this; empty for all repositories.
+        name: &'a str,
+        listing: &'a DirectoryListing,
+    },
     /// A directory cannot be read, for another reason than absence; the scan skips it.
     Unreadable(&'a StoreError),
 }
@@ -73,7 +73,7 @@ impl OpenStore<'_> {
         stale_files: StaleTempFiles,
         visit: &mut Visitor<'_>,
     ) -> Result<bool, StoreError> {
-        let parts = self.entries(REPOSITORIES)?;
+        let listing = self.list_repositories("")?;
         let mut scan = Scan {
             store: self,
             after: after.map(RepositoryName::as_str),
@@ -82,7 +82,7 @@ impl OpenStore<'_> {
             silent: 0,
             fault: None,
         };
-        let ended = scan.through("", parts).is_continue();
+        let ended = scan.through("", &listing).is_continue();
         match scan.fault {
             Some(fault) => Err(fault),
             None => Ok(ended),
@@ -107,52 +107,24 @@ impl OpenStore<'_> {
             }
         }
     }
-
-    /// The names in a directory, sorted; empty if it does not exist.
-    pub(crate) fn entries(&self, directory: &str) -> Result<Vec<String>, StoreError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = || rustix::fs::openat(&self.directory, directory, flags, Mode::empty());
-        let opened = match retry_on_intr(open) {
-            Ok(opened) => opened,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-            Err(errno) => return Err(StoreError::call("open", directory)(errno)),
-        };
-        let listed = Dir::new(opened).map_err(StoreError::call("list", directory))?;
-        let mut names = Vec::new();
-        for entry in listed {
-            let entry = entry.map_err(StoreError::call("list", directory))?;
-            match entry.file_name().to_str() {
-                Ok("." | "..") | Err(_) => {}
-                Ok(name) => names.push(name.to_owned()),
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
-    }
 }
 
 impl Scan<'_, '_> {
-    /// Visits the repositories whose names begin with `name`, which may be one itself. `parts` are
-    /// the entries of its directory.
-    fn through(&mut self, name: &str, parts: Vec<String>) -> ControlFlow<()> {
-        (self.visit)(ScanEvent::Folder)?;
-        let is_repository = parts.iter().any(|part| part == "_layers");
-        if is_repository
+    /// Visits the repositories whose names begin with `name`, which may be one itself.
+    fn through(&mut self, name: &str, listing: &DirectoryListing) -> ControlFlow<()> {
+        (self.visit)(ScanEvent::Directory { name, listing })?;
+        if listing.is_repository
             && self.after.is_none_or(|after| order(name) > order(after))
             && let Ok(repository) = RepositoryName::parse(name)
         {
             self.repository(&repository)?;
         }
-        for part in parts {
-            let below = if name.is_empty() {
-                part
-            } else {
-                format!("{name}/{part}")
-            };
-            // Names that begin with an underscore are the registry's own directories.
+        for part in &listing.parts {
+            let below = join(name, part);
             if RepositoryName::parse(&below).is_ok() && !self.is_behind(&below) {
-                let parts = self.entries(&join(REPOSITORIES, &below))?;
-                self.through(&below, parts)?;
+                let listing = self.store.list_repositories(&below);
+                let listing = self.readable(listing, DirectoryListing::empty)?;
+                self.through(&below, &listing)?;
             }
         }
         ControlFlow::Continue(())
@@ -168,7 +140,7 @@ impl Scan<'_, '_> {
     }
 
     fn repository(&mut self, repository: &RepositoryName) -> ControlFlow<()> {
-        let links = join(REPOSITORIES, &format!("{repository}/{LINKS}"));
+        let links = layout::links(repository);
         for hex in self.entries(&links)? {
             let Ok(digest) = Digest::parse(&format!("sha256:{hex}")) else {
                 continue;
@@ -196,10 +168,20 @@ impl Scan<'_, '_> {
 
     /// The names in a directory; if it cannot be read, none, and the visitor learns why.
     fn entries(&mut self, directory: &str) -> ControlFlow<(), Vec<String>> {
-        match self.store.entries(directory) {
-            Ok(names) => {
+        let names = self.store.entries(directory);
+        self.readable(names, Vec::new)
+    }
+
+    /// What was read of a directory, or nothing, and then the visitor learns why.
+    fn readable<T>(
+        &mut self,
+        read: Result<T, StoreError>,
+        nothing: impl FnOnce() -> T,
+    ) -> ControlFlow<(), T> {
+        match read {
+            Ok(read) => {
                 self.silent = 0;
-                ControlFlow::Continue(names)
+                ControlFlow::Continue(read)
             }
             Err(error) => {
                 // A missing permission is not a failing disk, however often it occurs.
@@ -209,7 +191,7 @@ impl Scan<'_, '_> {
                     return ControlFlow::Break(());
                 }
                 (self.visit)(ScanEvent::Unreadable(&error))?;
-                ControlFlow::Continue(Vec::new())
+                ControlFlow::Continue(nothing())
             }
         }
     }
@@ -221,8 +203,8 @@ fn order(name: &str) -> impl Ord + '_ {
 }
 
 fn join(directory: &str, name: &str) -> String {
-    if name.is_empty() {
-        return directory.to_owned();
+    if directory.is_empty() {
+        return name.to_owned();
     }
     format!("{directory}/{name}")
 }

@@ -86,5 +86,16 @@ pub(crate) enum NotificationResult {
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum StoreOperation {
     Locate,
+    Search,
     Link,
+}
+
+/// How a search for a layer in the store ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum SearchResult {
+    Found,
+    NotFound,
+    /// The operator's limits were reached before.
+    Limit,
 }

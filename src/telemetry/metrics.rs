@@ -17,13 +17,13 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::telemetry::labels::{
     AccessResult, BucketResult, CacheResult, DecidedBy, NotificationResult, RedisResult, ScanItem,
-    StoreOperation, VerifyResult,
+    SearchResult, StoreOperation, VerifyResult,
 };
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::registration::{
     bucket_duration, bucket_requests, build_info, certificate_expiry, counter, gauge, histogram,
     index_links, last_scan, log_lines_dropped, notifications_queue_length, plain_histogram, ready,
-    redis_duration, redis_requests, uploaded_bytes, verified, verify_queue_length,
+    redis_duration, redis_requests, store_searches, uploaded_bytes, verified, verify_queue_length,
 };
 
 /// The metrics of one process.
@@ -40,6 +40,7 @@ pub struct Metrics {
     upstream_duration: Histogram,
     pub(super) token_cache_requests: IntCounterVec,
     index_links: IntGauge,
+    store_searches: IntCounterVec,
     scan_items: IntCounterVec,
     last_scan: IntGauge,
     bucket_requests: IntCounterVec,
@@ -115,6 +116,7 @@ impl Metrics {
                 &["result"],
             )?,
             index_links: index_links(&registry)?,
+            store_searches: store_searches(&registry)?,
             scan_items: counter(
                 &registry,
                 "crossmount_store_scan_items_total",
@@ -179,6 +181,7 @@ impl Metrics {
         }
         show_values::<Via, _>(&self.mounted_bytes);
         show_values::<Via, _>(&self.dry_run_bytes);
+        show_values::<SearchResult, _>(&self.store_searches);
         show_values::<ScanItem, _>(&self.scan_items);
         show_values::<BucketResult, _>(&self.bucket_requests);
         show_values::<RedisResult, _>(&self.redis_requests);
@@ -226,6 +229,11 @@ impl Metrics {
     pub fn index_links(&self, links: u64) {
         self.index_links
             .set(i64::try_from(links).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a search for a layer in the store.
+    pub(crate) fn store_searched(&self, result: SearchResult) {
+        self.store_searches.with_label_values(&[result]).inc();
     }
 
     /// Counts what a scan of the store found, or could not read.

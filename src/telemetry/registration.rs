@@ -55,6 +55,15 @@ pub(crate) fn gauge(
     Ok(gauge)
 }
 
+pub(crate) fn store_searches(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    counter(
+        registry,
+        "crossmount_store_searches_total",
+        "Searches for a layer in the repositories of the store, by result.",
+        &["result"],
+    )
+}
+
 pub(crate) fn uploaded_bytes(registry: &Registry) -> Result<IntCounter, prometheus::Error> {
     let counter = IntCounter::new(
         "crossmount_uploaded_bytes_total",

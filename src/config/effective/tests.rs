@@ -37,7 +37,7 @@ access:
   decision_ttl: 0s
   token: {issuer: 'https://robot:hunter4@auth.example/', service: hub, jwks: /keys.json, signingalgorithms: [RS256]}
 mount: {source_denied: challenge, dry_run: true}
-discovery: {enabled: true, on_head: true, new_repositories: false, sources: namespace, shared_sources: [base/**, tools/*], widen_scopes: true, scan_interval: 3h, deleted_for: 30m, redis: {url: 'rediss+sentinel://hunter12:hunter13@a,b:1/m/2', prefix: x, ca_certificate: /redis.crt, timeout: 7ms, fingerprint_key: hunter14-hunter14-hunter14-hunter14}}
+discovery: {enabled: true, on_head: true, new_repositories: false, sources: namespace, shared_sources: [base/**, tools/*], widen_scopes: true, scan_interval: 3h, search_repositories: 7, search_time: 9ms, deleted_for: 30m, redis: {url: 'rediss+sentinel://hunter12:hunter13@a,b:1/m/2', prefix: x, ca_certificate: /redis.crt, timeout: 7ms, fingerprint_key: hunter14-hunter14-hunter14-hunter14}}
 token_endpoint: {path: /auth, cache: {enabled: true, ttl: 7s}}
 notifications: {endpoints: [{name: audit, url: 'https://hooks.example/hunter5?x=y', headers: {Authorization: [hunter6]}, ignoredmediatypes: [text/plain], ignore: {mediatypes: [a/b], actions: [pull]}}, {name: off, disabled: true}]}
 log: {level: debug, format: text}

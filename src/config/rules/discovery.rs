@@ -23,6 +23,14 @@ pub(super) fn read(tree: &Tree, is_open: bool) -> Result<Option<DiscoveryConfig>
                 discovery.scan_interval != DiscoveryConfig::default().scan_interval,
             ),
             (
+                "discovery.search_repositories",
+                discovery.search_repositories != DiscoveryConfig::default().search_repositories,
+            ),
+            (
+                "discovery.search_time",
+                discovery.search_time != DiscoveryConfig::default().search_time,
+            ),
+            (
                 "discovery.deleted_for",
                 discovery.deleted_for != DiscoveryConfig::default().deleted_for,
             ),

@@ -127,6 +127,11 @@ fn refuse_settings_of_links(
             "discovery.scan_interval",
             tree.has("discovery.scan_interval") && !scans,
         ),
+        (
+            "discovery.search_repositories",
+            tree.has("discovery.search_repositories"),
+        ),
+        ("discovery.search_time", tree.has("discovery.search_time")),
         ("access", tree.has_within("access") && !is_distribution),
         ("access.token", tree.has_within("access.token")),
         ("access.htpasswd", tree.has_within("access.htpasswd")),

@@ -30,6 +30,11 @@ pub struct DiscoveryConfig {
     /// How long the scan of the store rests after it reached the end.
     #[serde(with = "positive_span")]
     pub scan_interval: Duration,
+    /// How many repositories one request looks for a layer in, in the store; 0 for none.
+    pub search_repositories: u32,
+    /// How long one request looks for a layer in the store.
+    #[serde(with = "positive_span")]
+    pub search_time: Duration,
     /// How long after its deletion no HEAD brings a layer back.
     #[serde(with = "positive_span")]
     pub deleted_for: Duration,
@@ -46,6 +51,8 @@ impl Default for DiscoveryConfig {
             sources: Sources::Shared,
             shared: Patterns::default(),
             scan_interval: Duration::from_secs(60 * 60),
+            search_repositories: 100_000,
+            search_time: Duration::from_millis(200),
             deleted_for: Duration::from_secs(60 * 60),
             redis: None,
         }

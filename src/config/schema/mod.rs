@@ -78,6 +78,18 @@ pub enum RegistryKind {
     Generic(GenericConfig),
 }
 
+impl RegistryKind {
+    /// The settings of discovery, if it is enabled.
+    pub(crate) fn discovery(&self) -> Option<&DiscoveryConfig> {
+        match self {
+            Self::Distribution(settings) => settings.discovery.as_ref(),
+            Self::RegistryWriter(settings) => settings.generic.discovery.as_ref(),
+            Self::Pulp(settings) => settings.discovery.as_ref(),
+            Self::Generic(settings) => settings.discovery.as_ref(),
+        }
+    }
+}
+
 /// What is needed to write links beside distribution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DistributionConfig {

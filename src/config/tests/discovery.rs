@@ -14,12 +14,7 @@ fn discovery_settings_choose_the_sources() {
     let known = "discovery: {enabled: true, sources: any, new_repositories: false}\n";
     for kind in [MINIMAL, PULP, GENERIC] {
         let config = load(&format!("{kind}{known}")).unwrap();
-        let discovery = match &config.kind {
-            RegistryKind::Distribution(settings) => settings.discovery.as_ref(),
-            RegistryKind::RegistryWriter(settings) => settings.generic.discovery.as_ref(),
-            RegistryKind::Pulp(settings) => settings.discovery.as_ref(),
-            RegistryKind::Generic(settings) => settings.discovery.as_ref(),
-        };
+        let discovery = config.kind.discovery();
         assert!(!discovery.unwrap().new_repositories);
     }
     let off = "discovery: {enabled: false, sources: any, new_repositories: true}\n";

@@ -178,14 +178,8 @@ impl Connection {
         self.ended.notify_one();
     }
 
-    /// The error without the password, on one line.
-    pub(super) fn text_of(&self, error: &RedisError) -> String {
-        let text = error.to_string();
-        let text = match &self.password {
-            Some(password) => text.replace(&**password, MASK),
-            None => text,
-        };
-        on_one_line(&text).chars().take(LONGEST_ERROR).collect()
+    fn text_of(&self, error: &RedisError) -> String {
+        text_without(error, self.password.as_deref())
     }
 
     /// Makes the connection, and makes it anew whenever it ends. Never returns.
@@ -254,5 +248,38 @@ impl Connection {
             Ok(Err(error)) => Err(self.text_of(&error)),
             Err(_) => Err(self.too_late()),
         }
+    }
+}
+
+/// The error of a server of this configuration, without its password.
+pub(crate) fn error_text(error: &RedisError, settings: &RedisConfig) -> String {
+    let login = settings.url.login.as_ref();
+    text_without(error, login.map(|login| &*login.expose().password))
+}
+
+/// The error on one line: a server may send any text, also what it got.
+fn text_without(error: &RedisError, password: Option<&str>) -> String {
+    let text = error.to_string();
+    let text = match password {
+        Some(password) => text.replace(password, MASK),
+        None => text,
+    };
+    on_one_line(&text).chars().take(LONGEST_ERROR).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_short_line_without_the_password() {
+        let said = format!("ERR hunter2\n{}", "x".repeat(1000));
+        let error = redis::make_extension_error("ERR".to_owned(), Some(said));
+        let text = text_without(&error, Some("hunter2"));
+        assert!(text.contains(MASK) && !text.contains("hunter2"), "{text}");
+        assert!(
+            !text.contains('\n') && text.len() <= LONGEST_ERROR,
+            "{text}"
+        );
     }
 }

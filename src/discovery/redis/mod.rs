@@ -33,13 +33,13 @@ use std::time::Duration;
 use redis::RedisResult;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub(crate) use connector::Connector;
+pub(crate) use connection::error_text;
 pub use connector::RedisSetupError;
+pub(crate) use connector::{Connector, Link};
 
 use crate::auth::{Credentials, Use};
 use crate::config::RedisConfig;
 use crate::discovery::redis::connection::{Connection, RequestKind};
-use crate::discovery::redis::connector::Link;
 use crate::discovery::redis::queue::{Change, ChangeQueue, milliseconds, now};
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::telemetry::metrics::Metrics;

@@ -15,7 +15,7 @@ fn scanned(fixture: &Fixture, after: Option<&str>, most: usize) -> (Vec<String>,
             } => seen.push(repository.as_str().to_owned()),
             ScanEvent::Link { .. } => seen.push("gone".to_owned()),
             ScanEvent::Repository(repository) => seen.push(format!("{repository}.")),
-            ScanEvent::Folder => {}
+            ScanEvent::Directory { .. } => {}
             ScanEvent::Unreadable(error) => seen.push(error.to_string()),
         }
         if seen.len() >= most {

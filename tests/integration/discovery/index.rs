@@ -8,11 +8,21 @@ use support::registry_client::{encoded, mount_target};
 use support::sidecar::Sidecar;
 use support::{digest_of, wait_until};
 
+/// A sidecar that does not look in the store for what the index does not know.
+fn by_index_alone(registry: &Registry) -> Sidecar {
+    let sidecar = Sidecar::with(registry, |config| {
+        discover_on_head(config);
+        config["discovery"]["search_repositories"] = json!(0);
+    });
+    sidecar.verify_store();
+    sidecar
+}
+
 #[test]
 fn uploads_mounts_and_pulls_are_learned() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::with_discovery(&registry);
+    let sidecar = by_index_alone(&registry);
     let client = sidecar.client();
     let uploaded = client.upload("up", b"uploaded");
     client.head_blob("app1", &uploaded).expect(200);
@@ -35,7 +45,7 @@ fn uploads_mounts_and_pulls_are_learned() {
 fn what_failed_is_not_learned_and_what_is_gone_is_forgotten() {
     needs!("docker-registry");
     let registry = Registry::start();
-    let sidecar = Sidecar::with_discovery(&registry);
+    let sidecar = by_index_alone(&registry);
     let client = sidecar.client();
     let absent = digest_of(b"absent");
     client.blob("base", &absent).expect(404);
@@ -120,7 +130,7 @@ fn begun(registry: Registry) -> Registry {
 fn a_mount_that_is_refused_teaches_nothing() {
     needs!("docker-registry");
     let registry = begun(Registry::start());
-    let sidecar = Sidecar::with_discovery(&registry);
+    let sidecar = by_index_alone(&registry);
     let client = sidecar.client();
     sidecar.wait_for_scan();
     let known = sidecar.metric("crossmount_index_links", &[]);

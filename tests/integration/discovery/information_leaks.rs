@@ -2,14 +2,15 @@
 
 use crate::{needs, support};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 use support::digest_of;
 use support::raw_http::Answer;
 use support::registry::Registry;
 use support::registry_client::{Client, encoded, mount_target};
 use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
-use support::strace::{StracedSidecar, lines_below};
+use support::strace::{StracedSidecar, SystemCall, lines_below};
 use support::token_issuer::TokenIssuer;
 
 const HELD: &[u8] = b"held by repositories that the caller may not pull";
@@ -157,7 +158,10 @@ fn no_call_on_the_store_is_made_for_who_may_not() {
     let case = Case::new();
     let root = case.registry.store.root.canonicalize().unwrap();
     for mode in ["token", "upstream"] {
-        let traced = StracedSidecar::start(&case.registry, |config| case.configure(mode, config));
+        let traced = StracedSidecar::start(&case.registry, |config| {
+            case.configure(mode, config);
+            config["discovery"]["shared_sources"] = json!([]);
+        });
         case.ready(&traced.sidecar);
         let client = case.caller(&traced.sidecar);
         for bytes in [HELD, ABSENT] {
@@ -170,6 +174,77 @@ fn no_call_on_the_store_is_made_for_who_may_not() {
             let calls = traced.calls();
             assert_eq!(lines_below(&root, &calls[before..]), [""; 0], "{mode}");
         }
+        assert_eq!(traced.sidecar.mounted(), 0);
+    }
+}
+
+/// The calls below `root`, without what differs from digest to digest.
+fn alike(root: &Path, calls: &[SystemCall], digest: &str) -> Vec<String> {
+    let (_, hex) = digest.split_once(':').unwrap();
+    let is_below = |call: &&SystemCall| call.paths.iter().any(|path| path.starts_with(root));
+    let calls = calls.iter().filter(is_below).map(|call| {
+        let paths: Vec<_> = call.paths.iter().map(|path| path.display()).collect();
+        format!("{} {paths:?}", call.name)
+            .replace(&format!("/{}/{hex}", &hex[..2]), "/D")
+            .replace(hex, "D")
+    });
+    calls.collect()
+}
+
+#[test]
+fn the_same_repositories_are_looked_at_whether_others_hold_the_layer_or_not() {
+    needs!("docker-registry", "openssl", "strace");
+    let case = Case::new();
+    let all: &[&str] = &["pull", "push"];
+    let names = ["base/one", "base/two", "far/mine", "target/mine"];
+    let access: Vec<_> = names.iter().map(|name| (*name, all)).collect();
+    let owner = case.tokens.token("owner", &access);
+    let owner = case.registry.client().bearer(&owner);
+    for name in names {
+        owner.upload(name, b"another layer");
+    }
+    // So that nothing changed lately, and the lists are kept.
+    let root = case.registry.store.root.canonicalize().unwrap();
+    for name in ["", "base", "target"] {
+        let path = root.join("docker/registry/v2/repositories").join(name);
+        let past = SystemTime::now() - Duration::from_secs(60);
+        let directory = std::fs::File::open(path).unwrap();
+        directory.set_modified(past).unwrap();
+    }
+    for mode in ["token", "upstream"] {
+        let traced = StracedSidecar::start(&case.registry, |config| case.configure(mode, config));
+        case.ready(&traced.sidecar);
+        let access = [
+            ("target/app", all),
+            ("target/mine", all),
+            ("far/mine", &["pull"]),
+        ];
+        let token = case.tokens.token("ci", &access);
+        let client = traced.sidecar.client().bearer(&token);
+        // Access to the target is decided, and the lists are read.
+        client
+            .head_blob("target/app", &digest_of(b"first"))
+            .expect(404);
+        let looked_at = [HELD, ABSENT].map(|bytes| {
+            let digest = digest_of(bytes);
+            let before = traced.calls().len();
+            for (method, target) in &questions(&digest)[..3] {
+                client.request(method, target).send(client.port);
+            }
+            alike(&root, &traced.calls()[before..], &digest)
+        });
+        assert_eq!(looked_at[0], looked_at[1], "{mode}");
+        for name in names {
+            let link = format!("{name}/_layers/sha256/D/link");
+            let is_looked_at = |call: &&String| call.contains(&link);
+            assert_eq!(
+                looked_at[0].iter().filter(is_looked_at).count(),
+                3,
+                "{link}"
+            );
+        }
+        let secret = |call: &String| call.contains("secret") || call.contains("target/two");
+        assert!(!looked_at[0].iter().any(secret), "{looked_at:#?}");
         assert_eq!(traced.sidecar.mounted(), 0);
     }
 }

@@ -10,4 +10,5 @@ mod new_repositories;
 mod source_permissions;
 mod sources;
 mod store_scan;
+mod store_search;
 mod tombstones;
