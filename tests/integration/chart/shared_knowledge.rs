@@ -3,9 +3,10 @@
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use support::helm::{HELMS, Rendered, Values, chart, covers, helm, refuses_each};
-use support::{free_port, tools, wait_until};
+use support::program_run::run as run_program;
+use support::{free_port, sidecar, tools, wait_until};
 
 const VALKEY: &str = "hub-crossmount-valkey";
 /// By default no replica has anything to share.
@@ -13,6 +14,16 @@ const LEARNS: &str = "crossmount.config.discovery.enabled=true";
 
 fn with_valkey() -> Rendered {
     Values::named("valkey").render()
+}
+
+/// Ends with the test, also if it fails.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn valkeys_pod(rendered: &Rendered) -> &Value {
@@ -234,7 +245,7 @@ fn replicas_are_spread_and_a_constraint_may_name_other_pods() {
 
 /// Redis takes the configuration that Valkey gets, and permits nothing but crossmount's work.
 #[test]
-fn the_server_of_the_chart_takes_one_login_and_few_commands() {
+fn theserver_of_the_chart_takes_one_login_and_few_commands() {
     needs!("helm3", "helm4", "redis-server", "redis-cli");
     let rendered = with_valkey();
     let container = &valkeys_pod(&rendered)["spec"]["containers"][0];
@@ -260,7 +271,7 @@ fn the_server_of_the_chart_takes_one_login_and_few_commands() {
     let script = script.replace("port 6379", &format!("port {port}\nbind 127.0.0.1"));
     let script = script.replace("dir /data", &format!("dir {}", home.path().display()));
     let mut server = run(&container["command"], &[&script]);
-    let mut server = server.stdout(Stdio::null()).spawn().unwrap();
+    let server = Server(server.stdout(Stdio::null()).spawn().unwrap());
     let ask = |login: &[&str], words: &[&str]| {
         let mut command = Command::new(tools::find("redis-cli").unwrap());
         let command = command.args(["-p", &port]).args(login).args(words);
@@ -275,7 +286,7 @@ fn the_server_of_the_chart_takes_one_login_and_few_commands() {
         "rightpassword",
     ];
     wait_until("the server answers", || ask(&login, &["ping"]) == "PONG");
-    let arguments = std::fs::read(format!("/proc/{}/cmdline", server.id())).unwrap();
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", server.0.id())).unwrap();
     let arguments = String::from_utf8(arguments).unwrap();
     assert!(!arguments.contains("rightpassword"), "{arguments}");
     assert!(ask(&[], &["ping"]).starts_with("NOAUTH"));
@@ -295,6 +306,26 @@ fn the_server_of_the_chart_takes_one_login_and_few_commands() {
     let memory = ask(&login, &["info", "memory"]);
     assert!(memory.contains("maxmemory_policy:allkeys-lru"), "{memory}");
     assert!(memory.contains("maxmemory:209715200"), "{memory}");
+    // crossmount itself needs no more.
+    let config = json!({
+        "listen": {"address": "127.0.0.1:0"},
+        "admin": {"address": "127.0.0.1:0"},
+        "upstream": {"kind": "generic", "url": format!("http://127.0.0.1:{}", free_port())},
+        "discovery": {"enabled": true, "sources": "any"},
+    });
+    let file = home.path().join("crossmount.yaml");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let url = format!("redis://crossmount:rightpassword@127.0.0.1:{port}");
+    let mut check = sidecar::command(sidecar::BINARY);
+    check.args(["check", "--config"]).arg(file);
+    check.env("CROSSMOUNT_DISCOVERY_REDIS_URL", url);
+    let checked = run_program(check).out;
+    assert!(checked.contains("; it is Redis "), "{checked}");
+    assert!(
+        checked.contains("maxmemory-policy allkeys-lru"),
+        "{checked}"
+    );
+    assert!(!checked.contains("NoPerm"), "{checked}");
     // The probes name the server's own port.
     for probe in ["livenessProbe", "readinessProbe"] {
         let words = json!([container[probe]["exec"]["command"][2]]);
@@ -308,6 +339,4 @@ fn the_server_of_the_chart_takes_one_login_and_few_commands() {
         assert!(is_well("rightpassword"), "{text}");
         assert_eq!(is_well("wrong"), probe == "livenessProbe", "{text}");
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
