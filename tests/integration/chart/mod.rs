@@ -13,5 +13,7 @@ mod other_charts;
 mod pod_spec;
 mod shared_knowledge;
 mod systemd;
+mod valkey_secret;
+mod valkey_server;
 mod values;
 mod values_docs;
