@@ -36,7 +36,7 @@ fn an_upgrade_keeps_the_password_and_the_key() {
     let both = json!({"password": "a2VwdA==", "fingerprint-key": "a2VwdCB0b28="});
     let password_alone = json!({"password": "a2VwdA=="});
     for kept in [both, password_alone] {
-        let cluster = cluster_with_secret(kept.clone());
+        let cluster = cluster_with_secret(&kept);
         for name in HELMS {
             let settings = format!("valkey.enabled=true,{LEARNS}");
             let arguments = [
@@ -61,7 +61,7 @@ fn an_upgrade_keeps_the_password_and_the_key() {
 }
 
 /// As much of Kubernetes' API as helm needs to see one Secret of the release.
-fn cluster_with_secret(data: Value) -> MisbehavingUpstream {
+fn cluster_with_secret(data: &Value) -> MisbehavingUpstream {
     let resources = |version: &str, kinds: &[&str]| {
         let resource = |kind: &&str| {
             json!({
