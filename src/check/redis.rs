@@ -21,7 +21,7 @@ pub(crate) async fn check_redis(settings: &RedisConfig, findings: &mut Findings)
         Ok(link) => link,
         Err(reason) => return findings.error(format!("{}: {reason}", settings.url)),
     };
-    let latency = match latency(&mut link).await {
+    let latency = match latency(&mut link, settings).await {
         Ok(latency) => latency,
         Err(error) => {
             let reason = describe(&error, settings);
@@ -70,11 +70,13 @@ async fn connect(settings: &RedisConfig) -> Result<Link, String> {
 }
 
 /// The time of the second of two look-ups.
-async fn latency(link: &mut Link) -> RedisResult<Duration> {
+async fn latency(link: &mut Link, settings: &RedisConfig) -> RedisResult<Duration> {
     let mut took = Duration::ZERO;
     for _ in 0..2 {
         let begin = Instant::now();
-        within(redis::cmd("EXISTS").arg(KEY).query_async::<bool>(link)).await?;
+        let mut command = redis::cmd("EXISTS");
+        command.arg(key(settings));
+        within(command.query_async::<bool>(link)).await?;
         took = begin.elapsed();
     }
     Ok(Duration::from_micros(
@@ -97,10 +99,15 @@ async fn information(settings: &RedisConfig, mut link: Link) -> RedisResult<Stri
     within(redis::cmd("INFO").query_async(&mut link)).await
 }
 
+/// The login may have no permission for any key without the prefix.
+fn key(settings: &RedisConfig) -> String {
+    format!("{}{KEY}", settings.prefix)
+}
+
 /// Writes a key that expires at once: a server that is full, or a replica, can only be read.
 async fn write(link: &mut Link, settings: &RedisConfig) -> RedisResult<()> {
     let mut command = redis::cmd("SET");
-    command.arg(format!("{}{KEY}", settings.prefix)).arg(1);
+    command.arg(key(settings)).arg(1);
     command.arg("EX").arg(1);
     within(command.query_async(link)).await
 }

@@ -64,7 +64,9 @@
 {{- fail (printf "crossmount.config.listen.address must be like :5000, because clients come from outside the pod: it is %s" $configuration.listen.address) -}}
 {{- end -}}
 
-{{- $own := list "registry-config" "crossmount-config" "registry-auth" -}}
+{{- include "crossmount.checkRedis" . -}}
+
+{{- $own := list "registry-config" "crossmount-config" "registry-auth" "redis-ca" -}}
 {{- if eq $driver "filesystem" -}}
 {{- $own = append $own "data" -}}
 {{- end -}}

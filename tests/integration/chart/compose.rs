@@ -4,12 +4,14 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
-use support::helm::{check_offline, project};
+use support::helm::{Rendered, check_offline, project};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::{raw_http, tools};
 
 const FILE: &str = "deploy/compose/docker-compose.yaml";
+/// For use after it.
+const WITH_VALKEY: &str = "deploy/compose/valkey.yaml";
 
 fn read(path: &str) -> Value {
     serde_yaml::from_str(&fs::read_to_string(project(path)).unwrap()).unwrap()
@@ -25,6 +27,33 @@ fn the_file_fits_the_specification_of_compose() {
     let mut check = Command::new(tools::find("check-jsonschema").unwrap());
     check.args(["--builtin-schema", "vendor.compose-spec"]);
     tools::run(check.arg(project(FILE)));
+}
+
+/// Server, login and permissions are those of the kustomize component.
+#[test]
+fn the_additional_file_gives_crossmount_the_same_valkey_as_kustomize() {
+    needs!("check-jsonschema");
+    let mut check = Command::new(tools::find("check-jsonschema").unwrap());
+    check.args(["--builtin-schema", "vendor.compose-spec"]);
+    tools::run(check.arg(project(WITH_VALKEY)));
+    let services = read(WITH_VALKEY)["services"].take();
+    let text = fs::read_to_string(project("deploy/kustomize/valkey/valkey.yaml")).unwrap();
+    let component = Rendered::read(&text);
+    let pod = &component.the("Deployment")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let valkey = &services["valkey"];
+    assert_eq!(valkey["image"], container["image"]);
+    // Compose has another use for a single dollar.
+    let script = valkey["command"][0].as_str().unwrap().replace("$$", "$");
+    assert_eq!(container["args"][0], script);
+    assert_eq!(valkey["entrypoint"], container["command"]);
+    assert!(valkey["ports"].is_null());
+    let environment = &services["crossmount"]["environment"];
+    let url = environment["CROSSMOUNT_DISCOVERY_REDIS_URL"].as_str();
+    let expected = "redis://crossmount:${VALKEY_PASSWORD:?}@valkey:6379";
+    assert_eq!(url, Some(expected));
+    assert_eq!(environment["CROSSMOUNT_DISCOVERY_ENABLED"], "true");
+    assert!(read(FILE)["services"]["crossmount"].is_object());
 }
 
 /// Where docker has compose, which Debian's has not.

@@ -77,6 +77,25 @@ fn the_notes_say_how_to_push_where_to_look_and_what_to_mind() {
 }
 
 #[test]
+fn the_notes_say_what_replicas_do_not_share_and_what_is_generated() {
+    needs!("helm4");
+    let (alone, generated) = ("REPLICAS LEARN ALONE", "VALKEY'S PASSWORD IS GENERATED");
+    // On a volume, and with logins that crossmount checks itself, each looks on the disk.
+    let replicas = Values::named("replicas");
+    assert!(!notes(&replicas.arguments()).contains(alone));
+    let stored = Values::named("object-store");
+    let said = notes(&stored.arguments());
+    assert!(said.contains(alone) && !said.contains(generated), "{said}");
+    let with = |setting: &str| notes(&[&stored.arguments()[..], &["--set", setting]].concat());
+    assert!(!with("redis.urlSecret=a").contains(alone));
+    assert!(!with("replicaCount=1").contains(alone));
+    let said = with("valkey.enabled=true");
+    assert!(!said.contains(alone) && said.contains(generated), "{said}");
+    let said = with("valkey.enabled=true,valkey.existingSecret=a");
+    assert!(!said.contains(generated), "{said}");
+}
+
+#[test]
 fn the_notes_say_where_events_of_mounts_are_lost() {
     needs!("helm4");
     let words = "EVENTS ARE LOST";

@@ -5,7 +5,7 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
-use support::helm::{Rendered, check_offline, project, validate};
+use support::helm::{Rendered, chart, check_offline, covers, project, validate};
 use support::registry::Registry;
 use support::sidecar::Sidecar;
 use support::{raw_http, tools};
@@ -214,11 +214,46 @@ fn the_real_registry_mounts_by_the_configuration_for_object_stores() {
     assert_eq!(sidecar.mounts("native", "none"), 1);
 }
 
+/// Server, login and permissions are those of the chart.
+#[test]
+fn the_valkey_component_gives_crossmount_the_valkey_of_the_chart() {
+    needs!("kubectl", "helm3", "helm4");
+    let rendered = example("valkey");
+    let ours = rendered.called("Deployment", "crossmount-valkey");
+    let ours = &ours["spec"]["template"]["spec"]["containers"][0];
+    let learns = "valkey.enabled=true,valkey.existingSecret=crossmount-valkey,\
+        crossmount.config.discovery.enabled=true,networkPolicy.enabled=true";
+    let chart = Rendered::from(&chart(), &["--set", learns]);
+    let theirs = chart.called("Deployment", "hub-crossmount-valkey");
+    let mut theirs = theirs["spec"]["template"]["spec"]["containers"][0].clone();
+    theirs["imagePullPolicy"].take();
+    let theirs = theirs.as_object_mut().unwrap();
+    theirs.retain(|_, value| !value.is_null());
+    assert_eq!(ours.as_object().unwrap(), theirs);
+    let registry = rendered.called("Deployment", "registry");
+    let pod = &registry["spec"]["template"];
+    let crossmount = pod["spec"]["containers"].as_array().unwrap().iter();
+    let crossmount = crossmount.clone().find(|it| it["name"] == "crossmount");
+    let env = crossmount.unwrap()["env"].as_array().unwrap();
+    let expected = chart.container("crossmount")["env"].as_array().unwrap();
+    for (ours, theirs) in env.iter().zip(expected) {
+        let theirs = theirs.to_string();
+        let theirs = theirs.replace("@hub-crossmount-valkey:", "@crossmount-valkey:");
+        assert_eq!(ours.to_string(), theirs);
+    }
+    // The policy lets this pod in.
+    let policy = &rendered.the("NetworkPolicy")["spec"];
+    let client = &policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"];
+    assert!(covers(client, &pod["metadata"]["labels"]));
+    let config = rendered.config("crossmount.yaml");
+    assert_eq!(config["discovery"]["enabled"], true);
+}
+
 #[test]
 fn kubernetes_takes_what_they_make() {
     needs!("kubectl", "kubernetes-validate");
     let home = tempfile::tempdir().unwrap();
-    let files = ["pulp", "distribution", "object-store"].map(|name| {
+    let files = ["pulp", "distribution", "object-store", "valkey"].map(|name| {
         let file = home.path().join(format!("{name}.yaml"));
         example(name).built_in(&file);
         assert!(fs::metadata(&file).unwrap().len() > 1000);
