@@ -153,9 +153,10 @@ mod tests {
         for via in Via::VARIANTS {
             metrics.mounted_bytes(5, *via);
         }
+        let number = u64::try_from(Via::VARIANTS.len()).unwrap();
         metrics.dry_run_bytes(7, Via::Head);
         metrics.uploaded_bytes(11);
-        let (mounted, dry_run) = (15, 7);
+        let (mounted, dry_run) = (5 * number, 7);
         assert_eq!(metrics.saved(), SavedByVia { mounted, dry_run });
         assert_eq!(metrics.uploaded(), 11);
     }
