@@ -1,15 +1,12 @@
 //! Mounts from sources that the client did not name.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
-use crate::auth::{AuthDecision, Credentials, Proof, Use};
-use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources, StoreSearch};
+use crate::auth::AuthDecision;
+use crate::discovery::{CallerRights, Discovery, SharedSources, StoreSearch};
 use crate::mount::decision::{Decision, Forward};
 use crate::mount::{Caller, MountRequest, Mounts};
 use crate::oci::{BlobRef, RepositoryName};
-use crate::telemetry::labels::StoreOperation;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 
 /// What became of a HEAD for a layer that the target lacks.
@@ -144,36 +141,6 @@ impl Mounts {
         self.try_sources(discovery, &found, &attempt).await
     }
 
-    /// Looks in the store for other repositories that hold a layer and that the caller may likely
-    /// pull. Where that fails there are none: the search is only a suggestion too.
-    async fn search_store(
-        &self,
-        discovery: &Arc<Discovery>,
-        search: StoreSearch,
-        deadline: Instant,
-    ) -> Vec<RepositoryName> {
-        if !search.is_worthwhile(discovery) {
-            return Vec::new();
-        }
-        let (store, discovery) = (self.store.clone(), discovery.clone());
-        let metrics = self.metrics.clone();
-        let job = move || {
-            let _timer = metrics.store_timer(StoreOperation::Search);
-            store.on_open(|store| search.run(&discovery, store))
-        };
-        match self.workers.run(deadline, job).await {
-            Ok(Ok(Some(outcome))) => {
-                self.metrics.store_searched(outcome.result);
-                outcome.found
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "store search failed");
-                Vec::new()
-            }
-            Ok(Ok(None)) | Err(_) => Vec::new(),
-        }
-    }
-
     /// Mounts from the first of these sources that holds the layer and that the caller may pull.
     async fn try_sources(
         &self,
@@ -228,60 +195,5 @@ impl Mounts {
             }
         }
         Err(Reason::SourceMissing)
-    }
-
-    /// Records a mount: both repositories hold the layer.
-    ///
-    /// The usage history gets the repositories to which `proof` showed the credentials' access.
-    pub(crate) async fn record_mount(
-        &self,
-        request: &MountRequest,
-        proof: Proof,
-        credentials: &Credentials,
-    ) {
-        let (uses_target, uses_source) = match proof {
-            // Without access control any client may send any credentials.
-            Proof::NoAccessControl => (false, false),
-            Proof::SharedSource => (true, false),
-            Proof::UpstreamProbe | Proof::RememberedProbe | Proof::Token | Proof::Htpasswd => {
-                (true, true)
-            }
-        };
-        let used = |is_used: bool| Some(credentials).filter(|_| is_used);
-        let source = request.target.in_repository(&request.source);
-        self.record_push(&source, used(uses_source)).await;
-        self.record_push(&request.target, used(uses_target)).await;
-    }
-
-    /// Records a layer that these credentials pushed to or mounted from a repository.
-    pub(crate) async fn record_push(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
-        if let Some(discovery) = &self.discovery {
-            discovery.record_use(&blob.repository);
-        }
-        self.record_link(blob, credentials).await;
-        if let Some(uploads) = &self.uploads {
-            uploads.arrived(blob);
-        }
-    }
-
-    /// Records that a repository holds a layer, as a response to these credentials shows.
-    pub(crate) async fn record_link(&self, blob: &BlobRef, credentials: Option<&Credentials>) {
-        let Some(discovery) = &self.discovery else {
-            return;
-        };
-        discovery.record_link(&blob.repository, &blob.digest);
-        self.metrics.index_links(discovery.links());
-        if let Some(credentials) = credentials {
-            self.access.record_use(credentials, &blob.repository).await;
-            if self.access.counts_uses(credentials) {
-                discovery.share_use(credentials, &blob.repository, Use::Pulled);
-            }
-        }
-    }
-
-    /// A client is about to delete a layer from a repository: no HEAD brings it back.
-    pub(crate) async fn begin_delete(&self, blob: &BlobRef) -> Option<PendingDelete> {
-        let discovery = self.discovery.as_ref()?;
-        Some(discovery.begin_delete(blob).await)
     }
 }

@@ -3,7 +3,9 @@
 //! | file | what |
 //! |---|---|
 //! | this one | [`Mounts`] joins the steps, which know nothing of each other |
-//! | `discovery` | tries sources that the client did not name, and records what holds a layer |
+//! | `discovery` | tries sources that the client did not name |
+//! | `store_search` | looks for such sources on the disk |
+//! | `records` | records which repositories hold a layer, and who used them |
 //! | `waiting` | for which uploads in flight a HEAD may wait |
 //! | `link_job` | the part that blocks: look up, verify, link |
 //! | `decision` | the result: [`Decision`] |
@@ -14,6 +16,8 @@
 mod decision;
 mod discovery;
 mod link_job;
+mod records;
+mod store_search;
 mod store_verification;
 mod waiting;
 
