@@ -15,6 +15,7 @@ pub struct RedisServer {
     pub port: u16,
     program: &'static str,
     settings: Vec<String>,
+    is_sentinel: bool,
     home: TempDir,
     process: Option<Child>,
 }
@@ -42,6 +43,7 @@ impl RedisServer {
             port: free_port(),
             program,
             settings: settings.iter().map(|&it| it.to_owned()).collect(),
+            is_sentinel: false,
             home: tempfile::tempdir().unwrap(),
             process: None,
         }
@@ -60,6 +62,53 @@ impl RedisServer {
         ]);
     }
 
+    /// A node of a cluster that has no other nodes.
+    pub fn node() -> Self {
+        // The usual one may be taken by an outgoing connection.
+        let bus = format!("cluster-port {}", free_port());
+        Self::with(&["cluster-enabled yes", "cluster-node-timeout 2000", &bus])
+    }
+
+    /// Three nodes of a cluster, each with a third of the slots.
+    pub fn cluster() -> [Self; 3] {
+        let nodes = [(); 3].map(|()| Self::node());
+        let slots = [(0, 5460), (5461, 10922), (10923, 16383)];
+        for (node, (first, last)) in nodes.iter().zip(slots) {
+            let mut command = redis::cmd("CLUSTER");
+            command.arg("ADDSLOTSRANGE").arg(first).arg(last);
+            let _: () = node.ask(&mut command);
+            let mut command = redis::cmd("CLUSTER");
+            let bus = nodes[0].settings[2].replace("cluster-port ", "");
+            command
+                .arg("MEET")
+                .arg("127.0.0.1")
+                .arg(nodes[0].port)
+                .arg(bus);
+            let _: () = node.ask(&mut command);
+        }
+        for node in &nodes {
+            wait_until("the cluster is whole", || {
+                let text: String = node.ask(redis::cmd("CLUSTER").arg("INFO"));
+                text.contains("cluster_state:ok") && text.contains("cluster_known_nodes:3")
+            });
+        }
+        nodes
+    }
+
+    /// A Sentinel that watches this server as `main`, and nothing fails over.
+    pub fn sentinel(&self) -> Self {
+        let watched = format!("sentinel monitor main 127.0.0.1 {} 1", self.port);
+        let mut sentinel = Self::prepared("redis-server", &[&watched]);
+        sentinel.is_sentinel = true;
+        sentinel.resume();
+        sentinel
+    }
+
+    /// The number of keys.
+    pub fn size(&self) -> u64 {
+        self.ask(&mut redis::cmd("DBSIZE"))
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -69,14 +118,15 @@ impl RedisServer {
         assert!(self.process.is_none(), "it runs already");
         let log = fs::File::create(self.home.path().join("log")).unwrap();
         let file = self.home.path().join("redis.conf");
-        let common = format!(
-            "port {}\nbind 127.0.0.1\nsave \"\"\nappendonly no\nrdbcompression no\ndir {}\n",
-            self.port,
-            self.home.path().display()
-        );
+        let home = self.home.path().display();
+        let mut common = format!("port {}\nbind 127.0.0.1\ndir {home}\n", self.port);
+        if !self.is_sentinel {
+            common += "save \"\"\nappendonly no\nrdbcompression no\n";
+        }
         fs::write(&file, common + &self.settings.join("\n")).unwrap();
         let mut process = Command::new(tools::find(self.program).unwrap())
             .arg(&file)
+            .args(self.is_sentinel.then_some("--sentinel"))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! What replicas share through a real Redis.
 
 mod check_command;
+mod cluster;
 mod failures;
 mod generic;
 mod hostile;
