@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Pushes sixty images through a link of 100 Mbit/s, to a registry directly and through crossmount:
-one process, or two replicas in turn, with and without Redis.
+one process, one that lets HEADs wait for uploads, or two replicas in turn, with and without Redis.
 
 Needs root for the link (network namespaces and tc), docker-registry, redis-server and htpasswd, and
 for --pulp what tests/pulp.sh installs. Writes a table and a chart beside itself with --write.
@@ -116,6 +116,8 @@ def replicas(through, binary, home, address, upstream, settings):
         if through.with_redis:
             url = stack.enter_context(redis(home, address))
             settings["discovery"]["redis"] = {"url": url, "fingerprint_key": "fleet" * 8}
+        if through.waits:
+            settings["discovery"]["wait_for_uploads"] = "10s"
         first = settings.pop("port", None)
         yield [
             stack.enter_context(crossmount(binary, home, address, upstream, {**settings, **own}))
@@ -229,13 +231,16 @@ class Through:
 
     replicas: int
     with_redis: bool = False
+    waits: bool = False
 
     def __str__(self):
         names = {0: "directly", 1: "one crossmount", 2: "two replicas"}
-        return names[self.replicas] + (" with Redis" if self.with_redis else "")
+        waiting = " that lets HEADs wait" if self.waits else ""
+        return names[self.replicas] + (" with Redis" if self.with_redis else "") + waiting
 
 
-DIRECTLY, ONE, TWO, TWO_WITH_REDIS = Through(0), Through(1), Through(2), Through(2, True)
+DIRECTLY, ONE, WAITING = Through(0), Through(1), Through(1, waits=True)
+TWO, TWO_WITH_REDIS = Through(2), Through(2, with_redis=True)
 
 
 def measure(registry, ways, run):
@@ -264,7 +269,7 @@ def main():
         about = (options.binary, namespace, address)
         results = measure(
             "distribution",
-            (DIRECTLY, ONE, TWO, TWO_WITH_REDIS),
+            (DIRECTLY, ONE, WAITING, TWO, TWO_WITH_REDIS),
             lambda order, through: to_distribution(*about, order, through),
         )
         if options.pulp:
