@@ -19,9 +19,9 @@ def pairs(results):
 
 
 def goal_of(through):
-    if "wait" in through["through"]:
-        return WAITING_GOAL
-    return GOALS.get(through["order"]) if through["registry"] == "distribution" else None
+    if through["registry"] != "distribution":
+        return None
+    return WAITING_GOAL if "wait" in through["through"] else GOALS.get(through["order"])
 
 
 def missed(results, unique):
