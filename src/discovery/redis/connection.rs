@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Notify, watch};
 
-use crate::config::{RedisConfig, on_one_line};
+use crate::config::{RedisConfig, Secret, on_one_line};
 use crate::discovery::redis::connector::{Connector, Link};
 use crate::discovery::redis::keys::Keys;
 use crate::telemetry::labels::RedisResult as Counted;
@@ -46,7 +46,7 @@ pub(super) struct Connection {
     timeout: Duration,
     keys: Keys,
     server: String,
-    password: Option<String>,
+    password: Option<Secret<String>>,
     link: Mutex<Option<(Link, u64)>>,
     /// The number of connections that were made.
     made: AtomicU64,
@@ -75,7 +75,7 @@ impl Connection {
             timeout: settings.timeout,
             keys: Keys::new(settings),
             server: settings.url.to_string(),
-            password: login.map(|login| login.expose().password.clone()),
+            password: login.map(|login| login.expose().password.clone().into()),
             link: Mutex::default(),
             made: AtomicU64::new(0),
             tried: watch::Sender::new(false),
@@ -184,7 +184,7 @@ impl Connection {
     }
 
     fn text_of(&self, error: &RedisError) -> String {
-        text_without(error, self.password.as_deref())
+        text_without(error, self.password.as_ref().map(|it| &**it.expose()))
     }
 
     /// Makes the connection, and makes it anew whenever it ends. Never returns.
@@ -290,6 +290,19 @@ fn text_without(error: &RedisError, password: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_password_is_not_in_the_form_for_debugging() {
+        let settings = RedisConfig {
+            url: crate::config::RedisUrl::parse("redis://:hunter2@a").unwrap(),
+            prefix: "x:".to_owned(),
+            ca_certificate: None,
+            timeout: Duration::from_millis(50),
+            fingerprint_key: None,
+        };
+        let connection = Connection::new(&settings, Arc::new(Metrics::new(None).unwrap()));
+        assert!(!format!("{connection:?}").contains("hunter2"));
+    }
 
     #[test]
     fn an_error_is_one_short_line_without_the_password() {
