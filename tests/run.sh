@@ -72,6 +72,7 @@ npm npm
 TEXT
   if ((${#missing[@]} == 0)); then
     echo 'nothing is missing'
+    valkey
     return
   fi
   echo "missing: ${missing[*]}"
@@ -83,6 +84,23 @@ TEXT
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     "${missing[@]}" >/dev/null
+  valkey
+}
+
+# In Debian 12 this is in the backports alone, which come from the same host as the rest.
+valkey() {
+  local site codename
+  command -v valkey-server >/dev/null && return
+  ((EUID == 0)) || return 0
+  codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+  if ! apt-cache show valkey-server >/dev/null 2>&1; then
+    site=$(apt-get indextargets --format "\$(SITE)" 'Created-By: Packages' "Codename: $codename" |
+      head -n 1)
+    echo "deb $site $codename-backports main" >/etc/apt/sources.list.d/backports.list
+    apt-get update -qq
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valkey-server \
+    >/dev/null
 }
 
 lint() {

@@ -63,15 +63,16 @@ impl RedisServer {
     }
 
     /// A node of a cluster that has no other nodes.
-    pub fn node() -> Self {
+    pub fn node(program: &'static str) -> Self {
         // The usual one may be taken by an outgoing connection.
         let bus = format!("cluster-port {}", free_port());
-        Self::with(&["cluster-enabled yes", "cluster-node-timeout 2000", &bus])
+        let settings = ["cluster-enabled yes", "cluster-node-timeout 2000", &bus];
+        Self::of(program, &settings)
     }
 
     /// Three nodes of a cluster, each with a third of the slots.
-    pub fn cluster() -> [Self; 3] {
-        let nodes = [(); 3].map(|()| Self::node());
+    pub fn cluster(program: &'static str) -> [Self; 3] {
+        let nodes = [(); 3].map(|()| Self::node(program));
         let slots = [(0, 5460), (5461, 10922), (10923, 16383)];
         for (node, (first, last)) in nodes.iter().zip(slots) {
             let mut command = redis::cmd("CLUSTER");

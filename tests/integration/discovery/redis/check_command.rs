@@ -77,7 +77,7 @@ fn a_check_does_without_info_and_recognizes_a_node_of_a_cluster() {
     let ended = checked(&registry, &redis.url());
     assert_eq!(ended.code, Some(0), "{}", ended.out);
     says(&ended, &["does not permit INFO"]);
-    let node = RedisServer::node();
+    let node = RedisServer::node("redis-server");
     let ended = checked(&registry, &node.url());
     says(&ended, &["write redis+cluster:// in discovery.redis.url"]);
 }

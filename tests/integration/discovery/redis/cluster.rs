@@ -1,4 +1,4 @@
-//! A cluster, and a server that a Sentinel names.
+//! A cluster, a server that a Sentinel names, and Valkey.
 
 use super::{replica_at, user, with_passwords};
 use crate::{needs, support};
@@ -32,8 +32,26 @@ fn is_shared(url: &str) {
 #[test]
 fn replicas_share_through_a_cluster() {
     needs!("docker-registry", "htpasswd", "redis-server");
-    let nodes = RedisServer::cluster();
-    is_shared(&format!("redis+cluster://127.0.0.1:{}", nodes[0].port));
+    through_a_cluster("redis-server", "redis+cluster");
+}
+
+#[test]
+fn replicas_share_through_a_cluster_of_valkey() {
+    needs!("docker-registry", "htpasswd", "valkey-server");
+    through_a_cluster("valkey-server", "valkey+cluster");
+}
+
+#[test]
+fn replicas_share_through_valkey() {
+    needs!("docker-registry", "htpasswd", "valkey-server");
+    let server = RedisServer::of("valkey-server", &[]);
+    is_shared(&server.url().replace("redis://", "valkey://"));
+    assert!(server.size() > 0);
+}
+
+fn through_a_cluster(program: &'static str, scheme: &str) {
+    let nodes = RedisServer::cluster(program);
+    is_shared(&format!("{scheme}://127.0.0.1:{}", nodes[0].port));
     let sizes = nodes.each_ref().map(RedisServer::size);
     assert!(sizes.iter().all(|size| *size > 0), "{sizes:?}");
 }

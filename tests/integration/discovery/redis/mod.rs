@@ -6,6 +6,7 @@ mod failures;
 mod generic;
 mod hostile;
 mod observer;
+mod pulp_registry;
 mod replicas;
 mod secrecy;
 mod tls;

@@ -34,6 +34,8 @@ fn where_every_user_may_pull_everything_holders_alone_are_shared() {
         let sidecar = Sidecar::with(&registry, |config| {
             htpasswd_mode(&registry)(config);
             sharing(&redis.url())(config);
+            // Otherwise the layer is found on the disk.
+            config["discovery"]["search_repositories"] = json!(0);
             config["discovery"]["redis"] = json!({"url": redis.url(), "timeout": "500ms"});
         });
         sidecar.verify_store_as(&user(&sidecar, 0));
