@@ -90,6 +90,12 @@ impl UnverifiedClaims {
         })
     }
 
+    /// Whether push on a repository is listed.
+    pub(crate) fn lists_push(&self, repository: &RepositoryName) -> bool {
+        let lists = |action| self.list_scope("repository", repository.as_str(), action);
+        lists("push") || lists("*")
+    }
+
     /// The repositories for which pull is listed.
     pub(crate) fn pull_repositories(&self) -> HashSet<String> {
         let pulls = |action: &String| matches!(action.as_str(), "pull" | "*");

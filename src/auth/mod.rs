@@ -38,7 +38,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use decision::AuthDecision;
 pub(crate) use denial::{Denial, Denials};
 pub(crate) use grant::{Basis, Grant, Proof};
-pub(crate) use usage::{PullEvidence, PullScope, UsageHistory, Use};
+pub(crate) use usage::{PullEvidence, PullScope, PushEvidence, UsageHistory, Use};
 
 use crate::auth::denial::RecentChallenges;
 use crate::auth::htpasswd::HtpasswdVerifier;

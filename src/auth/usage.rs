@@ -76,6 +76,17 @@ pub(crate) enum Use {
     Pushed,
 }
 
+/// What is known of a caller's permission to push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PushEvidence {
+    /// It has the permission, if the registry accepts its credentials.
+    Shown,
+    /// Nothing shows it.
+    Unknown,
+    /// Its token does not list it.
+    NotListed,
+}
+
 /// What credentials were used for with success.
 #[derive(Debug)]
 pub(crate) struct UsageHistory {
@@ -188,6 +199,22 @@ impl UsageHistory {
         match self.history_of(credentials).await {
             Some(history) => history.lock().pushed.is_some_and(is_recent),
             None => false,
+        }
+    }
+
+    /// Whether a caller can likely push to a repository.
+    pub(crate) async fn push_evidence(
+        &self,
+        credentials: &Credentials,
+        repository: &RepositoryName,
+    ) -> PushEvidence {
+        match self.claims(credentials) {
+            // Such a registry lets every user push, too.
+            None if self.may_pull_everything(credentials) => PushEvidence::Shown,
+            None if self.has_pushed(credentials).await => PushEvidence::Shown,
+            None => PushEvidence::Unknown,
+            Some(claims) if claims.lists_push(repository) => PushEvidence::Shown,
+            Some(_) => PushEvidence::NotListed,
         }
     }
 

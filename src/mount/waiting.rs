@@ -15,7 +15,7 @@ impl Mounts {
         user_agent: &str,
     ) -> Option<WaitingHead<'_>> {
         let uploads = self.uploads.as_ref().filter(|_| !self.settings.dry_run)?;
-        Some(uploads.head(target, caller.credentials, user_agent))
+        Some(uploads.head(target, caller.credentials, true, user_agent))
     }
 
     /// Decides from which repositories, into which the layer is being uploaded, the caller may pull.

@@ -91,7 +91,7 @@ impl RegistryProxy {
     fn uploads(&self) -> Option<&Arc<UploadsInFlight>> {
         match &*self.strategy {
             MountStrategy::Link(handler) => handler.mounts.uploads.as_ref(),
-            MountStrategy::Native(_) => None,
+            MountStrategy::Native(handler) => handler.uploads(),
         }
     }
 

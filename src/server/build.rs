@@ -205,6 +205,7 @@ impl HandlerParts<'_> {
             self.subrequests.clone(),
             copier.transpose()?,
             suggestions.map(|it| SuggestedMounts { pull_through, ..it }),
+            self.shared.drain.clone(),
         ))
     }
 
@@ -246,7 +247,8 @@ impl HandlerParts<'_> {
         suggestions: Option<SuggestedMounts>,
     ) -> NativeMountHandler {
         let rules = NativeMountRules::Generic(Box::new(rules));
-        NativeMountHandler::new(rules, self.subrequests.clone(), None, suggestions)
+        let drain = self.shared.drain.clone();
+        NativeMountHandler::new(rules, self.subrequests.clone(), None, suggestions, drain)
     }
 
     fn delegated_client(&self) -> DelegatedClient {
@@ -266,6 +268,7 @@ impl HandlerParts<'_> {
             discovery,
             used: UsageHistory::new(evidence)?,
             client: self.delegated_client(),
+            uploads: self.uploads()?,
             bucket: None,
             time_budget,
             pull_through: Vec::new(),

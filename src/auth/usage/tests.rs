@@ -115,3 +115,40 @@ async fn an_open_registry_is_tried_everywhere_for_every_client() {
         assert_eq!(used.pull_scope(&caller).await, PullScope::Everything);
     }
 }
+
+#[tokio::test]
+async fn who_may_push_is_shown_by_a_token_a_password_file_or_a_push() {
+    // {"access":[{"type":"repository","name":"a","actions":["pull"]},
+    //            {"type":"repository","name":"b","actions":["push"]}]}
+    let token = "Bearer e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6ImEiLCJhY3Rpb25zIjpbInB1bGwiXX0seyJ0eXBlIjoicmVwb3NpdG9yeSIsIm5hbWUiOiJiIiwiYWN0aW9ucyI6WyJwdXNoIl19XX0.c2ln";
+    let (token, alice) = (login(token), login("Basic YTpi"));
+    for (evidence, caller, repository, shown) in [
+        (
+            PullEvidence::TokenClaims,
+            &token,
+            "a",
+            PushEvidence::NotListed,
+        ),
+        (PullEvidence::TokenClaims, &token, "b", PushEvidence::Shown),
+        (
+            PullEvidence::TokenClaims,
+            &alice,
+            "b",
+            PushEvidence::Unknown,
+        ),
+        (PullEvidence::SeenUse, &token, "b", PushEvidence::Unknown),
+        (PullEvidence::AnyUser, &alice, "b", PushEvidence::Shown),
+        (PullEvidence::AnyUser, &token, "b", PushEvidence::Unknown),
+        (PullEvidence::OpenRegistry, &token, "b", PushEvidence::Shown),
+    ] {
+        let used = UsageHistory::new(evidence).unwrap();
+        let repository = name(repository);
+        used.learn(caller, &repository, Use::Pulled).await;
+        let before = used.push_evidence(caller, &repository).await;
+        assert_eq!(before, shown, "{evidence:?} {repository}");
+        used.learn(caller, &repository, Use::Pushed).await;
+        let after = used.push_evidence(caller, &repository).await;
+        let is_shown = after == PushEvidence::Shown;
+        assert_eq!(is_shown, shown != PushEvidence::NotListed, "{evidence:?}");
+    }
+}

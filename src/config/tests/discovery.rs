@@ -64,6 +64,18 @@ fn discovery_settings_choose_the_sources() {
 }
 
 #[test]
+fn no_head_waits_in_front_of_pulp_yet() {
+    let waiting = "discovery: {enabled: true, on_head: true, sources: any, wait_for_uploads: 9s}\n";
+    assert_eq!(
+        error(&format!("{PULP}{waiting}")),
+        "discovery.wait_for_uploads: is not supported in this version with upstream.kind: pulp: \
+         remove it"
+    );
+    load(&format!("{GENERIC}{waiting}")).unwrap();
+    load(&format!("{PULP}{}", waiting.replace("9s", "0s"))).unwrap();
+}
+
+#[test]
 fn discovery_in_front_of_other_registries_has_a_time_budget_too() {
     let any =
         "discovery: {enabled: true, sources: any, widen_scopes: true}\nmount: {time_budget: 1s}\n";

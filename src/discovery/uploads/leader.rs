@@ -25,9 +25,17 @@ pub(super) struct Leader {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// A HEAD got 404, then.
-    Claimed(Instant),
+    /// A HEAD got 404.
+    Claimed(Claim),
     Uploading(Upload),
+}
+
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) since: Instant,
+    /// Whether the client is proved to have push on the repository. No HEAD waits for another
+    /// client before the registry has opened an upload session for it.
+    pub(super) is_proved: bool,
 }
 
 #[derive(Debug)]
@@ -109,9 +117,14 @@ impl Leader {
     /// Whether it will likely not upload, or not go on.
     pub(super) fn is_dead(&self) -> bool {
         match &self.stage {
-            Stage::Claimed(since) => since.elapsed() >= SILENT_AFTER,
+            Stage::Claimed(claim) => claim.since.elapsed() >= SILENT_AFTER,
             Stage::Uploading(upload) => upload.progress.is_silent(),
         }
+    }
+
+    /// Whether the client only asked for the layer, and is not proved to have push.
+    pub(super) fn is_tentative(&self) -> bool {
+        matches!(&self.stage, Stage::Claimed(claim) if !claim.is_proved)
     }
 
     pub(super) fn upload(&self) -> Option<&Upload> {

@@ -10,7 +10,8 @@
 //! | `upload_request` | a request that sends a part of an upload |
 //!
 //! A HEAD that gets 404 claims the layer: its client will likely upload it. The first response 202
-//! to that client's next POST turns the claim into an upload. A HEAD of another client waits for
+//! to that client's next POST turns the claim into an upload. No HEAD waits for the claim of a client
+//! that is not proved to have push. A HEAD of another client waits for
 //! the upload only if that client may pull the repository into which the layer goes. Nothing but a
 //! HEAD is ever held.
 //!
@@ -63,11 +64,13 @@ pub(crate) struct Pusher {
     credential: Fingerprint,
 }
 
-/// A HEAD that got 404 and may be held. Its client may push to the target.
+/// A HEAD that got 404 and may be held.
 #[derive(Debug)]
 pub(crate) struct WaitingHead<'a> {
     uploads: &'a UploadsInFlight,
     pusher: Pusher,
+    /// Whether the client is proved to have push on the target.
+    is_proved: bool,
     digest: Digest,
     since: Instant,
     until: Instant,
@@ -121,12 +124,15 @@ impl UploadsInFlight {
         }
     }
 
-    /// A HEAD that got 404, of a client who may push to the target. `user_agent` names the client's
-    /// program.
+    /// A HEAD that got 404. `user_agent` names the client's program.
+    ///
+    /// If the client is proved to have push on the target, its claim counts at once. Otherwise no
+    /// HEAD waits for it before the registry has opened an upload session for it.
     pub(crate) fn head(
         &self,
         blob: &BlobRef,
         credentials: &Credentials,
+        is_proved: bool,
         user_agent: &str,
     ) -> WaitingHead<'_> {
         let bound = if user_agent.starts_with("jib/") {
@@ -138,6 +144,7 @@ impl UploadsInFlight {
         WaitingHead {
             uploads: self,
             pusher: self.pusher(&blob.repository, credentials),
+            is_proved,
             digest: blob.digest.clone(),
             since,
             until: since + bound,
@@ -265,6 +272,7 @@ impl WaitingHead<'_> {
             allowed: &self.allowed,
             until: self.until,
             is_held: self.was_held,
+            is_proved: self.is_proved,
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::discovery::uploads::Pusher;
 use crate::discovery::uploads::cooldown::Cooldown;
-use crate::discovery::uploads::leader::{Leader, LeaderId, Progress, Stage, Upload};
+use crate::discovery::uploads::leader::{Claim, Leader, LeaderId, Progress, Stage, Upload};
 use crate::discovery::uploads::rates::Rates;
 use crate::discovery::uploads::upload_request::UploadPart;
 use crate::oci::{Digest, RepositoryName};
@@ -18,6 +18,9 @@ use crate::util::Fingerprint;
 const MOST_LAYERS: usize = 16 * 1024;
 /// The most claims of one client for one repository: clients ask for all layers of an image first.
 const MOST_CLAIMS: usize = 256;
+/// The most leaders of a layer and the most layers beyond which no client claims that is not proved
+/// to have push. It may send any credentials.
+const MOST_WITH_TENTATIVE: (usize, usize) = (64, MOST_LAYERS / 2);
 /// After so many claims all that ran out are dropped.
 const SWEEP_EVERY: LeaderId = 1024;
 /// How long a client that let others wait in vain is not waited for.
@@ -63,6 +66,8 @@ pub(super) struct Asking<'a> {
     pub(super) until: Instant,
     /// Whether the HEAD is held already.
     pub(super) is_held: bool,
+    /// Whether the client is proved to have push on the target.
+    pub(super) is_proved: bool,
 }
 
 #[derive(Debug)]
@@ -137,7 +142,7 @@ impl UploadTable {
         {
             return Look::Wait(flight.changed.subscribe());
         }
-        self.claim(asking.pusher, asking.digest);
+        self.claim(asking);
         Look::GoOn
     }
 
@@ -160,7 +165,7 @@ impl UploadTable {
         }
         match leader.upload() {
             // Some clients ask twice before they upload.
-            None => leader.pusher != *asking.pusher,
+            None => !leader.is_tentative() && leader.pusher != *asking.pusher,
             Some(upload) => {
                 let within = asking.until.saturating_duration_since(Instant::now());
                 let missing = upload.missing().filter(|_| !asking.is_held);
@@ -189,14 +194,19 @@ impl UploadTable {
     }
 
     /// The client will likely upload the layer.
-    fn claim(&mut self, pusher: &Pusher, digest: [u8; 32]) {
+    fn claim(&mut self, asking: &Asking<'_>) {
+        let (pusher, digest, is_proved) = (asking.pusher, asking.digest, asking.is_proved);
         let now = Instant::now();
         if let Some(flight) = self.layers.get_mut(&digest)
             && let Some(leader) = flight.leaders.iter_mut().find(|it| it.pusher == *pusher)
         {
-            if let Stage::Claimed(since) = &mut leader.stage {
-                *since = now;
+            if let Stage::Claimed(claim) = &mut leader.stage {
+                claim.since = now;
+                claim.is_proved |= is_proved;
             }
+            return;
+        }
+        if !is_proved && !self.has_room_for_tentative(&digest) {
             return;
         }
         if self.layers.len() >= MOST_LAYERS || self.next_id.is_multiple_of(SWEEP_EVERY) {
@@ -208,11 +218,21 @@ impl UploadTable {
         if self.layers.len() >= MOST_LAYERS || self.claims_of(pusher) >= MOST_CLAIMS {
             return;
         }
-        let id = self.add(pusher.clone(), digest, Stage::Claimed(now));
+        let claim = Claim {
+            since: now,
+            is_proved,
+        };
+        let id = self.add(pusher.clone(), digest, Stage::Claimed(claim));
         self.claims
             .entry(pusher.clone())
             .or_default()
             .push((digest, id));
+    }
+
+    fn has_room_for_tentative(&self, digest: &[u8; 32]) -> bool {
+        let leaders = self.layers.get(digest).map_or(0, |it| it.leaders.len());
+        let (most_leaders, most_layers) = MOST_WITH_TENTATIVE;
+        leaders < most_leaders && self.layers.len() < most_layers
     }
 
     fn claims_of(&self, pusher: &Pusher) -> usize {
@@ -352,7 +372,7 @@ impl UploadTable {
             self.vain.begin(credential);
         }
         self.waited.begin(asking.pusher.clone());
-        self.claim(asking.pusher, asking.digest);
+        self.claim(asking);
     }
 
     fn leader(&self, digest: &[u8; 32], id: LeaderId) -> Option<&Leader> {
@@ -396,7 +416,9 @@ impl UploadTable {
         let dead = flight.leaders.iter().filter(|leader| leader.is_dead());
         let dead: Vec<_> = dead.map(|leader| leader.id).collect();
         for id in dead {
-            if let Some(leader) = self.remove(digest, id).filter(|_| has_waiting) {
+            let removed = self.remove(digest, id).filter(|_| has_waiting);
+            // No HEAD waited for a tentative claim.
+            if let Some(leader) = removed.filter(|leader| !leader.is_tentative()) {
                 self.dead.begin(leader.pusher);
             }
         }

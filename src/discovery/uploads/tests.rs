@@ -36,7 +36,15 @@ impl Case {
     /// A HEAD of `user`, who may pull from every repository.
     fn head(&self, repository: &str, user: &str, layer: &str) -> WaitingHead<'_> {
         self.0
-            .head(&blob(repository, layer), &credentials(user), "")
+            .head(&blob(repository, layer), &credentials(user), true, "")
+    }
+
+    /// The same of a client that is not proved to have push.
+    #[track_caller]
+    fn claim_tentatively(&self, repository: &str, user: &str, layer: &str) {
+        let (blob, user) = (blob(repository, layer), credentials(user));
+        let mut head = self.0.head(&blob, &user, false, "");
+        assert_eq!(now(head.wait()), Some(Waited::Released));
     }
 
     /// A HEAD that goes on at once, and so claims the layer.
@@ -194,6 +202,65 @@ async fn a_claim_runs_out_and_is_not_waited_for_again() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_not_proved_to_push_is_waited_for_only_once_it_uploads() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim_tentatively("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(head.undecided(), []);
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    drop(head);
+    case.begin("a", "alice", "session");
+    let mut head = case.head("c", "carol", "layer");
+    assert_eq!(now(wait(&mut head)), None);
+}
+
+#[tokio::test]
+async fn a_client_that_is_proved_to_push_later_is_waited_for_from_then_on() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim_tentatively("a", "alice", "layer");
+    case.claim("a", "alice", "layer");
+    // Asking again takes nothing back.
+    case.claim_tentatively("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(now(wait(&mut head)), None);
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_proved_to_push_and_uploads_nothing_is_waited_for_another_time() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim_tentatively("m", "mallory", "layer");
+    case.claim("a", "alice", "layer");
+    case.begin("a", "alice", "session");
+    let request = case.request("session");
+    let mut head = case.head("b", "bob", "layer");
+    let (waited, ()) = tokio::join!(wait(&mut head), async {
+        for _ in 0..25 {
+            request.add(10);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        case.0.arrived(&blob("a", "layer"));
+    });
+    assert_eq!(waited, arrived("a"));
+    case.claim_tentatively("m", "mallory", "another");
+    case.begin("m", "mallory", "later");
+    let mut head = case.head("b", "bob", "another");
+    assert_eq!(now(wait(&mut head)), None);
+}
+
+#[tokio::test]
+async fn clients_that_are_not_proved_to_push_leave_room_for_others() {
+    let case = Case::waiting_at_most(MINUTE);
+    for number in 0..1000 {
+        case.claim_tentatively("m", &number.to_string(), "layer");
+    }
+    case.begin("m", "999", "session");
+    assert_eq!(case.0.table.lock().layer_of("session"), None);
+    case.claim("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(now(wait(&mut head)), None);
+}
+
+#[tokio::test]
 async fn at_the_bound_the_credential_and_the_target_are_left_alone() {
     let case = Case::waiting_at_most(Duration::from_millis(400));
     case.claim("a", "alice", "layer");
@@ -257,7 +324,7 @@ async fn jib_waits_for_fifteen_seconds_at_most() {
     let until = |agent| {
         let head = case
             .0
-            .head(&blob("a", "layer"), &credentials("alice"), agent);
+            .head(&blob("a", "layer"), &credentials("alice"), true, agent);
         head.until - head.since
     };
     assert_eq!(until("jib/3.4.0"), JIB_WAITS);
@@ -265,7 +332,7 @@ async fn jib_waits_for_fifteen_seconds_at_most() {
     let short = Case::waiting_at_most(Duration::from_secs(1));
     let head = short
         .0
-        .head(&blob("a", "layer"), &credentials("alice"), "jib/3");
+        .head(&blob("a", "layer"), &credentials("alice"), true, "jib/3");
     assert_eq!(head.until - head.since, Duration::from_secs(1));
 }
 

@@ -4,38 +4,61 @@ use pingora::Result;
 use pingora::proxy::Session;
 
 use crate::discovery::uploads::{Waited, WaitingHead};
-use crate::mount::{Caller, Decision, HeadMount, Mounts};
 use crate::oci::BlobRef;
 use crate::proxy::handlers::client_wait::client_disconnected;
 use crate::server::drain::Drain;
 use crate::telemetry::labels::HeldResult;
-use crate::telemetry::outcome::Via;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request_id::RequestId;
 use crate::telemetry::trace::Trace;
 
+/// The mount for which a HEAD may be held, by whichever part mounts.
+pub(super) trait HeldMount {
+    /// What becomes of the mount.
+    type Found;
+
+    /// The layer is in the target, without a mount.
+    fn here() -> Self::Found;
+
+    /// How the held request ends; `None` if no source holds the layer yet.
+    fn result_of(found: &Self::Found) -> Option<HeldResult>;
+
+    /// Decides from which repositories, into which the layer is being uploaded, the client may pull.
+    async fn decide_uploads(&self, waiting: &mut WaitingHead<'_>);
+
+    /// Mounts the layer, which has arrived.
+    async fn mount(&self) -> Self::Found;
+}
+
+/// What the log and the metrics show of a held HEAD.
+#[derive(Clone, Copy)]
+pub(super) struct HeldRequest<'a> {
+    pub(super) target: &'a BlobRef,
+    pub(super) id: &'a RequestId,
+    pub(super) metrics: &'a Metrics,
+}
+
 /// A HEAD that may be held, and how it ends. Dropping it gives its place back.
-pub(super) struct HeldHead<'a> {
-    mounts: &'a Mounts,
+pub(super) struct HeldHead<'a, M> {
+    mount: M,
     drain: &'a Drain,
     waiting: WaitingHead<'a>,
-    target: &'a BlobRef,
-    caller: &'a Caller<'a>,
+    request: HeldRequest<'a>,
     result: HeldResult,
 }
 
-impl<'a> HeldHead<'a> {
+impl<'a, M: HeldMount> HeldHead<'a, M> {
     pub(super) fn new(
-        mounts: &'a Mounts,
+        mount: M,
         drain: &'a Drain,
         waiting: WaitingHead<'a>,
-        target: &'a BlobRef,
-        caller: &'a Caller<'a>,
+        request: HeldRequest<'a>,
     ) -> Self {
         Self {
-            mounts,
+            mount,
             drain,
             waiting,
-            target,
-            caller,
+            request,
             // Unless it ends otherwise.
             result: HeldResult::Abandoned,
         }
@@ -46,11 +69,9 @@ impl<'a> HeldHead<'a> {
     pub(super) async fn until_arrived(
         &mut self,
         session: &mut Session,
-    ) -> Result<Option<HeadMount>> {
+    ) -> Result<Option<M::Found>> {
         loop {
-            self.mounts
-                .decide_uploads(&mut self.waiting, self.target, self.caller)
-                .await;
+            self.mount.decide_uploads(&mut self.waiting).await;
             let waited = tokio::select! {
                 waited = self.waiting.wait() => waited,
                 gone = client_disconnected(session) => return Err(gone),
@@ -58,24 +79,17 @@ impl<'a> HeldHead<'a> {
             };
             match waited {
                 Waited::Undecided => {}
-                Waited::Arrived(place) if *place == self.target.repository => {
+                Waited::Arrived(place) if *place == self.request.target.repository => {
                     self.result = HeldResult::Linked;
-                    return Ok(Some(HeadMount::Here));
+                    return Ok(Some(M::here()));
                 }
                 Waited::Arrived(_) => {
-                    let (target, caller) = (self.target, self.caller);
-                    let found = self.mounts.mount_for_head(target, caller, Via::Wait).await;
-                    match found {
-                        // Another upload of the layer may still be in flight.
-                        HeadMount::NotFound => continue,
-                        HeadMount::Decided(Decision::Done(_)) => {
-                            self.result = HeldResult::Linked;
-                        }
-                        HeadMount::Decided(Decision::Forward(_))
-                        | HeadMount::Here
-                        | HeadMount::NotTried => self.result = HeldResult::Released,
+                    let found = self.mount.mount().await;
+                    // Without a result another upload of the layer may still be in flight.
+                    if let Some(result) = M::result_of(&found) {
+                        self.result = result;
+                        return Ok(Some(found));
                     }
-                    return Ok(Some(found));
                 }
                 Waited::Released => {
                     self.result = HeldResult::Released;
@@ -90,19 +104,24 @@ impl<'a> HeldHead<'a> {
     }
 }
 
-impl Drop for HeldHead<'_> {
+impl<M> Drop for HeldHead<'_, M> {
     fn drop(&mut self) {
         if !self.waiting.is_held() {
             return;
         }
         let time = self.waiting.held_for();
-        self.mounts.metrics.held_ended(self.result, time);
+        let HeldRequest {
+            target,
+            id,
+            metrics,
+        } = self.request;
+        metrics.held_ended(self.result, time);
         let trace = Trace::current();
         tracing::info!(
-            request_id = self.caller.id.as_str(),
+            request_id = id.as_str(),
             trace_id = trace.as_ref().map(Trace::id),
-            target = %self.target.repository,
-            digest = %self.target.digest,
+            target = %target.repository,
+            digest = %target.digest,
             seconds = time.as_secs_f64(),
             result = self.result.as_ref(),
             "held request ended"

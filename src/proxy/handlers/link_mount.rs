@@ -10,23 +10,62 @@ use pingora::proxy::Session;
 use crate::auth::Credentials;
 use crate::config::ResponseHeaders;
 use crate::discovery::StoreScanner;
+use crate::discovery::uploads::WaitingHead;
 use crate::mount::{Caller, Decision, HeadMount, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
 use crate::oci::BlobRef;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::head_response;
-use crate::proxy::handlers::held_head::HeldHead;
+use crate::proxy::handlers::held_head::{HeldHead, HeldMount, HeldRequest};
 use crate::proxy::location::Locations;
 use crate::proxy::observe::{ResponseObserver, target_of};
 use crate::proxy::request_id::event_request;
 use crate::proxy::response::{self, Response};
 use crate::proxy::route::Route;
 use crate::server::drain::Drain;
+use crate::telemetry::labels::HeldResult;
 use crate::telemetry::outcome::{Reason, Via};
 use crate::upstream::SubrequestClient;
 
 /// Longest URL of an event, in characters: a longer one names no host that could be resolved.
 const LONGEST_URL: usize = 1024;
+
+/// The link for which a HEAD may be held.
+struct HeldLink<'a> {
+    mounts: &'a Mounts,
+    target: &'a BlobRef,
+    caller: Caller<'a>,
+}
+
+impl HeldMount for HeldLink<'_> {
+    type Found = HeadMount;
+
+    fn here() -> HeadMount {
+        HeadMount::Here
+    }
+
+    fn result_of(found: &HeadMount) -> Option<HeldResult> {
+        match found {
+            HeadMount::NotFound => None,
+            HeadMount::Decided(Decision::Done(_)) => Some(HeldResult::Linked),
+            HeadMount::Decided(Decision::Forward(_)) | HeadMount::Here | HeadMount::NotTried => {
+                Some(HeldResult::Released)
+            }
+        }
+    }
+
+    async fn decide_uploads(&self, waiting: &mut WaitingHead<'_>) {
+        self.mounts
+            .decide_uploads(waiting, self.target, &self.caller)
+            .await;
+    }
+
+    async fn mount(&self) -> HeadMount {
+        self.mounts
+            .mount_for_head(self.target, &self.caller, Via::Wait)
+            .await
+    }
+}
 
 /// Responds to mounts of linked layers, and forwards the rest.
 #[derive(Debug)]
@@ -188,7 +227,17 @@ impl LinkMountHandler {
         else {
             return Ok(false);
         };
-        let mut wait = HeldHead::new(&self.mounts, &self.drain, waiting, blob, &caller);
+        let mount = HeldLink {
+            mounts: &self.mounts,
+            target: blob,
+            caller,
+        };
+        let request = HeldRequest {
+            target: blob,
+            id: &id,
+            metrics: &self.mounts.metrics,
+        };
+        let mut wait = HeldHead::new(mount, &self.drain, waiting, request);
         let found = wait.until_arrived(session).await?;
         drop(wait);
         match found {

@@ -12,15 +12,20 @@ use pingora::proxy::Session;
 use crate::auth::Credentials;
 use crate::blob_copy::{BlobCopier, CopiedBlob, CopyRequest};
 use crate::discovery::BucketScanner;
+use crate::discovery::uploads::UploadsInFlight;
 use crate::mount::{Forward, MountRequest};
 use crate::native_mount::{Action, MountResponse, NativeMountRules, outcome_of};
 use crate::oci::BlobRef;
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::{head_response, while_client_waits};
-use crate::proxy::handlers::suggested_mount::{SuggestedMount, SuggestedMounts};
+use crate::proxy::handlers::held_head::{HeldHead, HeldRequest};
+use crate::proxy::handlers::suggested_mount::{
+    Suggested, SuggestedMount, SuggestedMounts, SuggestionRights,
+};
 use crate::proxy::request_target;
 use crate::proxy::response::Response;
 use crate::proxy::route::{Ambiguity, Route};
+use crate::server::drain::Drain;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::trace::Trace;
 use crate::upstream::{CallerIdentity, PendingResponse, SubrequestClient};
@@ -39,6 +44,7 @@ pub(crate) struct NativeMountHandler {
     copier: Option<Arc<BlobCopier>>,
     /// Finds layers whose source the client does not know.
     suggestions: Option<SuggestedMounts>,
+    drain: Arc<Drain>,
     /// Lists the registry's object store for the suggestions.
     _scanner: Option<BucketScanner>,
 }
@@ -65,12 +71,14 @@ impl NativeMountHandler {
         subrequests: Arc<SubrequestClient>,
         copier: Option<Arc<BlobCopier>>,
         suggestions: Option<SuggestedMounts>,
+        drain: Arc<Drain>,
     ) -> Self {
         Self {
             native,
             subrequests,
             copier,
             suggestions,
+            drain,
             _scanner: None,
         }
     }
@@ -81,6 +89,11 @@ impl NativeMountHandler {
             _scanner: scanner,
             ..self
         }
+    }
+
+    /// The uploads for which HEADs may wait.
+    pub(crate) fn uploads(&self) -> Option<&Arc<UploadsInFlight>> {
+        self.suggestions.as_ref()?.uploads.as_ref()
     }
 
     /// Handles the request; `None` forwards it.
@@ -139,14 +152,53 @@ impl NativeMountHandler {
         let Some((head, answer)) = head_response(session, context, &self.subrequests).await? else {
             return Ok(None);
         };
-        if answer.status() == StatusCode::NOT_FOUND
-            && let Some(mounted) = suggestions.mount_for_head(blob, &head, &answer).await
-        {
-            context.mount = suggested(mounted, Via::Head).state;
-            return Ok(None);
+        if answer.status() == StatusCode::NOT_FOUND {
+            let found = suggestions.mount_for_head(blob, &head, &answer).await;
+            let (found, via) = match found {
+                Suggested::NotFound(rights) => {
+                    let wait = self.wait(session, blob, &head, context, rights);
+                    (Box::pin(wait).await?, Via::Wait)
+                }
+                found => (found, Via::Head),
+            };
+            match found {
+                Suggested::Mounted(mounted) => {
+                    context.mount = suggested(mounted, via).state;
+                    return Ok(None);
+                }
+                Suggested::Here => return Ok(None),
+                Suggested::NotFound(_) | Suggested::NotTried => {}
+            }
         }
         self.observe(answer.head(), context).await;
         Ok(Some(Response::Upstream(Box::new(answer))))
+    }
+
+    /// Holds a HEAD for which nothing was mounted while another client uploads the layer, and then
+    /// has the registry mount it.
+    async fn wait(
+        &self,
+        session: &mut Session,
+        blob: &BlobRef,
+        head: &RequestHeader,
+        context: &RequestContext,
+        rights: SuggestionRights,
+    ) -> Result<Suggested> {
+        let Some(suggestions) = &self.suggestions else {
+            return Ok(Suggested::NotTried);
+        };
+        let Some(waiting) = suggestions.waiting_head(blob, head, &rights).await else {
+            return Ok(Suggested::NotTried);
+        };
+        let request = HeldRequest {
+            target: blob,
+            id: &context.id,
+            metrics: &suggestions.metrics,
+        };
+        let mount = suggestions.held_mount(blob, head, rights);
+        let mut wait = HeldHead::new(mount, &self.drain, waiting, request);
+        let found = wait.until_arrived(session).await?;
+        Ok(found.unwrap_or(Suggested::NotTried))
     }
 
     /// Sends the mount, and then what the rules put in its place.

@@ -13,4 +13,4 @@ mod sources;
 mod store_scan;
 mod store_search;
 mod tombstones;
-mod wait_for_uploads;
+pub mod wait_for_uploads;

@@ -15,3 +15,4 @@ mod recorded_pushes;
 mod registry_writer;
 mod suggested_mount;
 mod token_cache;
+mod wait_for_uploads;

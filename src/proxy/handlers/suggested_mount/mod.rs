@@ -2,9 +2,10 @@
 //! know. The registry mounts from a suggested source, with the caller's own credentials.
 //!
 //! This file decides which sources are tried, and records what responses show; `attempt` sends the
-//! subrequests.
+//! subrequests; `waiting` says for which uploads in flight a HEAD may wait.
 
 mod attempt;
+mod waiting;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::auth::{Credentials, PullEvidence, PullScope, UsageHistory, Use};
 use crate::discovery::redis::SharedKnowledge;
+use crate::discovery::uploads::UploadsInFlight;
 use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
 use crate::mount::MountRequest;
 use crate::oci::{BlobRef, Digest, RepositoryName};
@@ -40,6 +42,8 @@ pub(crate) struct SuggestedMounts {
     pub(crate) discovery: Arc<Discovery>,
     pub(crate) used: UsageHistory,
     pub(crate) client: DelegatedClient,
+    /// The uploads for which HEADs may wait, if the operator lets them.
+    pub(crate) uploads: Option<Arc<UploadsInFlight>>,
     /// The registry's object store, if sources are looked up there before the registry decides.
     pub(crate) bucket: Option<Arc<Bucket>>,
     pub(crate) time_budget: Duration,
@@ -57,6 +61,45 @@ enum MountTrigger {
     Mount,
 }
 
+/// What became of the suggested sources of a layer.
+pub(crate) enum Suggested {
+    /// The registry mounted it.
+    Mounted(SuggestedMount),
+    /// The layer is in the target meanwhile.
+    Here,
+    /// No repository that is tried for the caller holds the layer.
+    NotFound(SuggestionRights),
+    /// No further source is tried, and no HEAD waits.
+    NotTried,
+}
+
+/// From which repositories a mount is tried for a caller.
+#[derive(Debug)]
+pub(crate) struct SuggestionRights {
+    pullable: PullScope,
+    shared: SharedSources,
+    /// Whether another replica saw the caller push.
+    has_pushed: bool,
+}
+
+impl SuggestionRights {
+    fn as_caller_rights(&self) -> CallerRights<'_> {
+        CallerRights {
+            pullable: &self.pullable,
+            shared: self.shared,
+        }
+    }
+}
+
+impl Suggested {
+    fn mounted(self) -> Option<SuggestedMount> {
+        match self {
+            Self::Mounted(mounted) => Some(mounted),
+            Self::Here | Self::NotFound(_) | Self::NotTried => None,
+        }
+    }
+}
+
 impl SuggestedMounts {
     /// Whether a HEAD that gets 404 may lead to a mount.
     pub(crate) fn mounts_on_head(&self) -> bool {
@@ -68,15 +111,17 @@ impl SuggestedMounts {
         self.discovery.begin_delete(blob).await
     }
 
-    /// Mounts the layer of a HEAD that got 404; `None` if the 404 stands.
+    /// Mounts the layer of a HEAD that got 404.
     pub(crate) async fn mount_for_head(
         &self,
         blob: &BlobRef,
         head: &RequestHeader,
         answer: &PendingResponse,
-    ) -> Option<SuggestedMount> {
-        let caller = self.caller(head).filter(|_| self.accepts(answer))?;
-        self.try_candidates(blob, caller, MountTrigger::Head).await
+    ) -> Suggested {
+        match self.caller(head).filter(|_| self.accepts(answer)) {
+            Some(caller) => self.try_candidates(blob, caller, MountTrigger::Head).await,
+            None => Suggested::NotTried,
+        }
     }
 
     /// Mounts a layer for which the registry refused the client's own mount. If it refused the
@@ -97,6 +142,7 @@ impl SuggestedMounts {
             .filter(|_| is_accepted || self.needs_no_acceptance())?;
         self.try_candidates(target, caller, MountTrigger::Mount)
             .await
+            .mounted()
     }
 
     /// Mounts a layer for which the registry opened an upload in place of the client's own mount,
@@ -111,7 +157,7 @@ impl SuggestedMounts {
         let caller = self.caller(head).filter(|_| is_accepted)?;
         let attempt = self.attempt_for(&caller);
         let mounted = self.try_candidates(target, caller, MountTrigger::Mount);
-        let mounted = mounted.await?;
+        let mounted = mounted.await.mounted()?;
         attempt.cancel_upload(upload, &target.repository);
         Some(mounted)
     }
@@ -143,6 +189,7 @@ impl SuggestedMounts {
         }
         self.try_candidates(target, caller, MountTrigger::Mount)
             .await
+            .mounted()
     }
 
     /// Whether the registry checked the caller's permission before it responded 404.
@@ -173,7 +220,7 @@ impl SuggestedMounts {
         }))
     }
 
-    /// Has the registry mount a layer, and returns its 201; `None` if it mounted nothing.
+    /// Has the registry mount a layer, and returns its 201.
     ///
     /// The registry decides about each source. Tried are only sources that the caller can likely
     /// pull. So a caller who may pull no source causes the same requests whether one exists or not.
@@ -183,22 +230,22 @@ impl SuggestedMounts {
         target: &BlobRef,
         caller: Arc<SuggestionCaller>,
         trigger: MountTrigger,
-    ) -> Option<SuggestedMount> {
+    ) -> Suggested {
         let credentials = &caller.credentials;
         let login = Some(credentials).filter(|it| self.used.counts_uses(it));
         let shared = self.discovery.fetch_shared(target, login).await;
         if trigger == MountTrigger::Head && shared.is_deleted {
-            return None;
+            return Suggested::NotTried;
         }
-        let pullable = self.used.pull_scope(credentials).await.and(&shared.used);
-        let rights = CallerRights {
-            pullable: &pullable,
+        let rights = SuggestionRights {
+            pullable: self.used.pull_scope(credentials).await.and(&shared.used),
             shared: self.shared_sources(credentials, &shared).await,
+            has_pushed: shared.has_pushed,
         };
-        let candidates = self
-            .discovery
-            .find_shared_candidates(target, rights, &shared);
-        self.record_wanted(target, &pullable);
+        let candidates =
+            self.discovery
+                .find_shared_candidates(target, rights.as_caller_rights(), &shared);
+        self.record_wanted(target, &rights.pullable);
         let attempt = self.attempt_for(&caller);
         let needs_repository =
             trigger == MountTrigger::Head && !self.discovery.settings().new_repositories;
@@ -207,11 +254,11 @@ impl SuggestedMounts {
             && !candidates.is_empty()
             && !attempt.has_repository(&target.repository).await
         {
-            return None;
+            return Suggested::NotTried;
         }
         for source in candidates {
             if trigger == MountTrigger::Head && self.discovery.is_tombstoned(target) {
-                return None;
+                return Suggested::NotTried;
             }
             let mount = MountRequest {
                 target: target.clone(),
@@ -222,7 +269,7 @@ impl SuggestedMounts {
                     self.discovery.record_use(&source);
                     self.discovery.record_use(&target.repository);
                     self.index_link(target);
-                    return Some(mounted);
+                    return Suggested::Mounted(mounted);
                 }
                 AttemptResult::Refused => {
                     self.used.forget(&caller.credentials, &source).await;
@@ -231,10 +278,10 @@ impl SuggestedMounts {
                     }
                 }
                 AttemptResult::Useless => {}
-                AttemptResult::Silent => return None,
+                AttemptResult::Silent => return Suggested::NotTried,
             }
         }
-        None
+        Suggested::NotFound(rights)
     }
 
     fn attempt_for(&self, caller: &Arc<SuggestionCaller>) -> MountAttempt {
@@ -297,8 +344,13 @@ impl SuggestedMounts {
                     let repository = repository.clone();
                     let blob = BlobRef { repository, digest };
                     self.record_link(&blob, context, Use::Pushed).await;
+                    // Last, so that the HEADs that wait find the link.
+                    if let Some(uploads) = &self.uploads {
+                        uploads.arrived(&blob);
+                    }
                 }
             }
+            (_, StatusCode::ACCEPTED) => self.record_session(head, context).await,
             _ => {}
         }
     }
