@@ -14,12 +14,14 @@ use crate::discovery::uploads::upload_request::UploadPart;
 use crate::oci::{Digest, RepositoryName};
 use crate::util::Fingerprint;
 
-/// The most layers that are claimed or uploaded at once; no HEAD waits for others.
-const MOST_LAYERS: usize = 16 * 1024;
+/// The most uploads and claims that are known at once; no HEAD waits for others.
+const MOST_LEADERS: usize = 16 * 1024;
+/// The most of them for one layer: for each, access is decided before a HEAD may wait for it.
+const MOST_LEADERS_OF_LAYER: usize = 16;
 /// The most claims of one client for one repository: clients ask for all layers of an image first.
 const MOST_CLAIMS: usize = 256;
-/// After so many claims all that ran out are dropped.
-const SWEEP_EVERY: LeaderId = 1024;
+/// How often all claims that ran out are dropped.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long a client that let others wait in vain is not waited for.
 const NOT_WAITED_FOR: Duration = Duration::from_secs(10 * 60);
 /// How long a digest is not waited for whose claim brought another one.
@@ -72,6 +74,8 @@ pub(super) struct UploadTable {
     /// The claims of each client, the oldest first.
     claims: HashMap<Pusher, Vec<([u8; 32], LeaderId)>>,
     next_id: LeaderId,
+    leaders: usize,
+    swept: Instant,
     rates: Rates,
     /// Credentials for which HEADs waited in vain.
     vain: Cooldown<Fingerprint>,
@@ -89,6 +93,8 @@ impl Default for UploadTable {
             sessions: HashMap::new(),
             claims: HashMap::new(),
             next_id: 0,
+            leaders: 0,
+            swept: Instant::now(),
             rates: Rates::default(),
             vain: Cooldown::lasting(NOT_WAITED_FOR),
             dead: Cooldown::lasting(NOT_WAITED_FOR),
@@ -173,9 +179,9 @@ impl UploadTable {
         let Some(rate) = leader.upload().and_then(Upload::rate) else {
             return false;
         };
-        let all = self.layers.values().flat_map(|flight| &flight.leaders);
-        let others = all.filter(|other| other.id != leader.id);
-        let rates = others.filter_map(|other| other.upload()?.rate());
+        let uploads = self.sessions.values();
+        let others = uploads.filter(|(_, id)| *id != leader.id);
+        let rates = others.filter_map(|(digest, id)| self.leader(digest, *id)?.upload()?.rate());
         self.rates.is_slow(rate, rates)
     }
 
@@ -199,13 +205,16 @@ impl UploadTable {
             }
             return;
         }
-        if self.layers.len() >= MOST_LAYERS || self.next_id.is_multiple_of(SWEEP_EVERY) {
+        if self.swept.elapsed() >= SWEEP_EVERY {
+            self.swept = now;
             self.drop_all_dead();
         }
-        if self.claims_of(pusher) >= MOST_CLAIMS {
-            self.drop_dead_claims(pusher);
-        }
-        if self.layers.len() >= MOST_LAYERS || self.claims_of(pusher) >= MOST_CLAIMS {
+        let flight = self.layers.get(&digest);
+        let leaders = flight.map_or(0, |flight| flight.leaders.len());
+        if self.leaders >= MOST_LEADERS
+            || leaders >= MOST_LEADERS_OF_LAYER
+            || self.claims_of(pusher) >= MOST_CLAIMS
+        {
             return;
         }
         let id = self.add(pusher.clone(), digest, Stage::Claimed(now));
@@ -219,15 +228,9 @@ impl UploadTable {
         self.claims.get(pusher).map_or(0, Vec::len)
     }
 
-    fn drop_dead_claims(&mut self, pusher: &Pusher) {
-        let claims = self.claims.get(pusher).cloned().unwrap_or_default();
-        for (digest, _) in claims {
-            self.drop_dead(&digest);
-        }
-    }
-
     fn add(&mut self, pusher: Pusher, digest: [u8; 32], stage: Stage) -> LeaderId {
         self.next_id += 1;
+        self.leaders += 1;
         let flight = self.layers.entry(digest).or_insert_with(|| Flight {
             leaders: Vec::new(),
             changed: watch::channel(Event::Changed).0,
@@ -291,15 +294,25 @@ impl UploadTable {
             upload.length = Some(upload.progress.received() + length);
         }
         Some(UploadPart {
-            digest,
-            leader: id,
+            session: session.into(),
             progress: upload.progress.clone(),
         })
     }
 
-    /// Another layer arrives than the one that was claimed: the client's other claims are as
-    /// uncertain, and the claimed layer is not waited for.
+    /// Another layer arrives than the one that was claimed.
+    ///
+    /// A client that uploads several layers at once opens its sessions in any order: if it claimed
+    /// this layer too, the two change places. Otherwise its other claims are as uncertain, and the
+    /// claimed layer is not waited for.
     fn rename(&mut self, claimed: [u8; 32], digest: [u8; 32], id: LeaderId) -> Option<LeaderId> {
+        let pusher = self.leader(&claimed, id)?.pusher.clone();
+        let flight = self.layers.get(&digest);
+        let mut leaders = flight.into_iter().flat_map(|flight| &flight.leaders);
+        if let Some(other) = leaders.find(|leader| leader.pusher == pusher) {
+            let other = other.id;
+            self.change_places((claimed, id), (digest, other));
+            return Some(other);
+        }
         self.odd.begin(claimed);
         let leader = self.remove(&claimed, id)?;
         for (other, claim) in self.claims.remove(&leader.pusher).unwrap_or_default() {
@@ -314,9 +327,49 @@ impl UploadTable {
         Some(id)
     }
 
+    /// Two leaders of one client change places, with all that is known of their uploads.
+    fn change_places(&mut self, one: ([u8; 32], LeaderId), other: ([u8; 32], LeaderId)) {
+        for (from, to) in [(one, other), (other, one)] {
+            let leader = self.leader(&from.0, from.1);
+            match leader.map(|leader| (&leader.stage, &leader.pusher)) {
+                Some((Stage::Uploading(upload), _)) => {
+                    let session = upload.session.clone();
+                    self.sessions.insert(session, to);
+                }
+                Some((Stage::Claimed(_), pusher)) => {
+                    let pusher = pusher.clone();
+                    let claims = self.claims.get_mut(&pusher);
+                    for claim in claims.into_iter().flatten() {
+                        if claim.1 == from.1 {
+                            *claim = to;
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        let fresh = Stage::Claimed(Instant::now());
+        let Some(first) = self.replace_stage(one, fresh) else {
+            return;
+        };
+        if let Some(Stage::Uploading(second)) = self.replace_stage(other, first) {
+            self.replace_stage(one, Stage::Uploading(second));
+        }
+    }
+
+    fn replace_stage(&mut self, place: ([u8; 32], LeaderId), stage: Stage) -> Option<Stage> {
+        let flight = self.layers.get_mut(&place.0)?;
+        let mut leaders = flight.leaders.iter_mut();
+        let leader = leaders.find(|leader| leader.id == place.1)?;
+        flight.changed.send_replace(Event::Changed);
+        Some(std::mem::replace(&mut leader.stage, stage))
+    }
+
     /// An upload has broken off.
-    pub(super) fn abort(&mut self, digest: &[u8; 32], id: LeaderId) {
-        self.remove(digest, id);
+    pub(super) fn abort(&mut self, session: &str) {
+        if let Some((digest, id)) = self.sessions.get(session).copied() {
+            self.remove(&digest, id);
+        }
     }
 
     /// A repository holds a layer now.
@@ -365,6 +418,7 @@ impl UploadTable {
         let flight = self.layers.get_mut(digest)?;
         let place = flight.leaders.iter().position(|leader| leader.id == id)?;
         let leader = flight.leaders.remove(place);
+        self.leaders -= 1;
         flight.changed.send_replace(Event::Changed);
         if flight.leaders.is_empty() {
             self.layers.remove(digest);
@@ -421,6 +475,6 @@ impl UploadTable {
     }
 
     pub(super) fn size(&self) -> usize {
-        self.layers.len()
+        self.leaders
     }
 }

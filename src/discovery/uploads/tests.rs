@@ -290,3 +290,50 @@ async fn beyond_the_places_and_the_claims_a_client_goes_on_at_once() {
     }
     assert!(case.0.table.lock().size() <= 300);
 }
+
+#[tokio::test]
+async fn layers_that_are_uploaded_at_once_in_another_order_change_places() {
+    let case = Case::waiting_at_most(MINUTE);
+    for layer in ["one", "two", "three"] {
+        case.claim("a", "alice", layer);
+    }
+    // The session of "two" is opened first, then that of "one".
+    case.begin("a", "alice", "of two");
+    case.begin("a", "alice", "of one");
+    let uploads = ["of two", "of one"].map(|session| case.request(session));
+    let mut head = case.head("b", "bob", "one");
+    let waiting = async {
+        tokio::task::yield_now().await;
+        let two = Digest::of(b"two");
+        let end = case.0.request("of two", Some(&two), None);
+        case.0.arrived(&blob("a", "two"));
+        assert!(end.is_some());
+        let layer = case.0.table.lock().layer_of("of one");
+        assert_eq!(layer, Some(Digest::of(b"one").bytes()));
+        case.0.arrived(&blob("a", "one"));
+    };
+    let (waited, ()) = tokio::join!(wait(&mut head), waiting);
+    assert_eq!(waited, arrived("a"));
+    // One that is claimed only stays claimed.
+    case.claim("a", "alice", "four");
+    case.begin("a", "alice", "of four");
+    let four = Digest::of(b"four");
+    assert!(case.0.request("of four", Some(&four), None).is_some());
+    let mut head = case.head("c", "carol", "three");
+    assert_eq!(now(wait(&mut head)), None);
+    drop(uploads);
+}
+
+#[tokio::test]
+async fn one_layer_has_few_uploads_that_a_head_asks_about() {
+    let case = Case::waiting_at_most(MINUTE);
+    for number in 0..1000 {
+        let mut head = case.head(&format!("m/{number}"), "mallory", "layer");
+        for repository in head.undecided() {
+            head.decide(repository, false);
+        }
+        assert_eq!(now(head.wait()), Some(Waited::Released));
+    }
+    let head = case.head("b", "bob", "layer");
+    assert_eq!(head.undecided().len(), 16);
+}

@@ -38,6 +38,9 @@ impl Case {
     pub fn configured(bound: &str, change: impl FnOnce(&mut Value)) -> Self {
         let users: Vec<_> = USERS.iter().map(|user| (*user, "right")).collect();
         let registry = Registry::with_htpasswd(&users);
+        // The first scan finds a store: the next one would come half a minute later.
+        let first = registry.client().basic("leader", "right");
+        first.upload("first/app", b"the first layer of the store");
         let sidecar = Sidecar::with(&registry, |config| {
             htpasswd_mode(&registry)(config);
             waiting(config, bound);
