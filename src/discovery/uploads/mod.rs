@@ -33,7 +33,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 pub(crate) use upload_request::UploadRequest;
 
 use crate::auth::Credentials;
-use crate::discovery::uploads::table::{Asking, Event, Look, UploadTable};
+use crate::discovery::uploads::table::{Asking, Look, UploadTable};
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
@@ -41,6 +41,8 @@ use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 const MOST_HELD: usize = 1024;
 /// How often a held HEAD looks whether its upload is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A layer that arrived so long before a HEAD got 404 may have come after the registry looked.
+const LOOK_BACK: Duration = Duration::from_secs(1);
 /// The longest time that jib is let wait: it gives up after 20 seconds.
 const JIB_WAITS: Duration = Duration::from_secs(15);
 
@@ -77,15 +79,10 @@ pub(crate) struct WaitingHead<'a> {
     allowed: Vec<RepositoryName>,
     place: Option<SemaphorePermit<'a>>,
     was_held: bool,
-    changed: Option<Changed>,
-}
-
-/// The uploads for which a HEAD waited until now.
-#[derive(Debug)]
-struct Changed {
-    /// Whether something changed since the HEAD began to wait.
-    is_seen: bool,
-    receiver: watch::Receiver<Event>,
+    /// Held until the next look: the table counts the HEADs that wait for an upload.
+    changed: Option<watch::Receiver<()>>,
+    /// What arrived before that, the HEAD has seen.
+    seen: Instant,
 }
 
 /// Why a HEAD is not held, or not any longer.
@@ -146,6 +143,7 @@ impl UploadsInFlight {
             place: None,
             was_held: false,
             changed: None,
+            seen: since.checked_sub(LOOK_BACK).unwrap_or(since),
         }
     }
 
@@ -205,22 +203,17 @@ impl WaitingHead<'_> {
                 Err(waited) => return waited,
             };
             let pause = LOOK_EVERY.min(self.until.saturating_duration_since(Instant::now()));
-            let woken = tokio::time::timeout(pause, changed.changed()).await;
-            self.changed = Some(Changed {
-                is_seen: woken.is_ok(),
-                receiver: changed,
-            });
+            // Looked at again in either case.
+            let _ = tokio::time::timeout(pause, changed.changed()).await;
+            self.changed = Some(changed);
         }
     }
 
     /// Where changes are seen, if the client waits.
-    fn look(&mut self) -> Result<watch::Receiver<Event>, Waited> {
+    fn look(&mut self) -> Result<watch::Receiver<()>, Waited> {
         let mut table = self.uploads.table.lock();
         // Kept until the end: the table counts who waits for an upload.
-        let seen = self.changed.take();
-        if let Some(repository) = seen.as_ref().and_then(Changed::arrived_at) {
-            return Err(Waited::Arrived(repository));
-        }
+        let _waited_for = self.changed.take();
         if self.place.is_some() && Instant::now() >= self.until {
             table.waited_in_vain(&self.asking());
             return Err(Waited::TimedOut);
@@ -243,6 +236,11 @@ impl WaitingHead<'_> {
                 self.place = place.filter(|_| self.was_held);
                 Err(Waited::Undecided)
             }
+            Look::Arrived(repository) => {
+                self.place = place.filter(|_| self.was_held);
+                self.seen = Instant::now();
+                Err(Waited::Arrived(repository))
+            }
             Look::GoOn => Err(Waited::Released),
         }
     }
@@ -263,6 +261,7 @@ impl WaitingHead<'_> {
             digest: self.digest.bytes(),
             decided: &self.decided,
             allowed: &self.allowed,
+            since: self.seen,
             until: self.until,
             is_held: self.was_held,
         }
@@ -273,18 +272,6 @@ impl Drop for WaitingHead<'_> {
     fn drop(&mut self) {
         if self.was_held {
             self.uploads.held.dec();
-        }
-    }
-}
-
-impl Changed {
-    /// The repository in which the layer arrived, if it did. For that the table must be locked.
-    fn arrived_at(&self) -> Option<Arc<RepositoryName>> {
-        // Without a sender the last upload is gone, which is a change too.
-        let has_changed = self.is_seen || self.receiver.has_changed().unwrap_or(true);
-        match &*self.receiver.borrow() {
-            Event::Arrived(repository) if has_changed => Some(repository.clone()),
-            Event::Arrived(_) | Event::Changed => None,
         }
     }
 }

@@ -26,19 +26,18 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const NOT_WAITED_FOR: Duration = Duration::from_secs(10 * 60);
 /// How long a digest is not waited for whose claim brought another one.
 const ODD_FOR: Duration = Duration::from_secs(60 * 60);
-
-/// What a held HEAD is woken for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
-    /// Another upload than before, or none.
-    Changed,
-    /// The layer is in this repository.
-    Arrived(Arc<RepositoryName>),
-}
+/// For how long it is known that a layer arrived: no HEAD is held for longer.
+const ARRIVED_FOR: Duration = Duration::from_secs(60);
+/// The most layers of which that is known, and the most repositories of each.
+const MOST_ARRIVALS: usize = 4096;
+const MOST_ARRIVALS_OF_LAYER: usize = 16;
 
 /// What a HEAD does next.
 pub(super) enum Look {
-    Wait(watch::Receiver<Event>),
+    /// Until something changes.
+    Wait(watch::Receiver<()>),
+    /// The layer is in this repository, from which the client may pull.
+    Arrived(Arc<RepositoryName>),
     /// There is an upload into a repository for which access is to be decided.
     Undecided,
     /// It goes on, and has claimed the layer.
@@ -49,7 +48,14 @@ pub(super) enum Look {
 #[derive(Debug)]
 struct Flight {
     leaders: Vec<Leader>,
-    changed: watch::Sender<Event>,
+    changed: watch::Sender<()>,
+}
+
+/// A layer came into a repository.
+#[derive(Debug)]
+struct Arrival {
+    at: Instant,
+    repository: Arc<RepositoryName>,
 }
 
 /// A HEAD, as the table sees it.
@@ -61,6 +67,8 @@ pub(super) struct Asking<'a> {
     pub(super) decided: &'a [RepositoryName],
     /// Those of them that it may pull.
     pub(super) allowed: &'a [RepositoryName],
+    /// What arrived before that, the HEAD has seen.
+    pub(super) since: Instant,
     /// Until when the HEAD may be held.
     pub(super) until: Instant,
     /// Whether the HEAD is held already.
@@ -84,6 +92,8 @@ pub(super) struct UploadTable {
     /// Clients whose HEADs waited in vain.
     waited: Cooldown<Pusher>,
     odd: Cooldown<[u8; 32]>,
+    /// What arrived while HEADs may have been held.
+    arrivals: HashMap<[u8; 32], Vec<Arrival>>,
 }
 
 impl Default for UploadTable {
@@ -100,6 +110,7 @@ impl Default for UploadTable {
             dead: Cooldown::lasting(NOT_WAITED_FOR),
             waited: Cooldown::lasting(NOT_WAITED_FOR),
             odd: Cooldown::lasting(ODD_FOR),
+            arrivals: HashMap::new(),
         }
     }
 }
@@ -108,8 +119,9 @@ impl UploadTable {
     /// The repositories for which access is to be decided before the HEAD may wait.
     pub(super) fn undecided(&self, asking: &Asking<'_>) -> Vec<RepositoryName> {
         let mut found = Vec::new();
-        for leader in self.leaders_for(asking) {
-            let repository = &leader.pusher.repository;
+        let leaders = self.leaders_for(asking);
+        let leaders = leaders.map(|leader| &leader.pusher.repository);
+        for repository in leaders.chain(self.arrivals_for(asking).map(Arc::as_ref)) {
             if !asking.decided.contains(repository) && !found.contains(repository) {
                 found.push(repository.clone());
             }
@@ -120,6 +132,16 @@ impl UploadTable {
     /// Looks at the uploads of the layer: whether the HEAD waits or goes on.
     pub(super) fn look(&mut self, asking: &Asking<'_>, may_wait: bool) -> Look {
         self.drop_dead(&asking.digest);
+        // Perhaps after the registry's 404, and before the HEAD looked here.
+        let is_allowed = |repository: &&Arc<RepositoryName>| asking.allowed.contains(repository);
+        let arrived = self.arrivals_for(asking).find(is_allowed).cloned();
+        if let Some(repository) = arrived {
+            return Look::Arrived(repository);
+        }
+        let has_new = |repository: &Arc<RepositoryName>| !asking.decided.contains(repository);
+        if self.arrivals_for(asking).any(has_new) {
+            return Look::Undecided;
+        }
         let (mut is_undecided, mut slow, mut waits) = (false, None, false);
         for leader in self.leaders_for(asking) {
             let repository = &leader.pusher.repository;
@@ -155,6 +177,17 @@ impl UploadTable {
         leaders
             .iter()
             .filter(|leader| self.is_worth_waiting(leader, asking))
+    }
+
+    /// The repositories in which the layer arrived meanwhile.
+    fn arrivals_for(&self, asking: &Asking<'_>) -> impl Iterator<Item = &Arc<RepositoryName>> {
+        let arrivals = self
+            .arrivals
+            .get(&asking.digest)
+            .map_or(&[][..], Vec::as_slice);
+        let since = asking.since;
+        let meanwhile = arrivals.iter().filter(move |arrival| arrival.at >= since);
+        meanwhile.map(|arrival| &arrival.repository)
     }
 
     fn is_worth_waiting(&self, leader: &Leader, asking: &Asking<'_>) -> bool {
@@ -233,7 +266,7 @@ impl UploadTable {
         self.leaders += 1;
         let flight = self.layers.entry(digest).or_insert_with(|| Flight {
             leaders: Vec::new(),
-            changed: watch::channel(Event::Changed).0,
+            changed: watch::channel(()).0,
         });
         flight.leaders.push(Leader {
             id: self.next_id,
@@ -361,7 +394,7 @@ impl UploadTable {
         let flight = self.layers.get_mut(&place.0)?;
         let mut leaders = flight.leaders.iter_mut();
         let leader = leaders.find(|leader| leader.id == place.1)?;
-        flight.changed.send_replace(Event::Changed);
+        flight.changed.send_replace(());
         Some(std::mem::replace(&mut leader.stage, stage))
     }
 
@@ -375,15 +408,16 @@ impl UploadTable {
     /// A repository holds a layer now.
     pub(super) fn arrived(&mut self, repository: &RepositoryName, digest: &Digest) {
         let digest = digest.bytes();
-        let Some(flight) = self.layers.get(&digest) else {
-            return;
-        };
-        let of_it = flight
-            .leaders
+        self.record_arrival(repository, digest);
+        let flight = self.layers.get(&digest);
+        let leaders = flight.map_or(&[][..], |flight| &flight.leaders);
+        let of_it = leaders
             .iter()
             .filter(|it| it.pusher.repository == *repository);
         let ids: Vec<_> = of_it.map(|leader| leader.id).collect();
-        let changed = flight.changed.clone();
+        if let Some(flight) = flight {
+            flight.changed.send_replace(());
+        }
         for id in ids {
             if let Some(leader) = self.remove(&digest, id)
                 && let Some(upload) = leader.upload()
@@ -392,8 +426,29 @@ impl UploadTable {
                 self.rates.record(upload.progress.received(), time);
             }
         }
-        // What held HEADs see at last: they look at it under the table's lock.
-        changed.send_replace(Event::Arrived(Arc::new(repository.clone())));
+    }
+
+    fn record_arrival(&mut self, repository: &RepositoryName, digest: [u8; 32]) {
+        if self.arrivals.len() >= MOST_ARRIVALS {
+            let is_new = |arrivals: &Vec<Arrival>| {
+                arrivals
+                    .last()
+                    .is_some_and(|last| last.at.elapsed() < ARRIVED_FOR)
+            };
+            self.arrivals.retain(|_, arrivals| is_new(arrivals));
+        }
+        if self.arrivals.len() >= MOST_ARRIVALS {
+            self.arrivals.clear();
+        }
+        let arrivals = self.arrivals.entry(digest).or_default();
+        arrivals.retain(|arrival| *arrival.repository != *repository);
+        if arrivals.len() >= MOST_ARRIVALS_OF_LAYER {
+            arrivals.remove(0);
+        }
+        arrivals.push(Arrival {
+            at: Instant::now(),
+            repository: Arc::new(repository.clone()),
+        });
     }
 
     /// A HEAD was held for as long as it may be.
@@ -419,7 +474,7 @@ impl UploadTable {
         let place = flight.leaders.iter().position(|leader| leader.id == id)?;
         let leader = flight.leaders.remove(place);
         self.leaders -= 1;
-        flight.changed.send_replace(Event::Changed);
+        flight.changed.send_replace(());
         if flight.leaders.is_empty() {
             self.layers.remove(digest);
         }

@@ -103,7 +103,7 @@ async fn a_head_waits_until_the_layer_has_arrived() {
     assert!(head.is_held());
     drop(head);
     assert_eq!(case.held(), 0);
-    case.claim("c", "carol", "layer");
+    assert_eq!(case.0.table.lock().size(), 0);
 }
 
 #[tokio::test]
@@ -336,4 +336,35 @@ async fn one_layer_has_few_uploads_that_a_head_asks_about() {
     }
     let head = case.head("b", "bob", "layer");
     assert_eq!(head.undecided().len(), 16);
+}
+
+#[tokio::test]
+async fn a_layer_that_arrives_between_the_404_and_the_look_is_seen() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.0.arrived(&blob("a", "layer"));
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(now(wait(&mut head)), Some(arrived("a")));
+    // Seen once: if it could not be mounted, the client goes on.
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    let mut head = case.head("c", "carol", "layer");
+    head.decide(name("a"), false);
+    head.decide(name("b"), false);
+    assert_eq!(now(head.wait()), Some(Waited::Released));
+}
+
+#[tokio::test]
+async fn a_layer_that_arrives_where_a_client_may_not_pull_is_not_seen() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    head.decide(name("a"), true);
+    head.decide(name("secret"), false);
+    let (waited, ()) = tokio::join!(head.wait(), async {
+        case.0.arrived(&blob("secret", "layer"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Two at once: neither hides the other.
+        case.0.arrived(&blob("a", "layer"));
+        case.0.arrived(&blob("secret", "layer"));
+    });
+    assert_eq!(waited, arrived("a"));
 }
