@@ -39,6 +39,9 @@ use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
 /// The most HEADs that are held at once.
 const MOST_HELD: usize = 1024;
+/// So many HEADs are mounted at once when a layer has arrived: more would wait for the store until
+/// their time is over, and their clients would all upload the layer.
+const MOST_MOUNTED_AT_ONCE: usize = 16;
 /// How often a held HEAD looks whether its upload is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A layer that arrived so long before a HEAD got 404 may have come after the registry looked.
@@ -53,6 +56,7 @@ pub(crate) struct UploadsInFlight {
     bound: Duration,
     table: Mutex<UploadTable>,
     places: Semaphore,
+    turns: Semaphore,
     /// Shows how many HEADs are held.
     held: IntGauge,
     fingerprints: Fingerprints,
@@ -105,6 +109,7 @@ impl UploadsInFlight {
             bound,
             table: Mutex::default(),
             places: Semaphore::new(MOST_HELD),
+            turns: Semaphore::new(MOST_MOUNTED_AT_ONCE),
             held,
             fingerprints: Fingerprints::new()?,
         })
@@ -177,7 +182,12 @@ impl UploadsInFlight {
     }
 }
 
-impl WaitingHead<'_> {
+impl<'a> WaitingHead<'a> {
+    /// Waits until the HEAD may be mounted, after the layer has arrived.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'a>> {
+        self.uploads.turns.acquire().await.ok()
+    }
+
     /// Repositories into which the layer is being uploaded, for which the client's access is to be
     /// decided before it may wait for them.
     pub(crate) fn undecided(&self) -> Vec<RepositoryName> {

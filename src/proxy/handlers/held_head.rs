@@ -64,6 +64,11 @@ impl<'a> HeldHead<'a> {
                 }
                 Waited::Arrived(_) => {
                     let (target, caller) = (self.target, self.caller);
+                    // The time for a mount begins with the turn.
+                    let _turn = tokio::select! {
+                        turn = self.waiting.turn() => turn,
+                        gone = client_disconnected(session) => return Err(gone),
+                    };
                     let found = self.mounts.mount_for_head(target, caller, Via::Wait).await;
                     match found {
                         // Another upload of the layer may still be in flight.

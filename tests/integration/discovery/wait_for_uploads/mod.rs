@@ -1,6 +1,10 @@
 //! A HEAD waits for an upload of the same layer, if its client may pull where that goes.
 
 mod access;
+mod client_programs;
+mod faults;
+mod leaks;
+mod limits;
 mod liveness;
 
 use crate::support::access_control::htpasswd_mode;
