@@ -6,6 +6,7 @@
 //! | `table` | the uploads in flight, by digest and by upload session |
 //! | `leader` | one upload that HEADs may wait for, and whether it is still worth it |
 //! | `rates` | how fast uploads are: an upload that cannot be in time is not waited for |
+//! | `arrivals` | the layers that arrived a short while ago |
 //! | `cooldown` | what is not waited for, because it was waited for in vain |
 //! | `upload_request` | a request that sends a part of an upload |
 //!
@@ -17,6 +18,7 @@
 //! There is no thread and no timer of its own: each held HEAD looks whether its upload is alive. The
 //! first that finds it dead takes its place, and the other HEADs wait for that client.
 
+mod arrivals;
 mod cooldown;
 mod leader;
 mod rates;
@@ -67,6 +69,8 @@ pub(crate) struct UploadsInFlight {
 pub(crate) struct Pusher {
     pub(crate) repository: RepositoryName,
     credential: Fingerprint,
+    /// Whether each login has another credential.
+    is_token: bool,
 }
 
 /// A HEAD that got 404 and may be held. Its client may push to the target.
@@ -117,9 +121,11 @@ impl UploadsInFlight {
 
     fn pusher(&self, repository: &RepositoryName, credentials: &Credentials) -> Pusher {
         let header = credentials.header().map(http::HeaderValue::as_bytes);
+        let scheme = header.and_then(|header| header.get(..7));
         Pusher {
             repository: repository.clone(),
             credential: self.fingerprints.fingerprint(&[header.unwrap_or_default()]),
+            is_token: scheme.is_some_and(|it| it.eq_ignore_ascii_case(b"bearer ")),
         }
     }
 

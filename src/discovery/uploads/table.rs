@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::discovery::uploads::Pusher;
+use crate::discovery::uploads::arrivals::Arrivals;
 use crate::discovery::uploads::cooldown::Cooldown;
 use crate::discovery::uploads::leader::{Leader, LeaderId, Progress, Stage, Upload};
 use crate::discovery::uploads::rates::Rates;
@@ -26,11 +27,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const NOT_WAITED_FOR: Duration = Duration::from_secs(10 * 60);
 /// How long a digest is not waited for whose claim brought another one.
 const ODD_FOR: Duration = Duration::from_secs(60 * 60);
-/// For how long it is known that a layer arrived: no HEAD is held for longer.
-const ARRIVED_FOR: Duration = Duration::from_secs(60);
-/// The most layers of which that is known, and the most repositories of each.
-const MOST_ARRIVALS: usize = 4096;
-const MOST_ARRIVALS_OF_LAYER: usize = 16;
 
 /// What a HEAD does next.
 pub(super) enum Look {
@@ -49,13 +45,6 @@ pub(super) enum Look {
 struct Flight {
     leaders: Vec<Leader>,
     changed: watch::Sender<()>,
-}
-
-/// A layer came into a repository.
-#[derive(Debug)]
-struct Arrival {
-    at: Instant,
-    repository: Arc<RepositoryName>,
 }
 
 /// A HEAD, as the table sees it.
@@ -87,13 +76,16 @@ pub(super) struct UploadTable {
     rates: Rates,
     /// Credentials for which HEADs waited in vain.
     vain: Cooldown<Fingerprint>,
+    /// Repositories into which clients with tokens let HEADs wait in vain: a new token of the same
+    /// client would be waited for again.
+    vain_in: Cooldown<RepositoryName>,
     /// Clients that claimed or began an upload, and did not go on.
     dead: Cooldown<Pusher>,
     /// Clients whose HEADs waited in vain.
     waited: Cooldown<Pusher>,
     odd: Cooldown<[u8; 32]>,
     /// What arrived while HEADs may have been held.
-    arrivals: HashMap<[u8; 32], Vec<Arrival>>,
+    arrivals: Arrivals,
 }
 
 impl Default for UploadTable {
@@ -107,10 +99,11 @@ impl Default for UploadTable {
             swept: Instant::now(),
             rates: Rates::default(),
             vain: Cooldown::lasting(NOT_WAITED_FOR),
+            vain_in: Cooldown::lasting(NOT_WAITED_FOR),
             dead: Cooldown::lasting(NOT_WAITED_FOR),
             waited: Cooldown::lasting(NOT_WAITED_FOR),
             odd: Cooldown::lasting(ODD_FOR),
-            arrivals: HashMap::new(),
+            arrivals: Arrivals::default(),
         }
     }
 }
@@ -121,7 +114,11 @@ impl UploadTable {
         let mut found = Vec::new();
         let leaders = self.leaders_for(asking);
         let leaders = leaders.map(|leader| &leader.pusher.repository);
-        for repository in leaders.chain(self.arrivals_for(asking).map(Arc::as_ref)) {
+        for repository in leaders.chain(
+            self.arrivals
+                .since(&asking.digest, asking.since)
+                .map(Arc::as_ref),
+        ) {
             if !asking.decided.contains(repository) && !found.contains(repository) {
                 found.push(repository.clone());
             }
@@ -134,12 +131,20 @@ impl UploadTable {
         self.drop_dead(&asking.digest);
         // Perhaps after the registry's 404, and before the HEAD looked here.
         let is_allowed = |repository: &&Arc<RepositoryName>| asking.allowed.contains(repository);
-        let arrived = self.arrivals_for(asking).find(is_allowed).cloned();
+        let arrived = self
+            .arrivals
+            .since(&asking.digest, asking.since)
+            .find(is_allowed)
+            .cloned();
         if let Some(repository) = arrived {
             return Look::Arrived(repository);
         }
         let has_new = |repository: &Arc<RepositoryName>| !asking.decided.contains(repository);
-        if self.arrivals_for(asking).any(has_new) {
+        if self
+            .arrivals
+            .since(&asking.digest, asking.since)
+            .any(has_new)
+        {
             return Look::Undecided;
         }
         let (mut is_undecided, mut slow, mut waits) = (false, None, false);
@@ -179,20 +184,10 @@ impl UploadTable {
             .filter(|leader| self.is_worth_waiting(leader, asking))
     }
 
-    /// The repositories in which the layer arrived meanwhile.
-    fn arrivals_for(&self, asking: &Asking<'_>) -> impl Iterator<Item = &Arc<RepositoryName>> {
-        let arrivals = self
-            .arrivals
-            .get(&asking.digest)
-            .map_or(&[][..], Vec::as_slice);
-        let since = asking.since;
-        let meanwhile = arrivals.iter().filter(move |arrival| arrival.at >= since);
-        meanwhile.map(|arrival| &arrival.repository)
-    }
-
     fn is_worth_waiting(&self, leader: &Leader, asking: &Asking<'_>) -> bool {
         if leader.is_dead()
             || self.vain.has(&leader.pusher.credential)
+            || leader.pusher.is_token && self.vain_in.has(&leader.pusher.repository)
             || self.dead.has(&leader.pusher)
         {
             return false;
@@ -408,7 +403,7 @@ impl UploadTable {
     /// A repository holds a layer now.
     pub(super) fn arrived(&mut self, repository: &RepositoryName, digest: &Digest) {
         let digest = digest.bytes();
-        self.record_arrival(repository, digest);
+        self.arrivals.record(repository, digest);
         let flight = self.layers.get(&digest);
         let leaders = flight.map_or(&[][..], |flight| &flight.leaders);
         let of_it = leaders
@@ -428,36 +423,16 @@ impl UploadTable {
         }
     }
 
-    fn record_arrival(&mut self, repository: &RepositoryName, digest: [u8; 32]) {
-        if self.arrivals.len() >= MOST_ARRIVALS {
-            let is_new = |arrivals: &Vec<Arrival>| {
-                arrivals
-                    .last()
-                    .is_some_and(|last| last.at.elapsed() < ARRIVED_FOR)
-            };
-            self.arrivals.retain(|_, arrivals| is_new(arrivals));
-        }
-        if self.arrivals.len() >= MOST_ARRIVALS {
-            self.arrivals.clear();
-        }
-        let arrivals = self.arrivals.entry(digest).or_default();
-        arrivals.retain(|arrival| *arrival.repository != *repository);
-        if arrivals.len() >= MOST_ARRIVALS_OF_LAYER {
-            arrivals.remove(0);
-        }
-        arrivals.push(Arrival {
-            at: Instant::now(),
-            repository: Arc::new(repository.clone()),
-        });
-    }
-
     /// A HEAD was held for as long as it may be.
     pub(super) fn waited_in_vain(&mut self, asking: &Asking<'_>) {
         let leaders = self.leaders_for(asking);
         let waited_for = leaders.filter(|it| asking.allowed.contains(&it.pusher.repository));
-        let credentials: Vec<_> = waited_for.map(|leader| leader.pusher.credential).collect();
-        for credential in credentials {
-            self.vain.begin(credential);
+        let pushers: Vec<_> = waited_for.map(|leader| leader.pusher.clone()).collect();
+        for pusher in pushers {
+            self.vain.begin(pusher.credential);
+            if pusher.is_token {
+                self.vain_in.begin(pusher.repository);
+            }
         }
         self.waited.begin(asking.pusher.clone());
         self.claim(asking.pusher, asking.digest);

@@ -209,6 +209,11 @@ async fn at_the_bound_the_credential_and_the_target_are_left_alone() {
     let mut head = case.head("c", "carol", "another");
     assert_eq!(now(wait(&mut head)), Some(Waited::Released));
     drop(head);
+    // Nor for another token of that client.
+    case.claim("a", "alice's next token", "fourth");
+    let mut head = case.head("e", "eve", "fourth");
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    drop(head);
     // And the one that waited is not held for others.
     case.claim("y", "dave", "third");
     let mut head = case.head("b", "bob", "third");
