@@ -6,6 +6,7 @@
 //! | `table` | the uploads in flight, by digest and by upload session |
 //! | `leader` | one upload that HEADs may wait for, and whether it is still worth it |
 //! | `rates` | how fast uploads are: an upload that cannot be in time is not waited for |
+//! | `arrivals` | the layers that arrived a short while ago |
 //! | `cooldown` | what is not waited for, because it was waited for in vain |
 //! | `upload_request` | a request that sends a part of an upload |
 //!
@@ -18,6 +19,7 @@
 //! There is no thread and no timer of its own: each held HEAD looks whether its upload is alive. The
 //! first that finds it dead takes its place, and the other HEADs wait for that client.
 
+mod arrivals;
 mod cooldown;
 mod leader;
 mod rates;
@@ -34,14 +36,19 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 pub(crate) use upload_request::UploadRequest;
 
 use crate::auth::Credentials;
-use crate::discovery::uploads::table::{Asking, Event, Look, UploadTable};
+use crate::discovery::uploads::table::{Asking, Look, UploadTable};
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
 
 /// The most HEADs that are held at once.
 const MOST_HELD: usize = 1024;
+/// So many HEADs are mounted at once when a layer has arrived: more would wait for the store until
+/// their time is over, and their clients would all upload the layer.
+const MOST_MOUNTED_AT_ONCE: usize = 16;
 /// How often a held HEAD looks whether its upload is alive.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A layer that arrived so long before a HEAD got 404 may have come after the registry looked.
+const LOOK_BACK: Duration = Duration::from_secs(1);
 /// The longest time that jib is let wait: it gives up after 20 seconds.
 const JIB_WAITS: Duration = Duration::from_secs(15);
 
@@ -52,6 +59,7 @@ pub(crate) struct UploadsInFlight {
     bound: Duration,
     table: Mutex<UploadTable>,
     places: Semaphore,
+    turns: Semaphore,
     /// Shows how many HEADs are held.
     held: IntGauge,
     fingerprints: Fingerprints,
@@ -62,6 +70,8 @@ pub(crate) struct UploadsInFlight {
 pub(crate) struct Pusher {
     pub(crate) repository: RepositoryName,
     credential: Fingerprint,
+    /// Whether each login has another credential.
+    is_token: bool,
 }
 
 /// A HEAD that got 404 and may be held.
@@ -80,15 +90,10 @@ pub(crate) struct WaitingHead<'a> {
     allowed: Vec<RepositoryName>,
     place: Option<SemaphorePermit<'a>>,
     was_held: bool,
-    changed: Option<Changed>,
-}
-
-/// The uploads for which a HEAD waited until now.
-#[derive(Debug)]
-struct Changed {
-    /// Whether something changed since the HEAD began to wait.
-    is_seen: bool,
-    receiver: watch::Receiver<Event>,
+    /// Held until the next look: the table counts the HEADs that wait for an upload.
+    changed: Option<watch::Receiver<()>>,
+    /// What arrived before that, the HEAD has seen.
+    seen: Instant,
 }
 
 /// Why a HEAD is not held, or not any longer.
@@ -111,6 +116,7 @@ impl UploadsInFlight {
             bound,
             table: Mutex::default(),
             places: Semaphore::new(MOST_HELD),
+            turns: Semaphore::new(MOST_MOUNTED_AT_ONCE),
             held,
             fingerprints: Fingerprints::new()?,
         })
@@ -118,9 +124,11 @@ impl UploadsInFlight {
 
     fn pusher(&self, repository: &RepositoryName, credentials: &Credentials) -> Pusher {
         let header = credentials.header().map(http::HeaderValue::as_bytes);
+        let scheme = header.and_then(|header| header.get(..7));
         Pusher {
             repository: repository.clone(),
             credential: self.fingerprints.fingerprint(&[header.unwrap_or_default()]),
+            is_token: scheme.is_some_and(|it| it.eq_ignore_ascii_case(b"bearer ")),
         }
     }
 
@@ -153,6 +161,7 @@ impl UploadsInFlight {
             place: None,
             was_held: false,
             changed: None,
+            seen: since.checked_sub(LOOK_BACK).unwrap_or(since),
         }
     }
 
@@ -186,7 +195,12 @@ impl UploadsInFlight {
     }
 }
 
-impl WaitingHead<'_> {
+impl<'a> WaitingHead<'a> {
+    /// Waits until the HEAD may be mounted, after the layer has arrived.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'a>> {
+        self.uploads.turns.acquire().await.ok()
+    }
+
     /// Repositories into which the layer is being uploaded, for which the client's access is to be
     /// decided before it may wait for them.
     pub(crate) fn undecided(&self) -> Vec<RepositoryName> {
@@ -212,22 +226,17 @@ impl WaitingHead<'_> {
                 Err(waited) => return waited,
             };
             let pause = LOOK_EVERY.min(self.until.saturating_duration_since(Instant::now()));
-            let woken = tokio::time::timeout(pause, changed.changed()).await;
-            self.changed = Some(Changed {
-                is_seen: woken.is_ok(),
-                receiver: changed,
-            });
+            // Looked at again in either case.
+            let _ = tokio::time::timeout(pause, changed.changed()).await;
+            self.changed = Some(changed);
         }
     }
 
     /// Where changes are seen, if the client waits.
-    fn look(&mut self) -> Result<watch::Receiver<Event>, Waited> {
+    fn look(&mut self) -> Result<watch::Receiver<()>, Waited> {
         let mut table = self.uploads.table.lock();
         // Kept until the end: the table counts who waits for an upload.
-        let seen = self.changed.take();
-        if let Some(repository) = seen.as_ref().and_then(Changed::arrived_at) {
-            return Err(Waited::Arrived(repository));
-        }
+        let _waited_for = self.changed.take();
         if self.place.is_some() && Instant::now() >= self.until {
             table.waited_in_vain(&self.asking());
             return Err(Waited::TimedOut);
@@ -250,6 +259,11 @@ impl WaitingHead<'_> {
                 self.place = place.filter(|_| self.was_held);
                 Err(Waited::Undecided)
             }
+            Look::Arrived(repository) => {
+                self.place = place.filter(|_| self.was_held);
+                self.seen = Instant::now();
+                Err(Waited::Arrived(repository))
+            }
             Look::GoOn => Err(Waited::Released),
         }
     }
@@ -270,6 +284,7 @@ impl WaitingHead<'_> {
             digest: self.digest.bytes(),
             decided: &self.decided,
             allowed: &self.allowed,
+            since: self.seen,
             until: self.until,
             is_held: self.was_held,
             is_proved: self.is_proved,
@@ -281,18 +296,6 @@ impl Drop for WaitingHead<'_> {
     fn drop(&mut self) {
         if self.was_held {
             self.uploads.held.dec();
-        }
-    }
-}
-
-impl Changed {
-    /// The repository in which the layer arrived, if it did. For that the table must be locked.
-    fn arrived_at(&self) -> Option<Arc<RepositoryName>> {
-        // Without a sender the last upload is gone, which is a change too.
-        let has_changed = self.is_seen || self.receiver.has_changed().unwrap_or(true);
-        match &*self.receiver.borrow() {
-            Event::Arrived(repository) if has_changed => Some(repository.clone()),
-            Event::Arrived(_) | Event::Changed => None,
         }
     }
 }

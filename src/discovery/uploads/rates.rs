@@ -18,6 +18,8 @@ pub(super) struct Rates {
     ended: VecDeque<(Instant, f64)>,
     /// The highest rate that was seen.
     peak: f64,
+    /// Whether an upload took long enough to show a rate.
+    is_peak_known: bool,
 }
 
 /// How many bytes came in which time.
@@ -40,6 +42,7 @@ impl Rates {
         };
         self.peak = self.peak.max(seen);
         if let Some(rate) = rate(bytes, time) {
+            self.is_peak_known = true;
             if self.ended.len() >= MOST {
                 self.ended.pop_front();
             }
@@ -66,7 +69,7 @@ impl Rates {
             reason = "a rate needs no more than 52 bits"
         )]
         let bytes = bytes as f64;
-        self.peak > 0.0 && bytes > self.peak * within.as_secs_f64()
+        self.is_peak_known && bytes > self.peak * within.as_secs_f64()
     }
 }
 
@@ -106,6 +109,9 @@ mod tests {
     fn short_uploads_raise_no_expectations() {
         let mut rates = Rates::default();
         rates.record(1000, Duration::from_micros(1));
+        // A configuration of a few bytes says nothing of the layers that come next.
+        assert!(!rates.is_hopeless(21_000, Duration::from_secs(10)));
+        rates.record(500, Duration::from_secs(1));
         assert!(rates.is_hopeless(21_000, Duration::from_secs(10)));
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::discovery::uploads::Pusher;
+use crate::discovery::uploads::arrivals::Arrivals;
 use crate::discovery::uploads::cooldown::Cooldown;
 use crate::discovery::uploads::leader::{Claim, Leader, LeaderId, Progress, Stage, Upload};
 use crate::discovery::uploads::rates::Rates;
@@ -14,32 +15,28 @@ use crate::discovery::uploads::upload_request::UploadPart;
 use crate::oci::{Digest, RepositoryName};
 use crate::util::Fingerprint;
 
-/// The most layers that are claimed or uploaded at once; no HEAD waits for others.
-const MOST_LAYERS: usize = 16 * 1024;
+/// The most uploads and claims that are known at once; no HEAD waits for others.
+const MOST_LEADERS: usize = 16 * 1024;
+/// The most of them for one layer: for each, access is decided before a HEAD may wait for it.
+const MOST_LEADERS_OF_LAYER: usize = 16;
 /// The most claims of one client for one repository: clients ask for all layers of an image first.
 const MOST_CLAIMS: usize = 256;
-/// The most leaders of a layer and the most layers beyond which no client claims that is not proved
-/// to have push. It may send any credentials.
-const MOST_WITH_TENTATIVE: (usize, usize) = (64, MOST_LAYERS / 2);
-/// After so many claims all that ran out are dropped.
-const SWEEP_EVERY: LeaderId = 1024;
+/// The most tentative claims of a layer, and the most leaders beyond which there are no new ones: a
+/// client that is not proved to have push may send any credentials.
+const MOST_TENTATIVE: (usize, usize) = (64, MOST_LEADERS / 2);
+/// How often all claims that ran out are dropped.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long a client that let others wait in vain is not waited for.
 const NOT_WAITED_FOR: Duration = Duration::from_secs(10 * 60);
 /// How long a digest is not waited for whose claim brought another one.
 const ODD_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// What a held HEAD is woken for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
-    /// Another upload than before, or none.
-    Changed,
-    /// The layer is in this repository.
-    Arrived(Arc<RepositoryName>),
-}
-
 /// What a HEAD does next.
 pub(super) enum Look {
-    Wait(watch::Receiver<Event>),
+    /// Until something changes.
+    Wait(watch::Receiver<()>),
+    /// The layer is in this repository, from which the client may pull.
+    Arrived(Arc<RepositoryName>),
     /// There is an upload into a repository for which access is to be decided.
     Undecided,
     /// It goes on, and has claimed the layer.
@@ -50,7 +47,7 @@ pub(super) enum Look {
 #[derive(Debug)]
 struct Flight {
     leaders: Vec<Leader>,
-    changed: watch::Sender<Event>,
+    changed: watch::Sender<()>,
 }
 
 /// A HEAD, as the table sees it.
@@ -62,6 +59,8 @@ pub(super) struct Asking<'a> {
     pub(super) decided: &'a [RepositoryName],
     /// Those of them that it may pull.
     pub(super) allowed: &'a [RepositoryName],
+    /// What arrived before that, the HEAD has seen.
+    pub(super) since: Instant,
     /// Until when the HEAD may be held.
     pub(super) until: Instant,
     /// Whether the HEAD is held already.
@@ -77,14 +76,21 @@ pub(super) struct UploadTable {
     /// The claims of each client, the oldest first.
     claims: HashMap<Pusher, Vec<([u8; 32], LeaderId)>>,
     next_id: LeaderId,
+    leaders: usize,
+    swept: Instant,
     rates: Rates,
     /// Credentials for which HEADs waited in vain.
     vain: Cooldown<Fingerprint>,
+    /// Repositories into which clients with tokens let HEADs wait in vain: a new token of the same
+    /// client would be waited for again.
+    vain_in: Cooldown<RepositoryName>,
     /// Clients that claimed or began an upload, and did not go on.
     dead: Cooldown<Pusher>,
     /// Clients whose HEADs waited in vain.
     waited: Cooldown<Pusher>,
     odd: Cooldown<[u8; 32]>,
+    /// What arrived while HEADs may have been held.
+    arrivals: Arrivals,
 }
 
 impl Default for UploadTable {
@@ -94,11 +100,15 @@ impl Default for UploadTable {
             sessions: HashMap::new(),
             claims: HashMap::new(),
             next_id: 0,
+            leaders: 0,
+            swept: Instant::now(),
             rates: Rates::default(),
             vain: Cooldown::lasting(NOT_WAITED_FOR),
+            vain_in: Cooldown::lasting(NOT_WAITED_FOR),
             dead: Cooldown::lasting(NOT_WAITED_FOR),
             waited: Cooldown::lasting(NOT_WAITED_FOR),
             odd: Cooldown::lasting(ODD_FOR),
+            arrivals: Arrivals::default(),
         }
     }
 }
@@ -107,8 +117,13 @@ impl UploadTable {
     /// The repositories for which access is to be decided before the HEAD may wait.
     pub(super) fn undecided(&self, asking: &Asking<'_>) -> Vec<RepositoryName> {
         let mut found = Vec::new();
-        for leader in self.leaders_for(asking) {
-            let repository = &leader.pusher.repository;
+        let leaders = self.leaders_for(asking);
+        let leaders = leaders.map(|leader| &leader.pusher.repository);
+        for repository in leaders.chain(
+            self.arrivals
+                .since(&asking.digest, asking.since)
+                .map(Arc::as_ref),
+        ) {
             if !asking.decided.contains(repository) && !found.contains(repository) {
                 found.push(repository.clone());
             }
@@ -119,6 +134,24 @@ impl UploadTable {
     /// Looks at the uploads of the layer: whether the HEAD waits or goes on.
     pub(super) fn look(&mut self, asking: &Asking<'_>, may_wait: bool) -> Look {
         self.drop_dead(&asking.digest);
+        // Perhaps after the registry's 404, and before the HEAD looked here.
+        let is_allowed = |repository: &&Arc<RepositoryName>| asking.allowed.contains(repository);
+        let arrived = self
+            .arrivals
+            .since(&asking.digest, asking.since)
+            .find(is_allowed)
+            .cloned();
+        if let Some(repository) = arrived {
+            return Look::Arrived(repository);
+        }
+        let has_new = |repository: &Arc<RepositoryName>| !asking.decided.contains(repository);
+        if self
+            .arrivals
+            .since(&asking.digest, asking.since)
+            .any(has_new)
+        {
+            return Look::Undecided;
+        }
         let (mut is_undecided, mut slow, mut waits) = (false, None, false);
         for leader in self.leaders_for(asking) {
             let repository = &leader.pusher.repository;
@@ -159,6 +192,7 @@ impl UploadTable {
     fn is_worth_waiting(&self, leader: &Leader, asking: &Asking<'_>) -> bool {
         if leader.is_dead()
             || self.vain.has(&leader.pusher.credential)
+            || leader.pusher.is_token && self.vain_in.has(&leader.pusher.repository)
             || self.dead.has(&leader.pusher)
         {
             return false;
@@ -178,9 +212,9 @@ impl UploadTable {
         let Some(rate) = leader.upload().and_then(Upload::rate) else {
             return false;
         };
-        let all = self.layers.values().flat_map(|flight| &flight.leaders);
-        let others = all.filter(|other| other.id != leader.id);
-        let rates = others.filter_map(|other| other.upload()?.rate());
+        let uploads = self.sessions.values();
+        let others = uploads.filter(|(_, id)| *id != leader.id);
+        let rates = others.filter_map(|(digest, id)| self.leader(digest, *id)?.upload()?.rate());
         self.rates.is_slow(rate, rates)
     }
 
@@ -206,16 +240,11 @@ impl UploadTable {
             }
             return;
         }
-        if !is_proved && !self.has_room_for_tentative(&digest) {
-            return;
-        }
-        if self.layers.len() >= MOST_LAYERS || self.next_id.is_multiple_of(SWEEP_EVERY) {
+        if self.swept.elapsed() >= SWEEP_EVERY {
+            self.swept = now;
             self.drop_all_dead();
         }
-        if self.claims_of(pusher) >= MOST_CLAIMS {
-            self.drop_dead_claims(pusher);
-        }
-        if self.layers.len() >= MOST_LAYERS || self.claims_of(pusher) >= MOST_CLAIMS {
+        if !self.has_room(&digest, is_proved) || self.claims_of(pusher) >= MOST_CLAIMS {
             return;
         }
         let claim = Claim {
@@ -229,28 +258,27 @@ impl UploadTable {
             .push((digest, id));
     }
 
-    fn has_room_for_tentative(&self, digest: &[u8; 32]) -> bool {
-        let leaders = self.layers.get(digest).map_or(0, |it| it.leaders.len());
-        let (most_leaders, most_layers) = MOST_WITH_TENTATIVE;
-        leaders < most_leaders && self.layers.len() < most_layers
+    fn has_room(&self, digest: &[u8; 32], is_proved: bool) -> bool {
+        let leaders = self.layers.get(digest).map_or(&[][..], |it| &it.leaders);
+        let of_its_kind = leaders.iter().filter(|it| it.is_tentative() != is_proved);
+        let (most_of_layer, most) = if is_proved {
+            (MOST_LEADERS_OF_LAYER, MOST_LEADERS)
+        } else {
+            MOST_TENTATIVE
+        };
+        of_its_kind.count() < most_of_layer && self.leaders < most
     }
 
     fn claims_of(&self, pusher: &Pusher) -> usize {
         self.claims.get(pusher).map_or(0, Vec::len)
     }
 
-    fn drop_dead_claims(&mut self, pusher: &Pusher) {
-        let claims = self.claims.get(pusher).cloned().unwrap_or_default();
-        for (digest, _) in claims {
-            self.drop_dead(&digest);
-        }
-    }
-
     fn add(&mut self, pusher: Pusher, digest: [u8; 32], stage: Stage) -> LeaderId {
         self.next_id += 1;
+        self.leaders += 1;
         let flight = self.layers.entry(digest).or_insert_with(|| Flight {
             leaders: Vec::new(),
-            changed: watch::channel(Event::Changed).0,
+            changed: watch::channel(()).0,
         });
         flight.leaders.push(Leader {
             id: self.next_id,
@@ -311,15 +339,25 @@ impl UploadTable {
             upload.length = Some(upload.progress.received() + length);
         }
         Some(UploadPart {
-            digest,
-            leader: id,
+            session: session.into(),
             progress: upload.progress.clone(),
         })
     }
 
-    /// Another layer arrives than the one that was claimed: the client's other claims are as
-    /// uncertain, and the claimed layer is not waited for.
+    /// Another layer arrives than the one that was claimed.
+    ///
+    /// A client that uploads several layers at once opens its sessions in any order: if it claimed
+    /// this layer too, the two change places. Otherwise its other claims are as uncertain, and the
+    /// claimed layer is not waited for.
     fn rename(&mut self, claimed: [u8; 32], digest: [u8; 32], id: LeaderId) -> Option<LeaderId> {
+        let pusher = self.leader(&claimed, id)?.pusher.clone();
+        let flight = self.layers.get(&digest);
+        let mut leaders = flight.into_iter().flat_map(|flight| &flight.leaders);
+        if let Some(other) = leaders.find(|leader| leader.pusher == pusher) {
+            let other = other.id;
+            self.change_places((claimed, id), (digest, other));
+            return Some(other);
+        }
         self.odd.begin(claimed);
         let leader = self.remove(&claimed, id)?;
         for (other, claim) in self.claims.remove(&leader.pusher).unwrap_or_default() {
@@ -334,23 +372,68 @@ impl UploadTable {
         Some(id)
     }
 
+    /// Two leaders of one client change places, with all that is known of their uploads.
+    fn change_places(&mut self, one: ([u8; 32], LeaderId), other: ([u8; 32], LeaderId)) {
+        for (from, to) in [(one, other), (other, one)] {
+            let leader = self.leader(&from.0, from.1);
+            match leader.map(|leader| (&leader.stage, &leader.pusher)) {
+                Some((Stage::Uploading(upload), _)) => {
+                    let session = upload.session.clone();
+                    self.sessions.insert(session, to);
+                }
+                Some((Stage::Claimed(_), pusher)) => {
+                    let pusher = pusher.clone();
+                    let claims = self.claims.get_mut(&pusher);
+                    for claim in claims.into_iter().flatten() {
+                        if claim.1 == from.1 {
+                            *claim = to;
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        // The registry has opened upload sessions for this client.
+        let fresh = Stage::Claimed(Claim {
+            since: Instant::now(),
+            is_proved: true,
+        });
+        let Some(first) = self.replace_stage(one, fresh) else {
+            return;
+        };
+        if let Some(Stage::Uploading(second)) = self.replace_stage(other, first) {
+            self.replace_stage(one, Stage::Uploading(second));
+        }
+    }
+
+    fn replace_stage(&mut self, place: ([u8; 32], LeaderId), stage: Stage) -> Option<Stage> {
+        let flight = self.layers.get_mut(&place.0)?;
+        let mut leaders = flight.leaders.iter_mut();
+        let leader = leaders.find(|leader| leader.id == place.1)?;
+        flight.changed.send_replace(());
+        Some(std::mem::replace(&mut leader.stage, stage))
+    }
+
     /// An upload has broken off.
-    pub(super) fn abort(&mut self, digest: &[u8; 32], id: LeaderId) {
-        self.remove(digest, id);
+    pub(super) fn abort(&mut self, session: &str) {
+        if let Some((digest, id)) = self.sessions.get(session).copied() {
+            self.remove(&digest, id);
+        }
     }
 
     /// A repository holds a layer now.
     pub(super) fn arrived(&mut self, repository: &RepositoryName, digest: &Digest) {
         let digest = digest.bytes();
-        let Some(flight) = self.layers.get(&digest) else {
-            return;
-        };
-        let of_it = flight
-            .leaders
+        self.arrivals.record(repository, digest);
+        let flight = self.layers.get(&digest);
+        let leaders = flight.map_or(&[][..], |flight| &flight.leaders);
+        let of_it = leaders
             .iter()
             .filter(|it| it.pusher.repository == *repository);
         let ids: Vec<_> = of_it.map(|leader| leader.id).collect();
-        let changed = flight.changed.clone();
+        if let Some(flight) = flight {
+            flight.changed.send_replace(());
+        }
         for id in ids {
             if let Some(leader) = self.remove(&digest, id)
                 && let Some(upload) = leader.upload()
@@ -359,17 +442,18 @@ impl UploadTable {
                 self.rates.record(upload.progress.received(), time);
             }
         }
-        // What held HEADs see at last: they look at it under the table's lock.
-        changed.send_replace(Event::Arrived(Arc::new(repository.clone())));
     }
 
     /// A HEAD was held for as long as it may be.
     pub(super) fn waited_in_vain(&mut self, asking: &Asking<'_>) {
         let leaders = self.leaders_for(asking);
         let waited_for = leaders.filter(|it| asking.allowed.contains(&it.pusher.repository));
-        let credentials: Vec<_> = waited_for.map(|leader| leader.pusher.credential).collect();
-        for credential in credentials {
-            self.vain.begin(credential);
+        let pushers: Vec<_> = waited_for.map(|leader| leader.pusher.clone()).collect();
+        for pusher in pushers {
+            self.vain.begin(pusher.credential);
+            if pusher.is_token {
+                self.vain_in.begin(pusher.repository);
+            }
         }
         self.waited.begin(asking.pusher.clone());
         self.claim(asking);
@@ -385,7 +469,8 @@ impl UploadTable {
         let flight = self.layers.get_mut(digest)?;
         let place = flight.leaders.iter().position(|leader| leader.id == id)?;
         let leader = flight.leaders.remove(place);
-        flight.changed.send_replace(Event::Changed);
+        self.leaders -= 1;
+        flight.changed.send_replace(());
         if flight.leaders.is_empty() {
             self.layers.remove(digest);
         }
@@ -443,6 +528,6 @@ impl UploadTable {
     }
 
     pub(super) fn size(&self) -> usize {
-        self.layers.len()
+        self.leaders
     }
 }

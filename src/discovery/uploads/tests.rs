@@ -111,7 +111,7 @@ async fn a_head_waits_until_the_layer_has_arrived() {
     assert!(head.is_held());
     drop(head);
     assert_eq!(case.held(), 0);
-    case.claim("c", "carol", "layer");
+    assert_eq!(case.0.table.lock().size(), 0);
 }
 
 #[tokio::test]
@@ -276,6 +276,11 @@ async fn at_the_bound_the_credential_and_the_target_are_left_alone() {
     let mut head = case.head("c", "carol", "another");
     assert_eq!(now(wait(&mut head)), Some(Waited::Released));
     drop(head);
+    // Nor for another token of that client.
+    case.claim("a", "alice's next token", "fourth");
+    let mut head = case.head("e", "eve", "fourth");
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    drop(head);
     // And the one that waited is not held for others.
     case.claim("y", "dave", "third");
     let mut head = case.head("b", "bob", "third");
@@ -356,4 +361,82 @@ async fn beyond_the_places_and_the_claims_a_client_goes_on_at_once() {
         case.claim("m", "mallory", &number.to_string());
     }
     assert!(case.0.table.lock().size() <= 300);
+}
+
+#[tokio::test]
+async fn layers_that_are_uploaded_at_once_in_another_order_change_places() {
+    let case = Case::waiting_at_most(MINUTE);
+    for layer in ["one", "two", "three"] {
+        case.claim("a", "alice", layer);
+    }
+    // The session of "two" is opened first, then that of "one".
+    case.begin("a", "alice", "of two");
+    case.begin("a", "alice", "of one");
+    let uploads = ["of two", "of one"].map(|session| case.request(session));
+    let mut head = case.head("b", "bob", "one");
+    let waiting = async {
+        tokio::task::yield_now().await;
+        let two = Digest::of(b"two");
+        let end = case.0.request("of two", Some(&two), None);
+        case.0.arrived(&blob("a", "two"));
+        assert!(end.is_some());
+        let layer = case.0.table.lock().layer_of("of one");
+        assert_eq!(layer, Some(Digest::of(b"one").bytes()));
+        case.0.arrived(&blob("a", "one"));
+    };
+    let (waited, ()) = tokio::join!(wait(&mut head), waiting);
+    assert_eq!(waited, arrived("a"));
+    // One that is claimed only stays claimed.
+    case.claim("a", "alice", "four");
+    case.begin("a", "alice", "of four");
+    let four = Digest::of(b"four");
+    assert!(case.0.request("of four", Some(&four), None).is_some());
+    let mut head = case.head("c", "carol", "three");
+    assert_eq!(now(wait(&mut head)), None);
+    drop(uploads);
+}
+
+#[tokio::test]
+async fn one_layer_has_few_uploads_that_a_head_asks_about() {
+    let case = Case::waiting_at_most(MINUTE);
+    for number in 0..1000 {
+        let mut head = case.head(&format!("m/{number}"), "mallory", "layer");
+        for repository in head.undecided() {
+            head.decide(repository, false);
+        }
+        assert_eq!(now(head.wait()), Some(Waited::Released));
+    }
+    let head = case.head("b", "bob", "layer");
+    assert_eq!(head.undecided().len(), 16);
+}
+
+#[tokio::test]
+async fn a_layer_that_arrives_between_the_404_and_the_look_is_seen() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.0.arrived(&blob("a", "layer"));
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(now(wait(&mut head)), Some(arrived("a")));
+    // Seen once: if it could not be mounted, the client goes on.
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    let mut head = case.head("c", "carol", "layer");
+    head.decide(name("a"), false);
+    head.decide(name("b"), false);
+    assert_eq!(now(head.wait()), Some(Waited::Released));
+}
+
+#[tokio::test]
+async fn a_layer_that_arrives_where_a_client_may_not_pull_is_not_seen() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    head.decide(name("a"), true);
+    head.decide(name("secret"), false);
+    let (waited, ()) = tokio::join!(head.wait(), async {
+        case.0.arrived(&blob("secret", "layer"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Two at once: neither hides the other.
+        case.0.arrived(&blob("a", "layer"));
+        case.0.arrived(&blob("secret", "layer"));
+    });
+    assert_eq!(waited, arrived("a"));
 }

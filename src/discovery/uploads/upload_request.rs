@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use crate::discovery::uploads::UploadsInFlight;
-use crate::discovery::uploads::leader::{LeaderId, Progress};
+use crate::discovery::uploads::leader::Progress;
 
 /// The upload that a request is a part of.
 #[derive(Debug)]
 pub(super) struct UploadPart {
-    pub(super) digest: [u8; 32],
-    pub(super) leader: LeaderId,
+    pub(super) session: Box<str>,
     pub(super) progress: Arc<Progress>,
 }
 
@@ -57,8 +56,7 @@ impl Drop for UploadRequest {
             self.part.progress.end_body();
         }
         if !self.is_answered {
-            let mut table = self.uploads.table.lock();
-            table.abort(&self.part.digest, self.part.leader);
+            self.uploads.table.lock().abort(&self.part.session);
         }
     }
 }

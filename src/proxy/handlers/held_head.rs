@@ -84,6 +84,11 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
                     return Ok(Some(M::here()));
                 }
                 Waited::Arrived(_) => {
+                    // The time for a mount begins with the turn.
+                    let _turn = tokio::select! {
+                        turn = self.waiting.turn() => turn,
+                        gone = client_disconnected(session) => return Err(gone),
+                    };
                     let found = self.mount.mount().await;
                     // Without a result another upload of the layer may still be in flight.
                     if let Some(result) = M::result_of(&found) {

@@ -1,6 +1,10 @@
 //! A HEAD waits for an upload of the same layer, if its client may pull where that goes.
 
 mod access;
+mod client_programs;
+mod faults;
+mod leaks;
+mod limits;
 mod liveness;
 
 use crate::support::access_control::htpasswd_mode;
@@ -38,6 +42,9 @@ impl Case {
     pub fn configured(bound: &str, change: impl FnOnce(&mut Value)) -> Self {
         let users: Vec<_> = USERS.iter().map(|user| (*user, "right")).collect();
         let registry = Registry::with_htpasswd(&users);
+        // The first scan finds a store: the next one would come half a minute later.
+        let first = registry.client().basic("leader", "right");
+        first.upload("first/app", b"the first layer of the store");
         let sidecar = Sidecar::with(&registry, |config| {
             htpasswd_mode(&registry)(config);
             waiting(config, bound);
