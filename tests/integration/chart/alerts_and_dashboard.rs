@@ -202,8 +202,13 @@ fn each_of_the_dashboards_queries_shows_something_of_a_busy_sidecar() {
     let client = sidecar.client();
     let mut turn = 0;
     for query in queries() {
-        // What only a dry run, TLS and Redis have.
-        let others = ["dry_run", "certificate", "redis_seconds"];
+        // What only a dry run, TLS, Redis and held requests have.
+        let others = [
+            "dry_run",
+            "certificate",
+            "redis_seconds",
+            "held_request_duration",
+        ];
         if others.iter().any(|it| query.contains(it)) {
             continue;
         }
