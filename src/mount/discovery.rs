@@ -42,6 +42,8 @@ impl Mounts {
         match found.await {
             Ok(decision) => decision,
             Err(reason @ Reason::BlobDamaged) => Decision::Forward(Forward::plain(reason)),
+            // Nothing was looked for.
+            Err(Reason::None) => Decision::Forward(Forward::as_it_came(Reason::SourceMissing)),
             Err(reason) => Decision::Forward(Forward::as_it_came(reason)),
         }
     }

@@ -1,8 +1,8 @@
 //! A HEAD waits for an upload of the same layer, if its client may pull where that goes.
 
-mod access;
+mod callers;
 mod client_programs;
-mod faults;
+mod interruptions;
 mod leaks;
 mod limits;
 mod liveness;
