@@ -89,18 +89,23 @@ TEXT
 
 # In Debian 12 this is in the backports alone, which come from the same host as the rest.
 valkey() {
-  local site codename
+  local codename
   command -v valkey-server >/dev/null && return
   ((EUID == 0)) || return 0
   codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
   if ! apt-cache show valkey-server >/dev/null 2>&1; then
-    site=$(apt-get indextargets --format "\$(SITE)" 'Created-By: Packages' "Codename: $codename" |
-      head -n 1)
-    echo "deb $site $codename-backports main" >/etc/apt/sources.list.d/backports.list
+    # The lists say which host that is.
+    [[ -n $(sites "$codename") ]] || apt-get update -qq
+    echo "deb $(sites "$codename") $codename-backports main" >/etc/apt/sources.list.d/backports.list
     apt-get update -qq
   fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valkey-server \
     >/dev/null
+}
+
+# The host of a Debian release's packages.
+sites() {
+  apt-get indextargets --format "\$(SITE)" 'Created-By: Packages' "Codename: $1" | sed -n 1p
 }
 
 lint() {
