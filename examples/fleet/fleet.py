@@ -170,7 +170,7 @@ def to_distribution(binary, namespace, address, order, through):
             ways = replicas(through, binary, home, address, upstream, settings)
             ports = stack.enter_context(ways)
         about = {"host": address, "ports": ports, "login": "alice:secret"}
-        return push(namespace, {**order, **about, "service": None, "space": "", "seed": 1})
+        return push(namespace, {**order, **about, "tokens": False, "space": "", "seed": 1})
 
 
 @contextlib.contextmanager
@@ -220,9 +220,8 @@ def to_pulp(binary, namespace, address, order, through, said):
             upstream = f"http://{address}:{port}"
             ways = replicas(through, binary, home, address, upstream, settings)
             ports = stack.enter_context(ways)
-        service = f"{address}:{ports[0]}"
         about = {"host": address, "ports": ports, "login": f"admin:{said['password']}"}
-        return push(namespace, {**order, **about, "service": service, "space": space, "seed": seed})
+        return push(namespace, {**order, **about, "tokens": True, "space": space, "seed": seed})
 
 
 @dataclasses.dataclass(frozen=True)

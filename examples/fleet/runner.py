@@ -22,7 +22,7 @@ class Pusher:
     def __init__(self, order):
         self.host, self.ports = order["host"], itertools.cycle(order["ports"])
         self.login = "Basic " + base64.b64encode(order["login"].encode()).decode()
-        self.service, self.space = order["service"], order["space"]
+        self.tokens, self.space = order["tokens"], order["space"]
         self.sent = 0
         self.lock = threading.Lock()
 
@@ -31,7 +31,7 @@ class Pusher:
         for port in ports:
             target = f"{self.space}warm-up/{port}"
             connection = http.client.HTTPConnection(self.host, port, timeout=600)
-            login = self._token(connection, target) if self.service else self.login
+            login = self._token(connection, target) if self.tokens else self.login
             data = str(port).encode()
             self._upload(connection, login, target, data, images.digest_of(data))
         self.sent = 0
@@ -41,7 +41,7 @@ class Pusher:
         with self.lock:
             port = next(self.ports)
         connection = http.client.HTTPConnection(self.host, port, timeout=600)
-        login = self._token(connection, target) if self.service else self.login
+        login = self._token(connection, target) if self.tokens else self.login
         for data in image.blobs():
             digest = images.digest_of(data)
             path = f"/v2/{target}/blobs/{digest}"
@@ -53,7 +53,8 @@ class Pusher:
 
     def _token(self, connection, target):
         scope = urllib.parse.quote(f"repository:{target}:pull,push", safe="")
-        service = urllib.parse.quote(self.service, safe="")
+        # Pulp takes a token only for the address at which the client asked for it.
+        service = urllib.parse.quote(f"{self.host}:{connection.port}", safe="")
         path = f"/token/?service={service}&scope={scope}"
         answer = self._ask(connection, self.login, "GET", path, None, (200,))
         return "Bearer " + json.loads(answer.content)["token"]
