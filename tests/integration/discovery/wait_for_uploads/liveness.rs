@@ -1,6 +1,6 @@
 //! Whatever becomes of an upload, the HEADs that wait for it end, and one client goes on.
 
-use super::{Case, Got, LAYER, Leader, USERS, push, statuses};
+use super::{Case, Got, LAYER, Leader, USERS, push};
 use crate::{needs, support};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,18 +12,8 @@ fn all_that_ask_meanwhile_get_the_layer_of_one_upload() {
     let case = Case::with("30s");
     let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
     leader.sends(&LAYER[..10]);
-    thread::scope(|scope| {
-        let pushes: Vec<_> = USERS[1..]
-            .iter()
-            .map(|user| {
-                let client = case.client(user);
-                scope.spawn(move || push(&client, &format!("{user}/app"), LAYER))
-            })
-            .collect();
-        case.wait_until_held(4);
-        leader.ends(&LAYER[10..], LAYER);
-        assert_eq!(statuses(pushes), [200; 4]);
-    });
+    let all = four_push(&case, || leader.ends(&LAYER[10..], LAYER));
+    assert!(all.iter().all(|got| got.status == 200));
     assert_eq!((case.held(), case.ended("linked")), (0, 4));
     let bytes = case
         .sidecar
