@@ -167,7 +167,7 @@ build() {
 }
 
 unit() {
-  cargo test --release --locked --no-fail-fast --lib
+  tests_pass '' --lib
   cargo test --release --locked --doc
 }
 
@@ -176,9 +176,39 @@ unit() {
 integration() {
   local module failed=0
   for module in "$@"; do
-    cargo test --release --locked --no-fail-fast --test integration -- "$module::" || failed=1
+    tests_pass "$module::" --test integration || failed=1
   done
   return "$failed"
+}
+
+# tests_pass FILTER TARGET...: runs these tests. The machines are shared, and tests run beside each
+# other: up to three that fail are run once more, alone. The table at the end names each test that
+# failed, also one that passed then.
+tests_pass() {
+  local filter=$1 output name status=0 failures=()
+  shift
+  output=$(mktemp)
+  cargo test --release --locked --no-fail-fast "$@" -- ${filter:+"$filter"} 2>&1 |
+    tee "$output" || status=$?
+  mapfile -t failures < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$output" | sort -u)
+  rm "$output"
+  if ((status == 0 || ${#failures[@]} == 0)); then
+    return "$status"
+  elif ((${#failures[@]} > 3)); then
+    printf '  %s failed\n' "${failures[@]}" >>"$remarks"
+    return "$status"
+  fi
+  status=0
+  for name in "${failures[@]}"; do
+    printf '\nonce more, alone: %s\n' "$name"
+    if cargo test --release --locked "$@" -- --exact "$name"; then
+      echo "  $name failed, and passed alone" >>"$remarks"
+    else
+      echo "  $name failed twice" >>"$remarks"
+      status=1
+    fi
+  done
+  return "$status"
 }
 
 mounts() {
@@ -281,7 +311,9 @@ done
 ((${#chosen[@]} > 0)) || chosen=("${all_parts[@]}")
 
 failed=0
-table=
+table=$(mktemp)
+# What the table says of single tests.
+remarks=$(mktemp)
 for part in "${chosen[@]}"; do
   printf '\n=== %s\n' "$part"
   began=$SECONDS
@@ -298,8 +330,12 @@ for part in "${chosen[@]}"; do
     verdict=FAILED
     failed=1
   fi
-  table+=$(printf '%-12s %7d  %s' "$part" $((SECONDS - began)) "$verdict")$'\n'
+  printf '%-12s %7d  %s\n' "$part" $((SECONDS - began)) "$verdict" >>"$table"
+  cat "$remarks" >>"$table"
+  : >"$remarks"
 done
 
-printf '\n%-12s %7s\n%s' part seconds "$table"
+printf '\n%-12s %7s\n' part seconds
+cat "$table"
+rm "$table" "$remarks"
 exit "$failed"
