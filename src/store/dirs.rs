@@ -57,6 +57,23 @@ impl OpenStore<'_> {
         Ok(())
     }
 
+    /// Runs a commit of the filesystem's log, and records the entries of the link's parent
+    /// directories as synced: the commit includes all that were made before it.
+    pub(crate) fn commit_made(
+        &self,
+        leaf: &str,
+        commit: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let unsynced = &self.filesystem.unsynced;
+        let mark = |directory| Some((directory, unsynced.get(directory)?));
+        let marked: Vec<_> = ancestry(leaf).filter_map(mark).collect();
+        commit()?;
+        for (directory, mark) in marked {
+            unsynced.synced(directory, mark);
+        }
+        Ok(())
+    }
+
     /// Syncs the entries of every directory from a link's own up to the repositories.
     pub(crate) fn sync_ancestry(&self, leaf: &str) -> Result<(), StoreError> {
         self.sync_directory(leaf)?;

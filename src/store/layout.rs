@@ -5,6 +5,9 @@ use crate::oci::{Digest, RepositoryName};
 /// The store's directory below the registry's `rootdirectory`.
 pub(crate) const VERSION_DIRECTORY: &str = "docker/registry/v2";
 
+/// The name of the file that makes a layer part of a repository.
+pub(crate) const LINK: &str = "link";
+
 /// The directory of all repositories.
 const REPOSITORIES: &str = "repositories";
 /// The directory of a repository's links and of nothing else: where it is, there is a repository.
@@ -36,7 +39,7 @@ pub(crate) fn repository_directories(repository: &RepositoryName) -> [String; 3]
 
 /// The layer link: its 71 bytes say that the repository holds the digest.
 pub(crate) fn layer_link(repository: &RepositoryName, digest: &Digest) -> String {
-    format!("{}/link", link_directory(repository, digest))
+    format!("{}/{LINK}", link_directory(repository, digest))
 }
 
 /// The directory of all blobs whose digest begins with this byte.

@@ -1,32 +1,30 @@
 //! Writes a layer link: whole, as durable as configured, never visible half-written.
+//!
+//! With durability `full` a link is made in this order. Each step rests on the one before it.
+//!
+//! 1. The directories above it are created.
+//! 2. Its bytes are written into a file that is not visible as a link ([`new_link`]).
+//! 3. The bytes are written to the disk. So no crash leaves a link that is visible and empty.
+//! 4. The file gets the link's name.
+//! 5. The link's directory is synced, and with it the name. Where the filesystem commits changes in
+//!    their order ([`commit_order`]), that commits the directories of step 1 as well, and the inode
+//!    of step 2: step 3 then does without a commit of its own. Elsewhere each directory that is not
+//!    synced yet is synced ([`dirs`](crate::store::dirs)).
+//!
+//! [`new_link`]: crate::store::new_link
+//! [`commit_order`]: crate::store::commit_order
 
-use std::fs::File;
-use std::io::Write;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
-use uuid::Uuid;
+use rustix::io::retry_on_intr;
 
 use crate::auth::Grant;
 use crate::config::Durability;
 use crate::oci::Digest;
-use crate::store::layout;
+use crate::store::new_link::{LinkDirectory, NewLink, Published};
 use crate::store::open::{OpenStore, StoreError, StoredLink};
 use crate::store::unsynced_dirs::SETTLED;
-
-/// The name of the file that makes a layer part of a repository.
-pub(crate) const NAME: &str = "link";
-/// Precedes the UUID in the name of crossmount's temporary files.
-const OURS: &str = "link.crossmount.";
-const TEMPORARY: &str = ".tmp";
-
-/// Whether a file name is that of a link that crossmount has not renamed into place yet.
-pub(crate) fn is_temporary(name: &str) -> bool {
-    let identifier = name.strip_prefix(OURS);
-    let identifier = identifier.and_then(|rest| rest.strip_suffix(TEMPORARY));
-    identifier.is_some_and(|text| Uuid::try_parse(text).is_ok())
-}
+use crate::store::{commit_order, layout};
 
 /// How the writing of a link ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +58,7 @@ impl OpenStore<'_> {
         let linked = match self.existing_link(&path, digest)? {
             Some(link) => self.confirm_durable(&directory, &link, still_allowed)?,
             // An empty or torn link of a crashed writer is replaced like a missing one.
-            None => self.write(&directory, &path, digest, still_allowed)?,
+            None => self.write(&directory, digest, still_allowed)?,
         };
         match linked {
             LinkResult::Written | LinkResult::AlreadyLinked
@@ -74,59 +72,74 @@ impl OpenStore<'_> {
 
     fn write(
         &self,
-        directory: &str,
         path: &str,
         digest: &Digest,
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<LinkResult, StoreError> {
-        let durability = self.filesystem.durability;
-        self.create_directories(directory)?;
-        let temporary = format!("{directory}/{OURS}{}{TEMPORARY}", Uuid::new_v4());
-        let written = self.write_temporary(&temporary, digest).and_then(|()| {
-            // Another host may have written the link meanwhile. If crossmount replaced it, that
-            // host's registry would meet a stale handle and answer 500.
-            if let Some(link) = self.existing_link(path, digest)? {
-                return self.confirm_durable(directory, &link, still_allowed);
-            }
-            if !still_allowed() {
-                return Ok(LinkResult::Revoked);
-            }
-            self.rename(&temporary, path, digest)?;
-            Ok(LinkResult::Written)
-        });
-        if !matches!(written, Ok(LinkResult::Written)) {
-            self.remove(&temporary);
+        self.create_directories(path)?;
+        let directory = self.link_directory(path)?;
+        let is_ordered = self.filesystem.durability == Durability::Full
+            && commit_order::is_kept_by(&directory.descriptor);
+        let mut new = NewLink::create(&directory, digest)?;
+        let written = match self.filesystem.durability {
+            Durability::None => Ok(()),
+            Durability::Full if is_ordered => new.write_out(&directory),
+            Durability::Full | Durability::File => new.sync(&directory),
         }
-        if durability == Durability::Full && matches!(written, Ok(LinkResult::Written)) {
-            self.sync_directory(directory)?;
-            self.sync_made(directory)?;
+        .and_then(|()| self.publish(&mut new, &directory, digest, still_allowed));
+        new.discard(&directory);
+        if self.filesystem.durability == Durability::Full
+            && matches!(written, Ok(LinkResult::Written))
+        {
+            self.sync_name(&directory, is_ordered)?;
         }
         written
     }
 
-    /// Writes the link's bytes into a file beside it: `blobs/` may be on another filesystem.
-    fn write_temporary(&self, path: &str, digest: &Digest) -> Result<(), StoreError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o666);
-        let open = || rustix::fs::openat(&self.directory, path, flags, mode);
-        let mut file = File::from(retry_on_intr(open).map_err(StoreError::call("open", path))?);
-        file.write_all(digest.as_str().as_bytes())
-            .map_err(|cause| Errno::from_io_error(&cause).unwrap_or(Errno::IO))
-            .map_err(StoreError::call("write", path))?;
-        if self.filesystem.durability != Durability::None {
-            retry_on_intr(|| rustix::fs::fsync(&file)).map_err(StoreError::call("fsync", path))?;
+    fn publish(
+        &self,
+        new: &mut NewLink,
+        directory: &LinkDirectory<'_>,
+        digest: &Digest,
+        still_allowed: &dyn Fn() -> bool,
+    ) -> Result<LinkResult, StoreError> {
+        if !still_allowed() {
+            return Ok(LinkResult::Revoked);
         }
-        Ok(())
+        let link = format!("{}/{}", directory.path, layout::LINK);
+        let published = match new.publish(directory) {
+            Ok(Published::Visible) => Ok(()),
+            // Another mount may have written the link meanwhile.
+            Ok(Published::Occupied) => match self.existing_link(&link, digest)? {
+                Some(found) => {
+                    return self.confirm_durable(directory.path, &found, still_allowed);
+                }
+                None => new.replace(directory),
+            },
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(()) => Ok(LinkResult::Written),
+            // NFS may send a rename twice, and the first did the work: check before failing.
+            Err(error) if error.is_absence() && self.existing_link(&link, digest)?.is_some() => {
+                Ok(LinkResult::Written)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    fn rename(&self, from: &str, to: &str, digest: &Digest) -> Result<(), StoreError> {
-        let rename = || rustix::fs::renameat(&self.directory, from, &self.directory, to);
-        match retry_on_intr(rename) {
-            Ok(()) => Ok(()),
-            // NFS may send a rename twice, and the first did the work: check before failing.
-            Err(Errno::NOENT) if self.existing_link(to, digest)?.is_some() => Ok(()),
-            Err(errno) => Err(StoreError::call("rename", to)(errno)),
+    /// Syncs the name of a link, and those of the directories above it.
+    fn sync_name(&self, directory: &LinkDirectory<'_>, is_ordered: bool) -> Result<(), StoreError> {
+        let path = directory.path;
+        let sync = || {
+            retry_on_intr(|| rustix::fs::fsync(&directory.descriptor))
+                .map_err(StoreError::call("fsync", path))
+        };
+        if is_ordered {
+            return self.commit_made(path, sync);
         }
+        sync()?;
+        self.sync_made(path)
     }
 
     /// The link at a path, if it holds the digest.
@@ -165,16 +178,11 @@ impl OpenStore<'_> {
         retry_on_intr(|| rustix::fs::fsync(&link.file))
             .map_err(StoreError::call("fsync", directory))?;
         match durability {
+            // The commit of the inode's last change commits the name, which it got before, or by
+            // that change.
+            Durability::Full if commit_order::is_kept_by(&link.file) => Ok(()),
             Durability::Full => self.sync_ancestry(directory),
             Durability::File | Durability::None => Ok(()),
-        }
-    }
-
-    /// Removes crossmount's temporary file; the registry ignores one that stays behind.
-    fn remove(&self, path: &str) {
-        let unlink = || rustix::fs::unlinkat(&self.directory, path, AtFlags::empty());
-        if let Err(error) = retry_on_intr(unlink) {
-            tracing::debug!(path, %error, "temporary file not removed");
         }
     }
 }

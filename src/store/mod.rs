@@ -6,7 +6,9 @@
 //! | `layout` | the paths of links and data |
 //! | `lookup` | reads the source's link and the blob's data |
 //! | `listing` | lists directories, and says when they changed |
-//! | `link` | writes the target's link |
+//! | `link` | writes the target's link, and makes it durable |
+//! | `new_link` | the link's file before it has the link's name |
+//! | `commit_order` | whether one sync commits all that was done before it |
 //! | `dirs`, `unsynced_dirs` | create and sync the directories above a link |
 //! | `scan`, `blobs` | visit every link, and every blob |
 //! | `permissions` | checks that this user may write here |
@@ -18,6 +20,7 @@
 
 mod blobs;
 pub(crate) mod bucket;
+mod commit_order;
 mod dirs;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -25,6 +28,7 @@ mod layout;
 mod link;
 mod listing;
 mod lookup;
+mod new_link;
 mod open;
 mod permissions;
 mod scan;

@@ -69,6 +69,11 @@ impl StoreError {
         matches!(self, Self::Call { errno, .. } if *errno == Errno::STALE)
     }
 
+    /// Whether a file or a directory on the way to it is not there.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Call { errno, .. } if *errno == Errno::NOENT)
+    }
+
     /// Whether this user lacks the permission for the call.
     pub(crate) fn is_permission_error(&self) -> bool {
         matches!(self, Self::Call { errno, .. } if matches!(*errno, Errno::ACCESS | Errno::PERM))

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType};
 use crate::oci::{Digest, RepositoryName};
 use crate::store::listing::DirectoryListing;
 use crate::store::open::{OpenStore, StoreError};
-use crate::store::{layout, link};
+use crate::store::{layout, new_link};
 
 /// An older temporary file of crossmount's was left behind by a process that was killed.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -159,11 +159,11 @@ impl Scan<'_, '_> {
     fn scan_directory(&mut self, directory: &str) -> ControlFlow<(), bool> {
         let entries = self.entries(directory)?;
         if self.stale_files == StaleTempFiles::Remove {
-            for name in entries.iter().filter(|name| link::is_temporary(name)) {
+            for name in entries.iter().filter(|name| new_link::is_temporary(name)) {
                 self.store.remove_if_stale(&join(directory, name));
             }
         }
-        ControlFlow::Continue(entries.iter().any(|name| name == link::NAME))
+        ControlFlow::Continue(entries.iter().any(|name| name == layout::LINK))
     }
 
     /// The names in a directory; if it cannot be read, none, and the visitor learns why.

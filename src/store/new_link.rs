@@ -1,0 +1,378 @@
+//! The file of a layer link before it has the link's name, and how it gets that name.
+//!
+//! Where the filesystem can, the file has no name until then (`O_TMPFILE`), so a killed process
+//! leaves nothing behind. Elsewhere it has a temporary name beside the link.
+//!
+//! The link's name is never taken from another link: if there is one, that one stays. On a shared
+//! filesystem the registry of another host may have it open, and would meet a stale handle.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use fiemap::{Fiemap, FiemapExtentFlags, FiemapFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::{Errno, retry_on_intr};
+use uuid::Uuid;
+
+use crate::oci::Digest;
+use crate::store::layout;
+use crate::store::open::{OpenStore, StoreError};
+
+/// Precedes the UUID in the name of crossmount's temporary files.
+const OURS: &str = "link.crossmount.";
+const TEMPORARY: &str = ".tmp";
+
+fn temporary_name() -> String {
+    format!("{OURS}{}{TEMPORARY}", Uuid::new_v4())
+}
+
+/// Whether a file name is that of a link that crossmount has not made visible yet.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    let identifier = name.strip_prefix(OURS);
+    let identifier = identifier.and_then(|rest| rest.strip_suffix(TEMPORARY));
+    identifier.is_some_and(|text| Uuid::try_parse(text).is_ok())
+}
+
+/// The directory of a link, open.
+#[derive(Debug)]
+pub(super) struct LinkDirectory<'a> {
+    pub(super) descriptor: OwnedFd,
+    /// Relative to the store's root directory.
+    pub(super) path: &'a str,
+}
+
+/// The file of a link that is not visible yet.
+#[derive(Debug)]
+pub(super) struct NewLink {
+    file: File,
+    /// The file's name, if it has one.
+    temporary: Option<String>,
+}
+
+/// What became of a new link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    /// It is visible.
+    Visible,
+    /// There is another file with the link's name.
+    Occupied,
+}
+
+impl OpenStore<'_> {
+    pub(super) fn link_directory<'a>(
+        &self,
+        path: &'a str,
+    ) -> Result<LinkDirectory<'a>, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(&self.directory, path, flags, Mode::empty());
+        let descriptor = retry_on_intr(open).map_err(StoreError::call("open", path))?;
+        Ok(LinkDirectory { descriptor, path })
+    }
+}
+
+impl NewLink {
+    /// Writes the 71 bytes into a file in the link's directory: `blobs/` may be on another
+    /// filesystem.
+    pub(super) fn create(
+        directory: &LinkDirectory<'_>,
+        digest: &Digest,
+    ) -> Result<Self, StoreError> {
+        let mut new = match Self::without_name(directory) {
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
+                Self::with_name(directory)
+            }
+            created => created,
+        }
+        .map_err(StoreError::call("open", directory.path))?;
+        if let Err(cause) = new.file.write_all(digest.as_str().as_bytes()) {
+            new.discard(directory);
+            let errno = Errno::from_io_error(&cause).unwrap_or(Errno::IO);
+            return Err(StoreError::call("write", directory.path)(errno));
+        }
+        Ok(new)
+    }
+
+    fn without_name(directory: &LinkDirectory<'_>) -> Result<Self, Errno> {
+        let file = open_for_writing(directory, ".", OFlags::TMPFILE)?;
+        Ok(Self {
+            file,
+            temporary: None,
+        })
+    }
+
+    fn with_name(directory: &LinkDirectory<'_>) -> Result<Self, Errno> {
+        let name = temporary_name();
+        let file = open_for_writing(directory, &name, OFlags::CREATE | OFlags::EXCL)?;
+        Ok(Self {
+            file,
+            temporary: Some(name),
+        })
+    }
+
+    /// Writes the bytes and the inode to the disk.
+    pub(super) fn sync(&self, directory: &LinkDirectory<'_>) -> Result<(), StoreError> {
+        retry_on_intr(|| rustix::fs::fsync(&self.file))
+            .map_err(StoreError::call("fsync", directory.path))
+    }
+
+    /// Writes the bytes to their place on the disk, and waits for it.
+    ///
+    /// No log is committed, so this does not make the file durable. It does so together with a
+    /// later commit: every change of the inode for these bytes is in the log before that commit,
+    /// and the commit flushes the disk's cache. `FIEMAP_FLAG_SYNC` is the kernel's call for it
+    /// (`Documentation/filesystems/fiemap.rst`). The extents show that it did so. If they do not,
+    /// the file is synced.
+    pub(super) fn write_out(&self, directory: &LinkDirectory<'_>) -> Result<(), StoreError> {
+        let unwritten =
+            FiemapExtentFlags::UNKNOWN | FiemapExtentFlags::DELALLOC | FiemapExtentFlags::UNWRITTEN;
+        let mut extents = Fiemap::with_flags(&self.file, FiemapFlags::SYNC).peekable();
+        let is_written = extents.peek().is_some()
+            && extents.all(|extent| extent.is_ok_and(|it| !it.fe_flags.intersects(unwritten)));
+        if is_written {
+            Ok(())
+        } else {
+            self.sync(directory)
+        }
+    }
+
+    /// Gives the file the link's name, unless another file has it.
+    pub(super) fn publish(
+        &mut self,
+        directory: &LinkDirectory<'_>,
+    ) -> Result<Published, StoreError> {
+        let (call, published) = match &self.temporary {
+            None => ("link", self.name(directory, layout::LINK)),
+            Some(temporary) => ("rename", publish_by_rename(directory, temporary)),
+        };
+        if matches!(published, Ok(Published::Visible)) {
+            self.temporary = None;
+        }
+        published.map_err(StoreError::call(call, directory.path))
+    }
+
+    /// Gives the file the link's name, and takes it from the file that has it.
+    pub(super) fn replace(&mut self, directory: &LinkDirectory<'_>) -> Result<(), StoreError> {
+        let temporary = match self.temporary.take() {
+            Some(name) => name,
+            None => {
+                let name = temporary_name();
+                self.name(directory, &name)
+                    .map_err(StoreError::call("link", directory.path))?;
+                name
+            }
+        };
+        let replaced = rename(directory, &temporary, RenameFlags::empty());
+        if replaced.is_err() {
+            self.temporary = Some(temporary);
+        }
+        replaced.map_err(StoreError::call("rename", directory.path))
+    }
+
+    /// Gives a file without a name its first one.
+    fn name(&self, directory: &LinkDirectory<'_>, name: &str) -> Result<Published, Errno> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let to = &directory.descriptor;
+        let named = retry_on_intr(|| {
+            rustix::fs::linkat(CWD, own.as_str(), to, name, AtFlags::SYMLINK_FOLLOW)
+        });
+        let named = match named {
+            // There is no /proc. Without it a kernel before 6.10 wants a capability.
+            Err(Errno::NOENT) => {
+                retry_on_intr(|| rustix::fs::linkat(&self.file, "", to, name, AtFlags::EMPTY_PATH))
+            }
+            named => named,
+        };
+        match named {
+            Ok(()) => Ok(Published::Visible),
+            Err(Errno::EXIST) => Ok(Published::Occupied),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Removes the temporary name; the registry ignores a file that stays behind.
+    pub(super) fn discard(&self, directory: &LinkDirectory<'_>) {
+        if let Some(name) = &self.temporary {
+            remove(directory, name);
+        }
+    }
+}
+
+fn publish_by_rename(directory: &LinkDirectory<'_>, temporary: &str) -> Result<Published, Errno> {
+    match rename(directory, temporary, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(Published::Visible),
+        Err(Errno::EXIST) => Ok(Published::Occupied),
+        // NFS and most filesystems in user space have no such rename.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            publish_by_hard_link(directory, temporary)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// For filesystems on which a rename always replaces.
+fn publish_by_hard_link(
+    directory: &LinkDirectory<'_>,
+    temporary: &str,
+) -> Result<Published, Errno> {
+    let at = &directory.descriptor;
+    let linked =
+        retry_on_intr(|| rustix::fs::linkat(at, temporary, at, layout::LINK, AtFlags::empty()));
+    match linked {
+        Ok(()) => {
+            remove(directory, temporary);
+            Ok(Published::Visible)
+        }
+        Err(Errno::EXIST) => Ok(Published::Occupied),
+        // No hard links either. Between the look and the rename another host may write its link.
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+            match rustix::fs::statat(at, layout::LINK, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Ok(Published::Occupied),
+                Err(Errno::NOENT) => {
+                    rename(directory, temporary, RenameFlags::empty()).map(|()| Published::Visible)
+                }
+                Err(errno) => Err(errno),
+            }
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn open_for_writing(
+    directory: &LinkDirectory<'_>,
+    name: &str,
+    flags: OFlags,
+) -> Result<File, Errno> {
+    let flags = flags | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    let open = || rustix::fs::openat(&directory.descriptor, name, flags, mode);
+    retry_on_intr(open).map(File::from)
+}
+
+fn rename(directory: &LinkDirectory<'_>, from: &str, flags: RenameFlags) -> Result<(), Errno> {
+    let at = &directory.descriptor;
+    let rename = || {
+        if flags.is_empty() {
+            rustix::fs::renameat(at, from, at, layout::LINK)
+        } else {
+            rustix::fs::renameat_with(at, from, at, layout::LINK, flags)
+        }
+    };
+    retry_on_intr(rename)
+}
+
+fn remove(directory: &LinkDirectory<'_>, name: &str) {
+    let unlink = || rustix::fs::unlinkat(&directory.descriptor, name, AtFlags::empty());
+    if let Err(error) = retry_on_intr(unlink) {
+        let path = format!("{}/{name}", directory.path);
+        tracing::debug!(path, %error, "temporary file not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{Fixture, digest};
+    use std::path::Path;
+
+    const LEAF: &str = "repositories/a";
+
+    fn entries(place: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(place).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    type Create = fn(&LinkDirectory<'_>) -> Result<NewLink, Errno>;
+    type Publish = fn(&mut NewLink, &LinkDirectory<'_>) -> Result<Published, Errno>;
+
+    fn published(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
+        Ok(new.publish(directory).unwrap())
+    }
+
+    fn by_hard_link(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
+        publish_by_hard_link(directory, new.temporary.as_ref().unwrap())
+    }
+
+    /// Each way to make a link visible.
+    const WAYS: [(Create, Publish); 3] = [
+        (NewLink::without_name, published),
+        (NewLink::with_name, published),
+        (NewLink::with_name, by_hard_link),
+    ];
+
+    fn in_directory(job: impl Fn(&LinkDirectory<'_>, &Path, (Create, Publish))) {
+        for way in WAYS {
+            let fixture = Fixture::new();
+            let place = fixture.path(LEAF);
+            std::fs::create_dir(&place).unwrap();
+            let job = |store: &OpenStore<'_>| {
+                job(&store.link_directory(LEAF)?, &place, way);
+                Ok(())
+            };
+            fixture.store.on_open(job).unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_seen_by_nobody() {
+        in_directory(|directory, place, _| {
+            let new = NewLink::create(directory, &digest()).unwrap();
+            assert!(new.temporary.is_none());
+            assert!(entries(place).is_empty());
+            drop(new);
+            let new = NewLink::with_name(directory).unwrap();
+            assert!(is_temporary(&entries(place)[0]));
+            new.discard(directory);
+            assert!(entries(place).is_empty());
+        });
+    }
+
+    #[test]
+    fn a_published_file_has_the_links_name_alone() {
+        in_directory(|directory, place, (create, publish)| {
+            let mut new = create(directory).unwrap();
+            new.file.write_all(b"link").unwrap();
+            new.write_out(directory).unwrap();
+            assert_eq!(publish(&mut new, directory), Ok(Published::Visible));
+            assert_eq!(entries(place), ["link"]);
+            assert_eq!(std::fs::read(place.join("link")).unwrap(), b"link");
+        });
+    }
+
+    #[test]
+    fn a_name_that_another_file_has_is_not_taken_from_it() {
+        in_directory(|directory, place, (create, publish)| {
+            std::fs::write(place.join("link"), "first").unwrap();
+            let mut new = create(directory).unwrap();
+            assert_eq!(publish(&mut new, directory), Ok(Published::Occupied));
+            assert_eq!(std::fs::read(place.join("link")).unwrap(), b"first");
+            new.discard(directory);
+            assert_eq!(entries(place), ["link"]);
+        });
+    }
+
+    #[test]
+    fn a_torn_link_is_replaced() {
+        in_directory(|directory, place, (create, _)| {
+            std::fs::write(place.join("link"), "to").unwrap();
+            let mut new = create(directory).unwrap();
+            new.file.write_all(b"whole").unwrap();
+            new.replace(directory).unwrap();
+            assert_eq!(std::fs::read(place.join("link")).unwrap(), b"whole");
+            new.discard(directory);
+            assert_eq!(entries(place), ["link"]);
+        });
+    }
+
+    #[test]
+    fn a_file_of_another_name_is_not_temporary() {
+        assert!(is_temporary(&temporary_name()));
+        for name in ["link", "link.crossmount.x.tmp", "link.crossmount..tmp"] {
+            assert!(!is_temporary(name), "{name}");
+        }
+    }
+}
