@@ -47,7 +47,7 @@ impl Recording {
                         let next = cuts.lock().unwrap().next();
                         let Some(cut) = next else { break };
                         let number = number.fetch_add(1, Ordering::Relaxed);
-                        self.look_at(cut, number, number % serve == serve / 2, &findings);
+                        self.look_at(cut, kind, number, number % serve == serve / 2, &findings);
                     }
                 });
             }
@@ -55,7 +55,14 @@ impl Recording {
         findings.into_inner().unwrap()
     }
 
-    fn look_at(&self, cut: CutDisk, number: u64, is_served: bool, findings: &Mutex<Findings>) {
+    fn look_at(
+        &self,
+        cut: CutDisk,
+        kind: Kind,
+        number: u64,
+        is_served: bool,
+        findings: &Mutex<Findings>,
+    ) {
         let CutDisk {
             image,
             marks,
@@ -67,7 +74,7 @@ impl Recording {
         let place = tempfile::tempdir().unwrap();
         let promises: Vec<_> = marks.iter().map(|mark| &self.promises[*mark]).collect();
         let mut found = Findings::default();
-        match LoopMount::of(&file, place.path()) {
+        match LoopMount::of(&file, place.path(), kind.options) {
             Ok(disk) => {
                 let root = place.path().join("root");
                 found.look(&Store::new(&root), &promises, &about);

@@ -10,7 +10,7 @@ use crate::support::registry_client::Client;
 use crate::support::sidecar::{Sidecar, generous_time_budget};
 use crate::support::sparse_image::SparseImage;
 use crate::support::store::Store;
-use crate::support::{bytes_from, tools, wait_until};
+use crate::support::{bytes_from, tools};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,6 +29,8 @@ const RECORDED: u64 = 2;
 pub struct Kind {
     pub name: &'static str,
     pub make: &'static [&'static str],
+    /// How it is mounted: the disks of several cuts have the same identifier.
+    pub options: &'static str,
     /// What the device writes whole: a filesystem may count on it.
     pub unit: usize,
 }
@@ -37,6 +39,7 @@ pub struct Kind {
 pub const EXT4: Kind = Kind {
     name: "ext4",
     make: &["mkfs.ext4", "-q", "-b", "4096", "-E", LAZY_NOTHING],
+    options: "",
     unit: 512,
 };
 pub const EXT4_FAST_COMMIT: Kind = Kind {
@@ -51,16 +54,19 @@ pub const EXT4_FAST_COMMIT: Kind = Kind {
         "-E",
         LAZY_NOTHING,
     ],
+    options: "",
     unit: 512,
 };
 pub const XFS: Kind = Kind {
     name: "xfs",
     make: &["mkfs.xfs", "-q", "-K"],
-    unit: 512,
+    options: ",nouuid",
+    unit: 4096,
 };
 pub const BTRFS: Kind = Kind {
     name: "btrfs",
     make: &["mkfs.btrfs", "-q", "-K"],
+    options: "",
     unit: 4096,
 };
 const LAZY_NOTHING: &str = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
@@ -86,7 +92,6 @@ pub struct Promise {
 pub struct Recording {
     pub folder: DiskFolder,
     pub promises: Vec<Promise>,
-    pub blobs: Vec<(String, Vec<u8>)>,
     pub image: SparseImage,
     pub events: Vec<Event>,
 }
@@ -102,23 +107,16 @@ impl Recording {
                 .arg(&file),
         );
         let place = tempfile::tempdir().unwrap();
-        let disk = LoopMount::of(&file, place.path()).unwrap();
+        let disk = LoopMount::of(&file, place.path(), kind.options).unwrap();
         let (registry, sidecar) = start(disk, &place, writer);
-        let blobs: Vec<_> = (0..BLOBS)
-            .map(|at| bytes_from(&format!("blob {at}"), 3000))
-            .map(|bytes| (registry.served.client().upload(SOURCE, &bytes), bytes))
-            .collect();
         let client = sidecar
             .as_ref()
             .map_or_else(|| registry.served.client(), Sidecar::client);
+        let blobs = (0..BLOBS).map(|at| bytes_from(&format!("blob {at}"), 3000));
+        let digests: Vec<_> = blobs.map(|blob| client.upload(SOURCE, &blob)).collect();
         if let Some(sidecar) = &sidecar {
             sidecar.verify_store();
             sidecar.wait_for_scan();
-            wait_until("the layers are known", || {
-                blobs
-                    .iter()
-                    .all(|(digest, _)| client.head_blob("known/before", digest).status == 200)
-            });
         }
         tools::run(Command::new("sync").arg("-f").arg(place.path()));
         let image = folder.begin_recording(RECORDED);
@@ -129,15 +127,14 @@ impl Recording {
         };
         std::thread::scope(|scope| {
             for number in 0..CLIENTS {
-                let (told, client, blobs) = (&told, &client, &blobs);
-                scope.spawn(move || told.run(number, each, client, blobs, writer));
+                let (told, client, digests) = (&told, &client, digests.as_slice());
+                scope.spawn(move || told.run(number, each, client, digests, writer));
             }
         });
         let promises = told.promises.into_inner().unwrap();
         if let Some((sidecar, before)) = sidecar.as_ref().zip(before) {
             // By crossmount, and none by the registry.
             let made = sidecar.mounted() - before + sidecar.mounts("already_linked", "none");
-            println!("{:?}", sidecar.all_mounts());
             assert!(
                 made > promises.len() as u64 / 2,
                 "{:?}",
@@ -150,7 +147,6 @@ impl Recording {
         Self {
             folder,
             promises,
-            blobs,
             image,
             events,
         }
@@ -184,6 +180,8 @@ fn start(disk: LoopMount, place: &TempDir, writer: Writer) -> (OnDisk, Option<Si
         Registry::prepared(|config| config["storage"]["filesystem"]["rootdirectory"] = json!(root));
     registry.store = Store::new(&root);
     registry.resume();
+    // A scan of a store without repositories is made again half a minute later.
+    registry.client().upload(SOURCE, b"first");
     let sidecar = match writer {
         Writer::Registry => None,
         Writer::Crossmount(durability) => Some(Sidecar::with(&registry, |config| {
@@ -206,18 +204,11 @@ struct Told<'a> {
 
 impl Told<'_> {
     /// Every other step is the same as of all other clients; a repository takes three blobs.
-    fn run(
-        &self,
-        number: usize,
-        each: usize,
-        client: &Client,
-        blobs: &[(String, Vec<u8>)],
-        writer: Writer,
-    ) {
+    fn run(&self, number: usize, each: usize, client: &Client, digests: &[String], writer: Writer) {
         for at in 0..each {
             let whose = if at % 2 == 0 { CLIENTS } else { number };
             let target = format!("to/of{whose}/target{}", at / 6);
-            let digest = &blobs[at % blobs.len()].0;
+            let digest = &digests[at % digests.len()];
             let mut promise = Promise {
                 target,
                 digest: digest.clone(),

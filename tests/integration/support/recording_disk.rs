@@ -15,8 +15,9 @@ use fuser::{
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Whether disks can be made here; says so where not.
@@ -120,8 +121,12 @@ impl DiskFolder {
 impl Drop for DiskFolder {
     fn drop(&mut self) {
         // Where something still uses it, it is left rather than waited for.
-        if let Some(session) = self.session.take() {
-            let _ = session.umount_and_join();
+        let ended = self.session.take().map(BackgroundSession::umount_and_join);
+        if !ended.is_some_and(|ended| ended.is_ok()) {
+            let _ = Command::new("umount")
+                .arg("-l")
+                .arg(self.place.path())
+                .status();
         }
     }
 }
@@ -242,17 +247,21 @@ impl Filesystem for Served {
     }
 }
 
+/// How long a filesystem may be in use.
+const UNMOUNTED: Duration = Duration::from_secs(5);
+
 /// A loop device over a file, and the filesystem on it.
 pub struct LoopMount {
     pub place: PathBuf,
 }
 
 impl LoopMount {
-    /// Nothing if the filesystem cannot be mounted.
-    pub fn of(file: &Path, place: &Path) -> Result<Self, String> {
+    /// With options beside `loop`. Gives what `mount` says if the filesystem cannot be mounted.
+    pub fn of(file: &Path, place: &Path, options: &str) -> Result<Self, String> {
         std::fs::create_dir_all(place).unwrap();
-        let mut command = std::process::Command::new("mount");
-        let output = command.args(["-o", "loop"]).arg(file).arg(place).output();
+        let mut command = Command::new("mount");
+        let options = format!("loop{options}");
+        let output = command.args(["-o", &options]).arg(file).arg(place).output();
         let output = output.unwrap();
         if output.status.success() {
             Ok(Self {
@@ -266,12 +275,20 @@ impl LoopMount {
 
 impl Drop for LoopMount {
     fn drop(&mut self) {
-        let mut command = std::process::Command::new("umount");
-        let status = command.arg(&self.place).status();
-        if !status.is_ok_and(|status| status.success()) {
-            // The loop device goes with the last user.
-            let mut command = std::process::Command::new("umount");
-            let _ = command.arg("-l").arg(&self.place).status();
+        let unmount = |options: &[&str]| {
+            let mut command = Command::new("umount");
+            let status = command.args(options).arg(&self.place).stderr(Stdio::null());
+            status.status().is_ok_and(|status| status.success())
+        };
+        // A program that was just started may still hold what this process had open.
+        let began = Instant::now();
+        while !unmount(&[]) {
+            if began.elapsed() > UNMOUNTED {
+                // The loop device goes with the last user.
+                unmount(&["-l"]);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
