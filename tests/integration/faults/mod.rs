@@ -19,6 +19,7 @@ mod observed_response;
 mod other_protocols;
 mod pipelining;
 mod power_cut_aftermath;
+mod power_cut_filesystems;
 mod power_cut_harness;
 mod power_cut_images;
 mod power_cuts;

@@ -1,14 +1,19 @@
 //! What is left after a power cut.
 
-use super::power_cut_harness::{Kind, Promise, Recording};
+use super::power_cut_filesystems::Kind;
+use super::power_cut_harness::{Promise, Recording};
 use super::power_cut_images::CutDisk;
 use crate::support::digest_of;
 use crate::support::recording_disk::LoopMount;
 use crate::support::registry::Registry;
 use crate::support::store::Store;
+use crate::support::tools;
 use serde_json::json;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +27,8 @@ pub struct Findings {
     /// On how many of the disks a registry was started.
     pub served: u64,
     pub unmountable: Vec<String>,
+    /// Folders that cannot be read.
+    pub unreadable: Vec<String>,
     /// Links of which a client was told, by mounts.
     pub lost_mounts: Vec<String>,
     /// The same, by uploads.
@@ -32,8 +39,6 @@ pub struct Findings {
     pub broken_blobs: Vec<String>,
 }
 
-const AT_ONCE: usize = 3;
-
 impl Recording {
     /// Looks at the disk after each of `count` cuts, and starts a registry on each `serve`th.
     pub fn cut(&self, kind: Kind, count: usize, serve: u64) -> Findings {
@@ -41,7 +46,7 @@ impl Recording {
         let number = AtomicU64::new(0);
         let findings = Mutex::new(Findings::default());
         std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
+            for _ in 0..kind.at_once {
                 scope.spawn(|| {
                     loop {
                         let next = cuts.lock().unwrap().next();
@@ -74,7 +79,7 @@ impl Recording {
         let place = tempfile::tempdir().unwrap();
         let promises: Vec<_> = marks.iter().map(|mark| &self.promises[*mark]).collect();
         let mut found = Findings::default();
-        match LoopMount::of(&file, place.path(), kind.options) {
+        match after_a_start(&file, place.path(), kind, number) {
             Ok(disk) => {
                 let root = place.path().join("root");
                 found.look(&Store::new(&root), &promises, &about);
@@ -111,32 +116,62 @@ impl Findings {
                 };
                 lost.push(what);
             }
+        }
+        let digests: BTreeSet<_> = promises.iter().map(|promise| &promise.digest).collect();
+        for digest in digests {
             let blob = fs::read(store.data(digest));
             if !blob.is_ok_and(|bytes| digest_of(&bytes) == *digest) {
                 self.broken_blobs.push(format!("{digest}, {about}"));
             }
         }
-        for file in store.files() {
-            if let Some(folder) = file.strip_suffix("/link")
-                && let Some((before, digest)) = folder.split_once("/_layers/")
+        let told: BTreeSet<_> = promises
+            .iter()
+            .map(|promise| store.link(&promise.target, &promise.digest))
+            .collect();
+        for link in self.links(store, about) {
+            let folder = link.parent().unwrap().to_string_lossy().into_owned();
+            let (target, digest) = folder.split_once("/_layers/").unwrap();
+            let content = fs::read(&link);
+            if !content
+                .as_ref()
+                .is_ok_and(|it| *it == digest.replace('/', ":").as_bytes())
             {
-                let digest = digest.replace('/', ":");
-                let content = fs::read(store.root.join(&file));
-                let target = before.rsplit_once("/repositories/").unwrap().1;
-                let is_it =
-                    |promise: &&&Promise| promise.target == target && promise.digest == digest;
-                if !content.as_ref().is_ok_and(|it| it == digest.as_bytes()) {
-                    self.torn.push(format!("{file}: {content:?}, {about}"));
-                } else if target.starts_with("to/") && promises.iter().find(is_it).is_none() {
-                    self.untold += 1;
+                self.torn
+                    .push(format!("{target} {digest}: {content:?}, {about}"));
+            } else if target.contains("/repositories/to/") && !told.contains(&link) {
+                self.untold += 1;
+            }
+        }
+    }
+
+    /// The layer links of all repositories. A filesystem may be so broken that not all can be seen.
+    fn links(&mut self, store: &Store, about: &str) -> Vec<PathBuf> {
+        let (mut links, mut open) = (Vec::new(), vec![store.repository("")]);
+        while let Some(folder) = open.pop() {
+            let entries = fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let entries = entries.unwrap_or_else(|error| {
+                self.unreadable
+                    .push(format!("{}: {error}, {about}", folder.display()));
+                Vec::new()
+            });
+            for entry in entries {
+                let path = entry.path();
+                if path.file_name() == Some(OsStr::new("link"))
+                    && folder.to_string_lossy().contains("/_layers/")
+                {
+                    links.push(path);
+                } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(path);
                 }
             }
         }
+        links
     }
 
     pub fn is_clean(&self) -> bool {
         let all = [
             &self.unmountable,
+            &self.unreadable,
             &self.lost_mounts,
             &self.lost_uploads,
             &self.torn,
@@ -151,6 +186,7 @@ impl Findings {
         self.untold += other.untold;
         self.served += other.served;
         self.unmountable.extend(other.unmountable);
+        self.unreadable.extend(other.unreadable);
         self.lost_mounts.extend(other.lost_mounts);
         self.lost_uploads.extend(other.lost_uploads);
         self.torn.extend(other.torn);
@@ -159,19 +195,46 @@ impl Findings {
 
     /// For a row of the table.
     pub fn told(&self) -> String {
+        let faults = [
+            ("disks that cannot be mounted", &self.unmountable),
+            ("folders that cannot be read", &self.unreadable),
+            ("mounts lost", &self.lost_mounts),
+            ("uploads lost", &self.lost_uploads),
+            ("blobs broken", &self.broken_blobs),
+            ("links empty or torn", &self.torn),
+        ];
+        let faults: String = faults
+            .iter()
+            .filter(|(_, them)| !them.is_empty())
+            .map(|(what, them)| format!("{} {what}; ", them.len()))
+            .collect();
+        let faults = if faults.is_empty() {
+            "nothing lost, no link empty or torn; "
+        } else {
+            &faults
+        };
         format!(
-            "{} answers before the cuts: {} mounts and {} uploads lost, {} of their blobs broken; {} \
-             links empty or torn; {} links whole that no answer told of; a registry served all of it \
-             on {} of the disks",
-            self.promised,
-            self.lost_mounts.len(),
-            self.lost_uploads.len(),
-            self.broken_blobs.len(),
-            self.torn.len(),
-            self.untold,
-            self.served
+            "{faults}of {} answers that came before their cut, each counted for each cut, and {} \
+             more links; a registry served all of it on {} of the disks",
+            self.promised, self.untold, self.served
         )
     }
+}
+
+/// The filesystem as it is mounted after the machine's start: the kernel writes back the log, or
+/// the filesystem's own program has done so before, as on most machines.
+fn after_a_start(file: &Path, place: &Path, kind: Kind, number: u64) -> Result<LoopMount, String> {
+    if let Some((program, options)) = kind.replay.split_first()
+        && number.is_multiple_of(kind.replay_each)
+    {
+        let mut command = Command::new(tools::find(program).unwrap());
+        let output = command.args(options).arg(file).output().unwrap();
+        // 1: it has mended something, such as a file without a name.
+        if !output.status.code().is_some_and(|code| code <= 1) {
+            return Err(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+    }
+    LoopMount::of(file, place, kind.options)
 }
 
 /// A registry starts on the disk, and serves each blob of which a client was told.

@@ -2,6 +2,7 @@
 //! what it is told to write.
 
 use super::crash_harness::Random;
+use super::power_cut_filesystems::Kind;
 use super::power_cut_images::CutDisks;
 use crate::support::discovery::discover_on_head;
 use crate::support::recording_disk::{DiskFolder, Event, LoopMount};
@@ -23,53 +24,6 @@ const BLOBS: usize = 6;
 const SOURCE: &str = "source";
 /// The number of the disk that is recorded.
 const RECORDED: u64 = 2;
-
-/// How a filesystem is made.
-#[derive(Debug, Clone, Copy)]
-pub struct Kind {
-    pub name: &'static str,
-    pub make: &'static [&'static str],
-    /// How it is mounted: the disks of several cuts have the same identifier.
-    pub options: &'static str,
-    /// What the device writes whole: a filesystem may count on it.
-    pub unit: usize,
-}
-
-/// Blocks of 4 KiB, as on each disk of a usual size, and nothing left to be made later.
-pub const EXT4: Kind = Kind {
-    name: "ext4",
-    make: &["mkfs.ext4", "-q", "-b", "4096", "-E", LAZY_NOTHING],
-    options: "",
-    unit: 512,
-};
-pub const EXT4_FAST_COMMIT: Kind = Kind {
-    name: "ext4 with fast_commit",
-    make: &[
-        "mkfs.ext4",
-        "-q",
-        "-b",
-        "4096",
-        "-O",
-        "fast_commit",
-        "-E",
-        LAZY_NOTHING,
-    ],
-    options: "",
-    unit: 512,
-};
-pub const XFS: Kind = Kind {
-    name: "xfs",
-    make: &["mkfs.xfs", "-q", "-K"],
-    options: ",nouuid",
-    unit: 4096,
-};
-pub const BTRFS: Kind = Kind {
-    name: "btrfs",
-    make: &["mkfs.btrfs", "-q", "-K"],
-    options: "",
-    unit: 4096,
-};
-const LAZY_NOTHING: &str = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
 
 /// Which program answers the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
