@@ -20,6 +20,7 @@ mod other_protocols;
 mod pipelining;
 mod power_cut_aftermath;
 mod power_cut_filesystems;
+mod power_cut_findings;
 mod power_cut_harness;
 mod power_cut_images;
 mod power_cuts;

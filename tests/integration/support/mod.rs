@@ -17,6 +17,7 @@ pub mod forged_tokens;
 pub mod generated_body;
 pub mod helm;
 pub mod image;
+pub mod loop_mount;
 pub mod misbehaving_upstream;
 pub mod mixed_load;
 pub mod nginx;
