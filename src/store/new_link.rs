@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use fiemap::{Fiemap, FiemapExtentFlags, FiemapFlags};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -37,6 +37,7 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 /// The directory of a link, open.
 #[derive(Debug)]
 pub(super) struct LinkDirectory<'a> {
+    store: BorrowedFd<'a>,
     pub(super) descriptor: OwnedFd,
     /// Relative to the store's root directory.
     pub(super) path: &'a str,
@@ -61,13 +62,17 @@ pub(super) enum Published {
 
 impl OpenStore<'_> {
     pub(super) fn link_directory<'a>(
-        &self,
+        &'a self,
         path: &'a str,
     ) -> Result<LinkDirectory<'a>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.directory, path, flags, Mode::empty());
         let descriptor = retry_on_intr(open).map_err(StoreError::call("open", path))?;
-        Ok(LinkDirectory { descriptor, path })
+        Ok(LinkDirectory {
+            store: self.directory.as_fd(),
+            descriptor,
+            path,
+        })
     }
 }
 
@@ -94,7 +99,7 @@ impl NewLink {
     }
 
     fn without_name(directory: &LinkDirectory<'_>) -> Result<Self, Errno> {
-        let file = open_for_writing(directory, ".", OFlags::TMPFILE)?;
+        let file = open_for_writing(directory, directory.path, OFlags::TMPFILE)?;
         Ok(Self {
             file,
             temporary: None,
@@ -103,7 +108,8 @@ impl NewLink {
 
     fn with_name(directory: &LinkDirectory<'_>) -> Result<Self, Errno> {
         let name = temporary_name();
-        let file = open_for_writing(directory, &name, OFlags::CREATE | OFlags::EXCL)?;
+        let path = format!("{}/{name}", directory.path);
+        let file = open_for_writing(directory, &path, OFlags::CREATE | OFlags::EXCL)?;
         Ok(Self {
             file,
             temporary: Some(name),
@@ -240,12 +246,12 @@ fn publish_by_hard_link(
 
 fn open_for_writing(
     directory: &LinkDirectory<'_>,
-    name: &str,
+    path: &str,
     flags: OFlags,
 ) -> Result<File, Errno> {
     let flags = flags | OFlags::WRONLY | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o666);
-    let open = || rustix::fs::openat(&directory.descriptor, name, flags, mode);
+    let open = || rustix::fs::openat(directory.store, path, flags, mode);
     retry_on_intr(open).map(File::from)
 }
 
