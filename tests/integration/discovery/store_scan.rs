@@ -39,7 +39,7 @@ fn what_was_there_before_the_start_is_found() {
     }
     let links = sidecar.metric("crossmount_index_links", &[]);
     assert!((links - 3.0).abs() < 0.5, "{links}");
-    assert!(sidecar.log().contains("store scan completed"));
+    sidecar.wait_for_log("store scan completed");
     sidecar.verify_store();
     for digest in &digests {
         sidecar.client().head_blob("app", digest).expect(200);
@@ -67,7 +67,7 @@ fn what_a_killed_process_left_behind_is_removed_and_nothing_else() {
         fs::read(registry.store.link("a", &digest)).unwrap(),
         digest.as_bytes()
     );
-    assert!(sidecar.log().contains("stale temporary file removed"));
+    sidecar.wait_for_log("stale temporary file removed");
 }
 
 #[test]
@@ -105,11 +105,7 @@ fn an_unreadable_directory_is_skipped() {
     sidecar.wait_for_scan();
     assert_eq!(scanned_items(&sidecar, "unreadable"), 1);
     assert_eq!(scanned_items(&sidecar, "repository"), 2);
-    assert!(
-        sidecar
-            .log()
-            .contains("store scan skipped an unreadable entry")
-    );
+    sidecar.wait_for_log("store scan skipped an unreadable entry");
     sidecar.verify_store();
     sidecar.client().head_blob("app", &digests[3]).expect(200);
 }

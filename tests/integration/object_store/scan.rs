@@ -80,8 +80,7 @@ fn a_scan_goes_on_at_the_page_that_failed() {
     let calls = proxy.calls();
     let first = calls.iter().filter(|call| is_first_page(call)).count();
     assert_eq!((first, calls.len()), (1, 4), "{calls:?}");
-    let log = sidecar.log();
-    assert!(log.contains("wants fewer requests (SlowDown)"), "{log}");
+    sidecar.wait_for_log("wants fewer requests (SlowDown)");
 }
 
 #[test]
