@@ -34,6 +34,26 @@ fn when_the_registry_goes_away_the_404_is_passed_on() {
     assert_eq!((case.held(), case.ended("released")), (0, 1));
 }
 
+/// Not only when two seconds have shown that the upload does not go on.
+#[test]
+fn when_the_registry_breaks_an_upload_off_one_client_goes_on_at_once() {
+    needs!("docker-registry", "htpasswd");
+    // A busy machine may be slow now and then, but not each time.
+    wait_until("a client goes on at once", || {
+        let mut case = Case::with("30s");
+        let _leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
+        let client = case.client("one");
+        thread::scope(|scope| {
+            let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
+            case.wait_until_held(1);
+            let began = Instant::now();
+            case.registry.kill();
+            assert_eq!(held.join().unwrap(), 404);
+            began.elapsed() < Duration::from_secs(1)
+        })
+    });
+}
+
 #[test]
 fn when_the_registry_turns_read_only_no_link_is_written() {
     needs!("docker-registry", "htpasswd");
