@@ -170,7 +170,7 @@ fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
     drop(sidecar);
     let sidecar = Sidecar::with(&registry, |config| {
         htpasswd_mode(&registry)(config);
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     let (alice, bob) = (
         sidecar.client().basic("alice", "right"),

@@ -81,7 +81,7 @@ fn a_dry_run_removes_nothing() {
     let old = SystemTime::now() - Duration::from_secs(2 * 60 * 60);
     File::create(&left).unwrap().set_modified(old).unwrap();
     walked(&registry, |config| {
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     assert!(left.exists());
 }

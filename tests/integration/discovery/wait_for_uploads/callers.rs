@@ -103,7 +103,7 @@ fn a_caller_who_may_not_push_to_the_target_neither_waits_nor_is_waited_for() {
 #[test]
 fn a_dry_run_holds_no_request() {
     needs!("docker-registry", "htpasswd");
-    let case = Case::configured("30s", |config| config["mount"] = json!({"dry_run": true}));
+    let case = Case::configured("30s", |config| config["mount"]["dry_run"] = json!(true));
     let _leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
     let got = push(&case.client("one"), "one/app", LAYER);
     assert_eq!((got.status, case.held()), (404, 0));

@@ -7,7 +7,7 @@ use std::thread;
 use support::client_programs::{Skopeo, at};
 use support::image::Image;
 use support::registry::Registry;
-use support::sidecar::{Sidecar, generous_time_budget};
+use support::sidecar::Sidecar;
 use support::sidecar_metrics::whole;
 
 const BASE: &[&str] = &["base 1", "base 2", "base 3", "base 4"];
@@ -22,7 +22,6 @@ fn eight_skopeos_upload_a_new_base_once() {
         .upload("first/app", b"the first layer of the store");
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = json!({"mode": "none"});
-        generous_time_budget(config);
         waiting(config, "50s");
     });
     sidecar.verify_store();

@@ -8,7 +8,7 @@ use support::digest_of;
 use support::process_usage::allow_descriptors;
 use support::raw_http::Connection;
 use support::registry::Registry;
-use support::sidecar::{Sidecar, generous_time_budget};
+use support::sidecar::Sidecar;
 use support::sidecar_metrics::whole;
 use support::wait_until;
 
@@ -20,7 +20,6 @@ fn open() -> (Registry, Sidecar) {
         .upload("first/app", b"the first layer of the store");
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = serde_json::json!({"mode": "none"});
-        generous_time_budget(config);
         super::waiting(config, "30s");
     });
     sidecar.verify_store();

@@ -12,7 +12,7 @@ use crate::support::access_control::htpasswd_mode;
 use crate::support::digest_of;
 use crate::support::registry::Registry;
 use crate::support::registry_client::Client;
-use crate::support::sidecar::{Sidecar, generous_time_budget};
+use crate::support::sidecar::Sidecar;
 use crate::support::sidecar_metrics::whole;
 use crate::support::wait_until;
 use serde_json::{Value, json};
@@ -50,7 +50,6 @@ impl Case {
         first.upload("first/app", b"the first layer of the store");
         let sidecar = Sidecar::with(&registry, |config| {
             htpasswd_mode(&registry)(config);
-            generous_time_budget(config);
             waiting(config, bound);
             change(config);
         });
