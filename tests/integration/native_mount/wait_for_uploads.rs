@@ -287,11 +287,9 @@ fn behind_a_password_file_one_goes_on_for_all_when_the_first_never_uploads() {
     let case = Case::writer(registry_with_users(), "htpasswd");
     let leader = case.client("leader");
     let asks = || {
-        drop(
-            leader
-                .head_blob("leader/app", &digest_of(LAYER))
-                .expect(404),
-        )
+        leader
+            .head_blob("leader/app", &digest_of(LAYER))
+            .expect(404);
     };
     asks();
     let statuses = case.four_push_while(all_but_the_leader(&case), asks, || ());

@@ -56,6 +56,13 @@ pub fn generous_time_budget(config: &mut Value) {
     config["mount"]["time_budget"] = json!("30s");
 }
 
+/// In front of a registry that mounts itself, there is a budget only with discovery.
+pub fn generous_for_discovery(config: &mut Value) {
+    if config["discovery"]["enabled"] == true && config["mount"]["time_budget"].is_null() {
+        generous_time_budget(config);
+    }
+}
+
 /// Says which version the registry is, where it is not the one that crossmount expects.
 fn set_version(config: &mut Value) {
     if let Some(version) = version().setting() {
@@ -112,10 +119,7 @@ impl Sidecar {
     pub fn generic(upstream: &str, change: impl FnOnce(&mut Value)) -> Self {
         let mut config = generic_config(upstream);
         change(&mut config);
-        // Without discovery there is none.
-        if config["discovery"]["enabled"] == true && config["mount"]["time_budget"].is_null() {
-            generous_time_budget(&mut config);
-        }
+        generous_for_discovery(&mut config);
         Self::from(&config)
     }
 

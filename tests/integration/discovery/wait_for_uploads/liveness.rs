@@ -101,11 +101,9 @@ fn when_the_client_that_asked_first_never_uploads_one_goes_on_for_all() {
     let case = Case::with("30s");
     let leader = case.client("leader");
     let asks = || {
-        drop(
-            leader
-                .head_blob("leader/app", &digest_of(LAYER))
-                .expect(404),
-        )
+        leader
+            .head_blob("leader/app", &digest_of(LAYER))
+            .expect(404);
     };
     asks();
     let all = four_push_while(&case, asks, || ());
