@@ -64,7 +64,7 @@ impl ScriptedRegistry {
         let mut config = sidecar::config(&self.upstream.url(), &self.store.root);
         change(&mut config);
         let sidecar = Sidecar::launch(command, &config);
-        self.verify_store(&sidecar.client());
+        sidecar.until_verification_ends(|| self.verify_store(&sidecar.client()));
         sidecar
     }
 
@@ -86,7 +86,7 @@ impl ScriptedRegistry {
             .write(true)
             .open(self.store.link("proof", &digest))
             .unwrap();
-        link.set_modified(SystemTime::now() + Duration::from_secs(1))
+        link.set_modified(SystemTime::now() + Duration::from_secs(60))
             .unwrap();
         let session = "00000000-0000-4000-8000-000000000000";
         client
