@@ -353,6 +353,8 @@ impl ProxyHttp for RegistryProxy {
         error: &Error,
         context: &mut RequestContext,
     ) -> FailToProxy {
+        // The upload has broken off, though the client may still send the rest of the body.
+        context.upload = None;
         if let MountState::Forwarded(forward) = &mut context.mount
             && *error.esource() == ErrorSource::Upstream
         {

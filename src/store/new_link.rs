@@ -159,20 +159,23 @@ impl NewLink {
 
     /// Gives the file the link's name, and takes it from the file that has it.
     pub(super) fn replace(&mut self, directory: &LinkDirectory<'_>) -> Result<(), StoreError> {
-        let temporary = match self.temporary.take() {
-            Some(name) => name,
-            None => {
-                let name = temporary_name();
-                self.name(directory, &name)
-                    .map_err(StoreError::call("link", directory.path))?;
-                name
-            }
-        };
-        let replaced = rename(directory, &temporary, RenameFlags::empty());
-        if replaced.is_err() {
-            self.temporary = Some(temporary);
+        let temporary = self.temporary_name(directory)?;
+        rename(directory, &temporary, RenameFlags::empty())
+            .map_err(StoreError::call("rename", directory.path))?;
+        self.temporary = None;
+        Ok(())
+    }
+
+    /// The file's temporary name, which it gets if it has none.
+    fn temporary_name(&mut self, directory: &LinkDirectory<'_>) -> Result<String, StoreError> {
+        if let Some(name) = &self.temporary {
+            return Ok(name.clone());
         }
-        replaced.map_err(StoreError::call("rename", directory.path))
+        let name = temporary_name();
+        self.name(directory, &name)
+            .map_err(StoreError::call("link", directory.path))?;
+        self.temporary = Some(name.clone());
+        Ok(name)
     }
 
     /// Gives a file without a name its first one.
@@ -293,14 +296,14 @@ mod tests {
     }
 
     type Create = fn(&LinkDirectory<'_>) -> Result<NewLink, Errno>;
-    type Publish = fn(&mut NewLink, &LinkDirectory<'_>) -> Result<Published, Errno>;
+    type Publish = fn(&mut NewLink, &LinkDirectory<'_>) -> Published;
 
-    fn published(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
-        Ok(new.publish(directory).unwrap())
+    fn published(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Published {
+        new.publish(directory).unwrap()
     }
 
-    fn by_hard_link(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
-        publish_by_hard_link(directory, new.temporary.as_ref().unwrap())
+    fn by_hard_link(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Published {
+        publish_by_hard_link(directory, new.temporary.as_ref().unwrap()).unwrap()
     }
 
     /// Each way to make a link visible.
@@ -343,7 +346,7 @@ mod tests {
             let mut new = create(directory).unwrap();
             new.file.write_all(b"link").unwrap();
             new.write_out(directory).unwrap();
-            assert_eq!(publish(&mut new, directory), Ok(Published::Visible));
+            assert_eq!(publish(&mut new, directory), Published::Visible);
             assert_eq!(entries(place), ["link"]);
             assert_eq!(std::fs::read(place.join("link")).unwrap(), b"link");
         });
@@ -354,7 +357,7 @@ mod tests {
         in_directory(|directory, place, (create, publish)| {
             std::fs::write(place.join("link"), "first").unwrap();
             let mut new = create(directory).unwrap();
-            assert_eq!(publish(&mut new, directory), Ok(Published::Occupied));
+            assert_eq!(publish(&mut new, directory), Published::Occupied);
             assert_eq!(std::fs::read(place.join("link")).unwrap(), b"first");
             new.discard(directory);
             assert_eq!(entries(place), ["link"]);

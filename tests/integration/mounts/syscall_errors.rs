@@ -191,8 +191,7 @@ fn a_write_that_fails_or_is_torn_leaves_no_broken_link() {
                 2,
                 "{error}"
             );
-            let log = faulted.sidecar.log();
-            assert!(log.contains("write repositories/target/"), "{error}: {log}");
+            faulted.sidecar.wait_for_log("write repositories/target/");
         }
     });
 }

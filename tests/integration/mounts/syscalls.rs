@@ -87,7 +87,7 @@ fn a_dry_run_writes_nothing_at_all() {
     needs!("docker-registry", "strace");
     let registry = Registry::start();
     let traced = StracedSidecar::start(&registry, |config| {
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     let client = traced.sidecar.client();
     let digest = client.upload("a", b"only looked at");

@@ -42,6 +42,7 @@ pub mod sidecar_metrics;
 pub mod smuggling;
 pub mod stop_guard;
 pub mod store;
+pub mod store_verification;
 pub mod strace;
 pub mod strict_upstream;
 pub mod token_issuer;

@@ -74,7 +74,7 @@ impl ScriptedRegistry {
         let mut config = sidecar::config(&self.upstream.url(), &self.store.root);
         change(&mut config);
         let sidecar = Sidecar::launch(command, &config);
-        self.verify_store(&sidecar.client());
+        sidecar.until_verification_ends(|| self.verify_store(&sidecar.client()));
         sidecar
     }
 
@@ -92,7 +92,7 @@ impl ScriptedRegistry {
     pub fn verify_store(&self, client: &Client) {
         let digest = self.plant("proof", b"proof");
         // A file's time is as coarse as the kernel's clock tick, and must not be older than the request.
-        let time = SystemTime::now() + Duration::from_secs(10);
+        let time = SystemTime::now() + Duration::from_secs(60);
         set_times(&self.store.link("proof", &digest), time);
         let session = "00000000-0000-4000-8000-000000000000";
         client

@@ -1,6 +1,6 @@
 //! TLS with an authority of its own, and a user who may do only what crossmount does.
 
-use super::{USERS, authorization, user, with_passwords};
+use super::{USERS, authorization, refused, user, with_passwords};
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -61,9 +61,8 @@ fn a_certificate_of_another_authority_is_not_trusted() {
     signed(files.path());
     signed(others.path());
     let (redis, registry) = (encrypted(files.path()), with_passwords());
-    let sidecar = Sidecar::with(&registry, |config| settings(&redis, others.path(), config));
-    let lines = sidecar.log_lines_with("redis not usable", 1);
-    let error = lines[0]["error"].as_str().unwrap();
+    let start = || Sidecar::with(&registry, |config| settings(&redis, others.path(), config));
+    let (_sidecar, error) = refused(start);
     assert!(error.contains("certificate"), "{error}");
 }
 
