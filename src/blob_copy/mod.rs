@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -51,10 +51,31 @@ pub(crate) struct BlobCopier {
 /// A caller's request for a blob in another repository.
 #[derive(Debug, Clone)]
 pub(crate) struct CopyRequest {
-    /// The mount that Pulp refused.
+    /// The mount that Pulp does not make.
     pub request: MountRequest,
     /// The caller.
     pub name: CallerIdentity,
+    /// Whether the request waits until fewer copies are in flight.
+    waits: bool,
+}
+
+impl CopyRequest {
+    /// A request that is not copied if too many copies are in flight.
+    pub(crate) fn new(request: MountRequest, name: CallerIdentity) -> Self {
+        Self {
+            request,
+            name,
+            waits: false,
+        }
+    }
+
+    /// A request whose client waits anyway.
+    pub(crate) fn waiting(request: MountRequest, name: CallerIdentity) -> Self {
+        Self {
+            waits: true,
+            ..Self::new(request, name)
+        }
+    }
 }
 
 /// A copied blob.
@@ -119,9 +140,8 @@ impl BlobCopier {
         if self.is_pulled_through(&request.request.source) {
             return Err(CopyFailure::PullThrough);
         }
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| CopyFailure::Busy)?;
         let deadline = Instant::now() + self.settings.deadline;
+        let place = self.place(&request, deadline).await?;
         let shown = tokio::time::timeout_at(deadline, self.is_shown(&request));
         shown.await.map_err(|_| CopyFailure::Late)??;
         let artifact = self
@@ -150,6 +170,21 @@ impl BlobCopier {
                 Err(CopyFailure::Late)
             }
         }
+    }
+
+    async fn place(
+        &self,
+        request: &CopyRequest,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, CopyFailure> {
+        let places = self.places.clone();
+        if request.waits {
+            let place = tokio::time::timeout_at(deadline, places.acquire_owned()).await;
+            return place
+                .map_err(|_| CopyFailure::Late)?
+                .map_err(|_| CopyFailure::Busy);
+        }
+        places.try_acquire_owned().map_err(|_| CopyFailure::Busy)
     }
 
     /// The artifact, if its bytes are right and there is enough time.

@@ -8,6 +8,7 @@
 //! | `rates` | how fast uploads are: an upload that cannot be in time is not waited for |
 //! | `arrivals` | the layers that arrived a short while ago |
 //! | `cooldown` | what is not waited for, because it was waited for in vain |
+//! | `push_request` | a request of a push whose layers wait for their manifest |
 //! | `upload_request` | a request that sends a part of an upload |
 //!
 //! A HEAD that gets 404 claims the layer: its client will likely upload it. The first response 202
@@ -16,12 +17,17 @@
 //! the upload only if that client may pull the repository into which the layer goes. Nothing but a
 //! HEAD is ever held.
 //!
+//! Some registries mount a layer only after a manifest of its repository names it. There a HEAD waits
+//! until that manifest, as long as its client's push goes on. If crossmount can copy the layer, the
+//! HEAD waits until the layer is uploaded.
+//!
 //! There is no thread and no timer of its own: each held HEAD looks whether its upload is alive. The
 //! first that finds it dead takes its place, and the other HEADs wait for that client.
 
 mod arrivals;
 mod cooldown;
 mod leader;
+mod push_request;
 mod rates;
 mod table;
 mod upload_request;
@@ -33,6 +39,7 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
+pub(crate) use push_request::{PushRequest, PushStep};
 pub(crate) use upload_request::UploadRequest;
 
 use crate::auth::Credentials;
@@ -57,12 +64,30 @@ const JIB_WAITS: Duration = Duration::from_secs(15);
 pub(crate) struct UploadsInFlight {
     /// How long a HEAD is held at most.
     bound: Duration,
+    mountable: Mountable,
     table: Mutex<UploadTable>,
     places: Semaphore,
     turns: Semaphore,
     /// Shows how many HEADs are held.
     held: IntGauge,
     fingerprints: Fingerprints,
+}
+
+/// When a layer of one repository can be had for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mountable {
+    /// Once it is uploaded.
+    Uploaded,
+    /// Once a manifest of its repository names it. Before, crossmount perhaps copies it.
+    Named { copies: bool },
+}
+
+/// The clients that push to a repository with one credential. All tokens count as one: a client may
+/// get several for one push.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Login {
+    pub(crate) repository: RepositoryName,
+    credential: Option<Fingerprint>,
 }
 
 /// A client that pushes to a repository.
@@ -92,6 +117,10 @@ pub(crate) struct WaitingHead<'a> {
     was_held: bool,
     /// Held until the next look: the table counts the HEADs that wait for an upload.
     changed: Option<watch::Receiver<()>>,
+    /// Whether the table knows that this client's push waits.
+    is_listed: bool,
+    /// The repositories from which a copy was tried.
+    tried: Vec<RepositoryName>,
     /// What arrived before that, the HEAD has seen.
     seen: Instant,
 }
@@ -101,6 +130,8 @@ pub(crate) struct WaitingHead<'a> {
 pub(crate) enum Waited {
     /// The layer is in this repository now.
     Arrived(Arc<RepositoryName>),
+    /// The layer is in this repository now, and the registry does not mount it elsewhere yet.
+    Uploaded(Arc<RepositoryName>),
     /// An upload goes into a repository for which the client's access is to be decided.
     Undecided,
     /// The client goes on, and will likely upload the layer itself.
@@ -114,12 +145,18 @@ impl UploadsInFlight {
     pub(crate) fn new(bound: Duration, held: IntGauge) -> Result<Self, NoRandomness> {
         Ok(Self {
             bound,
+            mountable: Mountable::Uploaded,
             table: Mutex::default(),
             places: Semaphore::new(MOST_HELD),
             turns: Semaphore::new(MOST_MOUNTED_AT_ONCE),
             held,
             fingerprints: Fingerprints::new()?,
         })
+    }
+
+    /// For a registry that mounts layers so.
+    pub(crate) fn mounting(self, mountable: Mountable) -> Self {
+        Self { mountable, ..self }
     }
 
     fn pusher(&self, repository: &RepositoryName, credentials: &Credentials) -> Pusher {
@@ -161,6 +198,8 @@ impl UploadsInFlight {
             place: None,
             was_held: false,
             changed: None,
+            is_listed: false,
+            tried: Vec::new(),
             seen: since.checked_sub(LOOK_BACK).unwrap_or(since),
         }
     }
@@ -189,7 +228,46 @@ impl UploadsInFlight {
         Some(UploadRequest::new(self.clone(), upload))
     }
 
-    /// A repository holds a layer now, however it came there.
+    /// A request of a push; `None` if no layer waits for its manifest in front of such a registry.
+    pub(crate) fn push_request(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        credentials: &Credentials,
+        step: PushStep,
+    ) -> Option<PushRequest> {
+        if self.mountable == Mountable::Uploaded {
+            return None;
+        }
+        let login = self.pusher(repository, credentials).login();
+        let mut table = self.table.lock();
+        let progress = table.pushes.progress(login.clone());
+        let is_awaited = !table.uploaded_layers(repository).is_empty();
+        drop(table);
+        Some(PushRequest::new(
+            self.clone(),
+            login,
+            progress,
+            step,
+            is_awaited,
+        ))
+    }
+
+    /// A client has uploaded a layer.
+    pub(crate) fn uploaded(&self, blob: &BlobRef) {
+        let mut table = self.table.lock();
+        match self.mountable {
+            Mountable::Uploaded => table.arrived(&blob.repository, &blob.digest),
+            Mountable::Named { .. } => table.uploaded(&blob.repository, &blob.digest),
+        }
+    }
+
+    /// Whether the registry has a layer in this repository that it does not mount elsewhere yet.
+    pub(crate) fn waits_for_manifest(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let table = self.table.lock();
+        table.waits_for_manifest(repository, &digest.bytes())
+    }
+
+    /// The registry mounts a layer from this repository now, however it came there.
     pub(crate) fn arrived(&self, blob: &BlobRef) {
         self.table.lock().arrived(&blob.repository, &blob.digest);
     }
@@ -199,6 +277,16 @@ impl<'a> WaitingHead<'a> {
     /// Waits until the HEAD may be mounted, after the layer has arrived.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'a>> {
         self.uploads.turns.acquire().await.ok()
+    }
+
+    /// Until when the HEAD is held at most.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Ends when the HEAD is held no longer.
+    pub(crate) async fn time_over(&self) {
+        tokio::time::sleep_until(self.until.into()).await;
     }
 
     /// Repositories into which the layer is being uploaded, for which the client's access is to be
@@ -237,6 +325,7 @@ impl<'a> WaitingHead<'a> {
         let mut table = self.uploads.table.lock();
         // Kept until the end: the table counts who waits for an upload.
         let _waited_for = self.changed.take();
+        self.end_listing(&mut table);
         if self.place.is_some() && Instant::now() >= self.until {
             table.waited_in_vain(&self.asking());
             return Err(Waited::TimedOut);
@@ -247,10 +336,11 @@ impl<'a> WaitingHead<'a> {
             .or_else(|| self.uploads.places.try_acquire().ok());
         match table.look(&self.asking(), place.is_some()) {
             Look::Wait(changed) => {
-                self.place = place;
-                if !self.was_held {
-                    self.was_held = true;
-                    self.uploads.held.inc();
+                self.hold(place);
+                if self.uploads.mountable != Mountable::Uploaded {
+                    self.is_listed = true;
+                    let login = self.pusher.login();
+                    table.pushes.begin_wait(login, self.digest.bytes());
                 }
                 Ok(changed)
             }
@@ -264,7 +354,31 @@ impl<'a> WaitingHead<'a> {
                 self.seen = Instant::now();
                 Err(Waited::Arrived(repository))
             }
+            Look::Uploaded(repository) => {
+                if *repository == self.pusher.repository {
+                    self.place = place.filter(|_| self.was_held);
+                } else {
+                    self.hold(place);
+                }
+                self.tried.push((*repository).clone());
+                Err(Waited::Uploaded(repository))
+            }
             Look::GoOn => Err(Waited::Released),
+        }
+    }
+
+    fn hold(&mut self, place: Option<SemaphorePermit<'a>>) {
+        self.place = place;
+        if !self.was_held {
+            self.was_held = true;
+            self.uploads.held.inc();
+        }
+    }
+
+    fn end_listing(&mut self, table: &mut UploadTable) {
+        if std::mem::take(&mut self.is_listed) {
+            let digest = self.digest.bytes();
+            table.pushes.end_wait(&self.pusher.login(), &digest);
         }
     }
 
@@ -286,14 +400,29 @@ impl<'a> WaitingHead<'a> {
             allowed: &self.allowed,
             since: self.seen,
             until: self.until,
+            copies: self.uploads.mountable == Mountable::Named { copies: true },
+            tried: &self.tried,
             is_held: self.was_held,
             is_proved: self.is_proved,
         }
     }
 }
 
+impl Pusher {
+    fn login(&self) -> Login {
+        Login {
+            repository: self.repository.clone(),
+            credential: (!self.is_token).then_some(self.credential),
+        }
+    }
+}
+
 impl Drop for WaitingHead<'_> {
     fn drop(&mut self) {
+        if self.is_listed {
+            let uploads = self.uploads;
+            self.end_listing(&mut uploads.table.lock());
+        }
         if self.was_held {
             self.uploads.held.dec();
         }

@@ -1,7 +1,8 @@
 //! The uploads in flight, by digest and by upload session: what is known, and what a HEAD sees of
-//! it. `changes` has what claims, requests and arrivals change.
+//! it. `changes` has what claims, requests and arrivals change, `manifests` which layers wait for one.
 
 mod changes;
+mod manifests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::discovery::uploads::arrivals::Arrivals;
 use crate::discovery::uploads::cooldown::Cooldown;
 use crate::discovery::uploads::leader::{Leader, LeaderId, Upload};
 use crate::discovery::uploads::rates::Rates;
+use crate::discovery::uploads::table::manifests::Pushes;
 use crate::oci::RepositoryName;
 use crate::util::Fingerprint;
 
@@ -39,6 +41,9 @@ pub(super) enum Look {
     Wait(watch::Receiver<()>),
     /// The layer is in this repository, from which the client may pull.
     Arrived(Arc<RepositoryName>),
+    /// The layer is in this repository, from which the client may pull and the registry does not
+    /// mount it yet.
+    Uploaded(Arc<RepositoryName>),
     /// There is an upload into a repository for which access is to be decided.
     Undecided,
     /// It goes on, and has claimed the layer.
@@ -65,6 +70,10 @@ pub(super) struct Asking<'a> {
     pub(super) since: Instant,
     /// Until when the HEAD may be held.
     pub(super) until: Instant,
+    /// Whether layers are copied that the registry does not mount yet.
+    pub(super) copies: bool,
+    /// The repositories from which a copy was tried.
+    pub(super) tried: &'a [RepositoryName],
     /// Whether the HEAD is held already.
     pub(super) is_held: bool,
     /// Whether the client is proved to have push on the target.
@@ -93,6 +102,16 @@ pub(super) struct UploadTable {
     odd: Cooldown<[u8; 32]>,
     /// What arrived while HEADs may have been held.
     arrivals: Arrivals,
+    pub(super) pushes: Pushes,
+}
+
+impl Asking<'_> {
+    /// Whether the client may get the layer from a repository from which the registry does not mount
+    /// it yet.
+    fn may_try(&self, repository: &RepositoryName, may_wait: bool) -> bool {
+        let is_copied = may_wait && self.copies && !self.tried.contains(repository);
+        *repository == self.pusher.repository || is_copied
+    }
 }
 
 impl Default for UploadTable {
@@ -111,6 +130,7 @@ impl Default for UploadTable {
             waited: Cooldown::lasting(NOT_WAITED_FOR),
             odd: Cooldown::lasting(ODD_FOR),
             arrivals: Arrivals::default(),
+            pushes: Pushes::default(),
         }
     }
 }
@@ -159,6 +179,9 @@ impl UploadTable {
             let repository = &leader.pusher.repository;
             is_undecided |= !asking.decided.contains(repository);
             if asking.allowed.contains(repository) {
+                if leader.is_uploaded() && asking.may_try(repository, may_wait) {
+                    return Look::Uploaded(Arc::new(repository.clone()));
+                }
                 waits = true;
                 if !leader.is_passed && self.is_slow(leader) {
                     slow = Some(leader.id);
@@ -173,6 +196,7 @@ impl UploadTable {
         }
         if waits
             && may_wait
+            && !self.closes_circle(asking)
             && let Some(flight) = self.layers.get(&asking.digest)
         {
             return Look::Wait(flight.changed.subscribe());
@@ -200,6 +224,7 @@ impl UploadTable {
             return false;
         }
         match leader.upload() {
+            None if leader.is_uploaded() => true,
             // Some clients ask twice before they upload.
             None => !leader.is_tentative() && leader.pusher != *asking.pusher,
             Some(upload) => {

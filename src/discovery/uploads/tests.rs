@@ -1,3 +1,5 @@
+mod manifests;
+
 use super::*;
 use std::future::Future;
 use std::pin::pin;

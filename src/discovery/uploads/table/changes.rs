@@ -37,6 +37,7 @@ impl UploadTable {
         let claim = Claim {
             since: now,
             is_proved,
+            push: self.pushes.current(&pusher.login()),
         };
         let id = self.add(pusher.clone(), digest, Stage::Claimed(claim));
         self.claims
@@ -150,7 +151,8 @@ impl UploadTable {
         let pusher = self.leader(&claimed, id)?.pusher.clone();
         let flight = self.layers.get(&digest);
         let mut leaders = flight.into_iter().flat_map(|flight| &flight.leaders);
-        if let Some(other) = leaders.find(|leader| leader.pusher == pusher) {
+        let is_other = |leader: &&Leader| leader.pusher == pusher && !leader.is_uploaded();
+        if let Some(other) = leaders.find(is_other) {
             let other = other.id;
             self.change_places((claimed, id), (digest, other));
             return Some(other);
@@ -187,13 +189,14 @@ impl UploadTable {
                         }
                     }
                 }
-                None => {}
+                Some((Stage::Uploaded(_), _)) | None => {}
             }
         }
         // The registry has opened upload sessions for this client.
         let fresh = Stage::Claimed(Claim {
             since: Instant::now(),
             is_proved: true,
+            push: None,
         });
         let Some(first) = self.replace_stage(one, fresh) else {
             return;
@@ -279,11 +282,12 @@ impl UploadTable {
         if flight.leaders.is_empty() {
             self.layers.remove(digest);
         }
-        match leader.upload() {
-            Some(upload) => {
+        match &leader.stage {
+            Stage::Claimed(_) => self.forget_claim(&leader.pusher, id),
+            Stage::Uploading(upload) => {
                 self.sessions.remove(&upload.session);
             }
-            None => self.forget_claim(&leader.pusher, id),
+            Stage::Uploaded(_) => self.pushes.forget_uploaded(&leader.pusher.repository, id),
         }
         Some(leader)
     }
