@@ -160,10 +160,17 @@ impl HandlerParts<'_> {
             .map(|it| it.settings().wait_for_uploads);
         let wait = wait.filter(|wait| !wait.is_zero());
         let held = self.metrics().held().clone();
-        let uploads = wait
-            .map(|wait| UploadsInFlight::new(wait, held))
-            .transpose()?;
-        Ok(uploads.map(|it| Arc::new(it.mounting(mountable))))
+        let Some(wait) = wait else {
+            return Ok(None);
+        };
+        let uploads = UploadsInFlight::new(wait, held)?.mounting(mountable);
+        let uploads = match &self.shared.shared_index {
+            Some(index) => uploads.sharing(index.clone())?,
+            None => uploads,
+        };
+        let uploads = Arc::new(uploads);
+        uploads.keep_publishing();
+        Ok(Some(uploads))
     }
 
     fn access(&self, settings: &DistributionConfig) -> Result<Access, StartError> {

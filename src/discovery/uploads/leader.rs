@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::discovery::redis::FlightId;
 use crate::discovery::uploads::Pusher;
 use crate::discovery::uploads::rates::rate;
 
@@ -23,6 +24,29 @@ pub(super) struct Leader {
     pub(super) stage: Stage,
     /// One HEAD was let through because this upload is slow.
     pub(super) is_passed: bool,
+    /// Whether it is published for other replicas.
+    pub(super) is_published: bool,
+    pub(super) origin: Origin,
+}
+
+/// Through which replica a leader uploads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    Here,
+    Remote {
+        id: FlightId,
+        /// Whether its login can be compared with that of a client here.
+        is_login_known: bool,
+    },
+}
+
+impl Origin {
+    pub(super) fn flight(self) -> Option<FlightId> {
+        match self {
+            Self::Here => None,
+            Self::Remote { id, .. } => Some(id),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -10,6 +10,9 @@
 //! | `cooldown` | what is not waited for, because it was waited for in vain |
 //! | `push_request` | a request of a push whose layers wait for their manifest |
 //! | `upload_request` | a request that sends a part of an upload |
+//! | `sharing` | publishes uploads for other replicas |
+//! | `remote` | uploads through other replicas, as one HEAD sees them |
+//! | `replicas` | a HEAD reads the uploads of other replicas, and of all clients one goes on |
 //!
 //! A HEAD that gets 404 claims the layer: its client will likely upload it. The first response 202
 //! to that client's next POST turns the claim into an upload. No HEAD waits for the claim of a client
@@ -21,14 +24,21 @@
 //! until that manifest, as long as its client's push goes on. If crossmount can copy the layer, the
 //! HEAD waits until the layer is uploaded.
 //!
-//! There is no thread and no timer of its own: each held HEAD looks whether its upload is alive. The
-//! first that finds it dead takes its place, and the other HEADs wait for that client.
+//! There is no thread, and without other replicas no timer: each held HEAD looks whether its upload
+//! is alive. The first that finds it dead takes its place, and the other HEADs wait for that client.
+//!
+//! With Redis, uploads through other replicas count too. Before a client goes on, its replica adds
+//! the claim to those of all replicas and reads them in one step. So of two that claim at the same
+//! moment the second sees the first, and waits for it.
 
 mod arrivals;
 mod cooldown;
 mod leader;
 mod push_request;
 mod rates;
+mod remote;
+mod replicas;
+mod sharing;
 mod table;
 mod upload_request;
 
@@ -40,9 +50,13 @@ use prometheus::IntGauge;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 pub(crate) use push_request::{PushRequest, PushStep};
+pub(crate) use sharing::SharedFlights;
 pub(crate) use upload_request::UploadRequest;
 
 use crate::auth::Credentials;
+use crate::discovery::uploads::leader::LeaderId;
+use crate::discovery::uploads::replicas::RemoteView;
+use crate::discovery::uploads::sharing::Sharing;
 use crate::discovery::uploads::table::{Asking, Look, UploadTable};
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
@@ -71,6 +85,8 @@ pub(crate) struct UploadsInFlight {
     /// Shows how many HEADs are held.
     held: IntGauge,
     fingerprints: Fingerprints,
+    /// Where other replicas' uploads are read.
+    shared: Option<Arc<dyn SharedFlights>>,
 }
 
 /// When a layer of one repository can be had for another.
@@ -123,6 +139,7 @@ pub(crate) struct WaitingHead<'a> {
     tried: Vec<RepositoryName>,
     /// What arrived before that, the HEAD has seen.
     seen: Instant,
+    remote: RemoteView,
 }
 
 /// Why a HEAD is not held, or not any longer.
@@ -140,6 +157,13 @@ pub(crate) enum Waited {
     TimedOut,
 }
 
+/// Why a HEAD does not wait.
+enum Ended {
+    /// It goes on; the claim is not known to other replicas yet.
+    GoesOn(Option<LeaderId>),
+    Otherwise(Waited),
+}
+
 impl UploadsInFlight {
     /// HEADs are held for `bound` at most, and counted in `held` meanwhile.
     pub(crate) fn new(bound: Duration, held: IntGauge) -> Result<Self, NoRandomness> {
@@ -151,12 +175,24 @@ impl UploadsInFlight {
             turns: Semaphore::new(MOST_MOUNTED_AT_ONCE),
             held,
             fingerprints: Fingerprints::new()?,
+            shared: None,
         })
     }
 
     /// For a registry that mounts layers so.
     pub(crate) fn mounting(self, mountable: Mountable) -> Self {
         Self { mountable, ..self }
+    }
+
+    /// Shares the uploads with other replicas.
+    pub(crate) fn sharing(mut self, shared: Arc<dyn SharedFlights>) -> Result<Self, NoRandomness> {
+        // So that each replica recognizes a login that waited in vain at another one.
+        if let Some(fingerprints) = shared.fingerprints() {
+            self.fingerprints = fingerprints;
+        }
+        self.table.get_mut().sharing = Some(Sharing::new(shared.clone())?);
+        self.shared = Some(shared);
+        Ok(self)
     }
 
     fn pusher(&self, repository: &RepositoryName, credentials: &Credentials) -> Pusher {
@@ -201,6 +237,7 @@ impl UploadsInFlight {
             is_listed: false,
             tried: Vec::new(),
             seen: since.checked_sub(LOOK_BACK).unwrap_or(since),
+            remote: RemoteView::new(),
         }
     }
 
@@ -309,26 +346,39 @@ impl<'a> WaitingHead<'a> {
     /// A client that goes on has claimed the layer. Dropping the future gives the place back.
     pub(crate) async fn wait(&mut self) -> Waited {
         loop {
+            if let Some(waited) = self.end_contest() {
+                return waited;
+            }
+            self.fetch_remote().await;
             let mut changed = match self.look() {
                 Ok(changed) => changed,
-                Err(waited) => return waited,
+                Err(Ended::GoesOn(Some(claim))) => {
+                    self.begin_contest(claim).await;
+                    continue;
+                }
+                Err(Ended::GoesOn(None)) => return Waited::Released,
+                Err(Ended::Otherwise(waited)) => return waited,
             };
             let pause = LOOK_EVERY.min(self.until.saturating_duration_since(Instant::now()));
-            // Looked at again in either case.
-            let _ = tokio::time::timeout(pause, changed.changed()).await;
-            self.changed = Some(changed);
+            match &mut changed {
+                // Looked at again in either case.
+                Some(changed) => drop(tokio::time::timeout(pause, changed.changed()).await),
+                None => tokio::time::sleep(pause).await,
+            }
+            self.remote.is_stale = true;
+            self.changed = changed;
         }
     }
 
     /// Where changes are seen, if the client waits.
-    fn look(&mut self) -> Result<watch::Receiver<()>, Waited> {
+    fn look(&mut self) -> Result<Option<watch::Receiver<()>>, Ended> {
         let mut table = self.uploads.table.lock();
         // Kept until the end: the table counts who waits for an upload.
         let _waited_for = self.changed.take();
         self.end_listing(&mut table);
         if self.place.is_some() && Instant::now() >= self.until {
             table.waited_in_vain(&self.asking());
-            return Err(Waited::TimedOut);
+            return Err(Ended::Otherwise(Waited::TimedOut));
         }
         let place = self
             .place
@@ -347,12 +397,14 @@ impl<'a> WaitingHead<'a> {
             Look::Undecided => {
                 // A held HEAD keeps its place meanwhile.
                 self.place = place.filter(|_| self.was_held);
-                Err(Waited::Undecided)
+                Err(Ended::Otherwise(Waited::Undecided))
             }
             Look::Arrived(repository) => {
+                drop(table);
                 self.place = place.filter(|_| self.was_held);
                 self.seen = Instant::now();
-                Err(Waited::Arrived(repository))
+                self.mark_tried(&repository);
+                Err(Ended::Otherwise(Waited::Arrived(repository)))
             }
             Look::Uploaded(repository) => {
                 if *repository == self.pusher.repository {
@@ -361,9 +413,9 @@ impl<'a> WaitingHead<'a> {
                     self.hold(place);
                 }
                 self.tried.push((*repository).clone());
-                Err(Waited::Uploaded(repository))
+                Err(Ended::Otherwise(Waited::Uploaded(repository)))
             }
-            Look::GoOn => Err(Waited::Released),
+            Look::GoOn(claim) => Err(Ended::GoesOn(claim)),
         }
     }
 
@@ -404,6 +456,7 @@ impl<'a> WaitingHead<'a> {
             tried: &self.tried,
             is_held: self.was_held,
             is_proved: self.is_proved,
+            remote: &self.remote.uploads,
         }
     }
 }

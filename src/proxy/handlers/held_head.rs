@@ -78,6 +78,7 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
         session: &mut Session,
     ) -> Result<Option<M::Found>> {
         loop {
+            self.waiting.fetch_remote().await;
             self.mount.decide_uploads(&mut self.waiting).await;
             let waited = tokio::select! {
                 waited = self.waiting.wait() => waited,

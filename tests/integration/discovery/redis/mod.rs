@@ -5,6 +5,7 @@ mod cluster;
 mod failures;
 mod generic;
 mod hostile;
+mod in_flight;
 mod observer;
 mod pulp_registry;
 mod replicas;

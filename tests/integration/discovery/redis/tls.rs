@@ -5,19 +5,15 @@ use crate::{needs, support};
 use serde_json::{Value, json};
 use std::path::Path;
 use support::program_run::refuses;
-use support::redis::{RedisServer, sharing};
+use support::redis::{ACL_USER, RedisServer, sharing};
 use support::sidecar::{BINARY, Sidecar, command};
 use support::token_issuer::signed;
 use support::wait_until;
 
-/// What the documentation permits.
-const USER: &str = "user crossmount on >secret resetkeys ~crossmount:* -@all +zadd +zrem \
-    +zremrangebyrank +zrevrange +zrevrangebyscore +expire +set +del +exists";
-
 /// A server with TLS alone.
 fn encrypted(files: &Path) -> RedisServer {
     let at = |name: &str| files.join(name).to_string_lossy().into_owned();
-    let mut server = RedisServer::prepared("redis-server", &[USER]);
+    let mut server = RedisServer::prepared("redis-server", &[ACL_USER]);
     server.listen_encrypted(&at("cert.pem"), &at("key.pem"));
     server.resume();
     server
