@@ -25,9 +25,12 @@ fn when_a_client_falls_silent_one_client_over_all_replicas_goes_on() {
     let redis = RedisServer::start();
     let pair = Pair::through(&redis, "30s");
     let leader = Leader::begins(pair.client(0, "leader"), "leader/app", LAYER);
-    let all = pair.four_push(pair.each_users_clients(), || ());
+    let mut silent = None;
+    let all = pair.four_push(pair.each_users_clients(), || {
+        silent = Some(leader.falls_silent());
+    });
     assert_eq!(sorted(&all), [200, 200, 200, 404]);
-    leader.breaks_off();
+    drop(silent);
 }
 
 #[test]
