@@ -114,6 +114,8 @@ impl OpenStore<'_> {
                 Some(found) => {
                     return self.confirm_durable(directory.path, &found, still_allowed);
                 }
+                // That look may have taken a while.
+                None if !still_allowed() => return Ok(LinkResult::Revoked),
                 None => new.replace(directory),
             },
             Err(error) => Err(error),
@@ -178,9 +180,11 @@ impl OpenStore<'_> {
         retry_on_intr(|| rustix::fs::fsync(&link.file))
             .map_err(StoreError::call("fsync", directory))?;
         match durability {
-            // The commit of the inode's last change commits the name, which it got before, or by
-            // that change.
-            Durability::Full if commit_order::is_kept_by(&link.file) => Ok(()),
+            // One sync of the directory commits all names. The file's own sync does not: with
+            // `fast_commit`, ext4 then logs the name and not the creation of a file that had none.
+            Durability::Full if commit_order::is_kept_by(&link.file) => {
+                self.sync_directory(directory)
+            }
             Durability::Full => self.sync_ancestry(directory),
             Durability::File | Durability::None => Ok(()),
         }
@@ -191,6 +195,7 @@ impl OpenStore<'_> {
 mod tests {
     use super::*;
     use crate::store::fixture::{Fixture, digest, grant};
+    use std::cell::Cell;
     use std::os::unix::fs::MetadataExt;
 
     const TARGET: &str = "org/target";
@@ -245,6 +250,21 @@ mod tests {
         assert_eq!(link(&fixture, true), LinkResult::Written);
         let content = std::fs::read(fixture.link_path(TARGET)).unwrap();
         assert_eq!(content, digest().as_str().as_bytes());
+    }
+
+    #[test]
+    fn a_torn_link_is_not_replaced_when_that_is_no_longer_allowed() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        fixture.write_link(TARGET, "to");
+        let asked = Cell::new(0);
+        let until_the_name_is_found_taken = || asked.replace(asked.get() + 1) == 0;
+        let linked = fixture.store.on_open(|store| {
+            store.link(&grant(TARGET), &digest(), &until_the_name_is_found_taken)
+        });
+        assert_eq!(linked.unwrap().unwrap(), LinkResult::Revoked);
+        assert_eq!(std::fs::read(fixture.link_path(TARGET)).unwrap(), b"to");
+        assert_eq!(entries(&fixture), ["link"]);
     }
 
     #[test]
