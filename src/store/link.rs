@@ -81,12 +81,9 @@ impl OpenStore<'_> {
         let is_ordered = self.filesystem.durability == Durability::Full
             && commit_order::is_kept_by(&directory.descriptor);
         let mut new = NewLink::create(&directory, digest)?;
-        let written = match self.filesystem.durability {
-            Durability::None => Ok(()),
-            Durability::Full if is_ordered => new.write_out(&directory),
-            Durability::Full | Durability::File => new.sync(&directory),
-        }
-        .and_then(|()| self.publish(&mut new, &directory, digest, still_allowed));
+        let written = self
+            .write_out(&new, &directory, is_ordered)
+            .and_then(|()| self.publish(&mut new, &directory, digest, is_ordered, still_allowed));
         new.discard(&directory);
         if self.filesystem.durability == Durability::Full
             && matches!(written, Ok(LinkResult::Written))
@@ -96,11 +93,26 @@ impl OpenStore<'_> {
         written
     }
 
+    /// Writes the bytes of a new link to the disk, as far as configured.
+    fn write_out(
+        &self,
+        new: &NewLink,
+        directory: &LinkDirectory<'_>,
+        is_ordered: bool,
+    ) -> Result<(), StoreError> {
+        match self.filesystem.durability {
+            Durability::None => Ok(()),
+            Durability::Full if is_ordered => new.write_out(directory),
+            Durability::Full | Durability::File => new.sync(directory),
+        }
+    }
+
     fn publish(
         &self,
         new: &mut NewLink,
         directory: &LinkDirectory<'_>,
         digest: &Digest,
+        is_ordered: bool,
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<LinkResult, StoreError> {
         if !still_allowed() {
@@ -109,6 +121,11 @@ impl OpenStore<'_> {
         let link = format!("{}/{}", directory.path, layout::LINK);
         let published = match new.publish(directory) {
             Ok(Published::Visible) => Ok(()),
+            Ok(Published::Unnameable) => {
+                *new = NewLink::create_with_name(directory, digest)?;
+                self.write_out(new, directory, is_ordered)?;
+                return self.publish(new, directory, digest, is_ordered, still_allowed);
+            }
             // Another mount may have written the link meanwhile.
             Ok(Published::Occupied) => match self.existing_link(&link, digest)? {
                 Some(found) => {
@@ -259,9 +276,9 @@ mod tests {
         fixture.write_link(TARGET, "to");
         let asked = Cell::new(0);
         let until_the_name_is_found_taken = || asked.replace(asked.get() + 1) == 0;
-        let linked = fixture.store.on_open(|store| {
-            store.link(&grant(TARGET), &digest(), &until_the_name_is_found_taken)
-        });
+        let linked = fixture
+            .store
+            .on_open(|store| store.link(&grant(TARGET), &digest(), &until_the_name_is_found_taken));
         assert_eq!(linked.unwrap().unwrap(), LinkResult::Revoked);
         assert_eq!(std::fs::read(fixture.link_path(TARGET)).unwrap(), b"to");
         assert_eq!(entries(&fixture), ["link"]);

@@ -1,7 +1,8 @@
 //! The file of a layer link before it has the link's name, and how it gets that name.
 //!
 //! Where the filesystem can, the file has no name until then (`O_TMPFILE`), so a killed process
-//! leaves nothing behind. Elsewhere it has a temporary name beside the link.
+//! leaves nothing behind. Elsewhere it has a temporary name beside the link. So it has if a file
+//! without a name cannot get one, as without `/proc`.
 //!
 //! The link's name is never taken from another link: if there is one, that one stays. On a shared
 //! filesystem the registry of another host may have it open, and would meet a stale handle.
@@ -58,6 +59,8 @@ pub(super) enum Published {
     Visible,
     /// There is another file with the link's name.
     Occupied,
+    /// A file without a name cannot get one here. One with a temporary name can.
+    Unnameable,
 }
 
 impl OpenStore<'_> {
@@ -83,13 +86,29 @@ impl NewLink {
         directory: &LinkDirectory<'_>,
         digest: &Digest,
     ) -> Result<Self, StoreError> {
-        let mut new = match Self::without_name(directory) {
+        let new = match Self::without_name(directory) {
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
                 Self::with_name(directory)
             }
             created => created,
-        }
-        .map_err(StoreError::call("open", directory.path))?;
+        };
+        Self::holding(new, directory, digest)
+    }
+
+    /// The same with a file that has a temporary name.
+    pub(super) fn create_with_name(
+        directory: &LinkDirectory<'_>,
+        digest: &Digest,
+    ) -> Result<Self, StoreError> {
+        Self::holding(Self::with_name(directory), directory, digest)
+    }
+
+    fn holding(
+        created: Result<Self, Errno>,
+        directory: &LinkDirectory<'_>,
+        digest: &Digest,
+    ) -> Result<Self, StoreError> {
+        let mut new = created.map_err(StoreError::call("open", directory.path))?;
         if let Err(cause) = new.file.write_all(digest.as_str().as_bytes()) {
             new.discard(directory);
             let errno = Errno::from_io_error(&cause).unwrap_or(Errno::IO);
@@ -148,13 +167,23 @@ impl NewLink {
         directory: &LinkDirectory<'_>,
     ) -> Result<Published, StoreError> {
         let (call, published) = match &self.temporary {
-            None => ("link", self.name(directory, layout::LINK)),
+            None => ("link", self.publish_by_name(directory)),
             Some(temporary) => ("rename", publish_by_rename(directory, temporary)),
         };
         if matches!(published, Ok(Published::Visible)) {
             self.temporary = None;
         }
         published.map_err(StoreError::call(call, directory.path))
+    }
+
+    fn publish_by_name(&self, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
+        match self.name(directory, layout::LINK) {
+            // No /proc, no hard links, or a security module that allows none.
+            Err(Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                Ok(Published::Unnameable)
+            }
+            named => named,
+        }
     }
 
     /// Gives the file the link's name, and takes it from the file that has it.
@@ -361,6 +390,20 @@ mod tests {
             assert_eq!(std::fs::read(place.join("link")).unwrap(), b"first");
             new.discard(directory);
             assert_eq!(entries(place), ["link"]);
+        });
+    }
+
+    #[test]
+    fn a_file_that_cannot_get_a_name_says_so() {
+        in_directory(|directory, place, _| {
+            // The kernel gives such a file no name.
+            let flags = OFlags::TMPFILE | OFlags::EXCL;
+            let mut new = NewLink {
+                file: open_for_writing(directory, directory.path, flags).unwrap(),
+                temporary: None,
+            };
+            assert_eq!(published(&mut new, directory), Published::Unnameable);
+            assert!(entries(place).is_empty());
         });
     }
 

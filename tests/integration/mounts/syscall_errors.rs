@@ -214,6 +214,20 @@ fn a_link_that_is_there_already_and_cannot_be_synced_stays_as_it_is() {
     });
 }
 
+#[test]
+fn a_file_that_cannot_get_a_name_is_made_anew_with_one() {
+    needs!("docker-registry", "strace");
+    for error in ["ENOENT", "EPERM", "EOPNOTSUPP"] {
+        let faulted = FaultDisk::start(|_, log| {
+            let fault = format!("linkat:error={error}");
+            record_calls("linkat,renameat2", &[&fault], log)
+        });
+        faulted.try_mount("target").expect(201);
+        assert!(!faulted.injected(error).is_empty());
+        assert!(faulted.scripted.store.stray_files().is_empty());
+    }
+}
+
 /// On a filesystem where a file without a name cannot be made.
 #[test]
 fn where_every_file_has_a_name_a_failed_call_leaves_no_broken_link() {
