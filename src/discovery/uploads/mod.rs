@@ -8,6 +8,7 @@
 //! | `rates` | how fast uploads are: an upload that cannot be in time is not waited for |
 //! | `arrivals` | the layers that arrived a short while ago |
 //! | `cooldown` | what is not waited for, because it was waited for in vain |
+//! | `named_layers` | the digests that a manifest names |
 //! | `push_request` | a request of a push whose layers wait for their manifest |
 //! | `upload_request` | a request that sends a part of an upload |
 //! | `sharing` | publishes uploads for other replicas |
@@ -34,6 +35,7 @@
 mod arrivals;
 mod cooldown;
 mod leader;
+mod named_layers;
 mod push_request;
 mod rates;
 mod remote;
@@ -278,7 +280,7 @@ impl UploadsInFlight {
         let login = self.pusher(repository, credentials).login();
         let mut table = self.table.lock();
         let progress = table.pushes.progress(login.clone());
-        let is_awaited = !table.uploaded_layers(repository).is_empty();
+        let is_awaited = table.has_uploaded_layers(repository);
         drop(table);
         Some(PushRequest::new(
             self.clone(),

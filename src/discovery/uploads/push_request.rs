@@ -6,11 +6,9 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::discovery::uploads::leader::Progress;
+use crate::discovery::uploads::named_layers::NamedLayers;
 use crate::discovery::uploads::{Login, UploadsInFlight};
 use crate::oci::BlobRef;
-
-/// The longest manifest that is read, in bytes: registries take none that is longer.
-const LONGEST_MANIFEST: usize = 4 * 1024 * 1024;
 
 /// What a request of a push asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +29,8 @@ pub(crate) struct PushRequest {
     progress: Arc<Progress>,
     is_body_complete: bool,
     opens: bool,
-    /// The request's body, if it is a manifest that may name layers for which HEADs wait.
-    manifest: Option<Vec<u8>>,
+    /// What the request's body names, if it is a manifest that may name layers for which HEADs wait.
+    manifest: Option<NamedLayers>,
 }
 
 impl PushRequest {
@@ -47,7 +45,7 @@ impl PushRequest {
         if opens {
             progress.begin_opening();
         }
-        let manifest = (step == PushStep::Manifest && is_awaited).then(Vec::new);
+        let manifest = (step == PushStep::Manifest && is_awaited).then(NamedLayers::default);
         Self {
             uploads,
             login,
@@ -61,10 +59,18 @@ impl PushRequest {
     /// A piece of the body came.
     pub(crate) fn add(&mut self, piece: &Bytes) {
         self.progress.add(piece.len() as u64);
-        if let Some(manifest) = &mut self.manifest
-            && manifest.len() + piece.len() <= LONGEST_MANIFEST
-        {
-            manifest.extend_from_slice(piece);
+        let Some(manifest) = &mut self.manifest else {
+            return;
+        };
+        let digests = manifest.digests_in(piece);
+        if !digests.is_empty() {
+            let table = self.uploads.table.lock();
+            let repository = &self.login.repository;
+            for digest in &digests {
+                if table.waits_for_manifest(repository, &digest.bytes()) {
+                    manifest.keep(digest);
+                }
+            }
         }
     }
 
@@ -82,32 +88,26 @@ impl PushRequest {
             return;
         };
         if status == StatusCode::CREATED {
-            self.publish(&manifest);
+            self.publish(manifest);
         } else if status.is_client_error() && !is_tried_again(status) {
             self.uploads.table.lock().manifest_refused(&self.login);
         }
     }
 
-    fn publish(&self, manifest: &[u8]) {
-        let Ok(manifest) = std::str::from_utf8(manifest) else {
-            return;
-        };
-        let repository = &self.login.repository;
-        let layers = self.uploads.table.lock().uploaded_layers(repository);
-        for digest in layers {
-            if manifest.contains(digest.as_str()) {
-                let repository = repository.clone();
-                self.uploads.arrived(&BlobRef { repository, digest });
-            }
+    fn publish(&self, manifest: NamedLayers) {
+        for digest in manifest.into_layers() {
+            let repository = self.login.repository.clone();
+            self.uploads.arrived(&BlobRef { repository, digest });
         }
     }
 }
 
-/// Whether clients send a refused manifest once more: with a token, or later.
+/// Whether a refusal does not end the push: its client sends the manifest once more, with a token
+/// or later. Or another client sent it, which may not push here.
 fn is_tried_again(status: StatusCode) -> bool {
     matches!(
         status,
-        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
     )
 }
 

@@ -8,7 +8,7 @@ use crate::discovery::uploads::leader::{Leader, LeaderId, Progress, Stage};
 use crate::discovery::uploads::table::{Asking, UploadTable};
 use crate::oci::{Digest, RepositoryName};
 
-/// From so many pushes on, those that have ended are dropped.
+/// From at least so many pushes on, those that have ended are dropped.
 const MANY_PUSHES: usize = 1024;
 /// The most clients that are looked at to find out whether two would wait for each other.
 const MOST_LOOKED_AT: usize = 256;
@@ -18,6 +18,8 @@ const MOST_LOOKED_AT: usize = 256;
 pub(in crate::discovery::uploads) struct Pushes {
     /// What shows whether a push goes on: its requests and its uploaded layers hold it.
     progress: HashMap<Login, Weak<Progress>>,
+    /// From so many pushes on, those that have ended are dropped.
+    many: usize,
     /// The layers of each repository that no manifest names yet.
     uploaded: HashMap<RepositoryName, Vec<([u8; 32], LeaderId)>>,
     /// The layers for which HEADs of a push are held.
@@ -30,9 +32,11 @@ impl Pushes {
         if let Some(progress) = self.current(&login) {
             return progress;
         }
-        if self.progress.len() >= MANY_PUSHES {
+        if self.progress.len() >= self.many.max(MANY_PUSHES) {
             self.progress
                 .retain(|_, progress| progress.strong_count() > 0);
+            // Many connections may be open: not each new push looks at all of them.
+            self.many = 2 * self.progress.len();
         }
         let progress = Progress::begin();
         self.progress.insert(login, Arc::downgrade(&progress));
@@ -99,14 +103,12 @@ impl UploadTable {
         flight.changed.send_replace(());
     }
 
-    /// The layers of a repository that no manifest names yet.
-    pub(in crate::discovery::uploads) fn uploaded_layers(
+    /// Whether a repository has layers that no manifest names yet.
+    pub(in crate::discovery::uploads) fn has_uploaded_layers(
         &self,
         repository: &RepositoryName,
-    ) -> Vec<Digest> {
-        let layers = self.pushes.uploaded.get(repository);
-        let layers = layers.map_or(&[][..], Vec::as_slice);
-        layers.iter().map(|(it, _)| Digest::of_hash(it)).collect()
+    ) -> bool {
+        self.pushes.uploaded.contains_key(repository)
     }
 
     /// Whether no manifest names a layer of a repository yet.
@@ -151,12 +153,39 @@ impl UploadTable {
             if login == own || seen.len() >= MOST_LOOKED_AT {
                 return true;
             }
+            // Many of its layers may be waited for: what it waits for is looked at once.
+            if !seen.insert(login.clone()) {
+                continue;
+            }
             let waiting = self.pushes.waiting.get(&login);
             for digest in waiting.into_iter().flatten() {
                 next.extend(logins(digest).into_iter().filter(|it| !seen.contains(it)));
             }
-            seen.insert(login);
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushes_that_go_on_are_looked_at_now_and_then_only() {
+        let mut pushes = Pushes::default();
+        let login = |number: usize| Login {
+            repository: RepositoryName::parse(&format!("r{number}")).unwrap(),
+            credential: None,
+        };
+        let open: Vec<_> = (0..=MANY_PUSHES)
+            .map(|it| pushes.progress(login(it)))
+            .collect();
+        assert_eq!(pushes.many, 2 * MANY_PUSHES);
+        drop(open);
+        for number in 0..4 * MANY_PUSHES {
+            pushes.progress(login(number));
+            assert!(pushes.progress.len() <= 2 * MANY_PUSHES);
+        }
+        assert_eq!(pushes.many, 0);
     }
 }
