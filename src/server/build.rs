@@ -35,8 +35,9 @@ use crate::verify::BlobVerifier;
 
 /// Pingora's limit of attempts, never reached: `phases` decides each retry.
 const ATTEMPTS: usize = 16;
-/// Jobs on the disk in flight. With syncs, sixteen threads reach most of a disk's throughput.
-const DISK_JOBS: usize = 16;
+/// Jobs on the disk in flight. A journal commits for as many mounts at once as wait for it: in a
+/// bare loop on ext4 and XFS, 64 threads make 1.2 to 1.6 times as many links a second as 16.
+const DISK_JOBS: usize = 64;
 /// The queue length of jobs, beyond which more are rejected.
 const DISK_QUEUE: usize = 1024;
 /// A file of root certificates that holds none.
