@@ -53,6 +53,10 @@ nginx nginx-light
 redis-server redis-server
 strace strace
 bindfs bindfs
+mkfs.ext4 e2fsprogs
+e2fsck e2fsprogs
+mkfs.xfs xfsprogs
+mkfs.btrfs btrfs-progs
 glusterfsd glusterfs-server
 glusterfs glusterfs-client
 curl curl
