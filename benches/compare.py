@@ -20,6 +20,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     parser.add_argument("--floor", required=True)
+    parser.add_argument(
+        "--images", nargs="*", type=pathlib.Path, help="directories on filesystems, named by these"
+    )
     parser.add_argument("--micro", type=pathlib.Path, help="where criterion has put its estimates")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)

@@ -31,11 +31,36 @@ for built in map(json.loads, sys.stdin):
         print(built["executable"])' "$1"
 }
 floor=$(bench floor)
+
+# Filesystems as operators have them, in files. The kernel mounts them for root alone.
+images=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
+mounted=()
+end() {
+  local place
+  for place in "${mounted[@]}"; do
+    umount "$place"
+  done
+  rm -rf "$images"
+}
+trap end EXIT
+image() { # KIND OPTION...: makes a filesystem of 8 GB and mounts it
+  truncate -s 8G "$images/$1.img"
+  "mkfs.$1" -q "${@:2}" "$images/$1.img"
+  mkdir "$images/$1"
+  mount -o loop "$images/$1.img" "$images/$1"
+  mounted+=("$images/$1")
+}
+if ((EUID == 0)) && command -v mkfs.xfs >/dev/null; then
+  image ext4 -i 8192 -E lazy_itable_init=0,lazy_journal_init=0
+  image xfs
+else
+  echo 'compare.sh: no measures on ext4 with a journal and XFS: that needs root and xfsprogs' >&2
+fi
 parts=()
 if [[ " $* " != *' --only '* ]]; then
   cargo bench --locked --features micro --bench micro
   parts=(--micro "${CARGO_TARGET_DIR:-target}/criterion")
 fi
 export PATH=$PATH:/usr/sbin
-exec python3 benches/compare.py --floor "$floor" \
+python3 benches/compare.py --floor "$floor" --images "${mounted[@]}" \
   --binary "${CARGO_TARGET_DIR:-target}/$host/dist/crossmount" "${parts[@]}" "$@"

@@ -5,15 +5,18 @@
 //! floor ROOT SOURCE DIGEST DURABILITY THREADS SECONDS
 //! ```
 //!
-//! Mounts the source's layer into new repositories below two folders, as the load does and prints one line of
-//! JSON with how many, and the median and the 99th percentile of one.
+//! Mounts the source's layer into new repositories below two folders, as the load does, and prints
+//! one line of JSON with how many, and the median and the 99th percentile of one. DURABILITY is
+//! `none`, `file`, `full`, or `ordered`: `full` where the filesystem commits changes in their order.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{fs::File, os::fd::OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use fiemap::{Fiemap, FiemapFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 /// What a link is made from.
@@ -22,8 +25,15 @@ struct Layer<'a> {
     source: &'a str,
     digest: &'a str,
     hex: &'a str,
-    syncs_file: bool,
-    syncs_folders: bool,
+    durability: Durability,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    None,
+    File,
+    Full,
+    Ordered,
 }
 
 impl Layer<'_> {
@@ -41,14 +51,20 @@ impl Layer<'_> {
         assert_eq!(self.read(&store, &link)?, None);
         let mut made = Vec::new();
         make_folders(&store, &leaf, &mut made)?;
-        let temporary = format!("{leaf}/link.floor.{:?}.tmp", std::thread::current().id());
-        self.write(&store, &temporary)?;
-        rustix::fs::renameat(&store, &temporary, &store, &link)?;
-        if self.syncs_folders {
-            sync(&store, &leaf)?;
-            made.iter()
-                .rev()
-                .try_for_each(|folder| sync(&store, parent(folder)))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&store, &leaf, flags, Mode::empty())?;
+        let file = self.write(&store, &leaf)?;
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, own.as_str(), &folder, "link", AtFlags::SYMLINK_FOLLOW)?;
+        match self.durability {
+            Durability::None | Durability::File => {}
+            Durability::Ordered => rustix::fs::fsync(folder)?,
+            Durability::Full => {
+                rustix::fs::fsync(folder)?;
+                made.iter()
+                    .rev()
+                    .try_for_each(|folder| sync(&store, parent(folder)))?;
+            }
         }
         rustix::fs::statat(&store, &data, AtFlags::empty())?;
         Ok(())
@@ -67,15 +83,21 @@ impl Layer<'_> {
         Ok(Some(content))
     }
 
-    fn write(&self, store: &OwnedFd, path: &str) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(store, path, flags, Mode::from_raw_mode(0o666))?;
+    fn write(&self, store: &OwnedFd, leaf: &str) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(store, leaf, flags, Mode::from_raw_mode(0o666))?;
         let mut file = File::from(file);
         file.write_all(self.digest.as_bytes())?;
-        if self.syncs_file {
-            rustix::fs::fsync(&file)?;
+        match self.durability {
+            Durability::None => {}
+            Durability::Ordered => {
+                for extent in Fiemap::with_flags(&file, FiemapFlags::SYNC) {
+                    extent?;
+                }
+            }
+            Durability::File | Durability::Full => rustix::fs::fsync(&file)?,
         }
-        Ok(())
+        Ok(file)
     }
 }
 
@@ -136,8 +158,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         source,
         digest,
         hex: digest.strip_prefix("sha256:").ok_or("no sha256")?,
-        syncs_file: durability != "none",
-        syncs_folders: durability == "full",
+        durability: match durability.as_str() {
+            "none" => Durability::None,
+            "file" => Durability::File,
+            "full" => Durability::Full,
+            "ordered" => Durability::Ordered,
+            _ => return Err("no such durability".into()),
+        },
     };
     let seconds = Duration::from_secs_f64(seconds.parse()?);
     let began = Instant::now();

@@ -121,6 +121,23 @@ class OneConnection(Mounts):
         self.title = "Mounts into new repositories, one after another"
 
 
+class OnImage(Mounts):
+    """On a filesystem in a file, which compare.sh has mounted."""
+
+    def __init__(self, bench, options, place, connections):
+        super().__init__(bench, options, "none")
+        self.place, self.connections = place, connections
+        cases = [Case("none")] + [Case("none", "none", it) for it in ("full", "file", "none")]
+        self.cases = {name_of(case): case for case in cases}
+        self.sides = [*self.cases, f"{FLOOR}, ordered"]
+        times = "one after another" if connections == 1 else f"{connections} connections"
+        self.title = f"Mounts into new repositories on {place.name}, {times}"
+
+    def one(self, side):
+        with contextlib.ExitStack() as stack:
+            return self.run(side, stack, pathlib.Path(tempfile.mkdtemp(dir=self.place)))
+
+
 class Remounts(Measure):
     """Of a link that is older than a minute: it reached the disk long ago."""
 
@@ -350,7 +367,12 @@ def answered(port):
 
 
 def all_of(bench, options):
+    images = {}
+    for place in options.images or []:
+        for connections, key in ((16, place.name), (1, f"{place.name}_one")):
+            images[key] = OnImage(bench, options, place, connections)
     return {
+        **images,
         "mounts": Mounts(bench, options, "none"),
         "passwords": Mounts(bench, options, "htpasswd"),
         "tokens": Mounts(bench, options, "token"),

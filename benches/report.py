@@ -58,6 +58,12 @@ GOALS = [
     Goal("growth over 1 GiB up, MB", "up", "growth", "crossmount", None, 16e6, most=True),
     Goal("growth over 1 GiB down, MB", "down", "growth", "crossmount", None, 16e6, most=True),
     Goal("start to first answer, ms", "footprint", "start", "crossmount", None, 0.1, most=True),
+    Goal("ext4 with a journal: mounts a second, full", "ext4", "rate", own("none", FULL), ALONE, 3),
+    Goal("… to the same system calls alone", "ext4", "rate", own("none", FULL), "the floor, ordered", 0.75),
+    Goal("… one after another: median time", "ext4_one", "p50", own("none", FULL), ALONE, 0.6, most=True),
+    Goal("XFS: mounts a second, full", "xfs", "rate", own("none", FULL), ALONE, 4.5),
+    Goal("… to the same system calls alone", "xfs", "rate", own("none", FULL), "the floor, ordered", 0.75),
+    Goal("… one after another: median time", "xfs_one", "p50", own("none", FULL), ALONE, 0.6, most=True),
     Goal("mounts that miss, a second", "fallbacks", "rate", own("none", FULL), ALONE, 0.95),
 ]
 # How a figure is shown: its title, what it is divided by, and its digits.

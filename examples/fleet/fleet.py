@@ -117,7 +117,9 @@ def replicas(through, binary, home, address, upstream, settings):
             url = stack.enter_context(redis(home, address))
             settings["discovery"]["redis"] = {"url": url, "fingerprint_key": "fleet" * 8}
         if through.waits:
-            settings["discovery"]["wait_for_uploads"] = "10s"
+            settings["discovery"].setdefault("wait_for_uploads", "10s")
+        else:
+            settings["discovery"].pop("wait_for_uploads", None)
         first = settings.pop("port", None)
         yield [
             stack.enter_context(crossmount(binary, home, address, upstream, {**settings, **own}))
@@ -213,8 +215,11 @@ def to_pulp(binary, namespace, address, order, through, said):
                 "discovery": {
                     "enabled": True,
                     "on_head": True,
+                    "sources": "any",
                     "shared_sources": shared,
                     "widen_scopes": True,
+                    # A HEAD waits for a whole push, and not only for an upload.
+                    "wait_for_uploads": "25s",
                 },
             }
             upstream = f"http://{address}:{port}"
@@ -275,7 +280,7 @@ def main():
             with pulp(address) as said:
                 results += measure(
                     "Pulp",
-                    (DIRECTLY, ONE, TWO_WITH_REDIS),
+                    (DIRECTLY, ONE, WAITING, TWO_WITH_REDIS),
                     lambda order, through: to_pulp(*about, order, through, said),
                 )
     fleet = images.fleet(1)

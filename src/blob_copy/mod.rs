@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -51,10 +51,38 @@ pub(crate) struct BlobCopier {
 /// A caller's request for a blob in another repository.
 #[derive(Debug, Clone)]
 pub(crate) struct CopyRequest {
-    /// The mount that Pulp refused.
+    /// The mount that Pulp does not make.
     pub request: MountRequest,
     /// The caller.
     pub name: CallerIdentity,
+    /// Whether the request waits until fewer copies are in flight.
+    waits: bool,
+}
+
+impl CopyRequest {
+    /// A request that is not copied if too many copies are in flight.
+    pub(crate) fn new(request: MountRequest, name: CallerIdentity) -> Self {
+        Self {
+            request,
+            name,
+            waits: false,
+        }
+    }
+
+    /// A request whose client waits anyway.
+    pub(crate) fn waiting(request: MountRequest, name: CallerIdentity) -> Self {
+        Self {
+            waits: true,
+            ..Self::new(request, name)
+        }
+    }
+}
+
+/// One of the copies that may be in flight at once.
+struct Place {
+    permit: OwnedSemaphorePermit,
+    /// Until when the copy must be finished.
+    deadline: Instant,
 }
 
 /// A copied blob.
@@ -104,9 +132,14 @@ impl BlobCopier {
 
     /// Copies a blob; `None` if it must not be copied, or the copy failed.
     pub(crate) async fn copy(self: &Arc<Self>, request: CopyRequest) -> Option<CopiedBlob> {
-        // On its own task: a client that disconnects leaves no session open.
-        let done = tokio::spawn(self.clone().run(request)).await;
-        match done.unwrap_or(Err(CopyFailure::Died)) {
+        let done = match self.place(&request).await {
+            // On its own task: a client that disconnects leaves no session open.
+            Ok(place) => tokio::spawn(self.clone().run(request, place))
+                .await
+                .unwrap_or(Err(CopyFailure::Died)),
+            Err(failure) => Err(failure),
+        };
+        match done {
             Ok(relayed) => Some(relayed),
             Err(error) => {
                 tracing::debug!(%error, "blob not copied");
@@ -115,13 +148,11 @@ impl BlobCopier {
         }
     }
 
-    async fn run(self: Arc<Self>, request: CopyRequest) -> Result<CopiedBlob, CopyFailure> {
-        if self.is_pulled_through(&request.request.source) {
-            return Err(CopyFailure::PullThrough);
-        }
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| CopyFailure::Busy)?;
-        let deadline = Instant::now() + self.settings.deadline;
+    async fn run(
+        self: Arc<Self>,
+        request: CopyRequest,
+        Place { permit, deadline }: Place,
+    ) -> Result<CopiedBlob, CopyFailure> {
         let shown = tokio::time::timeout_at(deadline, self.is_shown(&request));
         shown.await.map_err(|_| CopyFailure::Late)??;
         let artifact = self
@@ -134,7 +165,7 @@ impl BlobCopier {
             let (copier, given_up) = (self.clone(), given_up.clone());
             async move {
                 let carried = copier.copy_artifact(&request, artifact, &given_up).await;
-                drop(place);
+                drop(permit);
                 carried
             }
         });
@@ -150,6 +181,23 @@ impl BlobCopier {
                 Err(CopyFailure::Late)
             }
         }
+    }
+
+    /// A place for the copy. A client that disconnects meanwhile no longer waits for one.
+    async fn place(&self, request: &CopyRequest) -> Result<Place, CopyFailure> {
+        if self.is_pulled_through(&request.request.source) {
+            return Err(CopyFailure::PullThrough);
+        }
+        let deadline = Instant::now() + self.settings.deadline;
+        let places = self.places.clone();
+        let permit = if request.waits {
+            let permit = tokio::time::timeout_at(deadline, places.acquire_owned()).await;
+            permit.map_err(|_| CopyFailure::Late)?.ok()
+        } else {
+            places.try_acquire_owned().ok()
+        };
+        let permit = permit.ok_or(CopyFailure::Busy)?;
+        Ok(Place { permit, deadline })
     }
 
     /// The artifact, if its bytes are right and there is enough time.

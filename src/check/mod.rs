@@ -84,8 +84,11 @@ pub async fn run(config: &Config, registry_config: Option<&Path>) -> Findings {
             check_upstream(&config.upstream, ExpectedRegistry::default(), &mut findings).await;
         }
     }
-    if let Some(redis) = config.kind.discovery().and_then(|it| it.redis.as_ref()) {
-        check_redis(redis, &mut findings).await;
+    if let Some(discovery) = config.kind.discovery()
+        && let Some(redis) = &discovery.redis
+    {
+        let shares_uploads = !discovery.wait_for_uploads.is_zero();
+        check_redis(redis, shares_uploads, &mut findings).await;
     }
     in_effect(config, &mut findings);
     findings

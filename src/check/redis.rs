@@ -16,7 +16,11 @@ const KEY: &str = "check";
 
 /// Says which server it is, how fast it responds, whether it accepts changes, and what it does when
 /// its memory is full.
-pub(crate) async fn check_redis(settings: &RedisConfig, findings: &mut Findings) {
+pub(crate) async fn check_redis(
+    settings: &RedisConfig,
+    shares_uploads: bool,
+    findings: &mut Findings,
+) {
     let mut link = match connect(settings).await {
         Ok(link) => link,
         Err(reason) => return findings.error(format!("{}: {reason}", settings.url)),
@@ -52,6 +56,13 @@ pub(crate) async fn check_redis(settings: &RedisConfig, findings: &mut Findings)
     if let Err(error) = write(&mut link, settings).await {
         let reason = describe(&error, settings);
         findings.error(format!("{url} accepts no changes: {reason}"));
+    }
+    if shares_uploads && let Err(error) = share_upload(&mut link, settings).await {
+        let reason = describe(&error, settings);
+        findings.error(format!(
+            "{url}: replicas cannot share uploads in flight, which discovery.wait_for_uploads \
+             needs: {reason}"
+        ));
     }
     if settings.fingerprint_key.is_none() {
         findings.ok(
@@ -112,6 +123,24 @@ async fn write(link: &mut Link, settings: &RedisConfig) -> RedisResult<()> {
     within(command.query_async(link)).await
 }
 
+/// Writes and reads a hash as a HEAD does that may wait for an upload, and removes it.
+async fn share_upload(link: &mut Link, settings: &RedisConfig) -> RedisResult<()> {
+    let key = format!("{}-upload", key(settings));
+    // A transaction does not say which of its commands is not permitted.
+    for is_transaction in [false, true] {
+        let mut commands = redis::pipe();
+        if is_transaction {
+            commands.atomic();
+        }
+        commands.cmd("HSET").arg(&key).arg(1).arg(1);
+        commands.cmd("EXPIRE").arg(&key).arg(1);
+        commands.cmd("HGETALL").arg(&key);
+        commands.cmd("HDEL").arg(&key).arg(1);
+        within(commands.query_async::<redis::Value>(link)).await?;
+    }
+    Ok(())
+}
+
 async fn within<T>(request: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
     match tokio::time::timeout(LIMIT, request).await {
         Ok(response) => response,
@@ -127,7 +156,8 @@ fn describe(error: &RedisError, settings: &RedisConfig) -> String {
         }
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
             "permit its user ZREVRANGE, ZREVRANGEBYSCORE, EXISTS, ZADD, ZREM, ZREMRANGEBYRANK, \
-             EXPIRE, SET and DEL on keys that begin with discovery.redis.prefix"
+             EXPIRE, SET and DEL on keys that begin with discovery.redis.prefix, and for \
+             discovery.wait_for_uploads HGETALL, HSET, HDEL, MULTI and EXEC"
         }
         ErrorKind::Server(
             ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::ClusterDown,

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::auth::Credentials;
 use crate::discovery::PendingDelete;
-use crate::discovery::uploads::UploadRequest;
+use crate::discovery::uploads::{PushRequest, UploadRequest};
 use crate::mount::{Forward, Mounted, PendingVerification};
 use crate::proxy::route::Route;
 use crate::server::drain::InFlight;
@@ -34,6 +34,8 @@ pub(crate) struct RequestContext {
     pub(crate) mount: MountState,
     /// Set if the request sends a part of an upload for which HEADs may wait.
     pub(crate) upload: Option<UploadRequest>,
+    /// Set if the request is one of a push whose layers may wait for their manifest.
+    pub(crate) push: Option<PushRequest>,
     /// Set if the request deletes a layer.
     pub(crate) deletion: Option<PendingDelete>,
     /// The credentials that were sent to the registry's API.
@@ -91,6 +93,7 @@ impl RequestContext {
             pending_verification: None,
             mount: MountState::None,
             upload: None,
+            push: None,
             deletion: None,
             credentials: None,
             is_counted: false,
@@ -113,12 +116,15 @@ impl RequestContext {
         }
     }
 
-    /// The registry responded to a part of an upload. Without success the upload has broken off.
+    /// The registry responded to a part of an upload, or of a push. Without success the upload has broken off.
     pub(crate) fn settle_upload(&mut self, status: StatusCode) {
         if let Some(mut upload) = self.upload.take()
             && status.is_success()
         {
             upload.record_success();
+        }
+        if let Some(push) = &mut self.push {
+            push.settle(status);
         }
     }
 

@@ -188,6 +188,7 @@ impl ProxyHttp for RegistryProxy {
         if let Some(uploads) = self.uploads() {
             let is_empty = session.is_body_empty();
             context.upload = upload_parts::begin(uploads, &self.prefix, session, is_empty);
+            context.push = upload_parts::begin_push(uploads, &self.prefix, session, is_empty);
         }
         Trace::scope(context.trace.clone(), self.respond(session, context)).await
     }
@@ -260,6 +261,14 @@ impl ProxyHttp for RegistryProxy {
             upload.add(piece.as_ref().map_or(0, |piece| piece.len() as u64));
             if is_last {
                 upload.complete_body();
+            }
+        }
+        if let Some(push) = &mut context.push {
+            if let Some(piece) = piece {
+                push.add(piece);
+            }
+            if is_last {
+                push.complete_body();
             }
         }
         if context.is_blob_upload
@@ -353,6 +362,8 @@ impl ProxyHttp for RegistryProxy {
         error: &Error,
         context: &mut RequestContext,
     ) -> FailToProxy {
+        // The upload has broken off, though the client may still send the rest of the body.
+        context.upload = None;
         if let MountState::Forwarded(forward) = &mut context.mount
             && *error.esource() == ErrorSource::Upstream
         {

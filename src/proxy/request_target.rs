@@ -5,6 +5,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::protocols::http::authority::raw_target_authority;
 use pingora::proxy::Session;
 
+use crate::discovery::uploads::PushStep;
 use crate::mount::MountRequest;
 use crate::util::query;
 
@@ -76,6 +77,25 @@ pub(crate) fn upload_session<'a>(prefix: &str, target: &'a [u8]) -> Option<(&'a 
     Some((repository, session))
 }
 
+/// The repository that a push sends a request for, and what it asks for.
+///
+/// A HEAD of a layer counts: a push asks for all its layers.
+pub(crate) fn pushed<'a>(
+    prefix: &str,
+    method: &Method,
+    target: &'a [u8],
+) -> Option<(&'a str, PushStep)> {
+    let path = within_the_api(prefix, target)?;
+    let (end, step) = match *method {
+        Method::PUT if path.contains("/manifests/") => ("/manifests/", PushStep::Manifest),
+        Method::POST => ("/blobs/upload", PushStep::Open),
+        Method::PATCH | Method::PUT => ("/blobs/upload", PushStep::Layer),
+        Method::HEAD => ("/blobs/", PushStep::Layer),
+        _ => return None,
+    };
+    Some((path.rsplit_once(end)?.0, step))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +113,48 @@ mod tests {
             ("/elsewhere/a/blobs/uploads/1", None),
         ] {
             assert_eq!(session(target), found, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_push_asks_for_layers_and_sends_them_and_a_manifest() {
+        for (method, target, found) in [
+            (
+                Method::HEAD,
+                "/v2/a/b/blobs/sha256:0",
+                Some(("a/b", PushStep::Layer)),
+            ),
+            (
+                Method::POST,
+                "/v2/a/blobs/uploads/",
+                Some(("a", PushStep::Open)),
+            ),
+            (
+                Method::PATCH,
+                "/v2/a/blobs/uploads/1",
+                Some(("a", PushStep::Layer)),
+            ),
+            (
+                Method::PUT,
+                "/v2/a/blobs/uploads/1?digest=x",
+                Some(("a", PushStep::Layer)),
+            ),
+            (
+                Method::PUT,
+                "/v2/a/manifests/v1",
+                Some(("a", PushStep::Manifest)),
+            ),
+            (
+                Method::PUT,
+                "/v2/blobs/manifests/v1",
+                Some(("blobs", PushStep::Manifest)),
+            ),
+            (Method::GET, "/v2/a/blobs/sha256:0", None),
+            (Method::HEAD, "/v2/a/manifests/v1", None),
+            (Method::DELETE, "/v2/a/manifests/v1", None),
+        ] {
+            let pushed = pushed("/", &method, target.as_bytes());
+            assert_eq!(pushed, found, "{method} {target}");
         }
     }
 

@@ -6,9 +6,10 @@ use http::{HeaderMap, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::discovery::uploads::{UploadRequest, UploadsInFlight};
+use crate::auth::Credentials;
+use crate::discovery::uploads::{PushRequest, UploadRequest, UploadsInFlight};
 use crate::mount::MountRequest;
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::request_target;
 use crate::proxy::route::Route;
@@ -33,6 +34,24 @@ pub(crate) fn begin(
         // Dropped, so the upload has ended.
         return None;
     }
+    if is_body_empty {
+        request.complete_body();
+    }
+    Some(request)
+}
+
+/// The request of a push, if its layers may wait for their manifest.
+pub(crate) fn begin_push(
+    uploads: &Arc<UploadsInFlight>,
+    prefix: &str,
+    session: &Session,
+    is_body_empty: bool,
+) -> Option<PushRequest> {
+    let head = session.req_header();
+    let (repository, step) = request_target::pushed(prefix, &head.method, head.raw_path())?;
+    let repository = RepositoryName::parse(repository).ok()?;
+    let credentials = Credentials::from_single_header(&head.headers)?;
+    let mut request = uploads.push_request(&repository, &credentials, step)?;
     if is_body_empty {
         request.complete_body();
     }

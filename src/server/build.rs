@@ -12,7 +12,7 @@ use crate::config::{
     RegistryWriterConfig, UpstreamConfig,
 };
 use crate::discovery::redis::SharedIndex;
-use crate::discovery::uploads::UploadsInFlight;
+use crate::discovery::uploads::{Mountable, UploadsInFlight};
 use crate::discovery::{BucketScanner, Discovery, StoreScanner, scanner::start_scan};
 use crate::mount::{Mounts, StoreVerification};
 use crate::native_mount::{GenericRules, NativeMountRules};
@@ -35,8 +35,9 @@ use crate::verify::BlobVerifier;
 
 /// Pingora's limit of attempts, never reached: `phases` decides each retry.
 const ATTEMPTS: usize = 16;
-/// Jobs on the disk in flight. With syncs, sixteen threads reach most of a disk's throughput.
-const DISK_JOBS: usize = 16;
+/// Jobs on the disk in flight. A journal commits for as many mounts at once as wait for it: in a
+/// bare loop on ext4 and XFS, 64 threads make 1.2 to 1.6 times as many links a second as 16.
+const DISK_JOBS: usize = 64;
 /// The queue length of jobs, beyond which more are rejected.
 const DISK_QUEUE: usize = 1024;
 /// A file of root certificates that holds none.
@@ -131,7 +132,7 @@ impl HandlerParts<'_> {
             registry_state: registry_state.clone(),
             settings: settings.mount,
             discovery: self.discovery.clone(),
-            uploads: self.uploads()?,
+            uploads: self.uploads(Mountable::Uploaded)?,
             metrics: self.metrics(),
         });
         Ok(LinkMountHandler {
@@ -153,17 +154,24 @@ impl HandlerParts<'_> {
     }
 
     /// The uploads for which HEADs may wait, if the operator lets them.
-    fn uploads(&self) -> Result<Option<Arc<UploadsInFlight>>, StartError> {
+    fn uploads(&self, mountable: Mountable) -> Result<Option<Arc<UploadsInFlight>>, StartError> {
         let wait = self
             .discovery
             .as_ref()
             .map(|it| it.settings().wait_for_uploads);
         let wait = wait.filter(|wait| !wait.is_zero());
         let held = self.metrics().held().clone();
-        let uploads = wait
-            .map(|wait| UploadsInFlight::new(wait, held))
-            .transpose()?;
-        Ok(uploads.map(Arc::new))
+        let Some(wait) = wait else {
+            return Ok(None);
+        };
+        let uploads = UploadsInFlight::new(wait, held)?.mounting(mountable);
+        let uploads = match &self.shared.shared_index {
+            Some(index) => uploads.sharing(index.clone())?,
+            None => uploads,
+        };
+        let uploads = Arc::new(uploads);
+        uploads.keep_publishing();
+        Ok(Some(uploads))
     }
 
     fn access(&self, settings: &DistributionConfig) -> Result<Access, StartError> {
@@ -199,7 +207,11 @@ impl HandlerParts<'_> {
         let copier = artifacts.map(|it| BlobCopier::new(self.delegated_client(), it).map(Arc::new));
         let pull_through = artifacts.map(|it| it.pull_through.clone());
         let pull_through = pull_through.unwrap_or_default();
-        let suggestions = self.suggested_mounts(PullEvidence::TokenClaims, settings.time_budget)?;
+        let mountable = Mountable::Named {
+            copies: artifacts.is_some(),
+        };
+        let evidence = PullEvidence::TokenClaims;
+        let suggestions = self.suggested_mounts(evidence, settings.time_budget, mountable)?;
         Ok(NativeMountHandler::new(
             NativeMountRules::Pulp,
             self.subrequests.clone(),
@@ -227,7 +239,8 @@ impl HandlerParts<'_> {
         let scanner = bucket.clone().zip(self.discovery.clone());
         let scanner = scanner
             .map(|(bucket, discovery)| BucketScanner::start(bucket, discovery, self.metrics()));
-        let suggestions = self.suggested_mounts(evidence, settings.generic.time_budget)?;
+        let suggestions =
+            self.suggested_mounts(evidence, settings.generic.time_budget, Mountable::Uploaded)?;
         // A use that was seen before may be out of date: the registry must decide first.
         let bucket = bucket.filter(|_| evidence != PullEvidence::SeenUse);
         let suggestions = suggestions.map(|it| SuggestedMounts { bucket, ..it });
@@ -237,7 +250,11 @@ impl HandlerParts<'_> {
     /// Builds the handler in front of any other registry.
     fn generic_handler(&self, settings: &GenericConfig) -> Result<NativeMountHandler, StartError> {
         let rules = GenericRules::new(settings, false)?;
-        let suggestions = self.suggested_mounts(PullEvidence::SeenUse, settings.time_budget)?;
+        let suggestions = self.suggested_mounts(
+            PullEvidence::SeenUse,
+            settings.time_budget,
+            Mountable::Uploaded,
+        )?;
         Ok(self.generic(rules, suggestions))
     }
 
@@ -260,6 +277,7 @@ impl HandlerParts<'_> {
         &self,
         evidence: PullEvidence,
         time_budget: Duration,
+        mountable: Mountable,
     ) -> Result<Option<SuggestedMounts>, StartError> {
         let Some(discovery) = self.discovery.clone() else {
             return Ok(None);
@@ -268,7 +286,7 @@ impl HandlerParts<'_> {
             discovery,
             used: UsageHistory::new(evidence)?,
             client: self.delegated_client(),
-            uploads: self.uploads()?,
+            uploads: self.uploads(mountable)?,
             bucket: None,
             time_budget,
             pull_through: Vec::new(),

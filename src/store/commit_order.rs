@@ -8,7 +8,9 @@
 //! Btrfs is not among them: a sync writes chosen inodes into a tree of their own, outside the order
 //! of its transactions. A file that reaches the disk there with its directory may be empty.
 
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{fstat, fstatfs, major, minor};
 
@@ -16,8 +18,8 @@ use rustix::fs::{fstat, fstatfs, major, minor};
 const EXT4: u64 = 0xef53;
 /// `XFS_SUPER_MAGIC`.
 const XFS: u64 = 0x5846_5342;
-/// What ext4 shows in place of its journal's thread if it has no journal.
-const NO_JOURNAL: &str = "<none>";
+/// The inode of ext4's journal, if it is on the same device (`EXT4_JOURNAL_INO`).
+const JOURNAL: u32 = 8;
 
 /// Whether the filesystem of an open file commits all changes in their order.
 ///
@@ -29,23 +31,29 @@ pub(super) fn is_kept_by(file: impl AsFd) -> bool {
     };
     match u64::try_from(about.f_type) {
         Ok(XFS) => true,
-        Ok(EXT4) => fstat(&file).is_ok_and(|about| has_journal(about.st_dev)),
+        Ok(EXT4) => fstat(&file).is_ok_and(|about| has_own_journal(about.st_dev)),
         _ => false,
     }
 }
 
-/// Whether the ext4 on a device has a journal. The drivers of ext2 and ext3 are not asked.
-fn has_journal(device: u64) -> bool {
+/// Whether the ext4 on a device has a journal, and has it on the same device.
+///
+/// A commit to a journal on another device flushes that device's cache. It often does not flush the
+/// one in which the bytes of a link are (`t_need_data_flush` in `fs/jbd2/commit.c`). The kernel shows
+/// a journal by the names of its device and, if it is in a file, of that file's inode
+/// (`jbd2_journal_init_inode` in `fs/jbd2/journal.c`).
+fn has_own_journal(device: u64) -> bool {
     let device = format!("/sys/dev/block/{}:{}", major(device), minor(device));
     let Ok(target) = std::fs::read_link(device) else {
         return false;
     };
-    let Some(name) = target.file_name().and_then(|name| name.to_str()) else {
-        return false;
-    };
-    // The number of the thread is 0 in a container that does not see it.
-    std::fs::read_to_string(format!("/sys/fs/ext4/{name}/journal_task"))
-        .is_ok_and(|thread| thread.trim() != NO_JOURNAL)
+    let name = target.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| is_shown(Path::new("/proc/fs/jbd2"), name))
+}
+
+/// Whether the journal of a device is among the journals in use.
+fn is_shown(journals: &Path, device: &str) -> bool {
+    journals.join(format!("{device}-{JOURNAL}")).is_dir()
 }
 
 #[cfg(test)]
@@ -61,6 +69,19 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_has_no_journal() {
-        assert!(!has_journal(rustix::fs::makedev(4095, 77)));
+        assert!(!has_own_journal(rustix::fs::makedev(4095, 77)));
+    }
+
+    #[test]
+    fn a_journal_on_another_device_keeps_no_order() {
+        let journals = tempfile::tempdir().unwrap();
+        for name in ["sda1-8", "sdb", "dm-1-8"] {
+            std::fs::create_dir(journals.path().join(name)).unwrap();
+        }
+        assert!(is_shown(journals.path(), "sda1"));
+        assert!(is_shown(journals.path(), "dm-1"));
+        for other in ["sdb", "sda", "dm-0"] {
+            assert!(!is_shown(journals.path(), other), "{other}");
+        }
     }
 }

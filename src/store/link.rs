@@ -81,12 +81,9 @@ impl OpenStore<'_> {
         let is_ordered = self.filesystem.durability == Durability::Full
             && commit_order::is_kept_by(&directory.descriptor);
         let mut new = NewLink::create(&directory, digest)?;
-        let written = match self.filesystem.durability {
-            Durability::None => Ok(()),
-            Durability::Full if is_ordered => new.write_out(&directory),
-            Durability::Full | Durability::File => new.sync(&directory),
-        }
-        .and_then(|()| self.publish(&mut new, &directory, digest, still_allowed));
+        let written = self
+            .write_out(&new, &directory, is_ordered)
+            .and_then(|()| self.publish(&mut new, &directory, digest, is_ordered, still_allowed));
         new.discard(&directory);
         if self.filesystem.durability == Durability::Full
             && matches!(written, Ok(LinkResult::Written))
@@ -96,11 +93,26 @@ impl OpenStore<'_> {
         written
     }
 
+    /// Writes the bytes of a new link to the disk, as far as configured.
+    fn write_out(
+        &self,
+        new: &NewLink,
+        directory: &LinkDirectory<'_>,
+        is_ordered: bool,
+    ) -> Result<(), StoreError> {
+        match self.filesystem.durability {
+            Durability::None => Ok(()),
+            Durability::Full if is_ordered => new.write_out(directory),
+            Durability::Full | Durability::File => new.sync(directory),
+        }
+    }
+
     fn publish(
         &self,
         new: &mut NewLink,
         directory: &LinkDirectory<'_>,
         digest: &Digest,
+        is_ordered: bool,
         still_allowed: &dyn Fn() -> bool,
     ) -> Result<LinkResult, StoreError> {
         if !still_allowed() {
@@ -109,11 +121,18 @@ impl OpenStore<'_> {
         let link = format!("{}/{}", directory.path, layout::LINK);
         let published = match new.publish(directory) {
             Ok(Published::Visible) => Ok(()),
+            Ok(Published::Unnameable) => {
+                *new = NewLink::create_with_name(directory, digest)?;
+                self.write_out(new, directory, is_ordered)?;
+                return self.publish(new, directory, digest, is_ordered, still_allowed);
+            }
             // Another mount may have written the link meanwhile.
             Ok(Published::Occupied) => match self.existing_link(&link, digest)? {
                 Some(found) => {
                     return self.confirm_durable(directory.path, &found, still_allowed);
                 }
+                // That look may have taken a while.
+                None if !still_allowed() => return Ok(LinkResult::Revoked),
                 None => new.replace(directory),
             },
             Err(error) => Err(error),
@@ -178,9 +197,11 @@ impl OpenStore<'_> {
         retry_on_intr(|| rustix::fs::fsync(&link.file))
             .map_err(StoreError::call("fsync", directory))?;
         match durability {
-            // The commit of the inode's last change commits the name, which it got before, or by
-            // that change.
-            Durability::Full if commit_order::is_kept_by(&link.file) => Ok(()),
+            // One sync of the directory commits all names. The file's own sync does not: with
+            // `fast_commit`, ext4 then logs the name and not the creation of a file that had none.
+            Durability::Full if commit_order::is_kept_by(&link.file) => {
+                self.sync_directory(directory)
+            }
             Durability::Full => self.sync_ancestry(directory),
             Durability::File | Durability::None => Ok(()),
         }
@@ -191,6 +212,7 @@ impl OpenStore<'_> {
 mod tests {
     use super::*;
     use crate::store::fixture::{Fixture, digest, grant};
+    use std::cell::Cell;
     use std::os::unix::fs::MetadataExt;
 
     const TARGET: &str = "org/target";
@@ -245,6 +267,21 @@ mod tests {
         assert_eq!(link(&fixture, true), LinkResult::Written);
         let content = std::fs::read(fixture.link_path(TARGET)).unwrap();
         assert_eq!(content, digest().as_str().as_bytes());
+    }
+
+    #[test]
+    fn a_torn_link_is_not_replaced_when_that_is_no_longer_allowed() {
+        let fixture = Fixture::new();
+        fixture.write_blob(b"layer");
+        fixture.write_link(TARGET, "to");
+        let asked = Cell::new(0);
+        let until_the_name_is_found_taken = || asked.replace(asked.get() + 1) == 0;
+        let linked = fixture
+            .store
+            .on_open(|store| store.link(&grant(TARGET), &digest(), &until_the_name_is_found_taken));
+        assert_eq!(linked.unwrap().unwrap(), LinkResult::Revoked);
+        assert_eq!(std::fs::read(fixture.link_path(TARGET)).unwrap(), b"to");
+        assert_eq!(entries(&fixture), ["link"]);
     }
 
     #[test]

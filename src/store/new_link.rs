@@ -1,14 +1,15 @@
 //! The file of a layer link before it has the link's name, and how it gets that name.
 //!
 //! Where the filesystem can, the file has no name until then (`O_TMPFILE`), so a killed process
-//! leaves nothing behind. Elsewhere it has a temporary name beside the link.
+//! leaves nothing behind. Elsewhere it has a temporary name beside the link. So it has if a file
+//! without a name cannot get one, as without `/proc`.
 //!
 //! The link's name is never taken from another link: if there is one, that one stays. On a shared
 //! filesystem the registry of another host may have it open, and would meet a stale handle.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use fiemap::{Fiemap, FiemapExtentFlags, FiemapFlags};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -37,6 +38,7 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 /// The directory of a link, open.
 #[derive(Debug)]
 pub(super) struct LinkDirectory<'a> {
+    store: BorrowedFd<'a>,
     pub(super) descriptor: OwnedFd,
     /// Relative to the store's root directory.
     pub(super) path: &'a str,
@@ -57,17 +59,23 @@ pub(super) enum Published {
     Visible,
     /// There is another file with the link's name.
     Occupied,
+    /// A file without a name cannot get one here. One with a temporary name can.
+    Unnameable,
 }
 
 impl OpenStore<'_> {
     pub(super) fn link_directory<'a>(
-        &self,
+        &'a self,
         path: &'a str,
     ) -> Result<LinkDirectory<'a>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.directory, path, flags, Mode::empty());
         let descriptor = retry_on_intr(open).map_err(StoreError::call("open", path))?;
-        Ok(LinkDirectory { descriptor, path })
+        Ok(LinkDirectory {
+            store: self.directory.as_fd(),
+            descriptor,
+            path,
+        })
     }
 }
 
@@ -78,13 +86,29 @@ impl NewLink {
         directory: &LinkDirectory<'_>,
         digest: &Digest,
     ) -> Result<Self, StoreError> {
-        let mut new = match Self::without_name(directory) {
+        let new = match Self::without_name(directory) {
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
                 Self::with_name(directory)
             }
             created => created,
-        }
-        .map_err(StoreError::call("open", directory.path))?;
+        };
+        Self::holding(new, directory, digest)
+    }
+
+    /// The same with a file that has a temporary name.
+    pub(super) fn create_with_name(
+        directory: &LinkDirectory<'_>,
+        digest: &Digest,
+    ) -> Result<Self, StoreError> {
+        Self::holding(Self::with_name(directory), directory, digest)
+    }
+
+    fn holding(
+        created: Result<Self, Errno>,
+        directory: &LinkDirectory<'_>,
+        digest: &Digest,
+    ) -> Result<Self, StoreError> {
+        let mut new = created.map_err(StoreError::call("open", directory.path))?;
         if let Err(cause) = new.file.write_all(digest.as_str().as_bytes()) {
             new.discard(directory);
             let errno = Errno::from_io_error(&cause).unwrap_or(Errno::IO);
@@ -94,7 +118,7 @@ impl NewLink {
     }
 
     fn without_name(directory: &LinkDirectory<'_>) -> Result<Self, Errno> {
-        let file = open_for_writing(directory, ".", OFlags::TMPFILE)?;
+        let file = open_for_writing(directory, directory.path, OFlags::TMPFILE)?;
         Ok(Self {
             file,
             temporary: None,
@@ -103,7 +127,8 @@ impl NewLink {
 
     fn with_name(directory: &LinkDirectory<'_>) -> Result<Self, Errno> {
         let name = temporary_name();
-        let file = open_for_writing(directory, &name, OFlags::CREATE | OFlags::EXCL)?;
+        let path = format!("{}/{name}", directory.path);
+        let file = open_for_writing(directory, &path, OFlags::CREATE | OFlags::EXCL)?;
         Ok(Self {
             file,
             temporary: Some(name),
@@ -142,7 +167,7 @@ impl NewLink {
         directory: &LinkDirectory<'_>,
     ) -> Result<Published, StoreError> {
         let (call, published) = match &self.temporary {
-            None => ("link", self.name(directory, layout::LINK)),
+            None => ("link", self.publish_by_name(directory)),
             Some(temporary) => ("rename", publish_by_rename(directory, temporary)),
         };
         if matches!(published, Ok(Published::Visible)) {
@@ -151,22 +176,35 @@ impl NewLink {
         published.map_err(StoreError::call(call, directory.path))
     }
 
+    fn publish_by_name(&self, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
+        match self.name(directory, layout::LINK) {
+            // No /proc, no hard links, or a security module that allows none.
+            Err(Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                Ok(Published::Unnameable)
+            }
+            named => named,
+        }
+    }
+
     /// Gives the file the link's name, and takes it from the file that has it.
     pub(super) fn replace(&mut self, directory: &LinkDirectory<'_>) -> Result<(), StoreError> {
-        let temporary = match self.temporary.take() {
-            Some(name) => name,
-            None => {
-                let name = temporary_name();
-                self.name(directory, &name)
-                    .map_err(StoreError::call("link", directory.path))?;
-                name
-            }
-        };
-        let replaced = rename(directory, &temporary, RenameFlags::empty());
-        if replaced.is_err() {
-            self.temporary = Some(temporary);
+        let temporary = self.temporary_name(directory)?;
+        rename(directory, &temporary, RenameFlags::empty())
+            .map_err(StoreError::call("rename", directory.path))?;
+        self.temporary = None;
+        Ok(())
+    }
+
+    /// The file's temporary name, which it gets if it has none.
+    fn temporary_name(&mut self, directory: &LinkDirectory<'_>) -> Result<String, StoreError> {
+        if let Some(name) = &self.temporary {
+            return Ok(name.clone());
         }
-        replaced.map_err(StoreError::call("rename", directory.path))
+        let name = temporary_name();
+        self.name(directory, &name)
+            .map_err(StoreError::call("link", directory.path))?;
+        self.temporary = Some(name.clone());
+        Ok(name)
     }
 
     /// Gives a file without a name its first one.
@@ -240,12 +278,12 @@ fn publish_by_hard_link(
 
 fn open_for_writing(
     directory: &LinkDirectory<'_>,
-    name: &str,
+    path: &str,
     flags: OFlags,
 ) -> Result<File, Errno> {
     let flags = flags | OFlags::WRONLY | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o666);
-    let open = || rustix::fs::openat(&directory.descriptor, name, flags, mode);
+    let open = || rustix::fs::openat(directory.store, path, flags, mode);
     retry_on_intr(open).map(File::from)
 }
 
@@ -287,14 +325,14 @@ mod tests {
     }
 
     type Create = fn(&LinkDirectory<'_>) -> Result<NewLink, Errno>;
-    type Publish = fn(&mut NewLink, &LinkDirectory<'_>) -> Result<Published, Errno>;
+    type Publish = fn(&mut NewLink, &LinkDirectory<'_>) -> Published;
 
-    fn published(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
-        Ok(new.publish(directory).unwrap())
+    fn published(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Published {
+        new.publish(directory).unwrap()
     }
 
-    fn by_hard_link(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Result<Published, Errno> {
-        publish_by_hard_link(directory, new.temporary.as_ref().unwrap())
+    fn by_hard_link(new: &mut NewLink, directory: &LinkDirectory<'_>) -> Published {
+        publish_by_hard_link(directory, new.temporary.as_ref().unwrap()).unwrap()
     }
 
     /// Each way to make a link visible.
@@ -337,7 +375,7 @@ mod tests {
             let mut new = create(directory).unwrap();
             new.file.write_all(b"link").unwrap();
             new.write_out(directory).unwrap();
-            assert_eq!(publish(&mut new, directory), Ok(Published::Visible));
+            assert_eq!(publish(&mut new, directory), Published::Visible);
             assert_eq!(entries(place), ["link"]);
             assert_eq!(std::fs::read(place.join("link")).unwrap(), b"link");
         });
@@ -348,10 +386,24 @@ mod tests {
         in_directory(|directory, place, (create, publish)| {
             std::fs::write(place.join("link"), "first").unwrap();
             let mut new = create(directory).unwrap();
-            assert_eq!(publish(&mut new, directory), Ok(Published::Occupied));
+            assert_eq!(publish(&mut new, directory), Published::Occupied);
             assert_eq!(std::fs::read(place.join("link")).unwrap(), b"first");
             new.discard(directory);
             assert_eq!(entries(place), ["link"]);
+        });
+    }
+
+    #[test]
+    fn a_file_that_cannot_get_a_name_says_so() {
+        in_directory(|directory, place, _| {
+            // The kernel gives such a file no name.
+            let flags = OFlags::TMPFILE | OFlags::EXCL;
+            let mut new = NewLink {
+                file: open_for_writing(directory, directory.path, flags).unwrap(),
+                temporary: None,
+            };
+            assert_eq!(published(&mut new, directory), Published::Unnameable);
+            assert!(entries(place).is_empty());
         });
     }
 

@@ -193,10 +193,10 @@ mod tests {
     #[test]
     fn what_the_kernel_has_written_meanwhile_is_forgotten_first() {
         let unsynced = made(0..10);
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(550));
         unsynced.begin("young");
         unsynced.end("young", true);
-        unsynced.keep_within(10, Duration::from_millis(10));
+        unsynced.keep_within(10, Duration::from_millis(500));
         assert!(unsynced.get("young").is_some());
         assert!(unsynced.get("0").is_none());
         assert!(!unsynced.has_forgotten());

@@ -7,11 +7,13 @@
 //! | `request` | which requests may be answered from it, and which of them are equal |
 //! | `scope` | what a request asks for |
 //! | `freshness` | how long a response may be cached |
+//! | `concurrent_pushes` | the repositories to which a login began to push a short while ago |
 //! | `scope_expansion` | adds likely sources to a client's request |
 //!
 //! A cached response is sent as it came, and only to the same credentials. The cache sends no
 //! response that the registry itself would not have sent a moment ago.
 
+mod concurrent_pushes;
 pub(crate) mod freshness;
 mod request;
 pub(crate) mod scope;

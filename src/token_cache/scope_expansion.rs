@@ -2,7 +2,7 @@
 //!
 //! The token server decides about each of them, and the token lists what it granted. Then a layer
 //! may be mounted from there for every client with the token. A token also lists what was denied.
-//! So only shared sources are added, and what the same login was granted before.
+//! So only shared sources are added, and what the same login was granted or requested before.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::auth::{Credentials, PullEvidence, UsageHistory, Use};
 use crate::discovery::Discovery;
 use crate::oci::RepositoryName;
+use crate::token_cache::concurrent_pushes::ConcurrentPushes;
 use crate::token_cache::freshness::token_lifetime;
 use crate::token_cache::scope::Scope;
 use crate::util::NoRandomness;
@@ -40,14 +41,18 @@ pub(crate) struct ScopeExpansion {
     path: String,
     discovery: Arc<Discovery>,
     granted: UsageHistory,
+    /// The pushes for whose layers HEADs may wait.
+    pushes: Option<ConcurrentPushes>,
     paused_until: Mutex<Option<Instant>>,
 }
 
 impl ScopeExpansion {
     /// For the endpoint at `path`; no login's grants are known yet.
     pub(crate) fn new(path: &str, discovery: Arc<Discovery>) -> Result<Self, NoRandomness> {
+        let waits = !discovery.settings().wait_for_uploads.is_zero();
         Ok(Self {
             path: path.to_owned(),
+            pushes: waits.then(ConcurrentPushes::new).transpose()?,
             discovery,
             granted: UsageHistory::new(PullEvidence::SeenUse)?,
             paused_until: Mutex::default(),
@@ -72,12 +77,18 @@ impl ScopeExpansion {
         let scopes = scopes(query)?;
         let pushed = scopes.iter().find_map(Scope::pushes_to)?;
         let requested: HashSet<_> = scopes.iter().map(Scope::name).collect();
-        let granted = self
-            .granted
-            .pull_scope(&Credentials::from_single_header(&head.headers)?)
-            .await;
+        let credentials = Credentials::from_single_header(&head.headers)?;
+        let granted = self.granted.pull_scope(&credentials).await;
+        let mut sources = self.discovery.likely_sources(&pushed, &granted);
+        let concurrent = self.pushes.as_ref();
+        let concurrent = concurrent.map(|it| it.begin(&credentials, &pushed));
+        for source in concurrent.unwrap_or_default() {
+            if self.discovery.settings().allows(&pushed, &source) && !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
         let mut expanded = text.to_owned();
-        for source in self.discovery.likely_sources(&pushed, &granted) {
+        for source in sources {
             if requested.contains(source.as_str()) {
                 continue;
             }

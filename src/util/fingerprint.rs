@@ -5,6 +5,7 @@ use std::fmt;
 use ring::{hmac, rand::SystemRandom};
 
 /// Makes fingerprints that are only valid in this process.
+#[derive(Clone)]
 pub struct Fingerprints(hmac::Key);
 
 /// HMAC-SHA-256 of a credential and the request that it was used for.
@@ -43,6 +44,11 @@ impl Fingerprints {
 }
 
 impl Fingerprint {
+    /// One that another process made.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0

@@ -140,10 +140,10 @@ mod tests {
         let failed = memory.get_or_fetch(key, async { Err("no") }).await;
         assert_eq!(failed, Err(Arc::new("no")));
         assert_eq!(memory.get(&key).await, None);
-        memory
-            .insert(key, entry(7, Duration::from_millis(20)))
-            .await;
-        assert_eq!(memory.get(&key).await, Some(7));
+        memory.insert(key, entry(6, LONG)).await;
+        assert_eq!(memory.get(&key).await, Some(6));
+        let short = Duration::from_millis(20);
+        memory.insert(key, entry(7, short)).await;
         tokio::time::sleep(Duration::from_millis(40)).await;
         assert_eq!(memory.get(&key).await, None);
         memory.insert(key, entry(8, Duration::ZERO)).await;

@@ -6,8 +6,8 @@ use super::{access, discovery, store};
 use crate::config::leaf::Word;
 use crate::config::tree::{Tree, invalid, only_with};
 use crate::config::{
-    AccessName, ConfigError, DiscoveryConfig, GenericConfig, MountConfig, MountWriter, PulpConfig,
-    RegistryKind, RegistryWriterConfig,
+    AccessName, ConfigError, GenericConfig, MountConfig, MountWriter, PulpConfig, RegistryKind,
+    RegistryWriterConfig,
 };
 
 /// Statuses of a refused mount that break pushes of containerd, oras and jib.
@@ -49,24 +49,11 @@ pub(super) fn read(tree: &Tree, warnings: &mut Vec<String>) -> Result<RegistryKi
         }
         KindName::Pulp => RegistryKind::Pulp(PulpConfig {
             artifacts: store::artifacts(tree)?,
-            discovery: pulps_discovery(tree)?,
+            discovery: discovery::read(tree, false)?,
             time_budget: mount.time_budget,
         }),
         KindName::Generic => RegistryKind::Generic(generic(tree, mount, false)?),
     })
-}
-
-/// Pulp mounts a layer only when a manifest of its repository names it, so no HEAD waits for it yet.
-fn pulps_discovery(tree: &Tree) -> Result<Option<DiscoveryConfig>, ConfigError> {
-    let discovery = discovery::read(tree, false)?;
-    if discovery
-        .as_ref()
-        .is_some_and(|it| !it.wait_for_uploads.is_zero())
-    {
-        let reason = "is not supported in this version with upstream.kind: pulp: remove it";
-        return Err(invalid("discovery.wait_for_uploads", reason));
-    }
-    Ok(discovery)
 }
 
 fn generic(tree: &Tree, mount: MountConfig, is_open: bool) -> Result<GenericConfig, ConfigError> {

@@ -64,15 +64,11 @@ fn discovery_settings_choose_the_sources() {
 }
 
 #[test]
-fn no_head_waits_in_front_of_pulp_yet() {
+fn heads_may_wait_in_front_of_any_kind_of_registry() {
     let waiting = "discovery: {enabled: true, on_head: true, sources: any, wait_for_uploads: 9s}\n";
-    assert_eq!(
-        error(&format!("{PULP}{waiting}")),
-        "discovery.wait_for_uploads: is not supported in this version with upstream.kind: pulp: \
-         remove it"
-    );
-    load(&format!("{GENERIC}{waiting}")).unwrap();
-    load(&format!("{PULP}{}", waiting.replace("9s", "0s"))).unwrap();
+    for kind in [PULP, GENERIC] {
+        load(&format!("{kind}{waiting}")).unwrap();
+    }
 }
 
 #[test]

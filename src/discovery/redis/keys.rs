@@ -37,6 +37,11 @@ impl Keys {
         self.key(b'w', &[login.bytes()])
     }
 
+    /// A hash: the uploads of a layer that are in flight.
+    pub(super) fn flights(&self, digest: &[u8; 32]) -> Vec<u8> {
+        self.key(b'f', &[digest])
+    }
+
     fn key(&self, kind: u8, parts: &[&[u8]]) -> Vec<u8> {
         [&*self.prefix, &[kind], &parts.concat()].concat()
     }

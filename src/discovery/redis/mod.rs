@@ -1,19 +1,21 @@
 //! What replicas share through Redis or Valkey: which repositories hold a digest, which layers were
-//! deleted, and which repositories a login used.
+//! deleted, which repositories a login used, and which uploads are in flight.
 //!
 //! | file | what |
 //! |---|---|
 //! | `connector` | makes connections to one server, Sentinels or a cluster |
 //! | `connection` | the one connection, its time limit, and what ends it |
 //! | `keys` | the names of the keys |
+//! | `flights` | uploads in flight |
 //! | `queue` | changes, which no request waits for |
 //!
 //! All of it is a suggestion, as is the local knowledge: access, disk and registry decide anew. It
 //! is kept for one request alone, so that a hostile server cannot push out what was learned here.
 //! Without Redis, or with one that is slow or wrong, only the local knowledge is used.
 //!
-//! What a server sends is cut to 256 or 128 names, and a name to 256 bytes, before it is parsed. The
-//! library reads a response as a whole before that, so only the operator's own server must be used.
+//! What a server sends is cut to 256 or 128 names, and a name to 256 bytes, before it is parsed. Of
+//! the uploads of a layer 64 are parsed, of 512 bytes each. The library reads a response as a whole
+//! before that, so only the operator's own server must be used.
 //!
 //! | key, behind the prefix | value |
 //! |---|---|
@@ -21,12 +23,19 @@
 //! | `d`, digest, repository | set while no HEAD brings the layer back: for `discovery.deleted_for` |
 //! | `u`, fingerprint of a login | sorted set of the repositories that it used, by the second; the latest 128, for an hour |
 //! | `w`, fingerprint of a login | set for an hour after the login pushed |
+//! | `f`, digest | hash of the uploads in flight, for 5 s after the last change |
+//!
+//! A field of `f` is 8 bytes that identify the replica, and 8 for the upload. Its value has eight
+//! words: state, a number that changes each time, age in milliseconds, bytes, length, kind of
+//! credentials, fingerprint of the login, repository. `-` stands for what is not known. A replica
+//! writes its uploads anew each second, and removes only its own, or those that are out of date.
 //!
 //! A digest is its 32 bytes. A fingerprint is HMAC-SHA-256 of the `Authorization` header, with a key
 //! that only the replicas have. No credential is in Redis.
 
 mod connection;
 mod connector;
+mod flights;
 mod keys;
 mod queue;
 
@@ -39,6 +48,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(crate) use connection::error_text;
 pub use connector::RedisSetupError;
 pub(crate) use connector::{Connector, Link};
+pub(crate) use flights::{Flight, FlightId, FlightState};
 
 use crate::auth::{Credentials, Use};
 use crate::config::RedisConfig;

@@ -10,6 +10,7 @@ use redis::{Pipeline, pipe};
 use tokio::sync::mpsc;
 
 use crate::discovery::redis::connection::{Connection, RequestKind};
+use crate::discovery::redis::flights::{Flight, FlightId, add_flight, remove_flight};
 use crate::discovery::redis::keys::Keys;
 use crate::discovery::redis::{MOST_HOLDERS, MOST_USES, USES_COUNT_FOR};
 use crate::oci::RepositoryName;
@@ -42,6 +43,9 @@ pub(super) enum Change {
     Deletion([u8; 32], RepositoryName, Duration),
     /// A deletion that the registry refused.
     NoDeletion([u8; 32], RepositoryName),
+    /// How far an upload is.
+    Flight([u8; 32], FlightId, Flight),
+    NoFlight([u8; 32], FlightId),
 }
 
 /// Queues changes.
@@ -114,7 +118,10 @@ impl SentChanges {
                 self.forget(&Change::Use(*login, repository.clone()));
                 return true;
             }
-            Change::Deletion(..) | Change::NoDeletion(..) => return true,
+            Change::Deletion(..)
+            | Change::NoDeletion(..)
+            | Change::Flight(..)
+            | Change::NoFlight(..) => return true,
         };
         let mut all = self.all.lock();
         // What an earlier connection wrote may be lost: the server may have been restarted.
@@ -205,6 +212,12 @@ fn add_commands(commands: &mut Pipeline, change: &Change, keys: &Keys) {
         Change::NoDeletion(digest, repository) => {
             let key = keys.deletion(digest, repository);
             commands.cmd("DEL").arg(key).ignore();
+        }
+        Change::Flight(digest, id, flight) => {
+            add_flight(commands, &keys.flights(digest), *id, flight);
+        }
+        Change::NoFlight(digest, id) => {
+            remove_flight(commands, &keys.flights(digest), *id);
         }
     }
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::discovery::redis::FlightId;
 use crate::discovery::uploads::Pusher;
 use crate::discovery::uploads::rates::rate;
 
 /// A claim counts for so long, and an upload for so long after its last byte.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// So long after the last request of its push an uploaded layer still waits for its manifest.
+const IDLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Identifies a leader.
 pub(super) type LeaderId = u64;
@@ -21,6 +24,29 @@ pub(super) struct Leader {
     pub(super) stage: Stage,
     /// One HEAD was let through because this upload is slow.
     pub(super) is_passed: bool,
+    /// Whether it is published for other replicas.
+    pub(super) is_published: bool,
+    pub(super) origin: Origin,
+}
+
+/// Through which replica a leader uploads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    Here,
+    Remote {
+        id: FlightId,
+        /// Whether its login can be compared with that of a client here.
+        is_login_known: bool,
+    },
+}
+
+impl Origin {
+    pub(super) fn flight(self) -> Option<FlightId> {
+        match self {
+            Self::Here => None,
+            Self::Remote { id, .. } => Some(id),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -28,6 +54,9 @@ pub(super) enum Stage {
     /// A HEAD got 404.
     Claimed(Claim),
     Uploading(Upload),
+    /// The registry has the layer, and mounts it elsewhere once a manifest names it. Shows whether
+    /// the client's push goes on.
+    Uploaded(Arc<Progress>),
 }
 
 #[derive(Debug)]
@@ -36,6 +65,8 @@ pub(super) struct Claim {
     /// Whether the client is proved to have push on the repository. No HEAD waits for another
     /// client before the registry has opened an upload session for it.
     pub(super) is_proved: bool,
+    /// What shows that the registry is opening an upload session for the client.
+    pub(super) push: Option<Arc<Progress>>,
 }
 
 #[derive(Debug)]
@@ -56,6 +87,10 @@ pub(super) struct Progress {
     last: AtomicU64,
     /// Requests whose body is complete, and whose response is not there yet.
     unanswered: AtomicUsize,
+    /// Requests for an upload session that the registry has not answered.
+    opening: AtomicUsize,
+    /// Milliseconds from `origin` to the last answer to one; 0 if there was none.
+    opened: AtomicU64,
 }
 
 impl Progress {
@@ -65,6 +100,8 @@ impl Progress {
             received: AtomicU64::new(0),
             last: AtomicU64::new(0),
             unanswered: AtomicUsize::new(0),
+            opening: AtomicUsize::new(0),
+            opened: AtomicU64::new(0),
         })
     }
 
@@ -89,14 +126,35 @@ impl Progress {
         self.touch();
     }
 
-    fn touch(&self) {
-        let since = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(since, Ordering::Relaxed);
+    /// The client asks for an upload session.
+    pub(super) fn begin_opening(&self) {
+        self.opening.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn is_silent(&self) -> bool {
+    /// The registry answered. A client that was turned away likely asks again.
+    pub(super) fn end_opening(&self) {
+        self.opened.store(self.now(), Ordering::Relaxed);
+        self.opening.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn is_opening(&self) -> bool {
+        let opened = self.opened.load(Ordering::Relaxed);
+        let since = self.origin + Duration::from_millis(opened);
+        let was_opened = opened > 0 && since.elapsed() < SILENT_AFTER;
+        self.opening.load(Ordering::Relaxed) > 0 || was_opened
+    }
+
+    fn touch(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_silent(&self, after: Duration) -> bool {
         let last = self.origin + Duration::from_millis(self.last.load(Ordering::Relaxed));
-        self.unanswered.load(Ordering::Relaxed) == 0 && last.elapsed() >= SILENT_AFTER
+        self.unanswered.load(Ordering::Relaxed) == 0 && last.elapsed() >= after
     }
 }
 
@@ -117,8 +175,12 @@ impl Leader {
     /// Whether it will likely not upload, or not go on.
     pub(super) fn is_dead(&self) -> bool {
         match &self.stage {
-            Stage::Claimed(claim) => claim.since.elapsed() >= SILENT_AFTER,
-            Stage::Uploading(upload) => upload.progress.is_silent(),
+            Stage::Claimed(claim) => {
+                let is_opening = claim.push.as_ref().is_some_and(|push| push.is_opening());
+                claim.since.elapsed() >= SILENT_AFTER && !is_opening
+            }
+            Stage::Uploading(upload) => upload.progress.is_silent(SILENT_AFTER),
+            Stage::Uploaded(push) => push.is_silent(IDLE_AFTER),
         }
     }
 
@@ -127,9 +189,14 @@ impl Leader {
         matches!(&self.stage, Stage::Claimed(claim) if !claim.is_proved)
     }
 
+    /// Whether the registry has the layer, and no manifest names it yet.
+    pub(super) fn is_uploaded(&self) -> bool {
+        matches!(self.stage, Stage::Uploaded(_))
+    }
+
     pub(super) fn upload(&self) -> Option<&Upload> {
         match &self.stage {
-            Stage::Claimed(_) => None,
+            Stage::Claimed(_) | Stage::Uploaded(_) => None,
             Stage::Uploading(upload) => Some(upload),
         }
     }

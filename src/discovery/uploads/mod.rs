@@ -8,7 +8,12 @@
 //! | `rates` | how fast uploads are: an upload that cannot be in time is not waited for |
 //! | `arrivals` | the layers that arrived a short while ago |
 //! | `cooldown` | what is not waited for, because it was waited for in vain |
+//! | `named_layers` | the digests that a manifest names |
+//! | `push_request` | a request of a push whose layers wait for their manifest |
 //! | `upload_request` | a request that sends a part of an upload |
+//! | `sharing` | publishes uploads for other replicas |
+//! | `remote` | uploads through other replicas, as one HEAD sees them |
+//! | `replicas` | a HEAD reads the uploads of other replicas, and of all clients one goes on |
 //!
 //! A HEAD that gets 404 claims the layer: its client will likely upload it. The first response 202
 //! to that client's next POST turns the claim into an upload. No HEAD waits for the claim of a client
@@ -16,13 +21,26 @@
 //! the upload only if that client may pull the repository into which the layer goes. Nothing but a
 //! HEAD is ever held.
 //!
-//! There is no thread and no timer of its own: each held HEAD looks whether its upload is alive. The
-//! first that finds it dead takes its place, and the other HEADs wait for that client.
+//! Some registries mount a layer only after a manifest of its repository names it. There a HEAD waits
+//! until that manifest, as long as its client's push goes on. If crossmount can copy the layer, the
+//! HEAD waits until the layer is uploaded.
+//!
+//! There is no thread, and without other replicas no timer: each held HEAD looks whether its upload
+//! is alive. The first that finds it dead takes its place, and the other HEADs wait for that client.
+//!
+//! With Redis, uploads through other replicas count too. Before a client goes on, its replica adds
+//! the claim to those of all replicas and reads them in one step. So of two that claim at the same
+//! moment the second sees the first, and waits for it.
 
 mod arrivals;
 mod cooldown;
 mod leader;
+mod named_layers;
+mod push_request;
 mod rates;
+mod remote;
+mod replicas;
+mod sharing;
 mod table;
 mod upload_request;
 
@@ -33,9 +51,14 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
+pub(crate) use push_request::{PushRequest, PushStep};
+pub(crate) use sharing::SharedFlights;
 pub(crate) use upload_request::UploadRequest;
 
 use crate::auth::Credentials;
+use crate::discovery::uploads::leader::LeaderId;
+use crate::discovery::uploads::replicas::RemoteView;
+use crate::discovery::uploads::sharing::Sharing;
 use crate::discovery::uploads::table::{Asking, Look, UploadTable};
 use crate::oci::{BlobRef, Digest, RepositoryName};
 use crate::util::{Fingerprint, Fingerprints, NoRandomness};
@@ -57,12 +80,32 @@ const JIB_WAITS: Duration = Duration::from_secs(15);
 pub(crate) struct UploadsInFlight {
     /// How long a HEAD is held at most.
     bound: Duration,
+    mountable: Mountable,
     table: Mutex<UploadTable>,
     places: Semaphore,
     turns: Semaphore,
     /// Shows how many HEADs are held.
     held: IntGauge,
     fingerprints: Fingerprints,
+    /// Where other replicas' uploads are read.
+    shared: Option<Arc<dyn SharedFlights>>,
+}
+
+/// When a layer of one repository can be had for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mountable {
+    /// Once it is uploaded.
+    Uploaded,
+    /// Once a manifest of its repository names it. Before, crossmount perhaps copies it.
+    Named { copies: bool },
+}
+
+/// The clients that push to a repository with one credential. All tokens count as one: a client may
+/// get several for one push.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Login {
+    pub(crate) repository: RepositoryName,
+    credential: Option<Fingerprint>,
 }
 
 /// A client that pushes to a repository.
@@ -92,8 +135,13 @@ pub(crate) struct WaitingHead<'a> {
     was_held: bool,
     /// Held until the next look: the table counts the HEADs that wait for an upload.
     changed: Option<watch::Receiver<()>>,
+    /// Whether the table knows that this client's push waits.
+    is_listed: bool,
+    /// The repositories from which a copy was tried.
+    tried: Vec<RepositoryName>,
     /// What arrived before that, the HEAD has seen.
     seen: Instant,
+    remote: RemoteView,
 }
 
 /// Why a HEAD is not held, or not any longer.
@@ -101,6 +149,8 @@ pub(crate) struct WaitingHead<'a> {
 pub(crate) enum Waited {
     /// The layer is in this repository now.
     Arrived(Arc<RepositoryName>),
+    /// The layer is in this repository now, and the registry does not mount it elsewhere yet.
+    Uploaded(Arc<RepositoryName>),
     /// An upload goes into a repository for which the client's access is to be decided.
     Undecided,
     /// The client goes on, and will likely upload the layer itself.
@@ -109,17 +159,42 @@ pub(crate) enum Waited {
     TimedOut,
 }
 
+/// Why a HEAD does not wait.
+enum Ended {
+    /// It goes on; the claim is not known to other replicas yet.
+    GoesOn(Option<LeaderId>),
+    Otherwise(Waited),
+}
+
 impl UploadsInFlight {
     /// HEADs are held for `bound` at most, and counted in `held` meanwhile.
     pub(crate) fn new(bound: Duration, held: IntGauge) -> Result<Self, NoRandomness> {
         Ok(Self {
             bound,
+            mountable: Mountable::Uploaded,
             table: Mutex::default(),
             places: Semaphore::new(MOST_HELD),
             turns: Semaphore::new(MOST_MOUNTED_AT_ONCE),
             held,
             fingerprints: Fingerprints::new()?,
+            shared: None,
         })
+    }
+
+    /// For a registry that mounts layers so.
+    pub(crate) fn mounting(self, mountable: Mountable) -> Self {
+        Self { mountable, ..self }
+    }
+
+    /// Shares the uploads with other replicas.
+    pub(crate) fn sharing(mut self, shared: Arc<dyn SharedFlights>) -> Result<Self, NoRandomness> {
+        // So that each replica recognizes a login that waited in vain at another one.
+        if let Some(fingerprints) = shared.fingerprints() {
+            self.fingerprints = fingerprints;
+        }
+        self.table.get_mut().sharing = Some(Sharing::new(shared.clone())?);
+        self.shared = Some(shared);
+        Ok(self)
     }
 
     fn pusher(&self, repository: &RepositoryName, credentials: &Credentials) -> Pusher {
@@ -161,7 +236,10 @@ impl UploadsInFlight {
             place: None,
             was_held: false,
             changed: None,
+            is_listed: false,
+            tried: Vec::new(),
             seen: since.checked_sub(LOOK_BACK).unwrap_or(since),
+            remote: RemoteView::new(),
         }
     }
 
@@ -189,7 +267,46 @@ impl UploadsInFlight {
         Some(UploadRequest::new(self.clone(), upload))
     }
 
-    /// A repository holds a layer now, however it came there.
+    /// A request of a push; `None` if no layer waits for its manifest in front of such a registry.
+    pub(crate) fn push_request(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        credentials: &Credentials,
+        step: PushStep,
+    ) -> Option<PushRequest> {
+        if self.mountable == Mountable::Uploaded {
+            return None;
+        }
+        let login = self.pusher(repository, credentials).login();
+        let mut table = self.table.lock();
+        let progress = table.pushes.progress(login.clone());
+        let is_awaited = table.has_uploaded_layers(repository);
+        drop(table);
+        Some(PushRequest::new(
+            self.clone(),
+            login,
+            progress,
+            step,
+            is_awaited,
+        ))
+    }
+
+    /// A client has uploaded a layer.
+    pub(crate) fn uploaded(&self, blob: &BlobRef) {
+        let mut table = self.table.lock();
+        match self.mountable {
+            Mountable::Uploaded => table.arrived(&blob.repository, &blob.digest),
+            Mountable::Named { .. } => table.uploaded(&blob.repository, &blob.digest),
+        }
+    }
+
+    /// Whether the registry has a layer in this repository that it does not mount elsewhere yet.
+    pub(crate) fn waits_for_manifest(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let table = self.table.lock();
+        table.waits_for_manifest(repository, &digest.bytes())
+    }
+
+    /// The registry mounts a layer from this repository now, however it came there.
     pub(crate) fn arrived(&self, blob: &BlobRef) {
         self.table.lock().arrived(&blob.repository, &blob.digest);
     }
@@ -199,6 +316,16 @@ impl<'a> WaitingHead<'a> {
     /// Waits until the HEAD may be mounted, after the layer has arrived.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'a>> {
         self.uploads.turns.acquire().await.ok()
+    }
+
+    /// Until when the HEAD is held at most.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Ends when the HEAD is held no longer.
+    pub(crate) async fn time_over(&self) {
+        tokio::time::sleep_until(self.until.into()).await;
     }
 
     /// Repositories into which the layer is being uploaded, for which the client's access is to be
@@ -221,25 +348,39 @@ impl<'a> WaitingHead<'a> {
     /// A client that goes on has claimed the layer. Dropping the future gives the place back.
     pub(crate) async fn wait(&mut self) -> Waited {
         loop {
+            if let Some(waited) = self.end_contest() {
+                return waited;
+            }
+            self.fetch_remote().await;
             let mut changed = match self.look() {
                 Ok(changed) => changed,
-                Err(waited) => return waited,
+                Err(Ended::GoesOn(Some(claim))) => {
+                    self.begin_contest(claim).await;
+                    continue;
+                }
+                Err(Ended::GoesOn(None)) => return Waited::Released,
+                Err(Ended::Otherwise(waited)) => return waited,
             };
             let pause = LOOK_EVERY.min(self.until.saturating_duration_since(Instant::now()));
-            // Looked at again in either case.
-            let _ = tokio::time::timeout(pause, changed.changed()).await;
-            self.changed = Some(changed);
+            match &mut changed {
+                // Looked at again in either case.
+                Some(changed) => drop(tokio::time::timeout(pause, changed.changed()).await),
+                None => tokio::time::sleep(pause).await,
+            }
+            self.remote.is_stale = true;
+            self.changed = changed;
         }
     }
 
     /// Where changes are seen, if the client waits.
-    fn look(&mut self) -> Result<watch::Receiver<()>, Waited> {
+    fn look(&mut self) -> Result<Option<watch::Receiver<()>>, Ended> {
         let mut table = self.uploads.table.lock();
         // Kept until the end: the table counts who waits for an upload.
         let _waited_for = self.changed.take();
+        self.end_listing(&mut table);
         if self.place.is_some() && Instant::now() >= self.until {
             table.waited_in_vain(&self.asking());
-            return Err(Waited::TimedOut);
+            return Err(Ended::Otherwise(Waited::TimedOut));
         }
         let place = self
             .place
@@ -247,24 +388,51 @@ impl<'a> WaitingHead<'a> {
             .or_else(|| self.uploads.places.try_acquire().ok());
         match table.look(&self.asking(), place.is_some()) {
             Look::Wait(changed) => {
-                self.place = place;
-                if !self.was_held {
-                    self.was_held = true;
-                    self.uploads.held.inc();
+                self.hold(place);
+                if self.uploads.mountable != Mountable::Uploaded {
+                    self.is_listed = true;
+                    let login = self.pusher.login();
+                    table.pushes.begin_wait(login, self.digest.bytes());
                 }
                 Ok(changed)
             }
             Look::Undecided => {
                 // A held HEAD keeps its place meanwhile.
                 self.place = place.filter(|_| self.was_held);
-                Err(Waited::Undecided)
+                Err(Ended::Otherwise(Waited::Undecided))
             }
             Look::Arrived(repository) => {
+                drop(table);
                 self.place = place.filter(|_| self.was_held);
                 self.seen = Instant::now();
-                Err(Waited::Arrived(repository))
+                self.mark_tried(&repository);
+                Err(Ended::Otherwise(Waited::Arrived(repository)))
             }
-            Look::GoOn => Err(Waited::Released),
+            Look::Uploaded(repository) => {
+                if *repository == self.pusher.repository {
+                    self.place = place.filter(|_| self.was_held);
+                } else {
+                    self.hold(place);
+                }
+                self.tried.push((*repository).clone());
+                Err(Ended::Otherwise(Waited::Uploaded(repository)))
+            }
+            Look::GoOn(claim) => Err(Ended::GoesOn(claim)),
+        }
+    }
+
+    fn hold(&mut self, place: Option<SemaphorePermit<'a>>) {
+        self.place = place;
+        if !self.was_held {
+            self.was_held = true;
+            self.uploads.held.inc();
+        }
+    }
+
+    fn end_listing(&mut self, table: &mut UploadTable) {
+        if std::mem::take(&mut self.is_listed) {
+            let digest = self.digest.bytes();
+            table.pushes.end_wait(&self.pusher.login(), &digest);
         }
     }
 
@@ -286,14 +454,30 @@ impl<'a> WaitingHead<'a> {
             allowed: &self.allowed,
             since: self.seen,
             until: self.until,
+            copies: self.uploads.mountable == Mountable::Named { copies: true },
+            tried: &self.tried,
             is_held: self.was_held,
             is_proved: self.is_proved,
+            remote: &self.remote.uploads,
+        }
+    }
+}
+
+impl Pusher {
+    fn login(&self) -> Login {
+        Login {
+            repository: self.repository.clone(),
+            credential: (!self.is_token).then_some(self.credential),
         }
     }
 }
 
 impl Drop for WaitingHead<'_> {
     fn drop(&mut self) {
+        if self.is_listed {
+            let uploads = self.uploads;
+            self.end_listing(&mut uploads.table.lock());
+        }
         if self.was_held {
             self.uploads.held.dec();
         }

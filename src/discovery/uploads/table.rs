@@ -1,7 +1,12 @@
 //! The uploads in flight, by digest and by upload session: what is known, and what a HEAD sees of
-//! it. `changes` has what claims, requests and arrivals change.
+//! it. `changes` has what claims, requests and arrivals change, `manifests` which layers wait for
+//! one; `replicas` publishes them for other replicas.
 
 mod changes;
+mod manifests;
+mod replicas;
+
+pub(super) use replicas::{ContestResult, WaitingFor};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +17,11 @@ use tokio::sync::watch;
 use crate::discovery::uploads::Pusher;
 use crate::discovery::uploads::arrivals::Arrivals;
 use crate::discovery::uploads::cooldown::Cooldown;
-use crate::discovery::uploads::leader::{Leader, LeaderId, Upload};
+use crate::discovery::uploads::leader::{Leader, LeaderId, Origin, Upload};
 use crate::discovery::uploads::rates::Rates;
+use crate::discovery::uploads::remote::{Heartbeats, RemoteUploads};
+use crate::discovery::uploads::sharing::Sharing;
+use crate::discovery::uploads::table::manifests::Pushes;
 use crate::oci::RepositoryName;
 use crate::util::Fingerprint;
 
@@ -35,14 +43,18 @@ const ODD_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// What a HEAD does next.
 pub(super) enum Look {
-    /// Until something changes.
-    Wait(watch::Receiver<()>),
+    /// Until something changes; what changes at other replicas does not show here.
+    Wait(Option<watch::Receiver<()>>),
     /// The layer is in this repository, from which the client may pull.
     Arrived(Arc<RepositoryName>),
+    /// The layer is in this repository, from which the client may pull and the registry does not
+    /// mount it yet.
+    Uploaded(Arc<RepositoryName>),
     /// There is an upload into a repository for which access is to be decided.
     Undecided,
-    /// It goes on, and has claimed the layer.
-    GoOn,
+    /// It goes on, and has claimed the layer. That claim is named if its client is proved to have
+    /// push, and no other replica knows of the claim yet.
+    GoOn(Option<LeaderId>),
 }
 
 /// The uploads of one layer.
@@ -65,10 +77,16 @@ pub(super) struct Asking<'a> {
     pub(super) since: Instant,
     /// Until when the HEAD may be held.
     pub(super) until: Instant,
+    /// Whether layers are copied that the registry does not mount yet.
+    pub(super) copies: bool,
+    /// The repositories from which a copy was tried.
+    pub(super) tried: &'a [RepositoryName],
     /// Whether the HEAD is held already.
     pub(super) is_held: bool,
     /// Whether the client is proved to have push on the target.
     pub(super) is_proved: bool,
+    /// The uploads of the layer through other replicas.
+    pub(super) remote: &'a RemoteUploads,
 }
 
 #[derive(Debug)]
@@ -93,6 +111,19 @@ pub(super) struct UploadTable {
     odd: Cooldown<[u8; 32]>,
     /// What arrived while HEADs may have been held.
     arrivals: Arrivals,
+    pub(super) pushes: Pushes,
+    /// Publishes for other replicas, if there are any.
+    pub(super) sharing: Option<Sharing>,
+    heartbeats: Heartbeats,
+}
+
+impl Asking<'_> {
+    /// Whether the client may get the layer from a repository from which the registry does not mount
+    /// it yet.
+    fn may_try(&self, repository: &RepositoryName, may_wait: bool) -> bool {
+        let is_copied = may_wait && self.copies && !self.tried.contains(repository);
+        *repository == self.pusher.repository || is_copied
+    }
 }
 
 impl Default for UploadTable {
@@ -111,6 +142,9 @@ impl Default for UploadTable {
             waited: Cooldown::lasting(NOT_WAITED_FOR),
             odd: Cooldown::lasting(ODD_FOR),
             arrivals: Arrivals::default(),
+            pushes: Pushes::default(),
+            sharing: None,
+            heartbeats: Heartbeats::default(),
         }
     }
 }
@@ -121,11 +155,7 @@ impl UploadTable {
         let mut found = Vec::new();
         let leaders = self.leaders_for(asking);
         let leaders = leaders.map(|leader| &leader.pusher.repository);
-        for repository in leaders.chain(
-            self.arrivals
-                .since(&asking.digest, asking.since)
-                .map(Arc::as_ref),
-        ) {
+        for repository in leaders.chain(self.arrivals_for(asking).map(Arc::as_ref)) {
             if !asking.decided.contains(repository) && !found.contains(repository) {
                 found.push(repository.clone());
             }
@@ -138,20 +168,12 @@ impl UploadTable {
         self.drop_dead(&asking.digest);
         // Perhaps after the registry's 404, and before the HEAD looked here.
         let is_allowed = |repository: &&Arc<RepositoryName>| asking.allowed.contains(repository);
-        let arrived = self
-            .arrivals
-            .since(&asking.digest, asking.since)
-            .find(is_allowed)
-            .cloned();
+        let arrived = self.arrivals_for(asking).find(is_allowed).cloned();
         if let Some(repository) = arrived {
             return Look::Arrived(repository);
         }
         let has_new = |repository: &Arc<RepositoryName>| !asking.decided.contains(repository);
-        if self
-            .arrivals
-            .since(&asking.digest, asking.since)
-            .any(has_new)
-        {
+        if self.arrivals_for(asking).any(has_new) {
             return Look::Undecided;
         }
         let (mut is_undecided, mut slow, mut waits) = (false, None, false);
@@ -159,36 +181,46 @@ impl UploadTable {
             let repository = &leader.pusher.repository;
             is_undecided |= !asking.decided.contains(repository);
             if asking.allowed.contains(repository) {
+                if leader.is_uploaded() && asking.may_try(repository, may_wait) {
+                    return Look::Uploaded(Arc::new(repository.clone()));
+                }
                 waits = true;
                 if !leader.is_passed && self.is_slow(leader) {
-                    slow = Some(leader.id);
+                    slow = Some((leader.id, leader.origin));
                 }
             }
         }
         if let Some(slow) = slow.filter(|_| asking.is_held) {
-            self.mark_passed(&asking.digest, slow);
+            self.mark_passed(&asking.digest, slow.0, slow.1);
             waits = false;
         } else if is_undecided && !waits {
             return Look::Undecided;
         }
-        if waits
-            && may_wait
-            && let Some(flight) = self.layers.get(&asking.digest)
-        {
-            return Look::Wait(flight.changed.subscribe());
+        if waits && may_wait && !self.closes_circle(asking) {
+            let flight = self.layers.get(&asking.digest);
+            return Look::Wait(flight.map(|flight| flight.changed.subscribe()));
         }
-        self.claim(asking);
-        Look::GoOn
+        Look::GoOn(self.claim(asking))
+    }
+
+    /// Where the layer arrived, here or at other replicas.
+    fn arrivals_for<'a>(
+        &'a self,
+        asking: &'a Asking<'a>,
+    ) -> impl Iterator<Item = &'a Arc<RepositoryName>> {
+        let remote = asking.remote.arrivals.iter();
+        self.arrivals
+            .since(&asking.digest, asking.since)
+            .chain(remote.map(|(_, repository)| repository))
     }
 
     /// The uploads that a HEAD may wait for, if its client may pull their repositories.
-    fn leaders_for(&self, asking: &Asking<'_>) -> impl Iterator<Item = &Leader> {
+    fn leaders_for<'a>(&'a self, asking: &'a Asking<'a>) -> impl Iterator<Item = &'a Leader> {
         let is_refused = self.waited.has(asking.pusher) || self.odd.has(&asking.digest);
-        let flight = self.layers.get(&asking.digest).filter(|_| !is_refused);
-        let leaders = flight.map_or(&[][..], |flight| &flight.leaders);
-        leaders
-            .iter()
-            .filter(|leader| self.is_worth_waiting(leader, asking))
+        let flight = self.layers.get(&asking.digest);
+        let here = flight.map_or(&[][..], |flight| &flight.leaders);
+        let all = here.iter().chain(&asking.remote.leaders);
+        all.filter(move |leader| !is_refused && self.is_worth_waiting(leader, asking))
     }
 
     fn is_worth_waiting(&self, leader: &Leader, asking: &Asking<'_>) -> bool {
@@ -200,8 +232,9 @@ impl UploadTable {
             return false;
         }
         match leader.upload() {
+            None if leader.is_uploaded() => true,
             // Some clients ask twice before they upload.
-            None => !leader.is_tentative() && leader.pusher != *asking.pusher,
+            None => !leader.is_tentative() && !may_be_of(leader, asking.pusher),
             Some(upload) => {
                 let within = asking.until.saturating_duration_since(Instant::now());
                 let missing = upload.missing().filter(|_| !asking.is_held);
@@ -220,13 +253,26 @@ impl UploadTable {
         self.rates.is_slow(rate, rates)
     }
 
-    fn mark_passed(&mut self, digest: &[u8; 32], id: LeaderId) {
-        if let Some(flight) = self.layers.get_mut(digest) {
+    fn mark_passed(&mut self, digest: &[u8; 32], id: LeaderId, origin: Origin) {
+        if let Some(id) = origin.flight() {
+            self.heartbeats.mark_passed(id);
+        } else if let Some(flight) = self.layers.get_mut(digest) {
             let leaders = flight.leaders.iter_mut();
             for leader in leaders.filter(|leader| leader.id == id) {
                 leader.is_passed = true;
             }
         }
+    }
+}
+
+/// Whether a claim is that of this client, as far as that is known.
+fn may_be_of(leader: &Leader, pusher: &Pusher) -> bool {
+    match leader.origin {
+        Origin::Remote {
+            is_login_known: false,
+            ..
+        } => leader.pusher.repository == pusher.repository,
+        Origin::Remote { .. } | Origin::Here => leader.pusher == *pusher,
     }
 }
 

@@ -1,47 +1,49 @@
+mod manifests;
+
 use super::*;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-struct Case(Arc<UploadsInFlight>);
+pub(super) struct Case(pub(super) Arc<UploadsInFlight>);
 
-fn name(text: &str) -> RepositoryName {
+pub(super) fn name(text: &str) -> RepositoryName {
     RepositoryName::parse(text).unwrap()
 }
 
-fn blob(repository: &str, layer: &str) -> BlobRef {
+pub(super) fn blob(repository: &str, layer: &str) -> BlobRef {
     BlobRef {
         repository: name(repository),
         digest: Digest::of(layer.as_bytes()),
     }
 }
 
-fn credentials(user: &str) -> Credentials {
+pub(super) fn credentials(user: &str) -> Credentials {
     let header = http::HeaderValue::from_str(&format!("Bearer {user}")).unwrap();
     Credentials::new(Some(&header))
 }
 
 impl Case {
-    fn waiting_at_most(bound: Duration) -> Self {
+    pub(super) fn waiting_at_most(bound: Duration) -> Self {
         let held = IntGauge::new("held", "HEADs").unwrap();
         Self(Arc::new(UploadsInFlight::new(bound, held).unwrap()))
     }
 
-    fn held(&self) -> i64 {
+    pub(super) fn held(&self) -> i64 {
         self.0.held.get()
     }
 
     /// A HEAD of `user`, who may pull from every repository.
-    fn head(&self, repository: &str, user: &str, layer: &str) -> WaitingHead<'_> {
+    pub(super) fn head(&self, repository: &str, user: &str, layer: &str) -> WaitingHead<'_> {
         self.0
             .head(&blob(repository, layer), &credentials(user), true, "")
     }
 
     /// The same of a client that is not proved to have push.
     #[track_caller]
-    fn claim_tentatively(&self, repository: &str, user: &str, layer: &str) {
+    pub(super) fn claim_tentatively(&self, repository: &str, user: &str, layer: &str) {
         let (blob, user) = (blob(repository, layer), credentials(user));
         let mut head = self.0.head(&blob, &user, false, "");
         assert_eq!(now(head.wait()), Some(Waited::Released));
@@ -49,24 +51,24 @@ impl Case {
 
     /// A HEAD that goes on at once, and so claims the layer.
     #[track_caller]
-    fn claim(&self, repository: &str, user: &str, layer: &str) {
+    pub(super) fn claim(&self, repository: &str, user: &str, layer: &str) {
         let mut head = self.head(repository, user, layer);
         assert_eq!(now(head.wait()), Some(Waited::Released));
         assert!(!head.is_held());
     }
 
-    fn begin(&self, repository: &str, user: &str, session: &str) {
+    pub(super) fn begin(&self, repository: &str, user: &str, session: &str) {
         self.0
             .begin(&name(repository), &credentials(user), session, None);
     }
 
-    fn request(&self, session: &str) -> UploadRequest {
+    pub(super) fn request(&self, session: &str) -> UploadRequest {
         self.0.request(session, None, None).unwrap()
     }
 }
 
 /// The result of what ends without waiting.
-fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(super) fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     match future
         .as_mut()
@@ -78,8 +80,9 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 /// Decides that the client may pull from every repository, and waits.
-async fn wait(head: &mut WaitingHead<'_>) -> Waited {
+pub(super) async fn wait(head: &mut WaitingHead<'_>) -> Waited {
     loop {
+        head.fetch_remote().await;
         for repository in head.undecided() {
             head.decide(repository, true);
         }
@@ -90,7 +93,7 @@ async fn wait(head: &mut WaitingHead<'_>) -> Waited {
     }
 }
 
-fn arrived(repository: &str) -> Waited {
+pub(super) fn arrived(repository: &str) -> Waited {
     Waited::Arrived(Arc::new(name(repository)))
 }
 
@@ -153,8 +156,8 @@ async fn the_oldest_claim_becomes_the_upload_unless_the_layer_is_named() {
     assert_eq!(layer_of("oldest"), Some(Digest::of(b"one").bytes()));
     // Neither another user's nor another repository's claim.
     case.begin("a", "bob", "bobs");
-    case.begin("b", "alice", "elsewhere");
-    assert_eq!((layer_of("bobs"), layer_of("elsewhere")), (None, None));
+    case.begin("b", "alice", "remote");
+    assert_eq!((layer_of("bobs"), layer_of("remote")), (None, None));
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! A HEAD that is held until another client has uploaded the layer.
 
+use std::time::Instant;
+
 use pingora::Result;
 use pingora::proxy::Session;
 
 use crate::discovery::uploads::{Waited, WaitingHead};
-use crate::oci::BlobRef;
+use crate::oci::{BlobRef, RepositoryName};
 use crate::proxy::handlers::client_wait::client_disconnected;
 use crate::server::drain::Drain;
 use crate::telemetry::labels::HeldResult;
@@ -26,8 +28,13 @@ pub(super) trait HeldMount {
     /// Decides from which repositories, into which the layer is being uploaded, the client may pull.
     async fn decide_uploads(&self, waiting: &mut WaitingHead<'_>);
 
-    /// Mounts the layer, which has arrived.
-    async fn mount(&self) -> Self::Found;
+    /// Mounts the layer, which has arrived in this repository. The client waits until then anyway.
+    async fn mount(&self, source: &RepositoryName, until: Instant) -> Self::Found;
+
+    /// Copies the layer from this repository, from which the registry does not mount it yet.
+    async fn copy(&self, _source: &RepositoryName) -> Option<Self::Found> {
+        None
+    }
 }
 
 /// What the log and the metrics show of a held HEAD.
@@ -71,6 +78,7 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
         session: &mut Session,
     ) -> Result<Option<M::Found>> {
         loop {
+            self.waiting.fetch_remote().await;
             self.mount.decide_uploads(&mut self.waiting).await;
             let waited = tokio::select! {
                 waited = self.waiting.wait() => waited,
@@ -79,21 +87,36 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
             };
             match waited {
                 Waited::Undecided => {}
-                Waited::Arrived(place) if *place == self.request.target.repository => {
+                Waited::Arrived(place) | Waited::Uploaded(place)
+                    if *place == self.request.target.repository =>
+                {
                     self.result = HeldResult::Linked;
                     return Ok(Some(M::here()));
                 }
-                Waited::Arrived(_) => {
+                Waited::Arrived(place) => {
                     // The time for a mount begins with the turn.
                     let _turn = tokio::select! {
                         turn = self.waiting.turn() => turn,
                         gone = client_disconnected(session) => return Err(gone),
                     };
-                    let found = self.mount.mount().await;
+                    let found = self.mount.mount(&place, self.waiting.until()).await;
                     // Without a result another upload of the layer may still be in flight.
                     if let Some(result) = M::result_of(&found) {
                         self.result = result;
                         return Ok(Some(found));
+                    }
+                }
+                Waited::Uploaded(place) => {
+                    let copied = tokio::select! {
+                        copied = self.mount.copy(&place) => copied,
+                        () = self.waiting.time_over() => None,
+                        gone = client_disconnected(session) => return Err(gone),
+                        () = self.drain.began() => None,
+                    };
+                    // Without a copy the HEAD waits for the manifest.
+                    if copied.is_some() {
+                        self.result = HeldResult::Linked;
+                        return Ok(copied);
                     }
                 }
                 Waited::Released => {

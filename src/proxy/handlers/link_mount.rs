@@ -1,6 +1,7 @@
 //! In front of distribution: crossmount mounts with a link in the store, or forwards the request.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{StatusCode, header};
 use pingora::Result;
@@ -13,7 +14,7 @@ use crate::discovery::StoreScanner;
 use crate::discovery::uploads::WaitingHead;
 use crate::mount::{Caller, Decision, HeadMount, MountRequest, Mounted, Mounts};
 use crate::notifications::{Event, Notifier};
-use crate::oci::BlobRef;
+use crate::oci::{BlobRef, RepositoryName};
 use crate::proxy::context::{MountState, RequestContext};
 use crate::proxy::handlers::client_wait::head_response;
 use crate::proxy::handlers::held_head::{HeldHead, HeldMount, HeldRequest};
@@ -60,7 +61,7 @@ impl HeldMount for HeldLink<'_> {
             .await;
     }
 
-    async fn mount(&self) -> HeadMount {
+    async fn mount(&self, _source: &RepositoryName, _until: Instant) -> HeadMount {
         self.mounts
             .mount_for_head(self.target, &self.caller, Via::Wait)
             .await

@@ -166,6 +166,10 @@ impl NativeMountHandler {
                     context.mount = suggested(mounted, via).state;
                     return Ok(None);
                 }
+                Suggested::Copied(copied) => {
+                    context.mount = done(*copied, via).state;
+                    return Ok(None);
+                }
                 Suggested::Here => return Ok(None),
                 Suggested::NotFound(_) | Suggested::NotTried => {}
             }
@@ -195,7 +199,7 @@ impl NativeMountHandler {
             id: &context.id,
             metrics: &suggestions.metrics,
         };
-        let mount = suggestions.held_mount(blob, head, rights);
+        let mount = suggestions.held_mount(blob, head, rights, self.copier.as_ref());
         let mut wait = HeldHead::new(mount, &self.drain, waiting, request);
         let found = wait.until_arrived(session).await?;
         Ok(found.unwrap_or(Suggested::NotTried))
@@ -263,7 +267,7 @@ impl NativeMountHandler {
                 && let Some(copied) = self.copy_blob(head, request, &credentials).await
             {
                 self.record_source(request);
-                return Ok(done(copied));
+                return Ok(done(copied, Via::From));
             }
         }
         self.upload(head, answer, reason).await
@@ -283,11 +287,8 @@ impl NativeMountHandler {
         credentials: &Credentials,
     ) -> Option<CopiedBlob> {
         let copier = self.copier.as_ref()?;
-        let request = CopyRequest {
-            request: request.clone(),
-            name: CallerIdentity::for_request(&head.headers, credentials.header())?,
-        };
-        copier.copy(request).await
+        let name = CallerIdentity::for_request(&head.headers, credentials.header())?;
+        copier.copy(CopyRequest::new(request.clone(), name)).await
     }
 
     /// Starts a plain upload in place of a refused mount.
@@ -348,13 +349,13 @@ fn suggested(mounted: SuggestedMount, via: Via) -> ClientResponse {
     }
 }
 
-fn done(copied: CopiedBlob) -> ClientResponse {
+fn done(copied: CopiedBlob, via: Via) -> ClientResponse {
     ClientResponse {
         answer: copied.answer,
         state: MountState::Done {
             outcome: Outcome::Relayed,
             size: copied.size,
-            via: Via::From,
+            via,
         },
     }
 }

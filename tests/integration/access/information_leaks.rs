@@ -204,7 +204,7 @@ fn the_registry_is_asked_the_same_for_a_denied_caller_whatever_there_is() {
     for setting in ["fallback", "challenge"] {
         let sidecar = Sidecar::with(&registry, |config: &mut Value| {
             upstream_mode(config);
-            config["mount"] = json!({"source_denied": setting});
+            config["mount"]["source_denied"] = json!(setting);
         });
         verify_store(&tokens, &sidecar);
         let asked = denied(&digest).map(|(_, source, digest)| {

@@ -30,6 +30,19 @@ struct Setting {
     _tokens: Option<TokenIssuer>,
 }
 
+impl Setting {
+    /// Starts the sidecar anew, with so much time for a mount.
+    fn decide_within(&mut self, time_budget: &str) {
+        self.sidecar = Sidecar::with(&self.registry, |config| {
+            htpasswd_mode(&self.registry)(config);
+            config["mount"]["time_budget"] = json!(time_budget);
+        });
+        self.client = self.sidecar.client().basic("alice", "right");
+        self.sidecar
+            .verify_store_as(&self.registry.client().basic("alice", "right"));
+    }
+}
+
 fn by_password() -> Setting {
     let (registry, sidecar, digest) = with_passwords_here(&[("alice", "right")]);
     let client = sidecar.client().basic("alice", "right");
@@ -156,7 +169,8 @@ fn a_stopped_registry_gets_no_link_for_a_token() {
 #[test]
 fn a_registry_that_hangs_gets_no_link() {
     needs!("docker-registry", "htpasswd");
-    let setting = by_password();
+    let mut setting = by_password();
+    setting.decide_within("2s");
     setting
         .client
         .mount("t0", &setting.digest, "source")

@@ -64,7 +64,7 @@ impl Slow {
         std::thread::scope(|scope| {
             let late = scope.spawn(|| self.alice.mount("t0", digest, "source"));
             wait_until("alice's link is being written", || {
-                !self.registry.store.stray_files().is_empty()
+                !self.registry.store.unlinked_folders().is_empty()
             });
             let text = fs::read_to_string(theirs(&self.registry)).unwrap();
             fs::write(theirs(&self.registry), text.lines().last().unwrap()).unwrap();

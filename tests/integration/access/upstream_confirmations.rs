@@ -68,6 +68,7 @@ fn a_root_that_the_registry_will_read_at_its_next_start_gets_no_link_before() {
     owner.mount("t3", &digest, "source").expect(201);
     assert_eq!(sidecar.mounted(), 3);
     assert_eq!(sidecar.decisions("allowed", "upstream"), asked);
+    wait_until("it is in the log", || contradictions(&sidecar) > 0);
     assert_eq!(contradictions(&sidecar), 1);
 }
 
@@ -169,7 +170,7 @@ fn a_user_who_was_removed_a_moment_ago_is_no_contradiction() {
     drop(sidecar);
     let sidecar = Sidecar::with(&registry, |config| {
         htpasswd_mode(&registry)(config);
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     let (alice, bob) = (
         sidecar.client().basic("alice", "right"),

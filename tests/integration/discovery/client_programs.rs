@@ -10,6 +10,7 @@ use support::image::Image;
 use support::registry::Registry;
 use support::registry_client::{Client, encoded};
 use support::sidecar::Sidecar;
+use support::sidecar_metrics::whole;
 use support::token_issuer::TokenIssuer;
 use support::token_server::TokenServer;
 use support::tools;
@@ -99,14 +100,11 @@ impl Case {
 
     /// Bytes that reached the sidecar in bodies.
     fn received(sidecar: &Sidecar) -> u64 {
-        // The line of a request comes after its answer.
-        let _ = sidecar.mounted();
-        let log = sidecar.log();
-        let lines = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        let bytes = |line: Value| line["received"].as_u64();
-        lines.filter_map(bytes).sum()
+        // The line of a request comes after it was counted.
+        let all = whole(sidecar.metric("crossmount_requests_total", &[]));
+        let lines = sidecar.log_lines_with("request", usize::try_from(all).unwrap());
+        let bytes = |line: &Value| line["received"].as_u64();
+        lines.iter().filter_map(bytes).sum()
     }
 
     /// Pushes by `push`, to a port and repository, without discovery and with it; the bytes sent.

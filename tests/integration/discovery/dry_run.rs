@@ -14,7 +14,7 @@ fn a_dry_run_counts_what_it_would_have_saved_and_links_nothing() {
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, |config| {
         discover_on_head(config);
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     sidecar.verify_store();
     let client = sidecar.client();
@@ -37,7 +37,7 @@ fn a_dry_run_sends_a_mount_on_as_it_would_go_without_discovery() {
     let digest = registry.plant("base", b"a layer");
     let sidecar = registry.sidecar(|config| {
         config["discovery"] = json!({"enabled": true, "sources": "any"});
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     sidecar.wait_for_scan();
     let client = sidecar.client();

@@ -130,7 +130,7 @@ fn silent_now_and_then(way: fn() -> Reply) -> ScriptedRegistry {
 
 fn in_front_of(registry: &ScriptedRegistry) -> Sidecar {
     registry.sidecar(|config| {
-        config["upstream"]["timeouts"] = json!({"read": "500ms"});
+        config["upstream"]["timeouts"] = json!({"read": "3s"});
         discover_on_head(config);
     })
 }
@@ -167,7 +167,7 @@ fn heads_share_connections_and_survive_their_end() {
 
 #[test]
 fn a_head_without_an_answer_in_time_is_not_sent_again() {
-    let late = || Reply::Pieces(vec![answer("404 Not Found", "")], Duration::from_secs(2));
+    let late = || Reply::Pieces(vec![answer("404 Not Found", "")], Duration::from_secs(10));
     let registry = silent_now_and_then(late);
     let sidecar = in_front_of(&registry);
     let mut client = sidecar.client().connect();

@@ -39,7 +39,7 @@ fn what_was_there_before_the_start_is_found() {
     }
     let links = sidecar.metric("crossmount_index_links", &[]);
     assert!((links - 3.0).abs() < 0.5, "{links}");
-    assert!(sidecar.log().contains("store scan completed"));
+    sidecar.wait_for_log("store scan completed");
     sidecar.verify_store();
     for digest in &digests {
         sidecar.client().head_blob("app", digest).expect(200);
@@ -67,7 +67,7 @@ fn what_a_killed_process_left_behind_is_removed_and_nothing_else() {
         fs::read(registry.store.link("a", &digest)).unwrap(),
         digest.as_bytes()
     );
-    assert!(sidecar.log().contains("stale temporary file removed"));
+    sidecar.wait_for_log("stale temporary file removed");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_dry_run_removes_nothing() {
     let old = SystemTime::now() - Duration::from_secs(2 * 60 * 60);
     File::create(&left).unwrap().set_modified(old).unwrap();
     walked(&registry, |config| {
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     assert!(left.exists());
 }
@@ -105,11 +105,7 @@ fn an_unreadable_directory_is_skipped() {
     sidecar.wait_for_scan();
     assert_eq!(scanned_items(&sidecar, "unreadable"), 1);
     assert_eq!(scanned_items(&sidecar, "repository"), 2);
-    assert!(
-        sidecar
-            .log()
-            .contains("store scan skipped an unreadable entry")
-    );
+    sidecar.wait_for_log("store scan skipped an unreadable entry");
     sidecar.verify_store();
     sidecar.client().head_blob("app", &digests[3]).expect(200);
 }

@@ -3,9 +3,9 @@
 use super::crash_harness::{CrashHarness, Pair};
 use crate::support::discovery::discover_on_head;
 use crate::support::sidecar::{self, Sidecar};
-use crate::support::store::Store;
+use crate::support::store::{Store, set_times};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
@@ -108,8 +108,7 @@ impl CrashHarness {
 
 fn make_old(file: &Path) {
     let hours = Duration::from_secs(2 * 60 * 60);
-    let file = File::options().write(true).open(file).unwrap();
-    file.set_modified(SystemTime::now() - hours).unwrap();
+    set_times(file, SystemTime::now() - hours);
 }
 
 /// `<target>/_layers/sha256/<hex>/<name>` as target, digest and name.

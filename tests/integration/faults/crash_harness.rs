@@ -4,6 +4,7 @@
 //! registry reads the same store. A kill takes the process and not the kernel: what a power cut
 //! takes cannot be shown so, and is for the tests of what is synced before an answer.
 
+use crate::support::filesystems::FuseFilesystem;
 use crate::support::raw_http::Request;
 use crate::support::registry::Registry;
 use crate::support::registry_client::mount_target;
@@ -73,8 +74,9 @@ struct Life {
 pub struct CrashHarness {
     pub random: Random,
     pub tally: Tally,
-    pub scripted: ScriptedRegistry,
     pub registry: Registry,
+    _seen: Option<FuseFilesystem>,
+    pub scripted: ScriptedRegistry,
     digests: Vec<String>,
     /// What the last round's clients do not know about.
     pub unanswered: BTreeSet<Pair>,
@@ -83,7 +85,16 @@ pub struct CrashHarness {
 
 impl CrashHarness {
     pub fn start() -> Self {
-        let scripted = ScriptedRegistry::start(|_| None);
+        Self::over(ScriptedRegistry::start(|_| None), None)
+    }
+
+    /// Where every file has a name, so that a kill can leave temporary files.
+    pub fn of_names_only() -> Self {
+        let (seen, store, home) = FuseFilesystem::of_names_only();
+        Self::over(ScriptedRegistry::over(store, home, |_| None), Some(seen))
+    }
+
+    fn over(scripted: ScriptedRegistry, seen: Option<FuseFilesystem>) -> Self {
         let root = scripted.store.root.clone();
         let registry =
             Registry::with(|config| config["storage"]["filesystem"]["rootdirectory"] = json!(root));
@@ -93,8 +104,9 @@ impl CrashHarness {
             random: Random::from_seed(),
             tally: Tally::default(),
             digests: digests.collect(),
-            scripted,
             registry,
+            _seen: seen,
+            scripted,
             unanswered: BTreeSet::new(),
             rounds: 0,
         }

@@ -40,6 +40,7 @@ mod storage_shared;
 mod storage_unmounted;
 mod subrequests;
 mod sustained_load;
+mod torn_manifests;
 mod upstream_failures;
 mod upstream_keepalive;
 mod upstream_load;

@@ -64,7 +64,8 @@ pub fn nothing_grows(windows: &Windows, samples: &[Sample]) -> String {
     // An allocator keeps a little of each thread's worst moment.
     assert!(memory.1 < memory.0 + memory.0 / 4 + 4096, "{memory:?} kB");
     assert!(descriptors.1 <= descriptors.0 + 20, "{descriptors:?}");
-    assert!(threads.1 <= threads.0 + 8, "{threads:?}");
+    // A disk that is slow for a moment lets more of its 64 threads begin; they end by themselves.
+    assert!(threads.1 <= threads.0 + 64 + 8, "{threads:?}");
     let warm: Vec<_> = samples
         .iter()
         .filter(|sample| sample.at >= windows.warm)

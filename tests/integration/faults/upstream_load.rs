@@ -16,9 +16,21 @@ use support::wait_until;
 /// What clients were told that they cannot have wanted.
 #[derive(Debug)]
 pub struct Failure {
+    pub method: String,
+    pub target: String,
     pub what: String,
     pub began: Instant,
     pub ended: Instant,
+}
+
+/// A time in which the registry was away.
+#[derive(Debug)]
+pub struct Absence {
+    pub from: Instant,
+    /// Before and after it was killed.
+    pub kill: (Instant, Instant),
+    /// It accepts connections again.
+    pub to: Instant,
 }
 
 /// What they do, and what came of it.
@@ -33,6 +45,11 @@ pub struct Load {
     pub is_over: AtomicBool,
 }
 
+/// Where the manifest of an image goes.
+pub fn manifest_path(repository: &str) -> String {
+    format!("/v2/{repository}/manifests/v1")
+}
+
 impl Load {
     /// One request; `None`, and a failure is noted, where the registry gave no answer to it.
     fn send(&self, request: &Request, wanted: &[u16]) -> Option<Answer> {
@@ -42,17 +59,19 @@ impl Load {
         match answer {
             Ok(answer) if wanted.contains(&answer.status) => Some(answer),
             answer => {
-                self.failed(began, &answer);
+                self.failed(request, began, &answer);
                 None
             }
         }
     }
 
-    fn failed(&self, began: Instant, answer: &io::Result<Answer>) {
+    fn failed(&self, request: &Request, began: Instant, answer: &io::Result<Answer>) {
         let is_absence = answer
             .as_ref()
             .map_or(true, |answer| [502, 503, 504].contains(&answer.status));
         let failure = Failure {
+            method: request.method.clone(),
+            target: request.target.clone(),
             what: format!("{}{answer:?}", if is_absence { "" } else { "strange: " }),
             began,
             ended: Instant::now(),
@@ -89,7 +108,7 @@ impl Load {
         }
         let put = self
             .client
-            .request("PUT", &format!("/v2/{repository}/manifests/v1"))
+            .request("PUT", &manifest_path(repository))
             .header("Content-Type", support::image::MANIFEST_TYPE)
             .body(&image.manifest.bytes);
         self.send(&put, &[201]).map(drop)

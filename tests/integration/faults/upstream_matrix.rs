@@ -34,7 +34,7 @@ fn filling(config: &mut Value) {
 /// The answer to a mount is held until it is known whether it breaks clients.
 fn mending(config: &mut Value) {
     config["upstream"] = json!({"url": config["upstream"]["url"], "kind": "generic"});
-    for key in ["store", "access"] {
+    for key in ["store", "access", "mount"] {
         config.as_object_mut().unwrap().remove(key);
     }
 }

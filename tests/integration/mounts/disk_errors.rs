@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use support::registry::Registry;
 use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{Sidecar, generous_time_budget};
-use support::strace::inject_faults;
+use support::strace::{inject_faults, record_calls};
 use support::{raw_http, wait_until};
 
 const BLOB: &[u8] = b"a blob on a bad disk";
 const SYNC: &str = "fsync,fdatasync";
-const RENAME: &str = "rename,renameat,renameat2";
+/// What makes a link visible.
+const LINK: &str = "linkat";
 const MKDIR: &str = "mkdir,mkdirat";
 
 /// Whether strace has noted such a call already.
@@ -27,8 +28,8 @@ fn a_disk_that_fails_leaves_the_mount_to_the_registry() {
     needs!("docker-registry", "strace");
     for (calls, error) in [
         (SYNC, "EIO"),
-        (RENAME, "ENOSPC"),
-        (RENAME, "EROFS"),
+        (LINK, "ENOSPC"),
+        (LINK, "EROFS"),
         (MKDIR, "ENOSPC"),
         (MKDIR, "EACCES"),
     ] {
@@ -79,8 +80,9 @@ fn a_slow_disk_leaves_the_mount_to_the_registry_and_is_not_written_late() {
     let registry = ScriptedRegistry::start(|_| None);
     let log = tempfile::tempdir().unwrap();
     let log = log.path().join("trace");
-    let slow = format!("{SYNC}:delay_enter=3000000");
-    let sidecar = registry.sidecar_by(inject_faults(&[&slow], &log), |config| {
+    let slow = format!("{SYNC}:delay_enter=6000000");
+    let command = record_calls(&format!("{SYNC},{LINK}"), &[&slow], &log);
+    let sidecar = registry.sidecar_by(command, |config| {
         config["mount"] = json!({"time_budget": "500ms"});
     });
     let digest = registry.plant("source", BLOB);
@@ -89,13 +91,12 @@ fn a_slow_disk_leaves_the_mount_to_the_registry_and_is_not_written_late() {
         .client()
         .mount("target", &digest, "source")
         .expect(202);
-    assert!(start.elapsed() < Duration::from_millis(2800));
+    assert!(start.elapsed() < Duration::from_millis(5800));
     assert_eq!(sidecar.mounts("forwarded", "timeout"), 1);
-    // The late job ends, cleans up, and does not rename.
+    // The late job ends, and makes nothing visible.
     wait_until("the slow call is over", || has_recorded(&log, "DELAYED"));
-    wait_until("the temporary file is gone", || {
-        registry.store.stray_files().is_empty()
-    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!has_recorded(&log, LINK));
     assert!(!registry.store.link("target", &digest).exists());
 }
 
@@ -104,7 +105,7 @@ fn a_blob_that_goes_away_meanwhile_is_not_vouched_for() {
     needs!("strace");
     let registry = ScriptedRegistry::start(|_| None);
     let log = tempfile::tempdir().unwrap();
-    let slow = format!("{RENAME}:delay_enter=2000000");
+    let slow = format!("{LINK}:delay_enter=2000000");
     let command = inject_faults(&[&slow], &log.path().join("trace"));
     let sidecar = registry.sidecar_by(command, generous_time_budget);
     let digest = registry.plant("source", BLOB);
@@ -112,7 +113,7 @@ fn a_blob_that_goes_away_meanwhile_is_not_vouched_for() {
     let answer = std::thread::scope(|scope| {
         let mount = scope.spawn(|| client.mount("target", &digest, "source"));
         wait_until("the link is being written", || {
-            !registry.store.stray_files().is_empty()
+            !registry.store.unlinked_folders().is_empty()
         });
         fs::remove_file(registry.store.data(&digest)).unwrap();
         mount.join().unwrap()
@@ -148,7 +149,7 @@ fn other_requests_do_not_wait_for_a_slow_disk() {
             })
             .collect();
         wait_until("a link is being written", || {
-            !registry.store.stray_files().is_empty()
+            !registry.store.unlinked_folders().is_empty()
         });
         let mut passed = 0;
         while !mounts[0].is_finished() {
@@ -184,7 +185,7 @@ fn mounts_that_wait_for_a_slow_disk_do_not_make_it_unready() {
             })
             .collect();
         wait_until("many links wait for the disk", || {
-            registry.store.stray_files().len() >= 8
+            registry.store.unlinked_folders().len() >= 8
         });
         let mut asked = 0;
         while !mounts.iter().any(ScopedJoinHandle::is_finished) {

@@ -10,7 +10,7 @@ use support::sidecar::{Sidecar, generous_time_budget};
 use support::strace::{SystemCall, record_calls, recorded_calls};
 use tempfile::TempDir;
 
-const CALLS: &str = "fsync,fdatasync,mkdirat,mkdir,rename,renameat,renameat2";
+const CALLS: &str = "fsync,fdatasync,mkdirat,mkdir,linkat";
 
 /// A sidecar whose syncs are noted, in front of a registry that mounts nothing itself.
 struct Watched {
@@ -23,7 +23,7 @@ struct Watched {
 /// What one mount synced, by paths below the repositories.
 #[derive(Debug, PartialEq, Eq)]
 struct Synced {
-    before_the_rename: Vec<String>,
+    before_the_name: Vec<String>,
     after_it: Vec<String>,
 }
 
@@ -67,16 +67,16 @@ impl Watched {
 
     #[track_caller]
     fn synced(&self, calls: &[SystemCall]) -> Synced {
-        let renames: Vec<_> = calls
+        let names: Vec<_> = calls
             .iter()
             .enumerate()
-            .filter(|(_, call)| call.name.starts_with("rename"))
+            .filter(|(_, call)| call.name == "linkat")
             .map(|(at, _)| at)
             .collect();
-        assert_eq!(renames.len(), 1, "{calls:#?}");
+        assert_eq!(names.len(), 1, "{calls:#?}");
         Synced {
-            before_the_rename: self.syncs(&calls[..renames[0]]),
-            after_it: self.syncs(&calls[renames[0]..]),
+            before_the_name: self.syncs(&calls[..names[0]]),
+            after_it: self.syncs(&calls[names[0]..]),
         }
     }
 
@@ -96,11 +96,12 @@ impl Watched {
     }
 }
 
-/// A path in which a temporary file's name is always the same.
+/// A path in which the number of a file without a name is always the same. The kernel shows it as
+/// `#` with a number, and as deleted.
 fn short(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with("link.crossmount.") && name.ends_with(".tmp") {
-        return path.with_file_name("temporary").display().to_string();
+    if name.starts_with('#') {
+        return path.with_file_name("nameless").display().to_string();
     }
     path.display().to_string()
 }
@@ -116,10 +117,10 @@ fn sorted(paths: &[&str]) -> Vec<String> {
     paths
 }
 
-/// The link's file before the rename, then its folder and these others.
+/// The link's file before it has its name, then its folder and these others.
 fn file_then(leaf: &str, folders: &[&str]) -> Synced {
     Synced {
-        before_the_rename: vec![format!("{leaf}/temporary")],
+        before_the_name: vec![format!("{leaf}/nameless")],
         after_it: sorted(&[&[leaf], folders].concat()),
     }
 }
@@ -150,7 +151,7 @@ fn in_file_only_the_links_own_bytes_are_synced() {
     for (target, blob) in [("a/b", "one"), ("a/b", "two"), ("c", "two")] {
         let (digest, synced) = watched.link(target, blob);
         let only = Synced {
-            before_the_rename: vec![format!("{}/temporary", leaf(target, &digest))],
+            before_the_name: vec![format!("{}/nameless", leaf(target, &digest))],
             after_it: Vec::new(),
         };
         assert_eq!(synced, only);
@@ -164,7 +165,7 @@ fn in_none_nothing_is_synced() {
     for (target, blob) in [("a/b", "one"), ("a/b", "two"), ("c", "two")] {
         let (_, synced) = watched.link(target, blob);
         let nothing = Synced {
-            before_the_rename: Vec::new(),
+            before_the_name: Vec::new(),
             after_it: Vec::new(),
         };
         assert_eq!(synced, nothing);

@@ -21,7 +21,7 @@ fn a_dry_run_counts_and_leaves_the_mount_to_the_registry() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, |config| {
-        config["mount"] = serde_json::json!({"dry_run": true});
+        config["mount"]["dry_run"] = serde_json::json!(true);
     });
     sidecar.verify_store();
     let client = sidecar.client();

@@ -1,7 +1,7 @@
 //! Each call on a link's way fails once, in every way that a disk knows: the push goes on, and
 //! no link is ever half there.
 
-use crate::{needs, support};
+use crate::{needs, needs_mounts, support};
 use rustix::io::Errno;
 use std::fs;
 use std::path::Path;
@@ -66,17 +66,23 @@ fn is_temporary(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "tmp")
 }
 
+/// Whether this is a file without a name, which the kernel shows as `#` with a number.
+fn is_nameless(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"#"))
+}
+
 #[test]
-fn a_failed_mkdir_sync_or_rename_leaves_no_broken_link() {
+fn a_failed_mkdir_sync_or_link_leaves_no_broken_link() {
     needs!("docker-registry", "strace");
     for_each_error(|error, _| {
-        let faults = [("mkdirat", "1"), ("fsync", "1"), ("renameat", "1")];
+        let faults = [("mkdirat", "1"), ("fsync", "1"), ("linkat", "1")];
         let met = faults_met(error, &faults);
         assert!(!of(&met, "mkdir").is_empty(), "{error}: {met:#?}");
-        assert!(!of(&met, "rename").is_empty(), "{error}: {met:#?}");
+        assert!(!of(&met, "linkat").is_empty(), "{error}: {met:#?}");
         let syncs = of(&met, "fsync");
         assert!(!syncs.is_empty(), "{error}: {met:#?}");
-        assert!(syncs.iter().all(|call| is_temporary(&call.paths[0])));
+        assert!(syncs.iter().all(|call| is_nameless(&call.paths[0])));
     });
 }
 
@@ -90,7 +96,7 @@ fn a_failed_parent_directory_or_directory_sync_leaves_no_broken_link() {
         assert!(!folders.is_empty(), "{error}: {met:#?}");
         let syncs = of(&met, "fsync");
         assert!(!syncs.is_empty(), "{error}: {met:#?}");
-        assert!(syncs.iter().all(|call| !is_temporary(&call.paths[0])));
+        assert!(syncs.iter().all(|call| !is_nameless(&call.paths[0])));
     });
 }
 
@@ -128,9 +134,9 @@ fn opens_that_fail(is_wanted: fn(&SystemCall) -> bool) {
 }
 
 #[test]
-fn a_temporary_file_that_cannot_be_made_leaves_no_broken_link() {
+fn a_file_that_cannot_be_made_leaves_no_broken_link() {
     needs!("docker-registry", "strace");
-    opens_that_fail(|call| call.line.contains("O_EXCL"));
+    opens_that_fail(|call| call.line.contains("O_TMPFILE"));
 }
 
 #[test]
@@ -185,8 +191,7 @@ fn a_write_that_fails_or_is_torn_leaves_no_broken_link() {
                 2,
                 "{error}"
             );
-            let log = faulted.sidecar.log();
-            assert!(log.contains("write repositories/target/"), "{error}: {log}");
+            faulted.sidecar.wait_for_log("write repositories/target/");
         }
     });
 }
@@ -210,10 +215,46 @@ fn a_link_that_is_there_already_and_cannot_be_synced_stays_as_it_is() {
 }
 
 #[test]
-fn a_temporary_file_that_cannot_be_removed_is_no_link() {
+fn a_file_that_cannot_get_a_name_is_made_anew_with_one() {
     needs!("docker-registry", "strace");
-    for call in ["fsync", "renameat"] {
+    for error in ["ENOENT", "EPERM", "EOPNOTSUPP"] {
         let faulted = FaultDisk::start(|_, log| {
+            let fault = format!("linkat:error={error}");
+            record_calls("linkat,renameat2", &[&fault], log)
+        });
+        faulted.try_mount("target").expect(201);
+        assert!(!faulted.injected(error).is_empty());
+        assert!(faulted.scripted.store.stray_files().is_empty());
+    }
+}
+
+/// On a filesystem where a file without a name cannot be made.
+#[test]
+fn where_every_file_has_a_name_a_failed_call_leaves_no_broken_link() {
+    needs!("docker-registry", "strace", "bindfs");
+    needs_mounts!();
+    for error in ["EIO", "ENOSPC", "EROFS"] {
+        let faulted = FaultDisk::of_names_only(|_, log| {
+            let rules = rules(error, &[("fsync", "1"), ("linkat", "1")]);
+            let rules: Vec<_> = rules.iter().map(String::as_str).collect();
+            record_calls("fsync,linkat,unlinkat", &rules, log)
+        });
+        faulted.mount_until_linked();
+        let met = faulted.injected(error);
+        let (syncs, links) = (of(&met, "fsync"), of(&met, "linkat"));
+        assert!(syncs.iter().any(|call| is_temporary(&call.paths[0])));
+        assert!(links.iter().any(|call| is_temporary(&call.paths[0])));
+        let removed = recorded_calls(&faulted.log);
+        assert!(of(&removed, "unlinkat").len() > links.len() + 1);
+    }
+}
+
+#[test]
+fn a_temporary_file_that_cannot_be_removed_is_no_link() {
+    needs!("docker-registry", "strace", "bindfs");
+    needs_mounts!();
+    for call in ["fsync", "linkat"] {
+        let faulted = FaultDisk::of_names_only(|_, log| {
             let faults = ["unlinkat:error=EIO", &format!("{call}:error=EIO")];
             record_calls(&format!("unlinkat,{call}"), &faults, log)
         });

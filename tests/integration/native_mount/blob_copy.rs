@@ -147,11 +147,8 @@ fn one_wrong_byte_is_enough_and_no_session_is_begun() {
     assert_eq!(case.asked("PATCH"), 0);
     // The mount, and the client's own upload.
     assert_eq!(case.asked("POST"), 2);
-    let log = case.sidecar.log();
-    assert!(
-        log.contains("its bytes are not what its name says"),
-        "{log}"
-    );
+    case.sidecar
+        .wait_for_log("its bytes are not what its name says");
 }
 
 #[test]

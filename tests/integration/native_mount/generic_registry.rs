@@ -342,7 +342,7 @@ fn in_a_name_that_the_registry_has_not_verified_nothing_is_remembered_or_shown()
 fn a_challenge_stays_if_configured() {
     let upstream = registry("401 Unauthorized", "202 Accepted");
     let sidecar = Sidecar::generic(&upstream.url(), |config| {
-        config["mount"] = json!({"source_denied": "challenge"});
+        config["mount"]["source_denied"] = json!("challenge");
     });
     bearing(&sidecar, "carol", DENIED)
         .mount("dst", DIGEST, "src")

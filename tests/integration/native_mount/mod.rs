@@ -16,3 +16,4 @@ mod registry_writer;
 mod suggested_mount;
 mod token_cache;
 mod wait_for_uploads;
+mod wait_with_pulp;

@@ -31,7 +31,7 @@ fn config(registry: &str, store: &Value) -> Value {
         "listen": {"address": "127.0.0.1:0"},
         "admin": {"address": "127.0.0.1:0"},
         "upstream": {"url": registry},
-        "mount": {"writer": "registry"},
+        "mount": {"writer": "registry", "time_budget": "30s"},
         "access": {"mode": "none"},
         "store": store,
         "discovery": {"enabled": true, "on_head": true, "sources": "any"},

@@ -80,8 +80,7 @@ fn a_scan_goes_on_at_the_page_that_failed() {
     let calls = proxy.calls();
     let first = calls.iter().filter(|call| is_first_page(call)).count();
     assert_eq!((first, calls.len()), (1, 4), "{calls:?}");
-    let log = sidecar.log();
-    assert!(log.contains("wants fewer requests (SlowDown)"), "{log}");
+    sidecar.wait_for_log("wants fewer requests (SlowDown)");
 }
 
 #[test]
@@ -154,6 +153,7 @@ fn an_object_store_that_does_not_serve_keeps_no_request_waiting() {
     ] {
         proxy.decide(move |_| fate);
         proxy.forget();
+        let started = Instant::now();
         let sidecar = sidecar(&bucket, &proxy, |_| ());
         wait_until("the bucket is listed", || !proxy.calls().is_empty());
         if fate != Fate::Hang {
@@ -165,10 +165,12 @@ fn an_object_store_that_does_not_serve_keeps_no_request_waiting() {
         let began = Instant::now();
         raw_http::get(sidecar.admin, "/metrics").expect(200);
         raw_http::get(sidecar.port, "/v2/").expect(503);
-        assert!(began.elapsed() < Duration::from_secs(2), "{result}");
-        let seconds = proxy.calls().len();
-        // One call, and after a pause the next.
-        assert!(seconds <= 3, "{result}: {seconds}");
+        // A list may take thirty seconds.
+        assert!(began.elapsed() < Duration::from_secs(10), "{result}");
+        let calls = proxy.calls().len();
+        // One call, and after a second the next, then after two.
+        let most = 2 + started.elapsed().as_secs().checked_ilog2().unwrap_or(0);
+        assert!(calls <= most as usize + 1, "{result}: {calls}");
     }
     proxy.decide(|_| Fate::Pass);
 }

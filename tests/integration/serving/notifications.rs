@@ -275,10 +275,9 @@ fn an_event_is_sent_until_it_is_taken_and_in_order() {
         bodies.windows(2).all(|two| two[0] == two[1]),
         "the same event each time"
     );
-    assert!(
-        sidecar.log().contains("webhook delivery failed")
-            && sidecar.log().contains("webhook delivery recovered")
-    );
+    for said in ["webhook delivery failed", "webhook delivery recovered"] {
+        sidecar.wait_for_log(said);
+    }
 }
 
 #[test]

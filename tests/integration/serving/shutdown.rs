@@ -103,7 +103,7 @@ fn what_is_not_done_when_the_time_is_up_is_broken_off_and_the_end_is_a_good_one(
     wait_until("the request is in flight", || upstream.count("GET") == 1);
     sidecar.signal(Signal::TERM);
     assert_eq!(sidecar.wait_for_exit().code(), Some(0));
-    assert!(sidecar.log().contains("requests aborted at shutdown"));
+    sidecar.wait_for_log("requests aborted at shutdown");
     let _ = tell.send(());
     assert!(waiting.join().unwrap().is_err());
 }

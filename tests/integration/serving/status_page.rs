@@ -122,7 +122,7 @@ fn a_dry_run_shows_what_it_would_have_saved() {
     needs!("docker-registry");
     let registry = Registry::start();
     let sidecar = Sidecar::with(&registry, |config| {
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     sidecar.verify_store();
     let digest = registry.client().upload("source", &[7; 1500]);

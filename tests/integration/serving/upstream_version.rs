@@ -97,8 +97,12 @@ fn each_version_is_known_by_its_answer_and_other_answers_show_none() {
                 json!({"endpoints": [{"name": "a", "url": "http://127.0.0.1:1/"}]});
             let sidecar = Sidecar::launch(command(BINARY), &config);
             wait_until("the registry was asked", || !upstream.all().is_empty());
-            std::thread::sleep(Duration::from_millis(100));
             let is_wrong = shown.is_some_and(|shown| shown != version);
+            if is_wrong {
+                sidecar.wait_for_log(SETTING);
+            } else {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             let log = sidecar.log();
             assert_eq!(log.contains(SETTING), is_wrong, "{headers} {status}: {log}");
         }

@@ -15,7 +15,7 @@ pub fn upstream_mode(config: &mut Value) {
 
 pub fn challenging(config: &mut Value) {
     upstream_mode(config);
-    config["mount"] = json!({"source_denied": "challenge"});
+    config["mount"]["source_denied"] = json!("challenge");
 }
 
 /// Passwords checked by the sidecar itself, with the registry's own file.

@@ -1,5 +1,6 @@
 //! The sidecar over a disk with injected faults, and what must hold after each mount.
 
+use super::filesystems::FuseFilesystem;
 use super::raw_http::Answer;
 use super::registry::Registry;
 use super::scripted_registry::ScriptedRegistry;
@@ -27,13 +28,28 @@ pub struct FaultDisk {
     pub digest: String,
     /// Strace's notes.
     pub log: PathBuf,
+    _seen: Option<FuseFilesystem>,
     _home: TempDir,
 }
 
 impl FaultDisk {
     /// `command` gets the store and the file for strace's notes.
     pub fn start(command: impl FnOnce(&Store, &Path) -> Command) -> Self {
-        let scripted = ScriptedRegistry::start(|_| None);
+        Self::over(ScriptedRegistry::start(|_| None), None, command)
+    }
+
+    /// The same where every file has a name.
+    pub fn of_names_only(command: impl FnOnce(&Store, &Path) -> Command) -> Self {
+        let (seen, store, home) = FuseFilesystem::of_names_only();
+        let scripted = ScriptedRegistry::over(store, home, |_| None);
+        Self::over(scripted, Some(seen), command)
+    }
+
+    fn over(
+        scripted: ScriptedRegistry,
+        seen: Option<FuseFilesystem>,
+        command: impl FnOnce(&Store, &Path) -> Command,
+    ) -> Self {
         let root = scripted.store.root.clone();
         let registry =
             Registry::with(|config| config["storage"]["filesystem"]["rootdirectory"] = json!(root));
@@ -47,6 +63,7 @@ impl FaultDisk {
             registry,
             digest,
             log,
+            _seen: seen,
             _home: home,
         }
     }

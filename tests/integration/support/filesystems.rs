@@ -1,5 +1,6 @@
 //! Filesystems that a test mounts, and that are unmounted when it ends, by a panic too.
 
+use super::store::Store;
 use super::{tools, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
@@ -7,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use tempfile::TempDir;
 
 /// Leaves the test where nothing can be mounted.
 #[macro_export]
@@ -127,6 +129,17 @@ impl FuseFilesystem {
         command.args(["-f", "-o", "attr_timeout=0,entry_timeout=0"]);
         command.arg(folder).arg(place);
         Self::by(&mut command, place, &place.with_extension("log"))
+    }
+
+    /// A store on a filesystem where every file has a name, and a rename always replaces, as on a
+    /// network's. It goes after what uses it, and before its folder.
+    pub fn of_names_only() -> (Self, Store, TempDir) {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, place) = (home.path().join("folder"), home.path().join("seen"));
+        fs::create_dir(&folder).unwrap();
+        let seen = Self::mirror(&folder, &place);
+        let store = Store::new(&place);
+        (seen, store, home)
     }
 
     /// From now on no call there returns.

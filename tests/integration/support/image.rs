@@ -94,6 +94,12 @@ impl Image {
             .send(client.port)
             .expect(200);
         assert_eq!(manifest.body, self.manifest.bytes);
+        self.pull_blobs(client, repository);
+    }
+
+    /// The same without the manifest.
+    #[track_caller]
+    pub fn pull_blobs(&self, client: &Client, repository: &str) {
         for blob in self.blobs() {
             assert_eq!(client.pull(repository, &blob.digest), blob.bytes);
         }

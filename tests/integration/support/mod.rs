@@ -45,6 +45,7 @@ pub mod smuggling;
 pub mod sparse_image;
 pub mod stop_guard;
 pub mod store;
+pub mod store_verification;
 pub mod strace;
 pub mod strict_upstream;
 pub mod token_issuer;

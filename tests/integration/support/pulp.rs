@@ -93,6 +93,7 @@ impl Pulp {
     pub fn sidecar(&self, change: impl FnOnce(&mut Value)) -> Sidecar {
         let mut config = self.config();
         change(&mut config);
+        sidecar::generous_for_discovery(&mut config);
         Sidecar::from(&config)
     }
 

@@ -204,8 +204,8 @@ fn broken(what: &str) -> io::Error {
 /// One request on a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Request {
-    method: String,
-    target: String,
+    pub method: String,
+    pub target: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }

@@ -5,11 +5,19 @@ use redis::{Commands, FromRedisValue};
 use ring::hmac;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 /// The replicas' key of fingerprints.
 pub const KEY: &str = "a key of fingerprints that all replicas have";
+
+/// A user who may do only what the documentation permits.
+pub const ACL_USER: &str = "user crossmount on >secret resetkeys ~crossmount:* -@all +zadd +zrem \
+    +zremrangebyrank +zrevrange +zrevrangebyscore +expire +set +del +exists +hgetall +hset +hdel \
+    +multi +exec";
 
 pub struct RedisServer {
     pub port: u16,
@@ -133,7 +141,7 @@ impl RedisServer {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let listens = || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        let listens = || TcpStream::connect(("127.0.0.1", self.port)).is_ok();
         wait_until("redis listens", || {
             if let Some(status) = process.try_wait().unwrap() {
                 let log = fs::read_to_string(self.home.path().join("log"));
@@ -206,10 +214,73 @@ impl RedisServer {
         });
     }
 
+    /// What is told of the uploads of a layer.
+    pub fn flights(&self, digest: &str) -> Vec<String> {
+        self.connect().hvals(flights_key(digest)).unwrap()
+    }
+
+    /// The addresses of those that are connected, but for the one that asks.
+    pub fn clients(&self) -> Vec<String> {
+        let text: String = self.ask(redis::cmd("CLIENT").arg("LIST"));
+        let others = text.lines().filter(|line| !line.contains("cmd=client"));
+        let words = others.flat_map(str::split_whitespace);
+        words
+            .filter_map(|word| word.strip_prefix("addr="))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Sees all commands from now on.
+    pub fn monitor(&self) -> Monitor {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(b"MONITOR\r\n").unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "+OK");
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let to = seen.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                to.lock().unwrap().push(line);
+            }
+        });
+        Monitor { seen, stream }
+    }
+
     /// All keys and values, as they would be written to the disk.
     pub fn everything(&self) -> Vec<u8> {
         let _: () = self.ask(&mut redis::cmd("SAVE"));
         fs::read(self.home.path().join("dump.rdb")).unwrap()
+    }
+}
+
+/// The commands that a server gets.
+pub struct Monitor {
+    seen: Arc<Mutex<Vec<String>>>,
+    stream: TcpStream,
+}
+
+impl Monitor {
+    /// Those since the last time; not the look-ups that watch a connection.
+    pub fn take(&self) -> Vec<String> {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        let watches = format!("\\x00{}\"", "\\x00".repeat(31));
+        seen.into_iter()
+            .filter(|line| !line.contains(&watches))
+            .collect()
+    }
+
+    /// Those of one client, without time and address.
+    pub fn take_of(&self, client: &str) -> Vec<String> {
+        let from = format!(" {client}] ");
+        let all = self.take();
+        let of_it = all.iter().filter_map(|line| line.split_once(&from));
+        of_it.map(|(_, command)| command.to_owned()).collect()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
@@ -233,6 +304,11 @@ pub fn sharing(url: &str) -> impl Fn(&mut Value) + use<> {
 /// The sorted set of a digest's holders.
 pub fn holders_key(digest: &str) -> Vec<u8> {
     [b"crossmount:l", &*digest_bytes(digest)].concat()
+}
+
+/// The hash of a layer's uploads in flight.
+pub fn flights_key(digest: &str) -> Vec<u8> {
+    [b"crossmount:f", &*digest_bytes(digest)].concat()
 }
 
 /// What says that a layer was deleted.

@@ -4,7 +4,7 @@ use super::digest_of;
 use super::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer};
 use super::registry_client::Client;
 use super::sidecar::{self, Sidecar};
-use super::store::Store;
+use super::store::{Store, set_times};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -41,6 +41,16 @@ impl ScriptedRegistry {
         judge: impl Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync + 'static,
     ) -> Self {
         let home = tempfile::tempdir().unwrap();
+        let store = Store::new(home.path());
+        Self::over(store, home, judge)
+    }
+
+    /// The same over a store that goes with `home`.
+    pub fn over(
+        store: Store,
+        home: TempDir,
+        judge: impl Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         let upstream = MisbehavingUpstream::start(move |heard| {
             if let Some(digest) = heard.header("X-Proof") {
                 return Reply::Answer(created(digest));
@@ -49,7 +59,7 @@ impl ScriptedRegistry {
         });
         Self {
             upstream,
-            store: Store::new(home.path()),
+            store,
             _home: home,
         }
     }
@@ -64,7 +74,7 @@ impl ScriptedRegistry {
         let mut config = sidecar::config(&self.upstream.url(), &self.store.root);
         change(&mut config);
         let sidecar = Sidecar::launch(command, &config);
-        self.verify_store(&sidecar.client());
+        sidecar.until_verification_ends(|| self.verify_store(&sidecar.client()));
         sidecar
     }
 
@@ -82,12 +92,8 @@ impl ScriptedRegistry {
     pub fn verify_store(&self, client: &Client) {
         let digest = self.plant("proof", b"proof");
         // A file's time is as coarse as the kernel's clock tick, and must not be older than the request.
-        let link = fs::File::options()
-            .write(true)
-            .open(self.store.link("proof", &digest))
-            .unwrap();
-        link.set_modified(SystemTime::now() + Duration::from_secs(1))
-            .unwrap();
+        let time = SystemTime::now() + Duration::from_secs(60);
+        set_times(&self.store.link("proof", &digest), time);
         let session = "00000000-0000-4000-8000-000000000000";
         client
             .request(

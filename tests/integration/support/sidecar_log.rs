@@ -12,6 +12,14 @@ impl Sidecar {
         lines.collect()
     }
 
+    /// Waits until the log says this: a line comes after what it tells of.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str) {
+        wait_until(&format!("the log says {words:?}"), || {
+            self.log().contains(words)
+        });
+    }
+
     /// The lines with this message, in their order, once there are so many.
     #[track_caller]
     pub fn log_lines_with(&self, message: &str, count: usize) -> Vec<Value> {

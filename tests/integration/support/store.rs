@@ -1,10 +1,10 @@
 //! Paths in distribution's filesystem store, and what lies there.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The folder that a registry calls its root directory.
 #[derive(Debug, Clone)]
@@ -97,6 +97,18 @@ impl Store {
         }
     }
 
+    /// The folders of layers that have no link yet: links that are being written.
+    pub fn unlinked_folders(&self) -> Vec<String> {
+        let all = listing(&self.root);
+        let is_layer = |path: &str| {
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            parent.ends_with("/_layers/sha256")
+        };
+        let paths = all.keys().filter(|path| is_layer(path));
+        let paths = paths.filter(|path| !all.contains_key(&format!("{path}/link")));
+        paths.cloned().collect()
+    }
+
     /// The temporary files that a link may leave behind.
     pub fn stray_files(&self) -> Vec<String> {
         let mut files = self.files();
@@ -133,6 +145,13 @@ pub fn listing(folder: &Path) -> BTreeMap<String, Trace> {
         }
     }
     found
+}
+
+/// Sets both times of a file: a filesystem in user space may ignore one alone.
+pub fn set_times(path: &Path, time: SystemTime) {
+    let file = File::options().write(true).open(path).unwrap();
+    let times = FileTimes::new().set_accessed(time).set_modified(time);
+    file.set_times(times).unwrap();
 }
 
 pub fn trace_of(path: &Path) -> Trace {

@@ -116,6 +116,11 @@ impl Version {
         !self.is_at_least(3, 0)
     }
 
+    /// A file that a kill interrupts stays in its place, empty or cut short.
+    pub fn writes_files_in_place(self) -> bool {
+        !self.is_at_least(3, 0)
+    }
+
     /// A write that fails leaves the temporary file beside what it was to be.
     pub fn leaves_temporary_files(self) -> bool {
         self.is_at_least(3, 0)

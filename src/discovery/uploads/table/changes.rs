@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::discovery::redis::FlightState;
 use crate::discovery::uploads::Pusher;
-use crate::discovery::uploads::leader::{Claim, Leader, LeaderId, Progress, Stage, Upload};
+use crate::discovery::uploads::leader::{Claim, Leader, LeaderId, Origin, Progress, Stage, Upload};
 use crate::discovery::uploads::table::{
     Asking, Flight, MOST_CLAIMS, MOST_LEADERS, MOST_LEADERS_OF_LAYER, MOST_TENTATIVE, SWEEP_EVERY,
     UploadTable,
@@ -14,35 +15,40 @@ use crate::discovery::uploads::upload_request::UploadPart;
 use crate::oci::{Digest, RepositoryName};
 
 impl UploadTable {
-    /// The client will likely upload the layer.
-    pub(super) fn claim(&mut self, asking: &Asking<'_>) {
+    /// The client will likely upload the layer. Returns the claim if there are other replicas that
+    /// are to know of it, and do not yet.
+    pub(super) fn claim(&mut self, asking: &Asking<'_>) -> Option<LeaderId> {
         let (pusher, digest, is_proved) = (asking.pusher, asking.digest, asking.is_proved);
         let now = Instant::now();
         if let Some(flight) = self.layers.get_mut(&digest)
             && let Some(leader) = flight.leaders.iter_mut().find(|it| it.pusher == *pusher)
         {
-            if let Stage::Claimed(claim) = &mut leader.stage {
-                claim.since = now;
-                claim.is_proved |= is_proved;
-            }
-            return;
+            let Stage::Claimed(claim) = &mut leader.stage else {
+                return None;
+            };
+            claim.since = now;
+            claim.is_proved |= is_proved;
+            let is_new = claim.is_proved && !leader.is_published && self.sharing.is_some();
+            return Some(leader.id).filter(|_| is_new);
         }
         if self.swept.elapsed() >= SWEEP_EVERY {
             self.swept = now;
             self.drop_all_dead();
         }
         if !self.has_room(&digest, is_proved) || self.claims_of(pusher) >= MOST_CLAIMS {
-            return;
+            return None;
         }
         let claim = Claim {
             since: now,
             is_proved,
+            push: self.pushes.current(&pusher.login()),
         };
         let id = self.add(pusher.clone(), digest, Stage::Claimed(claim));
         self.claims
             .entry(pusher.clone())
             .or_default()
             .push((digest, id));
+        Some(id).filter(|_| is_proved && self.sharing.is_some())
     }
 
     pub(super) fn has_room(&self, digest: &[u8; 32], is_proved: bool) -> bool {
@@ -72,6 +78,8 @@ impl UploadTable {
             pusher,
             stage,
             is_passed: false,
+            is_published: false,
+            origin: Origin::Here,
         });
         self.next_id
     }
@@ -108,6 +116,7 @@ impl UploadTable {
         if let Some(leader) = leaders.find(|leader| leader.id == id) {
             leader.stage = Stage::Uploading(upload);
         }
+        self.publish(&digest, id);
     }
 
     /// A request sends a part of the upload of a session; `digest` is the whole's, if it says so.
@@ -150,7 +159,8 @@ impl UploadTable {
         let pusher = self.leader(&claimed, id)?.pusher.clone();
         let flight = self.layers.get(&digest);
         let mut leaders = flight.into_iter().flat_map(|flight| &flight.leaders);
-        if let Some(other) = leaders.find(|leader| leader.pusher == pusher) {
+        let is_other = |leader: &&Leader| leader.pusher == pusher && !leader.is_uploaded();
+        if let Some(other) = leaders.find(is_other) {
             let other = other.id;
             self.change_places((claimed, id), (digest, other));
             return Some(other);
@@ -166,6 +176,7 @@ impl UploadTable {
         let session = upload.session.clone();
         let id = self.add(leader.pusher, digest, Stage::Uploading(upload));
         self.sessions.insert(session, (digest, id));
+        self.publish(&digest, id);
         Some(id)
     }
 
@@ -187,13 +198,14 @@ impl UploadTable {
                         }
                     }
                 }
-                None => {}
+                Some((Stage::Uploaded(_), _)) | None => {}
             }
         }
         // The registry has opened upload sessions for this client.
         let fresh = Stage::Claimed(Claim {
             since: Instant::now(),
             is_proved: true,
+            push: None,
         });
         let Some(first) = self.replace_stage(one, fresh) else {
             return;
@@ -240,7 +252,7 @@ impl UploadTable {
             flight.changed.send_replace(());
         }
         for id in ids {
-            if let Some(leader) = self.remove(&digest, id)
+            if let Some(leader) = self.end(&digest, id, Some(FlightState::Arrived))
                 && let Some(upload) = leader.upload()
             {
                 let time = upload.began.elapsed();
@@ -261,7 +273,9 @@ impl UploadTable {
             }
         }
         self.waited.begin(asking.pusher.clone());
-        self.claim(asking);
+        if let Some(id) = self.claim(asking) {
+            self.publish(&asking.digest, id);
+        }
     }
 
     pub(super) fn leader(&self, digest: &[u8; 32], id: LeaderId) -> Option<&Leader> {
@@ -271,6 +285,16 @@ impl UploadTable {
 
     /// Removes a leader; those who wait for it look again.
     pub(super) fn remove(&mut self, digest: &[u8; 32], id: LeaderId) -> Option<Leader> {
+        self.end(digest, id, None)
+    }
+
+    /// The same; other replicas get to know how it ended.
+    pub(super) fn end(
+        &mut self,
+        digest: &[u8; 32],
+        id: LeaderId,
+        state: Option<FlightState>,
+    ) -> Option<Leader> {
         let flight = self.layers.get_mut(digest)?;
         let place = flight.leaders.iter().position(|leader| leader.id == id)?;
         let leader = flight.leaders.remove(place);
@@ -279,11 +303,17 @@ impl UploadTable {
         if flight.leaders.is_empty() {
             self.layers.remove(digest);
         }
-        match leader.upload() {
-            Some(upload) => {
+        match &leader.stage {
+            Stage::Claimed(_) => self.forget_claim(&leader.pusher, id),
+            Stage::Uploading(upload) => {
                 self.sessions.remove(&upload.session);
             }
-            None => self.forget_claim(&leader.pusher, id),
+            Stage::Uploaded(_) => self.pushes.forget_uploaded(&leader.pusher.repository, id),
+        }
+        if leader.is_published
+            && let Some(sharing) = &mut self.sharing
+        {
+            sharing.publish_end(*digest, &leader, state);
         }
         Some(leader)
     }
@@ -306,7 +336,8 @@ impl UploadTable {
         let dead = flight.leaders.iter().filter(|leader| leader.is_dead());
         let dead: Vec<_> = dead.map(|leader| leader.id).collect();
         for id in dead {
-            let removed = self.remove(digest, id).filter(|_| has_waiting);
+            let removed = self.end(digest, id, Some(FlightState::Silent));
+            let removed = removed.filter(|_| has_waiting);
             // No HEAD waited for a tentative claim.
             if let Some(leader) = removed.filter(|leader| !leader.is_tentative()) {
                 self.dead.begin(leader.pusher);

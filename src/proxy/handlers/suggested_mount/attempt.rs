@@ -15,11 +15,21 @@ use crate::store::bucket::{Bucket, BucketLookup};
 use crate::upstream::{CallerIdentity, DelegatedClient, FirstByte, PendingResponse, UploadSession};
 
 /// The client on whose behalf the registry is asked, and the deadline.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SuggestionCaller {
     pub name: CallerIdentity,
     pub credentials: Credentials,
     pub deadline: Instant,
+}
+
+impl SuggestionCaller {
+    /// The same for a client that waits at least until then.
+    pub(crate) fn waiting_until(&self, until: std::time::Instant) -> Arc<Self> {
+        Arc::new(Self {
+            deadline: self.deadline.max(until.into()),
+            ..self.clone()
+        })
+    }
 }
 
 /// A mount that the registry made.

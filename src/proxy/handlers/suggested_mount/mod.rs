@@ -16,6 +16,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
 use crate::auth::{Credentials, PullEvidence, PullScope, UsageHistory, Use};
+use crate::blob_copy::CopiedBlob;
 use crate::discovery::redis::SharedKnowledge;
 use crate::discovery::uploads::UploadsInFlight;
 use crate::discovery::{CallerRights, Discovery, PendingDelete, SharedSources};
@@ -65,6 +66,8 @@ enum MountTrigger {
 pub(crate) enum Suggested {
     /// The registry mounted it.
     Mounted(SuggestedMount),
+    /// crossmount copied it.
+    Copied(Box<CopiedBlob>),
     /// The layer is in the target meanwhile.
     Here,
     /// No repository that is tried for the caller holds the layer.
@@ -95,7 +98,7 @@ impl Suggested {
     fn mounted(self) -> Option<SuggestedMount> {
         match self {
             Self::Mounted(mounted) => Some(mounted),
-            Self::Here | Self::NotFound(_) | Self::NotTried => None,
+            Self::Copied(_) | Self::Here | Self::NotFound(_) | Self::NotTried => None,
         }
     }
 }
@@ -119,7 +122,10 @@ impl SuggestedMounts {
         answer: &PendingResponse,
     ) -> Suggested {
         match self.caller(head).filter(|_| self.accepts(answer)) {
-            Some(caller) => self.try_candidates(blob, caller, MountTrigger::Head).await,
+            Some(caller) => {
+                let candidates = self.try_candidates(blob, None, caller, MountTrigger::Head);
+                candidates.await
+            }
             None => Suggested::NotTried,
         }
     }
@@ -140,7 +146,7 @@ impl SuggestedMounts {
         let caller = self
             .caller(head)
             .filter(|_| is_accepted || self.needs_no_acceptance())?;
-        self.try_candidates(target, caller, MountTrigger::Mount)
+        self.try_candidates(target, None, caller, MountTrigger::Mount)
             .await
             .mounted()
     }
@@ -156,7 +162,7 @@ impl SuggestedMounts {
         let is_accepted = is_the_registrys(upload) || self.needs_no_acceptance();
         let caller = self.caller(head).filter(|_| is_accepted)?;
         let attempt = self.attempt_for(&caller);
-        let mounted = self.try_candidates(target, caller, MountTrigger::Mount);
+        let mounted = self.try_candidates(target, None, caller, MountTrigger::Mount);
         let mounted = mounted.await.mounted()?;
         attempt.cancel_upload(upload, &target.repository);
         Some(mounted)
@@ -187,7 +193,7 @@ impl SuggestedMounts {
         if !self.accepts(&answer) {
             return None;
         }
-        self.try_candidates(target, caller, MountTrigger::Mount)
+        self.try_candidates(target, None, caller, MountTrigger::Mount)
             .await
             .mounted()
     }
@@ -224,10 +230,12 @@ impl SuggestedMounts {
     ///
     /// The registry decides about each source. Tried are only sources that the caller can likely
     /// pull. So a caller who may pull no source causes the same requests whether one exists or not.
-    /// A token's claims count only if the registry has just accepted the token.
+    /// A token's claims count only if the registry has just accepted the token. `first` is tried
+    /// first: the layer has just arrived there, and it was decided that the caller may pull it.
     async fn try_candidates(
         &self,
         target: &BlobRef,
+        first: Option<&RepositoryName>,
         caller: Arc<SuggestionCaller>,
         trigger: MountTrigger,
     ) -> Suggested {
@@ -242,9 +250,16 @@ impl SuggestedMounts {
             shared: self.shared_sources(credentials, &shared).await,
             has_pushed: shared.has_pushed,
         };
-        let candidates =
+        let mut candidates =
             self.discovery
                 .find_shared_candidates(target, rights.as_caller_rights(), &shared);
+        if let Some(uploads) = &self.uploads {
+            candidates.retain(|it| !uploads.waits_for_manifest(it, &target.digest));
+        }
+        if let Some(first) = first {
+            candidates.retain(|candidate| candidate != first);
+            candidates.insert(0, first.clone());
+        }
         self.record_wanted(target, &rights.pullable);
         let attempt = self.attempt_for(&caller);
         let needs_repository =
@@ -346,7 +361,10 @@ impl SuggestedMounts {
                     self.record_link(&blob, context, Use::Pushed).await;
                     // Last, so that the HEADs that wait find the link.
                     if let Some(uploads) = &self.uploads {
-                        uploads.arrived(&blob);
+                        match route {
+                            Route::Upload(_) => uploads.uploaded(&blob),
+                            _ => uploads.arrived(&blob),
+                        }
                     }
                 }
             }

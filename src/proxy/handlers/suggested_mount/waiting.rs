@@ -1,12 +1,17 @@
 //! For which uploads in flight a HEAD may wait, and the mount after it.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::auth::{PushEvidence, Use};
+use crate::blob_copy::{BlobCopier, CopyRequest};
 use crate::discovery::may_try;
 use crate::discovery::uploads::WaitingHead;
-use crate::oci::BlobRef;
+use crate::mount::MountRequest;
+use crate::oci::{BlobRef, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::handlers::held_head::HeldMount;
 use crate::proxy::handlers::suggested_mount::{
@@ -22,6 +27,8 @@ pub(crate) struct HeldSuggestion<'a> {
     target: &'a BlobRef,
     head: &'a RequestHeader,
     rights: SuggestionRights,
+    /// Copies layers that the registry does not mount yet.
+    copier: Option<&'a Arc<BlobCopier>>,
 }
 
 impl SuggestedMounts {
@@ -56,12 +63,14 @@ impl SuggestedMounts {
         target: &'a BlobRef,
         head: &'a RequestHeader,
         rights: SuggestionRights,
+        copier: Option<&'a Arc<BlobCopier>>,
     ) -> HeldSuggestion<'a> {
         HeldSuggestion {
             suggestions: self,
             target,
             head,
             rights,
+            copier,
         }
     }
 
@@ -106,7 +115,7 @@ impl HeldMount for HeldSuggestion<'_> {
     fn result_of(found: &Suggested) -> Option<HeldResult> {
         match found {
             Suggested::NotFound(_) => None,
-            Suggested::Mounted(_) => Some(HeldResult::Linked),
+            Suggested::Mounted(_) | Suggested::Copied(_) => Some(HeldResult::Linked),
             Suggested::Here | Suggested::NotTried => Some(HeldResult::Released),
         }
     }
@@ -126,15 +135,35 @@ impl HeldMount for HeldSuggestion<'_> {
         }
     }
 
-    async fn mount(&self) -> Suggested {
-        match self.suggestions.caller(self.head) {
+    async fn mount(&self, source: &RepositoryName, until: Instant) -> Suggested {
+        let caller = self.suggestions.caller(self.head);
+        match caller.map(|caller| caller.waiting_until(until)) {
             Some(caller) => {
-                let found =
-                    self.suggestions
-                        .try_candidates(self.target, caller, MountTrigger::Head);
+                let found = self.suggestions.try_candidates(
+                    self.target,
+                    Some(source),
+                    caller,
+                    MountTrigger::Head,
+                );
                 found.await
             }
             None => Suggested::NotTried,
         }
+    }
+
+    /// Pulp shows the layer to the caller before it is copied, as for a mount.
+    async fn copy(&self, source: &RepositoryName) -> Option<Suggested> {
+        let (copier, caller) = (self.copier?, self.suggestions.caller(self.head)?);
+        if self.suggestions.discovery.is_tombstoned(self.target) {
+            return None;
+        }
+        let request = MountRequest {
+            target: self.target.clone(),
+            source: source.clone(),
+        };
+        let name = caller.name.clone();
+        let blob = copier.copy(CopyRequest::waiting(request, name)).await?;
+        self.suggestions.discovery.record_use(source);
+        Some(Suggested::Copied(Box::new(blob)))
     }
 }

@@ -81,3 +81,18 @@ fn a_check_does_without_info_and_recognizes_a_node_of_a_cluster() {
     let ended = checked(&registry, &node.url());
     says(&ended, &["write redis+cluster:// in discovery.redis.url"]);
 }
+
+#[test]
+fn a_check_names_the_permissions_that_waiting_for_uploads_needs() {
+    needs!("docker-registry", "redis-server");
+    let registry = Registry::start();
+    let redis = RedisServer::with(&["user default on nopass ~* +@all -hset"]);
+    assert_eq!(checked(&registry, &redis.url()).code, Some(0));
+    let waits = |config: &mut serde_json::Value| {
+        sharing(&redis.url())(config);
+        config["discovery"]["wait_for_uploads"] = serde_json::json!("10s");
+    };
+    let ended = check(&registry, waits);
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    says(&ended, &["cannot share uploads in flight", "HGETALL, HSET"]);
+}

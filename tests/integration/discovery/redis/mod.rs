@@ -5,6 +5,7 @@ mod cluster;
 mod failures;
 mod generic;
 mod hostile;
+mod in_flight;
 mod observer;
 mod pulp_registry;
 mod replicas;
@@ -16,6 +17,7 @@ use support::redis::RedisServer;
 use support::registry::Registry;
 use support::registry_client::Client;
 use support::sidecar::Sidecar;
+use support::wait_until;
 
 const USERS: &[(&str, &str)] = &[("alice", "right"), ("bob", "also right")];
 
@@ -47,6 +49,21 @@ fn replica_at(registry: &Registry, url: &str) -> Sidecar {
     sidecar.verify_store_as(&user(&sidecar, 0));
     sidecar.wait_for_scan();
     sidecar
+}
+
+/// A replica, and why it does not use the server. A machine that is too slow for a first connection
+/// says no more than that, so the replica is started anew.
+fn refused(start: impl Fn() -> Sidecar) -> (Sidecar, String) {
+    let mut found = None;
+    wait_until("the server is seen", || {
+        let sidecar = start();
+        let line = sidecar.log_lines_with("redis not usable", 1).remove(0);
+        let error = line["error"].as_str().unwrap().to_owned();
+        let is_late = error == "timed out" || error.starts_with("sent no response");
+        found = Some((sidecar, error)).filter(|_| !is_late);
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 /// One of the users.

@@ -3,24 +3,39 @@
 use crate::{needs, support};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use support::redis::{RedisServer, sharing};
 use support::registry_client::{Client, encoded, mount_target};
 use support::sidecar::Sidecar;
 use support::token_issuer::{Access, TokenIssuer};
+use support::wait_until;
 
 const ALL: &[&str] = &["pull", "push"];
 
-/// How often each command was sent. The look-up that watches the connection does not count.
+/// How often each command was sent, once no more come: no request waits for what it changes.
 fn commands(redis: &RedisServer) -> BTreeMap<String, u64> {
+    let (mut seen, mut since) = (counted(redis), Instant::now());
+    wait_until("the changes are sent", || {
+        let now = counted(redis);
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(300)
+    });
+    seen
+}
+
+/// The look-up that watches the connection does not count.
+fn counted(redis: &RedisServer) -> BTreeMap<String, u64> {
     let text: String = redis.ask(redis::cmd("INFO").arg("commandstats"));
-    let counted = ["zadd", "zrem", "set", "del", "exists", "zrevrangebyscore"];
+    let known = ["zadd", "zrem", "set", "del", "exists", "zrevrangebyscore"];
     let lines = text.lines().filter_map(|line| {
         let (command, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
         let count = rest.split(',').next()?.parse().ok()?;
         Some((command.to_owned(), count))
     });
     lines
-        .filter(|(command, _)| counted.contains(&&**command))
+        .filter(|(command, _)| known.contains(&&**command))
         .collect()
 }
 

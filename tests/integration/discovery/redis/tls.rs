@@ -1,23 +1,19 @@
 //! TLS with an authority of its own, and a user who may do only what crossmount does.
 
-use super::{USERS, authorization, user, with_passwords};
+use super::{USERS, authorization, refused, user, with_passwords};
 use crate::{needs, support};
 use serde_json::{Value, json};
 use std::path::Path;
 use support::program_run::refuses;
-use support::redis::{RedisServer, sharing};
+use support::redis::{ACL_USER, RedisServer, sharing};
 use support::sidecar::{BINARY, Sidecar, command};
 use support::token_issuer::signed;
 use support::wait_until;
 
-/// What the documentation permits.
-const USER: &str = "user crossmount on >secret resetkeys ~crossmount:* -@all +zadd +zrem \
-    +zremrangebyrank +zrevrange +zrevrangebyscore +expire +set +del +exists";
-
 /// A server with TLS alone.
 fn encrypted(files: &Path) -> RedisServer {
     let at = |name: &str| files.join(name).to_string_lossy().into_owned();
-    let mut server = RedisServer::prepared("redis-server", &[USER]);
+    let mut server = RedisServer::prepared("redis-server", &[ACL_USER]);
     server.listen_encrypted(&at("cert.pem"), &at("key.pem"));
     server.resume();
     server
@@ -61,9 +57,8 @@ fn a_certificate_of_another_authority_is_not_trusted() {
     signed(files.path());
     signed(others.path());
     let (redis, registry) = (encrypted(files.path()), with_passwords());
-    let sidecar = Sidecar::with(&registry, |config| settings(&redis, others.path(), config));
-    let lines = sidecar.log_lines_with("redis not usable", 1);
-    let error = lines[0]["error"].as_str().unwrap();
+    let start = || Sidecar::with(&registry, |config| settings(&redis, others.path(), config));
+    let (_sidecar, error) = refused(start);
     assert!(error.contains("certificate"), "{error}");
 }
 

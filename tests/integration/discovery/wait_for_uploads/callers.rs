@@ -57,7 +57,7 @@ fn with_tokens_only_a_caller_who_may_pull_there_waits() {
             };
             if waits {
                 wait_until("it is held", || held() == 1);
-                leader.ends(layer, layer);
+                leader.ends();
                 assert_eq!(asks.join().unwrap(), 200, "{place}");
             } else {
                 assert_eq!(asks.join().unwrap(), 404, "{place}");
@@ -103,9 +103,8 @@ fn a_caller_who_may_not_push_to_the_target_neither_waits_nor_is_waited_for() {
 #[test]
 fn a_dry_run_holds_no_request() {
     needs!("docker-registry", "htpasswd");
-    let case = Case::configured("30s", |config| config["mount"] = json!({"dry_run": true}));
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    leader.sends(&LAYER[..1]);
+    let case = Case::configured("30s", |config| config["mount"]["dry_run"] = json!(true));
+    let _leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
     let got = push(&case.client("one"), "one/app", LAYER);
     assert_eq!((got.status, case.held()), (404, 0));
     assert!(got.after < Duration::from_secs(10));

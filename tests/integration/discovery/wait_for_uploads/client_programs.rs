@@ -22,7 +22,7 @@ fn eight_skopeos_upload_a_new_base_once() {
         .upload("first/app", b"the first layer of the store");
     let sidecar = Sidecar::with(&registry, |config| {
         config["access"] = json!({"mode": "none"});
-        waiting(config, "10s");
+        waiting(config, "50s");
     });
     sidecar.verify_store();
     let before = sidecar.metric("crossmount_uploaded_bytes_total", &[]);

@@ -4,15 +4,14 @@ use super::{Case, Got, LAYER, Leader, USERS, push};
 use crate::{needs, support};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::digest_of;
+use support::{digest_of, wait_until};
 
 #[test]
 fn all_that_ask_meanwhile_get_the_layer_of_one_upload() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("30s");
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    leader.sends(&LAYER[..10]);
-    let all = four_push(&case, || leader.ends(&LAYER[10..], LAYER));
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
+    let all = four_push(&case, || leader.ends());
     assert!(all.iter().all(|got| got.status == 200));
     assert_eq!((case.held(), case.ended("linked")), (0, 4));
     let bytes = case
@@ -40,6 +39,11 @@ fn all_that_ask_meanwhile_get_the_layer_of_one_upload() {
 
 /// Four clients push the layer while it is being uploaded, until `end` is done.
 fn four_push(case: &Case, end: impl FnOnce()) -> Vec<Got> {
+    four_push_while(case, || (), end)
+}
+
+/// The same, and `renew` lets the leader's claim count until all of them wait.
+fn four_push_while(case: &Case, renew: impl Fn(), end: impl FnOnce()) -> Vec<Got> {
     thread::scope(|scope| {
         let pushes: Vec<_> = USERS[1..]
             .iter()
@@ -48,7 +52,10 @@ fn four_push(case: &Case, end: impl FnOnce()) -> Vec<Got> {
                 scope.spawn(move || push(&client, &format!("{user}/app"), LAYER))
             })
             .collect();
-        case.wait_until_held(4);
+        wait_until("all are held", || {
+            renew();
+            case.held() == 4
+        });
         end();
         pushes
             .into_iter()
@@ -70,8 +77,7 @@ fn one_of_four_uploads(case: &Case, all: &[Got]) {
 fn when_an_upload_breaks_off_one_client_goes_on_for_all() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("30s");
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    leader.sends(&LAYER[..10]);
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
     let all = four_push(&case, || leader.breaks_off());
     one_of_four_uploads(&case, &all);
 }
@@ -80,12 +86,13 @@ fn when_an_upload_breaks_off_one_client_goes_on_for_all() {
 fn when_an_upload_falls_silent_one_client_goes_on_for_all() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("30s");
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    leader.sends(&LAYER[..10]);
-    let all = four_push(&case, || ());
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
+    let mut silent = None;
+    let all = four_push(&case, || silent = Some(leader.falls_silent()));
     one_of_four_uploads(&case, &all);
     // It is no error to go on after that.
-    leader.ends(&LAYER[10..], LAYER);
+    let leader = silent.unwrap();
+    leader.ends();
 }
 
 #[test]
@@ -93,10 +100,13 @@ fn when_the_client_that_asked_first_never_uploads_one_goes_on_for_all() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("30s");
     let leader = case.client("leader");
-    leader
-        .head_blob("leader/app", &digest_of(LAYER))
-        .expect(404);
-    let all = four_push(&case, || ());
+    let asks = || {
+        leader
+            .head_blob("leader/app", &digest_of(LAYER))
+            .expect(404);
+    };
+    asks();
+    let all = four_push_while(&case, asks, || ());
     one_of_four_uploads(&case, &all);
 }
 
@@ -105,37 +115,37 @@ fn two_that_wait_for_each_other_are_both_free_again() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("30s");
     let (one, two) = (case.client("one"), case.client("two"));
-    let digests = [digest_of(b"first"), digest_of(b"second")];
-    one.head_blob("one/app", &digests[0]).expect(404);
-    two.head_blob("two/app", &digests[1]).expect(404);
-    let began = Instant::now();
-    thread::scope(|scope| {
-        let first = scope.spawn(|| one.head_blob("one/app", &digests[1]).status);
-        let second = scope.spawn(|| two.head_blob("two/app", &digests[0]).status);
-        assert_eq!((first.join().unwrap(), second.join().unwrap()), (404, 404));
+    let mut turn = 0;
+    // A claim counts for two seconds: a machine that takes longer to ask for both has another turn.
+    wait_until("each waits for the other", || {
+        turn += 1;
+        let [first, second] = ["first", "second"].map(|layer| format!("{layer} {turn}"));
+        let digests = [digest_of(first.as_bytes()), digest_of(second.as_bytes())];
+        let targets = ["one", "two"].map(|user| format!("{user}/app{turn}"));
+        one.head_blob(&targets[0], &digests[0]).expect(404);
+        two.head_blob(&targets[1], &digests[1]).expect(404);
+        let before = case.ended("released");
+        let began = Instant::now();
+        thread::scope(|scope| {
+            let first = scope.spawn(|| one.head_blob(&targets[0], &digests[1]).status);
+            let second = scope.spawn(|| two.head_blob(&targets[1], &digests[0]).status);
+            assert_eq!((first.join().unwrap(), second.join().unwrap()), (404, 404));
+        });
+        assert!(began.elapsed() < Duration::from_secs(20));
+        case.ended("released") == before + 2
     });
-    assert!(began.elapsed() < Duration::from_secs(10));
-    assert_eq!(case.ended("released"), 2);
 }
 
 #[test]
 fn at_the_bound_the_404_is_passed_on_and_the_same_is_not_waited_for_again() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("1s");
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    thread::scope(|scope| {
-        let client = case.client("one");
-        let held = scope.spawn(move || push(&client, "one/app", LAYER));
-        for byte in &LAYER[..8] {
-            leader.sends(&[*byte]);
-            thread::sleep(Duration::from_millis(200));
-        }
-        let got = held.join().unwrap();
-        assert_eq!(got.status, 404);
-        assert!(got.after >= Duration::from_secs(1), "{:?}", got.after);
-    });
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
+    let got = push(&case.client("one"), "one/app", LAYER);
+    assert_eq!(got.status, 404);
+    assert!(got.after >= Duration::from_secs(1), "{:?}", got.after);
     assert_eq!(case.ended("timed_out"), 1);
-    leader.ends(&LAYER[8..], LAYER);
+    leader.ends();
     // Neither is the leader's credential waited for, nor is this client held.
     let another = b"another layer";
     let _second = Leader::begins(case.client("leader"), "leader/other", another);
@@ -151,7 +161,7 @@ fn at_the_bound_the_404_is_passed_on_and_the_same_is_not_waited_for_again() {
 fn a_client_that_disconnects_gives_its_place_back() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("30s");
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
     let client = case.client("one");
     let path = format!("/v2/one/app/blobs/{}", digest_of(LAYER));
     let mut connection = client.connect();
@@ -159,19 +169,17 @@ fn a_client_that_disconnects_gives_its_place_back() {
         .write(&client.request("HEAD", &path).bytes(client.port))
         .unwrap();
     case.wait_until_held(1);
-    leader.sends(&LAYER[..1]);
     drop(connection);
     case.wait_until_held(0);
     assert_eq!(case.ended("abandoned"), 1);
-    leader.ends(&LAYER[1..], LAYER);
+    leader.ends();
 }
 
 #[test]
 fn at_the_end_of_the_process_all_are_released_at_once() {
     needs!("docker-registry", "htpasswd");
     let mut case = Case::with("30s");
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    leader.sends(&LAYER[..1]);
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
     let client = case.client("one");
     thread::scope(|scope| {
         let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
@@ -179,7 +187,7 @@ fn at_the_end_of_the_process_all_are_released_at_once() {
         case.sidecar.signal(rustix::process::Signal::TERM);
         assert_eq!(held.join().unwrap(), 404);
     });
-    leader.ends(&LAYER[1..], LAYER);
+    leader.ends();
     assert!(case.sidecar.wait_for_exit().success());
 }
 
@@ -194,46 +202,33 @@ fn a_slow_upload_lets_one_client_through() {
             let client = case.client(user);
             let layer = [large.as_slice(), user.as_bytes()].concat();
             scope.spawn(move || {
-                let mut upload = Leader::begins(client, &format!("{user}/large"), &layer);
-                for piece in layer[..10_000].chunks(1000) {
-                    upload.sends(piece);
-                    thread::sleep(Duration::from_millis(80));
-                }
-                upload.ends(&layer[10_000..], &layer);
+                let pace = (1000, Duration::from_millis(80));
+                let upload = Leader::paced(client, &format!("{user}/large"), &layer, pace);
+                thread::sleep(Duration::from_millis(800));
+                upload.ends();
             });
         }
     });
-    let mut leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
     let began = Instant::now();
-    thread::scope(|scope| {
-        let client = case.client("one");
-        let held = scope.spawn(move || push(&client, "one/app", LAYER));
-        for byte in &LAYER[..8] {
-            leader.sends(&[*byte]);
-            thread::sleep(Duration::from_millis(250));
-        }
-        assert_eq!(held.join().unwrap().status, 404);
-    });
+    assert_eq!(push(&case.client("one"), "one/app", LAYER).status, 404);
     assert!(began.elapsed() < Duration::from_secs(20));
     assert_eq!(case.ended("released"), 1);
-    leader.ends(&LAYER[8..], LAYER);
+    leader.ends();
 }
 
 #[test]
 fn a_layer_that_arrives_as_another_one_holds_nobody_longer() {
     needs!("docker-registry", "htpasswd");
     let case = Case::with("30s");
-    let compressed_anew: &[u8] = b"the same files, compressed anew";
+    let compressed_anew: &[u8] = &[9; 300];
     let client = case.client("leader");
-    client
-        .head_blob("leader/app", &digest_of(LAYER))
-        .expect(404);
-    let opened = client.begin("leader/app").expect(202);
+    let leader = Leader::begins_with(client, "leader/app", &digest_of(LAYER), compressed_anew);
     thread::scope(|scope| {
         let one = case.client("one");
         let held = scope.spawn(move || push(&one, "one/app", LAYER));
         case.wait_until_held(1);
-        client.finish(&opened, compressed_anew).expect(201);
+        leader.ends();
         assert_eq!(held.join().unwrap().status, 404);
     });
     // What did arrive is found as ever.

@@ -3,15 +3,15 @@
 mod callers;
 mod client_programs;
 mod interruptions;
+mod leader;
 mod leaks;
 mod limits;
 mod liveness;
 
 use crate::support::access_control::htpasswd_mode;
 use crate::support::digest_of;
-use crate::support::raw_http::{Answer, Connection};
 use crate::support::registry::Registry;
-use crate::support::registry_client::{Client, closing};
+use crate::support::registry_client::Client;
 use crate::support::sidecar::Sidecar;
 use crate::support::sidecar_metrics::whole;
 use crate::support::wait_until;
@@ -19,7 +19,10 @@ use serde_json::{Value, json};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-pub const LAYER: &[u8] = b"a layer that several clients push at once";
+pub use leader::Leader;
+
+/// A layer that several clients push at once: enough bytes for minutes of a slow upload.
+pub const LAYER: &[u8] = &[7; 400];
 
 /// Any repository may be a source, and a HEAD waits for so long.
 pub fn waiting(config: &mut Value, bound: &str) {
@@ -78,57 +81,6 @@ impl Case {
 }
 
 const USERS: &[&str] = &["leader", "one", "two", "three", "four"];
-
-/// A client that has asked for the layer, and whose upload has begun.
-pub struct Leader {
-    client: Client,
-    session: Answer,
-    patch: Connection,
-}
-
-impl Leader {
-    /// Asks for a layer and opens an upload session, but sends nothing yet.
-    #[track_caller]
-    pub fn begins(client: Client, repository: &str, layer: &[u8]) -> Self {
-        client.head_blob(repository, &digest_of(layer)).expect(404);
-        let session = client.begin(repository).expect(202);
-        let mut patch = client.connect();
-        let head = client
-            .request("PATCH", &session.location_path())
-            .header("Content-Type", "application/octet-stream")
-            .header("Transfer-Encoding", "chunked")
-            .bytes(client.port);
-        patch.write(&head).unwrap();
-        Self {
-            client,
-            session,
-            patch,
-        }
-    }
-
-    pub fn sends(&mut self, bytes: &[u8]) {
-        self.patch.write_chunk(bytes).unwrap();
-    }
-
-    /// Sends the rest and ends the upload.
-    #[track_caller]
-    pub fn ends(mut self, rest: &[u8], layer: &[u8]) {
-        self.sends(rest);
-        self.patch.write_chunk(b"").unwrap();
-        let answer = self.patch.answer("PATCH").unwrap().expect(202);
-        let end = closing(&answer, &digest_of(layer));
-        self.client
-            .request("PUT", &end)
-            .send(self.client.port)
-            .expect(201);
-    }
-
-    /// The connection breaks in the middle of the body.
-    pub fn breaks_off(self) {
-        drop(self.patch);
-        drop(self.session);
-    }
-}
 
 /// What a client got, and after which time.
 pub struct Got {

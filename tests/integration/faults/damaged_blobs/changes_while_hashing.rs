@@ -15,7 +15,7 @@ fn damage_between_the_look_and_the_link_is_not_vouched_for() {
     let bytes = bytes_from("meanwhile", SIZE);
     let digest = registry.plant("source", &bytes);
     let home = tempfile::tempdir().unwrap();
-    let slow = "rename,renameat,renameat2:delay_enter=3000000";
+    let slow = "linkat:delay_enter=3000000";
     let command = inject_faults(&[slow], &home.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
         verify_blobs(config);
@@ -27,7 +27,7 @@ fn damage_between_the_look_and_the_link_is_not_vouched_for() {
     std::thread::scope(|scope| {
         let mount = scope.spawn(|| client.mount("target", &digest, "source"));
         wait_until("the link is about to be in place", || {
-            !store.stray_files().is_empty()
+            !store.unlinked_folders().is_empty()
         });
         Damage::Flipped.happens_to(store, &digest, &bytes, 0);
         assert!(!store.has_link("target", &digest), "it was there too early");

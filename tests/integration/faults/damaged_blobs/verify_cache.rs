@@ -75,7 +75,7 @@ fn a_dry_run_counts_what_would_be_vouched_for() {
     let registry = Registry::start();
     let sidecar = verifying(&registry, |config| {
         verify_blobs(config);
-        config["mount"] = json!({"dry_run": true});
+        config["mount"]["dry_run"] = json!(true);
     });
     let client = sidecar.client();
     let digest = client.upload("source", b"only counted");
