@@ -36,6 +36,22 @@ impl Store {
         self.root.join("docker/registry/v2")
     }
 
+    /// Whether its filesystem commits changes in their order: XFS, and ext4 with a journal of its own.
+    pub fn commits_in_order(&self) -> bool {
+        let device = fs::metadata(&self.root).unwrap().dev();
+        let device = (rustix::fs::major(device), rustix::fs::minor(device));
+        match rustix::fs::statfs(&self.root).unwrap().f_type {
+            0x5846_5342 => true,
+            0xef53 => {
+                let device = format!("/sys/dev/block/{}:{}", device.0, device.1);
+                let device = fs::read_link(device).unwrap();
+                let name = device.file_name().unwrap().to_string_lossy();
+                Path::new(&format!("/proc/fs/jbd2/{name}-8")).is_dir()
+            }
+            _ => false,
+        }
+    }
+
     pub fn repository(&self, name: &str) -> PathBuf {
         self.top().join("repositories").join(name)
     }
