@@ -183,7 +183,7 @@ impl BlobCopier {
         }
     }
 
-    /// A place for the copy. A client that disconnects meanwhile no longer waits for one.
+    /// A place for the copy. A client that disconnects gives up its wait.
     async fn place(&self, request: &CopyRequest) -> Result<Place, CopyFailure> {
         if self.is_pulled_through(&request.request.source) {
             return Err(CopyFailure::PullThrough);

@@ -116,7 +116,8 @@ impl RequestContext {
         }
     }
 
-    /// The registry responded to a part of an upload, or of a push. Without success the upload has broken off.
+    /// The registry responded to a part of an upload, or of a push. Without success the upload has
+    /// broken off.
     pub(crate) fn settle_upload(&mut self, status: StatusCode) {
         if let Some(mut upload) = self.upload.take()
             && status.is_success()

@@ -2,7 +2,7 @@
 //!
 //! ext4 with a journal and XFS write each change of a directory or an inode into a log, and commit
 //! the log in the order of the changes. So a commit of a link's name also commits the directories
-//! that were made before it, whoever made them. `Documentation/filesystems/ext4/journal.rst` and
+//! that any process made before it. `Documentation/filesystems/ext4/journal.rst` and
 //! `Documentation/filesystems/xfs/xfs-delayed-logging-design.rst` of the kernel describe both logs.
 //!
 //! Btrfs is not among them: a sync writes chosen inodes into a tree of their own, outside the order
@@ -23,7 +23,7 @@ const JOURNAL: u32 = 8;
 
 /// Whether the filesystem of an open file commits all changes in their order.
 ///
-/// Where that cannot be found out, the answer is no. It costs a few microseconds, and is not kept:
+/// If the kernel does not say it, the answer is no. It costs a few microseconds, and is not kept:
 /// another filesystem may be mounted there by the next call.
 pub(super) fn is_kept_by(file: impl AsFd) -> bool {
     let Ok(about) = fstatfs(&file) else {

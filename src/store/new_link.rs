@@ -1,11 +1,12 @@
 //! The file of a layer link before it has the link's name, and how it gets that name.
 //!
-//! Where the filesystem can, the file has no name until then (`O_TMPFILE`), so a killed process
-//! leaves nothing behind. Elsewhere it has a temporary name beside the link. So it has if a file
-//! without a name cannot get one, as without `/proc`.
+//! On most local filesystems the file has no name until then (`O_TMPFILE`), so a killed process
+//! leaves nothing behind. Elsewhere it has a temporary name beside the link, also if a file without
+//! a name cannot get one, as without `/proc`.
 //!
-//! The link's name is never taken from another link: if there is one, that one stays. On a shared
-//! filesystem the registry of another host may have it open, and would meet a stale handle.
+//! A whole link with that name stays. On a shared filesystem the registry of another host may have
+//! it open, and would meet a stale handle. Where the filesystem has neither a rename that spares a
+//! file nor hard links, two hosts at the same moment may still replace each other's link.
 
 use std::fs::File;
 use std::io::Write;
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_name_is_seen_by_nobody() {
+    fn a_file_without_a_name_is_in_no_directory() {
         in_directory(|directory, place, _| {
             let new = NewLink::create(directory, &digest()).unwrap();
             assert!(new.temporary.is_none());

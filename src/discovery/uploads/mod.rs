@@ -91,7 +91,7 @@ pub(crate) struct UploadsInFlight {
     shared: Option<Arc<dyn SharedFlights>>,
 }
 
-/// When a layer of one repository can be had for another.
+/// When a layer of one repository can be mounted into another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mountable {
     /// Once it is uploaded.
@@ -323,7 +323,7 @@ impl<'a> WaitingHead<'a> {
         self.until
     }
 
-    /// Ends when the HEAD is held no longer.
+    /// Ends when the longest time of the HEAD is over.
     pub(crate) async fn time_over(&self) {
         tokio::time::sleep_until(self.until.into()).await;
     }

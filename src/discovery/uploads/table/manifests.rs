@@ -133,8 +133,8 @@ impl UploadTable {
         }
     }
 
-    /// Whether the HEAD would wait for a client whose manifest waits, perhaps over others, for the
-    /// HEAD's own client. Neither would go on.
+    /// Whether the HEAD would wait for a client whose manifest waits for the HEAD's own client,
+    /// directly or through other clients. Neither would go on.
     pub(super) fn closes_circle(&self, asking: &Asking<'_>) -> bool {
         let own = asking.pusher.login();
         let logins = |digest: &[u8; 32]| {
