@@ -56,7 +56,8 @@ pub const EXT4_FAST_COMMIT_BY_E2FSCK: Kind = Kind {
     ..EXT4_FAST_COMMIT
 };
 
-/// A block is written whole: the log does not mend one that is torn.
+/// A block is written whole: the log does not mend a directory block that is torn in sectors, and the
+/// kernel then mounts nothing (`xfs_dir3_block_read_verify`).
 pub const XFS: Kind = Kind {
     name: "xfs",
     make: &["mkfs.xfs", "-q", "-K"],

@@ -103,15 +103,18 @@ impl Findings {
     }
 
     pub fn is_clean(&self) -> bool {
-        let all = [
-            &self.unmountable,
-            &self.unreadable,
-            &self.lost_mounts,
-            &self.lost_uploads,
-            &self.torn,
-            &self.broken_blobs,
-        ];
-        all.iter().all(|them| them.is_empty())
+        self.all().iter().all(|(_, them)| them.is_empty())
+    }
+
+    fn all(&self) -> [(&'static str, &Vec<String>); 6] {
+        [
+            ("disks that cannot be mounted", &self.unmountable),
+            ("folders that cannot be read", &self.unreadable),
+            ("mounts lost", &self.lost_mounts),
+            ("uploads lost", &self.lost_uploads),
+            ("blobs broken", &self.broken_blobs),
+            ("links empty or torn", &self.torn),
+        ]
     }
 
     pub fn add(&mut self, other: Self) {
@@ -127,17 +130,16 @@ impl Findings {
         self.broken_blobs.extend(other.broken_blobs);
     }
 
+    /// The first of each kind.
+    pub fn examples(&self) -> Vec<&String> {
+        let all = self.all().map(|(_, them)| them.first());
+        all.into_iter().flatten().collect()
+    }
+
     /// For a row of the table.
     pub fn told(&self) -> String {
-        let faults = [
-            ("disks that cannot be mounted", &self.unmountable),
-            ("folders that cannot be read", &self.unreadable),
-            ("mounts lost", &self.lost_mounts),
-            ("uploads lost", &self.lost_uploads),
-            ("blobs broken", &self.broken_blobs),
-            ("links empty or torn", &self.torn),
-        ];
-        let mut faults: Vec<_> = faults
+        let mut faults: Vec<_> = self
+            .all()
             .iter()
             .filter(|(_, them)| !them.is_empty())
             .map(|(what, them)| format!("{} {what}", them.len()))

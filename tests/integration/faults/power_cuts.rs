@@ -28,7 +28,7 @@ fn play(kind: Kind, writer: Writer, cuts: usize) -> Findings {
         began.elapsed()
     );
     let findings = recording.cut(kind, cuts, figures::amount(34, 20));
-    println!("{:?}", began.elapsed());
+    println!("{:?} {:#?}", began.elapsed(), findings.examples());
     let who = match writer {
         Writer::Crossmount(durability) => format!("crossmount with durability {durability}"),
         Writer::Registry => "the registry alone".to_owned(),
