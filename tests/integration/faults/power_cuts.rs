@@ -1,8 +1,6 @@
 //! The power fails: what was answered is there, and nothing is half there.
 
-use super::power_cut_filesystems::{
-    BTRFS, EXT4, EXT4_FAST_COMMIT, EXT4_FAST_COMMIT_BY_E2FSCK, Kind, XFS,
-};
+use super::power_cut_filesystems::{BTRFS, EXT4, EXT4_FAST_COMMIT, Kind, XFS};
 use super::power_cut_findings::Findings;
 use super::power_cut_harness::{Recording, Writer};
 use crate::needs;
@@ -80,7 +78,7 @@ fn what_a_power_cut_takes_elsewhere_and_with_less_durability_is_counted() {
             play(kind, writer, COUNTED);
         }
     }
-    for kind in [BTRFS, EXT4_FAST_COMMIT, EXT4_FAST_COMMIT_BY_E2FSCK] {
+    for kind in [BTRFS, EXT4_FAST_COMMIT] {
         for writer in [Writer::Crossmount("full"), Writer::Registry] {
             play(kind, writer, COUNTED);
         }
