@@ -139,10 +139,12 @@ impl OpenStore<'_> {
         };
         match published {
             Ok(()) => Ok(LinkResult::Written),
-            // NFS may send a rename twice, and the first did the work: check before failing.
-            Err(error) if error.is_absence() && self.existing_link(&link, digest)?.is_some() => {
-                Ok(LinkResult::Written)
-            }
+            // NFS may send a rename twice, and the first did the work. Or the directory was removed
+            // and made anew, with another mount's link: that one may not be durable yet.
+            Err(error) if error.is_absence() => match self.existing_link(&link, digest)? {
+                Some(found) => self.confirm_durable(directory.path, &found, still_allowed),
+                None => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
@@ -300,6 +302,23 @@ mod tests {
         assert_eq!(link(&fixture, false), LinkResult::Revoked);
         assert_eq!(entries(&fixture), ["link"]);
         assert_eq!(link(&fixture, true), LinkResult::AlreadyLinked);
+    }
+
+    #[test]
+    fn a_link_in_a_directory_that_was_made_anew_is_synced_before_it_is_confirmed() {
+        let fixture = Fixture::new();
+        fixture.write_link(TARGET, digest().as_str());
+        let place = fixture.link_path(TARGET).parent().unwrap().to_owned();
+        let linked = fixture.store.on_open(|store| {
+            let path = layout::link_directory(grant(TARGET).target(), &digest());
+            let directory = store.link_directory(&path)?;
+            let mut new = NewLink::create(&directory, &digest())?;
+            std::fs::remove_dir_all(&place).unwrap();
+            fixture.write_link(TARGET, digest().as_str());
+            store.publish(&mut new, &directory, &digest(), false, &|| true)
+        });
+        // The link is another mount's, so it is settled first.
+        assert_eq!(linked.unwrap().unwrap(), LinkResult::AlreadyLinked);
     }
 
     #[test]
