@@ -98,6 +98,10 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
                     let _turn = tokio::select! {
                         turn = self.waiting.turn() => turn,
                         gone = client_disconnected(session) => return Err(gone),
+                        () = self.drain.began() => {
+                            self.result = HeldResult::Released;
+                            return Ok(None);
+                        }
                     };
                     let found = self.mount.mount(&place, self.waiting.until()).await;
                     // Without a result another upload of the layer may still be in flight.
