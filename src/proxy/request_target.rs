@@ -90,7 +90,7 @@ pub(crate) fn pushed<'a>(
         Method::PUT if path.contains("/manifests/") => ("/manifests/", PushStep::Manifest),
         Method::POST => ("/blobs/upload", PushStep::Open),
         Method::PATCH | Method::PUT => ("/blobs/upload", PushStep::Layer),
-        Method::HEAD => ("/blobs/", PushStep::Layer),
+        Method::HEAD => ("/blobs/", PushStep::Look),
         _ => return None,
     };
     Some((path.rsplit_once(end)?.0, step))
@@ -122,7 +122,7 @@ mod tests {
             (
                 Method::HEAD,
                 "/v2/a/b/blobs/sha256:0",
-                Some(("a/b", PushStep::Layer)),
+                Some(("a/b", PushStep::Look)),
             ),
             (
                 Method::POST,

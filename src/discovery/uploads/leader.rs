@@ -1,17 +1,24 @@
 //! One upload that HEADs may wait for, and whether it is alive.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use crate::discovery::redis::FlightId;
 use crate::discovery::uploads::Pusher;
 use crate::discovery::uploads::rates::rate;
+use crate::util::Fingerprint;
 
 /// A claim counts for so long, and an upload for so long after its last byte.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// So long after the last request of its push an uploaded layer still waits for its manifest.
 const IDLE_AFTER: Duration = Duration::from_secs(5);
+
+/// So many tokens of one push are known to be taken; a client gets few for a push.
+const MOST_TOKENS: usize = 16;
 
 /// Identifies a leader.
 pub(super) type LeaderId = u64;
@@ -91,6 +98,8 @@ pub(super) struct Progress {
     opening: AtomicUsize,
     /// Milliseconds from `origin` to the last answer to one; 0 if there was none.
     opened: AtomicU64,
+    /// The last tokens with which the registry took a write.
+    proved: Mutex<VecDeque<Fingerprint>>,
 }
 
 impl Progress {
@@ -102,6 +111,7 @@ impl Progress {
             unanswered: AtomicUsize::new(0),
             opening: AtomicUsize::new(0),
             opened: AtomicU64::new(0),
+            proved: Mutex::default(),
         })
     }
 
@@ -135,6 +145,22 @@ impl Progress {
     pub(super) fn end_opening(&self) {
         self.opened.store(self.now(), Ordering::Relaxed);
         self.opening.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether the registry took a write of the push with this token.
+    pub(super) fn has_proved(&self, token: &Fingerprint) -> bool {
+        self.proved.lock().contains(token)
+    }
+
+    /// The registry took a write of the push with this token.
+    pub(super) fn prove(&self, token: Fingerprint) {
+        let mut proved = self.proved.lock();
+        if proved.len() >= MOST_TOKENS {
+            proved.pop_front();
+        }
+        proved.push_back(token);
+        drop(proved);
+        self.touch();
     }
 
     fn is_opening(&self) -> bool {

@@ -9,6 +9,7 @@ use crate::discovery::uploads::leader::Progress;
 use crate::discovery::uploads::named_layers::NamedLayers;
 use crate::discovery::uploads::{Login, UploadsInFlight};
 use crate::oci::BlobRef;
+use crate::util::Fingerprint;
 
 /// What a request of a push asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,18 +18,25 @@ pub(crate) enum PushStep {
     Open,
     /// To take a manifest.
     Manifest,
-    /// Whether a layer is there, or to take a part of it.
+    /// Whether a layer is there.
+    Look,
+    /// To take a part of a layer.
     Layer,
 }
 
 /// Shows that a push goes on.
+///
+/// All tokens of a repository count as one client. So a request with a token shows it only after
+/// the registry took a write with that token: a token that the registry refuses shows nothing.
 #[derive(Debug)]
 pub(crate) struct PushRequest {
     uploads: Arc<UploadsInFlight>,
     login: Login,
     progress: Arc<Progress>,
+    /// The token with which the registry has taken no write of this push yet.
+    unproved: Option<Fingerprint>,
+    step: PushStep,
     is_body_complete: bool,
-    opens: bool,
     /// What the request's body names, if it is a manifest that may name layers for which HEADs wait.
     manifest: Option<NamedLayers>,
 }
@@ -38,27 +46,31 @@ impl PushRequest {
         uploads: Arc<UploadsInFlight>,
         login: Login,
         progress: Arc<Progress>,
+        token: Option<Fingerprint>,
         step: PushStep,
         is_awaited: bool,
     ) -> Self {
-        let opens = step == PushStep::Open;
-        if opens {
+        if step == PushStep::Open {
             progress.begin_opening();
         }
+        let unproved = token.filter(|token| !progress.has_proved(token));
         let manifest = (step == PushStep::Manifest && is_awaited).then(NamedLayers::default);
         Self {
             uploads,
             login,
             progress,
+            unproved,
+            step,
             is_body_complete: false,
-            opens,
             manifest,
         }
     }
 
     /// A piece of the body came.
     pub(crate) fn add(&mut self, piece: &Bytes) {
-        self.progress.add(piece.len() as u64);
+        if self.unproved.is_none() {
+            self.progress.add(piece.len() as u64);
+        }
         let Some(manifest) = &mut self.manifest else {
             return;
         };
@@ -76,7 +88,7 @@ impl PushRequest {
 
     /// The body is complete.
     pub(crate) fn complete_body(&mut self) {
-        if !self.is_body_complete {
+        if !self.is_body_complete && self.unproved.is_none() {
             self.is_body_complete = true;
             self.progress.complete_body();
         }
@@ -84,6 +96,12 @@ impl PushRequest {
 
     /// The registry responded. The layers that a manifest names may be mounted once it was taken.
     pub(crate) fn settle(&mut self, status: StatusCode) {
+        if status.is_success()
+            && self.step != PushStep::Look
+            && let Some(token) = self.unproved.take()
+        {
+            self.progress.prove(token);
+        }
         let Some(manifest) = self.manifest.take() else {
             return;
         };
@@ -116,7 +134,7 @@ impl Drop for PushRequest {
         if self.is_body_complete {
             self.progress.end_body();
         }
-        if self.opens {
+        if self.step == PushStep::Open {
             self.progress.end_opening();
         }
     }

@@ -1,9 +1,12 @@
 mod manifests;
 
-use super::*;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::waiting_head::JIB_WAITS;
+use super::*;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 

@@ -94,9 +94,14 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
                     return Ok(Some(M::here()));
                 }
                 Waited::Arrived(place) => {
-                    // The time for a mount begins with the turn.
+                    // The time for a mount begins with the turn, which comes late if the registry or
+                    // the store is slow.
                     let _turn = tokio::select! {
                         turn = self.waiting.turn() => turn,
+                        () = self.waiting.time_over() => {
+                            self.result = HeldResult::TimedOut;
+                            return Ok(None);
+                        }
                         gone = client_disconnected(session) => return Err(gone),
                         () = self.drain.began() => {
                             self.result = HeldResult::Released;

@@ -15,10 +15,12 @@ impl Case {
     fn upload(&self, repository: &str, user: &str, layer: &str) {
         self.claim(repository, user, layer);
         self.begin(repository, user, layer);
+        let mut push = self.push_request(repository, user, PushStep::Layer);
         let mut request = self.request(layer);
         request.add(10);
         request.record_success();
         self.0.uploaded(&blob(repository, layer));
+        push.settle(StatusCode::CREATED);
     }
 
     fn push_request(&self, repository: &str, user: &str, step: PushStep) -> PushRequest {
@@ -122,6 +124,27 @@ async fn a_push_that_goes_on_is_waited_for_and_one_that_stops_is_not() {
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(now(wait(&mut head)), None);
     std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+}
+
+#[tokio::test]
+async fn a_token_that_the_registry_refuses_keeps_no_push_alive() {
+    let case = Case::mounting_named(false);
+    case.upload("a", "alice", "layer");
+    let mut head = case.head("b", "bob", "layer");
+    assert_eq!(now(wait(&mut head)), None);
+    std::thread::sleep(Duration::from_secs(3));
+    // Mallory's requests are refused, not answered, or only look for a layer.
+    let mut unanswered = case.push_request("a", "mallory", PushStep::Layer);
+    unanswered.add(&Bytes::from_static(b"a piece"));
+    unanswered.complete_body();
+    case.push_request("a", "mallory", PushStep::Open)
+        .settle(StatusCode::UNAUTHORIZED);
+    case.push_request("a", "mallory", PushStep::Look)
+        .settle(StatusCode::OK);
+    let mut again = case.push_request("a", "mallory", PushStep::Layer);
+    again.complete_body();
+    std::thread::sleep(Duration::from_millis(2100));
     assert_eq!(now(wait(&mut head)), Some(Waited::Released));
 }
 
