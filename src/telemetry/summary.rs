@@ -5,7 +5,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use strum::VariantArray;
 
-use crate::telemetry::labels::{CacheResult, NotificationResult};
+use crate::telemetry::labels::{CacheResult, HeldResult, NotificationResult};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 
@@ -31,6 +31,21 @@ pub struct WebhookSummary {
     pub failed: u64,
     /// The number of events that were dropped.
     pub dropped: u64,
+}
+
+/// The HEADs that waited for an upload of the same layer.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct HeldSummary {
+    /// How many are held at this moment.
+    pub now: i64,
+    /// The number that ended with the layer.
+    pub linked: u64,
+    /// The number that were held for the longest time.
+    pub timed_out: u64,
+    /// The number whose clients went on before that.
+    pub released: u64,
+    /// The number whose clients disconnected.
+    pub abandoned: u64,
 }
 
 impl Metrics {
@@ -100,6 +115,18 @@ impl Metrics {
             .collect()
     }
 
+    /// The held HEADs.
+    pub fn held_requests(&self) -> HeldSummary {
+        let count = |result: HeldResult| self.held_results.with_label_values(&[result]).get();
+        HeldSummary {
+            now: self.held.get(),
+            linked: count(HeldResult::Linked),
+            timed_out: count(HeldResult::TimedOut),
+            released: count(HeldResult::Released),
+            abandoned: count(HeldResult::Abandoned),
+        }
+    }
+
     /// The number of hits and of misses of the token cache.
     pub fn token_cache(&self) -> (u64, u64) {
         let count = |result: CacheResult| {
@@ -159,6 +186,31 @@ mod tests {
         let (mounted, dry_run) = (5 * number, 7);
         assert_eq!(metrics.saved(), SavedByVia { mounted, dry_run });
         assert_eq!(metrics.uploaded(), 11);
+    }
+
+    #[test]
+    fn held_requests_are_counted_by_their_end() {
+        let metrics = Metrics::new(None).unwrap();
+        metrics.held().inc();
+        let took = Duration::from_secs(1);
+        for (result, times) in [
+            (HeldResult::Linked, 4),
+            (HeldResult::TimedOut, 3),
+            (HeldResult::Released, 2),
+            (HeldResult::Abandoned, 1),
+        ] {
+            for _ in 0..times {
+                metrics.held_ended(result, took);
+            }
+        }
+        let held = HeldSummary {
+            now: 1,
+            linked: 4,
+            timed_out: 3,
+            released: 2,
+            abandoned: 1,
+        };
+        assert_eq!(metrics.held_requests(), held);
     }
 
     #[test]

@@ -42,8 +42,14 @@ function tokenCachePart({ hits, misses }) {
   return part("Token cache", "off", `Hits: ${format.percent(rate)}`, detail);
 }
 
+function heldPart({ now, linked, timed_out, released, abandoned }) {
+  const ends = [[linked, "ended with the layer"], [timed_out, "timed out"], [released, "went on"], [abandoned, "disconnected"]];
+  const detail = `Since start: ${ends.map(([count, what]) => `${format.whole(count)} ${what}`).join(", ")}.`;
+  return part("HEADs that wait for an upload", "off", `Held: ${format.whole(now)}`, detail);
+}
+
 export function parts({ health, time }) {
-  const { registry, store, certificates, webhooks, token_cache } = health;
+  const { registry, store, certificates, webhooks, token_cache, held_requests } = health;
   const none = part("Certificates", "off", "None", "TLS with a certificate is not configured.");
   return [
     registry.healthy
@@ -53,5 +59,6 @@ export function parts({ health, time }) {
     ...(certificates.length ? certificates.map(one => certificatePart(one, time)) : [none]),
     ...webhooks.map(webhookPart),
     ...(token_cache ? [tokenCachePart(token_cache)] : []),
+    ...(held_requests ? [heldPart(held_requests)] : []),
   ];
 }

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use crate::admin::health::{Health, HealthReport};
 use crate::admin::status::body::{Bytes, HistoryBody, Latencies, Status, rfc3339};
 use crate::admin::status::history::History;
-use crate::admin::status::parts::PartsHealth;
+use crate::admin::status::parts::{PartsHealth, PartsInUse};
 use crate::admin::status::samples::Samples;
 use crate::config::{Config, RegistryKind, effective};
 use crate::telemetry::metrics::Metrics;
@@ -41,7 +41,7 @@ pub(crate) struct StatusSource {
     /// The configuration in effect, masked.
     settings: String,
     is_dry_run: bool,
-    has_token_cache: bool,
+    parts: PartsInUse,
     started: (SystemTime, Instant),
     samples: Samples,
     report: Mutex<Option<(Instant, HealthReport)>>,
@@ -50,6 +50,7 @@ pub(crate) struct StatusSource {
 impl StatusSource {
     pub(crate) fn new(config: &Config, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         let tokens = config.token_endpoint.as_ref();
+        let discovery = config.kind.discovery();
         let is_dry_run = match &config.kind {
             RegistryKind::Distribution(settings) => settings.mount.dry_run,
             RegistryKind::RegistryWriter(_) | RegistryKind::Pulp(_) | RegistryKind::Generic(_) => {
@@ -61,7 +62,10 @@ impl StatusSource {
             health,
             settings: effective(config),
             is_dry_run,
-            has_token_cache: tokens.is_some_and(|tokens| tokens.remembered_for.is_some()),
+            parts: PartsInUse {
+                token_cache: tokens.is_some_and(|tokens| tokens.remembered_for.is_some()),
+                waiting: discovery.is_some_and(|it| !it.wait_for_uploads.is_zero()),
+            },
             started: (SystemTime::now(), Instant::now()),
             samples: Samples::new(is_dry_run),
             report: Mutex::new(None),
@@ -113,7 +117,7 @@ impl StatusSource {
                 mounts: self.metrics.mount_latency(),
                 requests: self.metrics.request_latency(),
             },
-            health: PartsHealth::new(report, &self.metrics, self.has_token_cache),
+            health: PartsHealth::new(report, &self.metrics, self.parts),
             history,
             settings: self.settings.clone(),
         }

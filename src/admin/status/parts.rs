@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::admin::health::{HealthReport, StoreHealth};
 use crate::admin::status::body::rfc3339;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::summary::WebhookSummary;
+use crate::telemetry::summary::{HeldSummary, WebhookSummary};
 
 /// The health of each part.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,16 @@ pub(crate) struct PartsHealth {
     pub webhooks: Vec<WebhookSummary>,
     /// `null` if the token cache is off.
     pub token_cache: Option<TokenCacheCounts>,
+    /// `null` if no HEAD waits for uploads.
+    pub held_requests: Option<HeldSummary>,
+}
+
+/// Which parts the configuration turns on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PartsInUse {
+    pub token_cache: bool,
+    /// HEADs may wait for uploads.
+    pub waiting: bool,
 }
 
 /// Whether a part is healthy, and why not.
@@ -58,7 +68,7 @@ impl PartHealth {
 }
 
 impl PartsHealth {
-    pub(crate) fn new(report: HealthReport, metrics: &Metrics, has_token_cache: bool) -> Self {
+    pub(crate) fn new(report: HealthReport, metrics: &Metrics, in_use: PartsInUse) -> Self {
         let store = |store: StoreHealth| StorePart {
             health: PartHealth::new(store.usable),
             verified: store.is_verified,
@@ -75,7 +85,10 @@ impl PartsHealth {
                 })
                 .collect(),
             webhooks: metrics.webhooks(),
-            token_cache: has_token_cache.then_some(TokenCacheCounts { hits, misses }),
+            token_cache: in_use
+                .token_cache
+                .then_some(TokenCacheCounts { hits, misses }),
+            held_requests: in_use.waiting.then(|| metrics.held_requests()),
         }
     }
 }
@@ -92,12 +105,16 @@ mod tests {
             registry: Err("gone".to_owned()),
             store: None,
         };
-        let health = PartsHealth::new(report.clone(), &metrics, false);
+        let parts = |is_in_use| PartsInUse {
+            token_cache: is_in_use,
+            waiting: is_in_use,
+        };
+        let health = PartsHealth::new(report.clone(), &metrics, parts(false));
         let health = serde_json::to_value(&health).unwrap();
         let unhealthy = serde_json::json!({"healthy": false, "reason": "gone"});
         let expected = serde_json::json!({
             "registry": unhealthy, "store": null, "certificates": [], "webhooks": [],
-            "token_cache": null,
+            "token_cache": null, "held_requests": null,
         });
         assert_eq!(health, expected);
 
@@ -106,7 +123,7 @@ mod tests {
             usable: Ok(()),
             is_verified: true,
         });
-        let health = PartsHealth::new(HealthReport { store, ..report }, &metrics, true);
+        let health = PartsHealth::new(HealthReport { store, ..report }, &metrics, parts(true));
         let health = serde_json::to_value(&health).unwrap();
         let store = serde_json::json!({"healthy": true, "reason": null, "verified": true});
         assert_eq!(health["store"], store);
@@ -114,5 +131,9 @@ mod tests {
         assert_eq!(expires, "2023-11-14T22:13:20Z");
         let counts = serde_json::json!({"hits": 0, "misses": 0});
         assert_eq!(health["token_cache"], counts);
+        let counts = serde_json::json!({
+            "now": 0, "linked": 0, "timed_out": 0, "released": 0, "abandoned": 0,
+        });
+        assert_eq!(health["held_requests"], counts);
     }
 }

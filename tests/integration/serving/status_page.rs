@@ -152,6 +152,7 @@ fn health_has_the_words_of_readyz() {
     assert_eq!(health["certificates"], json!([]));
     assert_eq!(health["webhooks"], json!([]));
     assert_eq!(health["token_cache"], Value::Null);
+    assert_eq!(health["held_requests"], Value::Null);
 }
 
 #[test]

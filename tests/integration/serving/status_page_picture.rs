@@ -117,6 +117,7 @@ fn a_working_day(status: &mut Value) {
             {"endpoint": "audit", "queue_length": 0, "sent": 18_204, "failed": 2, "dropped": 0},
         ],
         "token_cache": {"hits": 8_311, "misses": 467},
+        "held_requests": null,
     });
 }
 

@@ -87,6 +87,9 @@ fn each_part_has_its_state_and_details() {
                 {"endpoint": "audit", "queue_length": 3, "sent": 12, "failed": 1, "dropped": 0},
             ],
             "token_cache": {"hits": 3, "misses": 1},
+            "held_requests": {
+                "now": 7, "linked": 1234, "timed_out": 2, "released": 3, "abandoned": 1,
+            },
         });
     });
     let mut browser = Browser::start(DESKTOP, "light");
@@ -114,6 +117,11 @@ fn each_part_has_its_state_and_details() {
             "Token cache",
             "Hits: 75%",
             "3 of 4 token requests since start.",
+        ],
+        [
+            "HEADs that wait for an upload",
+            "Held: 7",
+            "Since start: 1,234 ended with the layer, 2 timed out, 3 went on, 1 disconnected.",
         ],
     ]
     .into_iter()
