@@ -5,7 +5,9 @@ MB = 1_000_000
 GOALS = {"one after another": 1.05, "level by level, eight at a time": 1.15}
 # In any order, if HEADs wait for uploads: in front of distribution, and of Pulp.
 WAITING_GOALS = {"distribution": 1.02, "Pulp": 1.3}
-FASTER = 5
+# The same through two replicas.
+SHARED_GOAL = 1.05
+FASTER, WAITING_FASTER = 5, 6
 
 
 def pairs(results):
@@ -18,18 +20,24 @@ def pairs(results):
             yield direct, result
 
 
+def waits(through):
+    return "wait" in through["through"]
+
+
 def goal_of(through):
-    if "wait" in through["through"]:
+    if waits(through):
+        if through["through"].startswith("two"):
+            return SHARED_GOAL
         return WAITING_GOALS[through["registry"]]
     return GOALS.get(through["order"]) if through["registry"] == "distribution" else None
 
 
-def missed(results, unique):
+def missed(results):
     """Runs in which more bytes were sent than is wanted."""
     return [
         f"{through['order']}, {through['through']}"
         for _, through in pairs(results)
-        if through["sent"] > unique * (goal_of(through) or float("inf"))
+        if through["sent"] > through["unique"] * (goal_of(through) or float("inf"))
     ]
 
 
@@ -37,7 +45,8 @@ def reached(is_reached):
     return "reached" if is_reached else "MISSED"
 
 
-def table(results, unique, everything):
+def table(results):
+    unique, everything = results[0]["unique"], results[0]["all"]
     lines = [
         "# The fleet",
         "",
@@ -48,19 +57,23 @@ def table(results, unique, everything):
         "bytes before, by which it verified the store.",
         "",
         f"All images have {everything / MB:.0f} MB, their unique content {unique / MB:.1f} MB: "
-        f"{100 - 100 * unique / everything:.0f} % is shared.",
+        f"{100 - 100 * unique / everything:.0f} % is shared. A base of 100 MB is in all images "
+        "where a row says so. HEADs wait for 10 s at most, with that base and before Pulp for 25 s.",
         "",
         "| registry | order | through | directly | | through crossmount | | sent to unique "
         "| times as fast |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for direct, through in pairs(results):
-        ratio = through["sent"] / unique
+        ratio = through["sent"] / through["unique"]
         faster = direct["seconds"] / through["seconds"]
         goal = goal_of(through)
         is_fast = through["registry"] == "distribution"
+        # One that waits for itself alone is as fast as without waiting.
+        crowded = waits(through) and through["order"] != "one after another"
+        wanted = WAITING_FASTER if crowded else FASTER
         said = f" (at most {goal:g}: {reached(ratio <= goal)})" if goal else ""
-        fast = f" (at least {FASTER}: {reached(faster >= FASTER)})" if goal and is_fast else ""
+        fast = f" (at least {wanted}: {reached(faster >= wanted)})" if goal and is_fast else ""
         lines.append(
             f"| {through['registry']} | {through['order']} | {through['through']} | "
             f"{direct['sent'] / MB:.1f} MB | {direct['seconds']:.1f} s | "
@@ -70,23 +83,22 @@ def table(results, unique, everything):
     return "\n".join([*lines, "", "![bytes sent and seconds](RESULTS.svg)", ""])
 
 
-def picture(results, unique):
-    """Bars for bytes, one pair for each run, with the limit as a line."""
+def picture(results):
+    """Bars for bytes, one pair for each run, scaled to what was sent directly. A line in each pair
+    is the unique content."""
     rows = list(pairs(results))
-    width, left, step = 760, 300, 46
-    most = max(result["sent"] for result in results)
-    scale = (width - left - 150) / most
+    width, left, step = 820, 340, 46
     height = 60 + step * len(rows)
-    limit = left + unique * scale
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{left}" y="20">bytes sent (grey: directly, blue: through crossmount; '
-        "line: unique content)</text>",
+        "red: unique content)</text>",
     ]
     for number, (direct, through) in enumerate(rows):
         top = 36 + step * number
+        scale = (width - left - 150) / max(direct["sent"], through["sent"])
         names = (f"{through['registry']}, {through['order']}", through["through"])
         for line, text in enumerate(names):
             parts.append(
@@ -97,7 +109,8 @@ def picture(results, unique):
             parts.append(f'<rect x="{left}" y="{y}" width="{long:.1f}" height="12" fill="{colour}"/>')
             words = f"{result['sent'] / MB:.0f} MB, {result['seconds']:.0f} s"
             parts.append(f'<text x="{left + long + 6:.1f}" y="{y + 10}">{words}</text>')
-    parts.append(
-        f'<line x1="{limit:.1f}" y1="30" x2="{limit:.1f}" y2="{height - 20}" stroke="#c53030"/>'
-    )
+        limit = left + through["unique"] * scale
+        parts.append(
+            f'<line x1="{limit:.1f}" y1="{top - 3}" x2="{limit:.1f}" y2="{top + 30}" stroke="#c53030"/>'
+        )
     return "\n".join([*parts, "</svg>", ""])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Pushes sixty images through a link of 100 Mbit/s, to a registry directly and through crossmount:
-one process, one that lets HEADs wait for uploads, or two replicas in turn, with and without Redis.
+one process or two replicas in turn, with and without Redis, with and without HEADs that wait.
 
 Needs root for the link (network namespaces and tc), docker-registry, redis-server and htpasswd, and
 for --pulp what tests/pulp.sh installs. Writes a table and a chart beside itself with --write.
@@ -12,6 +12,7 @@ for --pulp what tests/pulp.sh installs. Writes a table and a chart beside itself
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -110,16 +111,14 @@ def crossmount(binary, home, address, upstream, settings):
 
 
 @contextlib.contextmanager
-def replicas(through, binary, home, address, upstream, settings):
+def replicas(through, binary, home, address, upstream, settings, wait):
     """The processes of a way to the registry; gives their ports."""
     with contextlib.ExitStack() as stack:
         if through.with_redis:
             url = stack.enter_context(redis(home, address))
             settings["discovery"]["redis"] = {"url": url, "fingerprint_key": "fleet" * 8}
         if through.waits:
-            settings["discovery"].setdefault("wait_for_uploads", "10s")
-        else:
-            settings["discovery"].pop("wait_for_uploads", None)
+            settings["discovery"]["wait_for_uploads"] = wait
         first = settings.pop("port", None)
         yield [
             stack.enter_context(crossmount(binary, home, address, upstream, {**settings, **own}))
@@ -169,10 +168,11 @@ def to_distribution(binary, namespace, address, order, through):
                 "discovery": {"enabled": True, "on_head": True, "sources": "any"},
             }
             upstream = f"http://{address}:{port}"
-            ways = replicas(through, binary, home, address, upstream, settings)
+            wait = images_of(order).wait
+            ways = replicas(through, binary, home, address, upstream, settings, wait)
             ports = stack.enter_context(ways)
-        about = {"host": address, "ports": ports, "login": "alice:secret"}
-        return push(namespace, {**order, **about, "tokens": False, "space": "", "seed": 1})
+        about = {"host": address, "ports": ports, "login": "alice:secret", "order": order}
+        return push(namespace, {**about, "tokens": False, "space": "", "seed": 1})
 
 
 @contextlib.contextmanager
@@ -218,15 +218,15 @@ def to_pulp(binary, namespace, address, order, through, said):
                     "sources": "any",
                     "shared_sources": shared,
                     "widen_scopes": True,
-                    # A HEAD waits for a whole push, and not only for an upload.
-                    "wait_for_uploads": "25s",
                 },
             }
             upstream = f"http://{address}:{port}"
-            ways = replicas(through, binary, home, address, upstream, settings)
+            # A HEAD waits for a whole push, and not only for an upload.
+            ways = replicas(through, binary, home, address, upstream, settings, "25s")
             ports = stack.enter_context(ways)
-        about = {"host": address, "ports": ports, "login": f"admin:{said['password']}"}
-        return push(namespace, {**order, **about, "tokens": True, "space": space, "seed": seed})
+        login = f"admin:{said['password']}"
+        about = {"host": address, "ports": ports, "login": login, "order": order}
+        return push(namespace, {**about, "tokens": True, "space": space, "seed": seed})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,21 +239,29 @@ class Through:
 
     def __str__(self):
         names = {0: "directly", 1: "one crossmount", 2: "two replicas"}
-        waiting = " that lets HEADs wait" if self.waits else ""
+        waiting = f" that {'lets' if self.replicas == 1 else 'let'} HEADs wait" if self.waits else ""
         return names[self.replicas] + (" with Redis" if self.with_redis else "") + waiting
 
 
 DIRECTLY, ONE, WAITING = Through(0), Through(1), Through(1, waits=True)
 TWO, TWO_WITH_REDIS = Through(2), Through(2, with_redis=True)
+TWO_WAITING = Through(2, with_redis=True, waits=True)
 
 
-def measure(registry, ways, run):
-    """All orders, each by all ways; the first way is the one that the others are compared with."""
+def images_of(order):
+    return {**images.ORDERS, **images.CROWDS}[order]
+
+
+def measure(registry, orders, ways, run):
+    """These orders, each by all ways; the others are compared with the first way."""
     results = []
-    for order in images.ORDERS:
+    for order in orders:
+        fleet = images_of(order).fleet(1)
+        sizes = {"unique": images.unique_bytes(fleet), "all": images.all_bytes(fleet)}
         for through in ways:
-            found = run({"order": order}, through)
-            result = {"registry": registry, "order": order, "through": str(through), **found}
+            found = run(order, through)
+            about = {"registry": registry, "order": order, "through": str(through)}
+            result = {**about, **sizes, **found}
             print(result, file=sys.stderr)
             results.append(result)
     return results
@@ -271,26 +279,27 @@ def main():
         sys.exit("fleet.py: making a slow link needs root")
     with link() as (namespace, address):
         about = (options.binary, namespace, address)
-        results = measure(
-            "distribution",
-            (DIRECTLY, ONE, WAITING, TWO, TWO_WITH_REDIS),
-            lambda order, through: to_distribution(*about, order, through),
-        )
+
+        def distribution(orders, ways):
+            run = functools.partial(to_distribution, *about)
+            return measure("distribution", orders, ways, run)
+
+        results = distribution(images.ORDERS, (DIRECTLY, ONE, WAITING, TWO, TWO_WITH_REDIS, TWO_WAITING))
+        results += distribution(images.CROWDS, (DIRECTLY, ONE, WAITING, TWO_WAITING))
         if options.pulp:
             with pulp(address) as said:
                 results += measure(
                     "Pulp",
+                    images.ORDERS,
                     (DIRECTLY, ONE, WAITING, TWO_WITH_REDIS),
                     lambda order, through: to_pulp(*about, order, through, said),
                 )
-    fleet = images.fleet(1)
-    table = chart.table(results, images.unique_bytes(fleet), images.all_bytes(fleet))
+    table = chart.table(results)
     print(table)
-    missed = chart.missed(results, images.unique_bytes(fleet))
+    missed = chart.missed(results)
     if options.write:
         (HERE / "RESULTS.md").write_text(table)
-        picture = chart.picture(results, images.unique_bytes(fleet))
-        (HERE / "RESULTS.svg").write_text(picture)
+        (HERE / "RESULTS.svg").write_text(chart.picture(results))
     # Seconds are the machine's; bytes are not.
     if missed:
         sys.exit(f"more bytes than wanted were sent: {', '.join(missed)}")

@@ -1,9 +1,11 @@
 """Sixty images in a hierarchy of four levels, the same in every run."""
 
+import dataclasses
 import functools
 import hashlib
 import json
 import random
+import typing
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 KIB = 1024
@@ -46,11 +48,12 @@ class Image:
         return [*self.layers, self.config]
 
 
-def fleet(seed):
-    """All images, level by level; the same seed gives the same bytes."""
+def fleet(seed, base=LEVELS[0][2]):
+    """All images, level by level, on a base of so many bytes; the same seed gives the same bytes."""
     source = random.Random(f"fleet {seed}")
     levels = []
     for level, (_, count, size) in enumerate(LEVELS):
+        size = size if levels else base
         above = levels[-1] if levels else [None]
         levels.append(
             [
@@ -93,9 +96,32 @@ def in_random_order(images):
     return [shuffled]
 
 
-# In words: stages that wait for each other, and how many of a stage are pushed at once.
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """How the images are pushed."""
+
+    # Stages that wait for each other.
+    stages: typing.Callable
+    # How many of a stage are pushed at once.
+    width: int
+    base: int = LEVELS[0][2]
+    # How long a HEAD waits for an upload, in front of distribution.
+    wait: str = "10s"
+
+    def fleet(self, seed):
+        return fleet(seed, self.base)
+
+
+# In words.
 ORDERS = {
-    "one after another": (one_after_another, 1),
-    "level by level, eight at a time": (level_by_level, 8),
-    "eight at a time, in random order": (in_random_order, 8),
+    "one after another": Order(one_after_another, 1),
+    "level by level, eight at a time": Order(level_by_level, 8),
+    "eight at a time, in random order": Order(in_random_order, 8),
+}
+# What only waiting for uploads is measured with. A base of 100 MB takes eight seconds on the link.
+CROWDS = {
+    "32 at a time, in random order": Order(in_random_order, 32),
+    "eight at a time, in random order, base of 100 MB": Order(
+        in_random_order, 8, base=100_000_000, wait="25s"
+    ),
 }

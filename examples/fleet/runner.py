@@ -95,13 +95,13 @@ def _path(answer):
 
 def main():
     order = json.load(sys.stdin)
-    stages, width = images.ORDERS[order["order"]]
-    fleet = images.fleet(order["seed"])
+    how = {**images.ORDERS, **images.CROWDS}[order["order"]]
+    fleet = how.fleet(order["seed"])
     pusher = Pusher(order)
     pusher.warm_up(order["ports"])
     began = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(width) as pool:
-        for stage in stages(fleet):
+    with concurrent.futures.ThreadPoolExecutor(how.width) as pool:
+        for stage in how.stages(fleet):
             list(pool.map(pusher.push, stage))
     print(json.dumps({"seconds": time.monotonic() - began, "sent": pusher.sent}))
 
