@@ -1,7 +1,8 @@
 """Measures what discovery costs a HEAD for which it finds no layer, and writes benches/HEADS.md.
 
 Each kind is asked by turns: a HEAD of an absent layer through crossmount without discovery, with
-it where no repository holds the layer, and with it where one does that the caller may not pull.
+it where no repository holds the layer, and with it where one does that the caller may not pull. And
+both with HEADs that may wait for uploads: these do not, because nothing is being uploaded.
 """
 
 import argparse
@@ -23,11 +24,17 @@ import stand
 HERE = pathlib.Path(__file__).parent
 GOAL = 1.15
 ABSENT = "sha256:" + hashlib.sha256(b"absent").hexdigest()
+DISCOVERY = {"enabled": True, "on_head": True, "sources": "any"}
+WAITING = {**DISCOVERY, "wait_for_uploads": "10s"}
+# The settings of each process, and what it is asked for.
 KINDS = {
-    "through crossmount, without discovery": (False, ABSENT),
-    "with discovery, no repository holds the layer": (True, ABSENT),
-    "with discovery, only other callers may pull it": (True, stand.DIGEST),
+    "through crossmount, without discovery": (None, ABSENT),
+    "with discovery, no repository holds the layer": ("discovery", ABSENT),
+    "with discovery, only other callers may pull it": ("discovery", stand.DIGEST),
+    "with waiting, no repository holds the layer": ("waiting", ABSENT),
+    "with waiting, only other callers may pull it": ("waiting", stand.DIGEST),
 }
+SETTINGS = {None: {}, "discovery": {"discovery": DISCOVERY}, "waiting": {"discovery": WAITING}}
 
 
 def ready(admin):
@@ -72,26 +79,24 @@ def run(bench, rounds, seconds):
     both = ["pull", "push"]
     token = bench.signer.token({"target/app": both})
     case = stand.Case("token", "token")
-    discovery = {"enabled": True, "on_head": True, "sources": "any"}
     with contextlib.ExitStack() as stack:
         upstream, root = stack.enter_context(bench.registry("token", home))
         stand.upload(upstream, "source", stand.BLOB, bench.owners["token"])
         ports = {}
-        for with_discovery in (False, True):
-            place = home / str(with_discovery)
+        for name, more in SETTINGS.items():
+            place = home / str(name)
             place.mkdir()
-            more = {"discovery": discovery} if with_discovery else {}
             port, admin, _ = stack.enter_context(
                 bench.crossmount(case, upstream, root, place, more)
             )
             stand.upload(port, "proof", b"proof", bench.owners["token"])
-            if with_discovery:
+            if more:
                 ready(admin)
-            ports[with_discovery] = port
+            ports[name] = port
         for _ in range(rounds):
-            for kind, (with_discovery, digest) in KINDS.items():
-                check(ports[with_discovery], digest, token)
-                rate, mean = load(ports[with_discovery], digest, token, seconds)
+            for kind, (name, digest) in KINDS.items():
+                check(ports[name], digest, token)
+                rate, mean = load(ports[name], digest, token, seconds)
                 rates[kind].append(rate)
                 times[kind].append(mean)
     return {kind: (statistics.median(rates[kind]), statistics.median(times[kind])) for kind in KINDS}
