@@ -91,7 +91,7 @@ fn a_link_that_another_host_has_written_meanwhile_is_not_replaced() {
     needs!("strace");
     let registry = ScriptedRegistry::start(|_| None);
     let home = tempfile::tempdir().unwrap();
-    let slow = "fsync,fdatasync:delay_enter=3000000:when=1";
+    let slow = "linkat:delay_enter=3000000";
     let command = inject_faults(&[slow], &home.path().join("trace"));
     let sidecar = registry.sidecar_by(command, generous_time_budget);
     let (client, digest) = (sidecar.client(), registry.plant("source", BLOB));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use support::registry::Registry;
 use support::scripted_registry::ScriptedRegistry;
 use support::sidecar::{Sidecar, generous_time_budget};
-use support::strace::{inject_faults, record_calls};
+use support::strace::{WRITE_OUT, inject_faults, record_calls};
 use support::{raw_http, wait_until};
 
 const BLOB: &[u8] = b"a blob on a bad disk";
@@ -80,8 +80,8 @@ fn a_slow_disk_leaves_the_mount_to_the_registry_and_is_not_written_late() {
     let registry = ScriptedRegistry::start(|_| None);
     let log = tempfile::tempdir().unwrap();
     let log = log.path().join("trace");
-    let slow = format!("{SYNC}:delay_enter=6000000");
-    let command = record_calls(&format!("{SYNC},{LINK}"), &[&slow], &log);
+    let slow = format!("{WRITE_OUT}:delay_enter=6000000");
+    let command = record_calls(&format!("{WRITE_OUT},{LINK}"), &[&slow], &log);
     let sidecar = registry.sidecar_by(command, |config| {
         config["mount"] = json!({"time_budget": "500ms"});
     });
@@ -133,7 +133,7 @@ fn other_requests_do_not_wait_for_a_slow_disk() {
     needs!("docker-registry", "strace");
     let registry = Registry::start();
     let log = registry.home().join("trace");
-    let slow = format!("{SYNC}:delay_enter=2000000");
+    let slow = format!("{WRITE_OUT}:delay_enter=2000000");
     let mut config = support::sidecar::config(&registry.url(), &registry.store.root);
     fs::create_dir_all(&registry.store.root).unwrap();
     generous_time_budget(&mut config);
@@ -169,7 +169,7 @@ fn mounts_that_wait_for_a_slow_disk_do_not_make_it_unready() {
     needs!("strace");
     let registry = ScriptedRegistry::start(|_| None);
     let log = tempfile::tempdir().unwrap();
-    let slow = format!("{SYNC}:delay_enter=3000000");
+    let slow = format!("{WRITE_OUT}:delay_enter=3000000");
     let command = inject_faults(&[&slow], &log.path().join("trace"));
     let sidecar = registry.sidecar_by(command, |config| {
         config["store"]["durability"] = "file".into();

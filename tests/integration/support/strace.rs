@@ -45,6 +45,9 @@ const WRITES: &[&str] = &[
     "io_uring_setup",
 ];
 
+/// The calls that write a link's bytes to the disk, on any filesystem: `FIEMAP` is an ioctl.
+pub const WRITE_OUT: &str = "fsync,fdatasync,ioctl";
+
 /// One system call that names files.
 #[derive(Debug, Clone)]
 pub struct SystemCall {
