@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `service` | responds to requests |
+//! | `drained` | lets a preStop hook wait until the registry may end |
 //! | `health` | checks liveness and readiness |
 //! | `status` | gathers the figures of `/status.json` |
 //! | `page` | the files of the page, which draws `/status.json` |
@@ -10,11 +11,13 @@
 //! Metrics are declared in [`crate::telemetry::metrics`]. Nothing here decides anything about a
 //! request for the registry.
 
+mod drained;
 mod health;
 mod page;
 mod service;
 mod status;
 
+pub(crate) use drained::Drained;
 pub(crate) use health::Health;
 pub(crate) use service::AdminService;
 pub(crate) use status::StatusSource;

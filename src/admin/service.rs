@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
+use crate::admin::drained::Drained;
 use crate::admin::health::Health;
 use crate::admin::page;
 use crate::admin::status::StatusSource;
@@ -14,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-const HERE: &str = "/, /status.json, /metrics, /healthz and /readyz are here\n";
+const HERE: &str = "/, /status.json, /metrics, /healthz, /readyz and /drained are here\n";
 
 /// Security headers of every response: a browser loads only from this port, and shows the page in
 /// no frame of another one.
@@ -39,6 +40,7 @@ pub(crate) struct AdminService {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     status: Arc<StatusSource>,
+    drained: Drained,
 }
 
 struct AdminResponse {
@@ -75,15 +77,17 @@ impl AdminService {
         metrics: Arc<Metrics>,
         health: Arc<Health>,
         status: Arc<StatusSource>,
+        drained: Drained,
     ) -> Self {
         Self {
             metrics,
             health,
             status,
+            drained,
         }
     }
 
-    async fn route(&self, method: &Method, path: &str) -> AdminResponse {
+    async fn route(&self, method: &Method, path: &str, query: &str) -> AdminResponse {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let text = "only GET and HEAD\n";
             return AdminResponse::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
@@ -103,6 +107,12 @@ impl AdminService {
                 self.metrics.ready(self.health.ready().await.is_ok());
                 AdminResponse::written(METRICS, self.metrics.render())
             }
+            "/drained" => match self.drained.wait(query).await {
+                Ok(text) => AdminResponse::ok(TEXT, text),
+                Err(error) => {
+                    AdminResponse::new(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n"))
+                }
+            },
             path => match page::file(path) {
                 Some((kind, text)) => AdminResponse::ok(kind, text),
                 None => AdminResponse::new(StatusCode::NOT_FOUND, TEXT, HERE),
@@ -116,8 +126,9 @@ impl ServeHttp for AdminService {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
         let method = request.method.clone();
-        let path = request.uri.path().to_owned();
-        let answer = self.route(&method, &path).await;
+        let uri = request.uri.clone();
+        let query = uri.query().unwrap_or_default();
+        let answer = self.route(&method, uri.path(), query).await;
         let length = answer.body.len();
         let body = if method == Method::HEAD {
             Vec::new()

@@ -154,8 +154,7 @@ impl ProxyHttp for RegistryProxy {
         // A request that the client pipelines must not end the one in flight.
         session.as_downstream_mut().set_pipelining_enabled(true);
         lingering_close::prepare(session);
-        if self.drain.is_draining() {
-            // The client's next request reaches a replica that goes on.
+        if self.drain.closes_connections() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(CLIENT_IDLE.as_secs()));

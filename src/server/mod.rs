@@ -42,7 +42,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 pub use config_reload::{LoadConfig, ReloadSource};
 
-use crate::admin::{AdminService, Health, StatusSource};
+use crate::admin::{AdminService, Drained, Health, StatusSource};
 use crate::auth::AccessError;
 use crate::blob_copy::ArtifactStoreError;
 use crate::config::{AccessMode, AccessName, Config, DistributionVersion, RegistryKind};
@@ -194,7 +194,9 @@ pub async fn run(
         let status = status.clone();
         async move { status.sample_periodically().await }
     });
-    let admin = Arc::new(AdminService::new(started.metrics, health, status));
+    let drained = Drained::new(drain.clone(), config.shutdown);
+    let admin = AdminService::new(started.metrics, health, status, drained);
+    let admin = Arc::new(admin);
     log_listening("registry", &started.registry_port);
     log_listening("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);

@@ -22,6 +22,9 @@ pub(crate) async fn listener_failed(listener: &mut JoinHandle<()>, drain: &Drain
 /// How long the last bytes of responses may take.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
+/// How long the responses to preStop hooks may take.
+const HOOKS_ARE_ANSWERED: Duration = Duration::from_millis(100);
+
 /// Waits for the connections of the registry's port to close. A task of its own writes the
 /// responses of an HTTP/2 connection, after their requests have ended.
 pub(crate) async fn wait_for_connections(listener: &mut JoinHandle<()>) {
@@ -82,6 +85,11 @@ pub(crate) async fn drain_and_stop(
     tokio::select! {
         () = drained => tracing::info!("shutdown completed"),
         () = signals.next() => tracing::warn!("shutdown forced by a second signal"),
+    }
+    let has_hooks = drain.has_hooks();
+    drain.end();
+    if has_hooks {
+        tokio::time::sleep(HOOKS_ARE_ANSWERED).await;
     }
 }
 

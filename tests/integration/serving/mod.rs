@@ -12,6 +12,7 @@ mod http2;
 mod location_scheme;
 mod notifications;
 mod passthrough;
+mod pod_end;
 mod prometheus;
 mod reload;
 mod report_command;

@@ -256,7 +256,7 @@ fn every_answer_has_its_type_and_a_strict_policy() {
     is_safe(&lost, "text/plain; charset=utf-8");
     assert_eq!(
         lost.text(),
-        "/, /status.json, /metrics, /healthz and /readyz are here\n"
+        "/, /status.json, /metrics, /healthz, /readyz and /drained are here\n"
     );
     Request::new("POST", "/").send(sidecar.admin).expect(405);
     // Nothing of it is on the registry's port.
