@@ -39,7 +39,7 @@ impl Drained {
         Ok(if self.drain.registry_may_end(after, within).await {
             "drained\n"
         } else {
-            "requests are still in flight\n"
+            "the time is up\n"
         })
     }
 }

@@ -107,7 +107,8 @@ impl AdminService {
                 self.metrics.ready(self.health.ready().await.is_ok());
                 AdminResponse::written(METRICS, self.metrics.render())
             }
-            "/drained" => match self.drained.wait(query).await {
+            // The kubelet before 1.26 puts one more slash before the path of a hook.
+            "/drained" | "//drained" => match self.drained.wait(query).await {
                 Ok(text) => AdminResponse::ok(TEXT, text),
                 Err(error) => {
                     AdminResponse::new(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n"))

@@ -118,9 +118,14 @@ does not list. Without credentials: crossmount gets its own, by its environment.
 
 {{/* crossmount.yaml in this chart. Only a tag of 2 says so: latest, edge and the like are 3 by now. */}}
 {{- define "crossmount.own" -}}
+{{- $config := deepCopy (.Values.crossmount.config | default dict) -}}
+{{- if .Values.crossmount.nativeSidecar -}}
+{{- /* It gets its signal after the registry has ended: its delay is a part of the registry's hook. */ -}}
+{{- $_ := set $config "shutdown" (merge (dict "drain_delay" "0s") (get $config "shutdown" | default dict)) -}}
+{{- end -}}
 {{- include "crossmount.configuration" (dict
       "registry" (include "crossmount.registry" . | fromYaml)
-      "config" .Values.crossmount.config
+      "config" $config
       "version" (ternary 2 3 (regexMatch "^v?2([^0-9]|$)" .Values.registry.image.tag))
       "authFiles" (or .Values.registry.htpasswdSecret .Values.registry.tokenBundleSecret)) -}}
 {{- end -}}

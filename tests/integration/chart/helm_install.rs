@@ -36,6 +36,10 @@ fn the_notes_say_how_to_push_where_to_look_and_what_to_mind() {
     ] {
         assert!(usual.contains(words), "{words}: {usual}");
     }
+    let interrupts = "A ROLLOUT INTERRUPTS";
+    assert!(usual.contains(interrupts), "{usual}");
+    let shared = "persistence.accessModes={ReadWriteMany}";
+    assert!(!notes(&["--set", shared]).contains(interrupts));
     let nfs = "lookupcache=positive";
     assert!(!usual.contains(nfs) && !usual.contains("NO PERSISTENCE"));
     for settings in [

@@ -20,10 +20,13 @@ fn example(name: &str) -> Rendered {
 /// The container behind outlives what crossmount may still have to finish.
 #[track_caller]
 fn outlives(rendered: &Rendered, behind: &str) {
-    let sleeps = &rendered.container(behind)["lifecycle"]["preStop"]["exec"]["command"][1];
-    let sleeps: u64 = sleeps.as_str().unwrap().parse().unwrap();
+    let hook = &rendered.container(behind)["lifecycle"]["preStop"]["httpGet"];
+    assert_eq!(hook["port"], 9500);
+    let path = hook["path"].as_str().unwrap();
+    let within = path.strip_prefix("/drained?within=").unwrap();
+    let within: u64 = within.trim_end_matches('s').parse().unwrap();
     let grace = rendered.pod()["terminationGracePeriodSeconds"].as_u64();
-    assert!(25 < sleeps && sleeps < grace.unwrap(), "{sleeps} {grace:?}");
+    assert!(25 < within && within < grace.unwrap(), "{within} {grace:?}");
 }
 
 /// The generated name of the configuration is the one that the pod mounts.

@@ -59,15 +59,15 @@ fn crossmount_speaks_for_the_registry_and_the_registry_outlasts_it() {
         let grace = rendered.pod()["terminationGracePeriodSeconds"]
             .as_u64()
             .unwrap();
-        let [sleep, seconds] = registry["lifecycle"]["preStop"]["exec"]["command"]
-            .as_array()
-            .unwrap()
-            .as_slice()
-        else {
-            panic!("not a sleep");
-        };
-        assert_eq!(sleep, "sleep");
-        let seconds: u64 = seconds.as_str().unwrap().parse().unwrap();
+        let hook = &registry["lifecycle"]["preStop"]["httpGet"];
+        assert_eq!(hook["port"], crossmount["ports"][1]["containerPort"]);
+        let path = hook["path"].as_str().unwrap();
+        let seconds = path.strip_prefix("/drained?after=5s&within=").unwrap();
+        let seconds: u64 = seconds.trim_end_matches('s').parse().unwrap();
+        // A native sidecar gets its signal after that, and then delays nothing.
+        let delay = &rendered.config("crossmount.yaml")["shutdown"]["drain_delay"];
+        let is_native = rendered.pod()["initContainers"].is_array();
+        assert_eq!(delay == "0s", is_native, "{}: {delay}", values.name());
         // The default of crossmount's shutdown.timeout, which the registry outlasts.
         assert!(25 < seconds, "{}", values.name());
         // The registry ends by itself, in its own time.

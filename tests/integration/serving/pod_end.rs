@@ -166,7 +166,7 @@ fn a_hook_ends_when_its_time_is_up_and_says_so() {
     let pod = Pod::native();
     let end_upload = upload_in_flight(pod.sidecar.client());
     let answer = raw_http::get(pod.sidecar.admin, "/drained?after=0s&within=1s");
-    assert_eq!(answer.expect(200).text(), "requests are still in flight\n");
+    assert_eq!(answer.expect(200).text(), "the time is up\n");
     end_upload();
     let answer = raw_http::get(pod.sidecar.admin, "/drained?wait=1s").expect(400);
     assert_eq!(

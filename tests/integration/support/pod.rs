@@ -90,11 +90,9 @@ impl Pod {
     /// Runs the registry's `preStop`, and ends it after that, as a kubelet does.
     pub fn end_registry(&self) {
         let registry = format!("{NAME}-registry");
-        let hook = &self.container("registry")["lifecycle"]["preStop"]["exec"]["command"];
-        let hook = hook.as_array().unwrap().iter();
-        let hook = hook.map(|word| word.as_str().unwrap());
-        let command: Vec<_> = ["exec", &registry].into_iter().chain(hook).collect();
-        self.engine.podman(&command);
+        let hook = &self.container("registry")["lifecycle"]["preStop"]["httpGet"];
+        let drained = raw_http::get(self.admin, hook["path"].as_str().unwrap());
+        assert_eq!(drained.expect(200).text(), "drained\n");
         self.engine.podman(&["stop", "--time", "10", &registry]);
     }
 
