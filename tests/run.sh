@@ -14,13 +14,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 all_parts=(tools lint supply docs build unit mounts access pod pulp discovery object_store
-  examples faults)
+  examples package faults)
 long_parts=(fleet faults_at_length fuzz)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
   packages
   ./tests/tools.sh
+  ./tests/cargo-tools.sh
   ./tests/base-image.sh
   ./tests/pulp.sh install
 }
@@ -70,6 +71,8 @@ ctr containerd
 dockerd docker.io
 /usr/bin/docker docker.io
 shellcheck shellcheck
+lintian lintian
+dpkg-shlibdeps dpkg-dev
 pip3 python3-pip
 node nodejs
 npm npm
@@ -116,7 +119,7 @@ lint() {
   cargo fmt --check
   cargo clippy --release --all-targets --all-features --locked -- -D warnings
   if command -v shellcheck >/dev/null || [[ -n ${CI-} ]]; then
-    shellcheck .ci/run fuzz/*.sh tests/*.sh examples/*.sh benches/*.sh
+    shellcheck .ci/run fuzz/*.sh tests/*.sh examples/*.sh benches/*.sh deploy/release/*.sh
   else
     echo 'SKIPPED: shellcheck is not installed'
   fi
@@ -241,13 +244,24 @@ object_store() {
 
 examples() {
   local file
-  for file in examples/*.yaml; do
+  for file in examples/*.yaml deploy/debian/*.yaml; do
     # Another program's file, which a test of the chart looks into.
     [[ $file != *-values.yaml ]] || continue
     echo "$file"
     "${CARGO_TARGET_DIR:-target}/release/crossmount" check --offline --config "$file"
   done
   ./examples/quickstart.sh
+}
+
+# What a release hands out, made of the binary of the part "build".
+package() {
+  local binary=${CARGO_TARGET_DIR:-target}/release/crossmount
+  tool cargo-deb || return 0
+  if ((EUID != 0)); then
+    echo 'SKIPPED: a Debian to install the package in needs root'
+  else
+    ./tests/package.sh "$binary"
+  fi
 }
 
 faults() {
