@@ -243,14 +243,15 @@ object_store() {
 }
 
 examples() {
-  local file
+  local file binary=${CARGO_TARGET_DIR:-target}/release/crossmount
   for file in examples/*.yaml deploy/debian/*.yaml; do
     # Another program's file, which a test of the chart looks into.
     [[ $file != *-values.yaml ]] || continue
     echo "$file"
-    "${CARGO_TARGET_DIR:-target}/release/crossmount" check --offline --config "$file"
+    "$binary" check --offline --config "$file"
   done
-  ./examples/quickstart.sh
+  # Without the variable it would compile crossmount once more.
+  CROSSMOUNT_BIN=$binary ./examples/quickstart.sh
 }
 
 # What a release hands out, made of the binary of the part "build".
