@@ -72,6 +72,7 @@ dockerd docker.io
 /usr/bin/docker docker.io
 shellcheck shellcheck
 lintian lintian
+jq jq
 dpkg-shlibdeps dpkg-dev
 pip3 python3-pip
 node nodejs
@@ -123,6 +124,8 @@ lint() {
   else
     echo 'SKIPPED: shellcheck is not installed'
   fi
+  ! tool actionlint || actionlint '.github/workflows/*.yml'
+  ! tool zizmor || zizmor --offline --persona=pedantic --quiet .github
 }
 
 # Licences, banned crates and sources of what the lock files name.
@@ -152,7 +155,7 @@ docs() {
   mdbook build docs
   # mdbook takes every link to a .md for a page. Those that leave the book are files beside it.
   find "$book" -name '*.html' -exec sed -i -E 's#(href="\.\./\.\./[^"]*)\.html#\1.md#g' {} +
-  "${check[@]}" '*.md' 'docs/src/**/*.md' 'helm/**/*.md' 'fuzz/*.md' 'benches/*.md' \
+  "${check[@]}" '*.md' 'docs/src/**/*.md' 'helm/**/*.md' 'deploy/**/*.md' 'fuzz/*.md' 'benches/*.md' \
     'examples/**/*.md' 'tests/*.md'
   "${check[@]}" "$book"
 }
@@ -256,12 +259,17 @@ examples() {
 
 # What a release hands out, made of the binary of the part "build".
 package() {
-  local binary=${CARGO_TARGET_DIR:-target}/release/crossmount
-  tool cargo-deb || return 0
+  local binary=${CARGO_TARGET_DIR:-target}/release/crossmount dist=target/shipped/dist name
+  for name in cargo-deb cargo-cyclonedx lintian dpkg-shlibdeps buildah skopeo docker-registry helm4 \
+    jq; do
+    tool "$name" || return 0
+  done
+  rm -rf "$dist"
+  ./tests/release.sh "$binary" "$dist"
   if ((EUID != 0)); then
     echo 'SKIPPED: a Debian to install the package in needs root'
   else
-    ./tests/package.sh "$binary"
+    ./tests/package.sh "$binary" "$dist"/*.deb
   fi
 }
 

@@ -6,6 +6,9 @@
 # shellcheck shell=bash
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 
+# Where tests/cargo-tools.sh puts cargo's subcommands.
+PATH=$PATH:${CROSSMOUNT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/crossmount-tools}/bin
+
 # git, also if another user owns the checkout, as in a container of the continuous integration.
 git_here() {
   git -c "safe.directory=$PWD" "$@"
