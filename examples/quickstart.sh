@@ -9,6 +9,9 @@ usage() {
   cat <<'TEXT'
 Usage: examples/quickstart.sh [--keep]
   --keep   leave the registry and crossmount running, and say how to stop them
+
+  CROSSMOUNT_BIN   the crossmount to run, such as one of a release; without it, this checkout is
+                   compiled, without optimisation
 TEXT
 }
 
@@ -19,6 +22,11 @@ case "${1-}" in
   -h | --help) usage; exit 0 ;;
   *) usage >&2; exit 64 ;;
 esac
+
+binary=${CROSSMOUNT_BIN-}
+if [[ -n $binary ]]; then
+  binary=$(realpath "$binary")
+fi
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
@@ -33,10 +41,15 @@ install_missing() {
   done <<'TEXT'
 docker-registry docker-registry
 skopeo skopeo
+curl curl
+TEXT
+  while [[ -z $binary ]] && read -r command package; do
+    command -v "$command" >/dev/null && continue
+    [[ " ${missing[*]} " = *" $package "* ]] || missing+=("$package")
+  done <<'TEXT'
 cmake cmake
 cc build-essential
 make build-essential
-curl curl
 TEXT
   if ((${#missing[@]} > 0)); then
     say "installing with apt-get: ${missing[*]}"
@@ -46,7 +59,8 @@ TEXT
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
       apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   fi
-  command -v cargo >/dev/null || fail 'cargo is not on the PATH: install Rust first'
+  [[ -n $binary ]] || command -v cargo >/dev/null || fail \
+    'cargo is not on the PATH: install Rust first, or name a binary in CROSSMOUNT_BIN'
 }
 
 # --- processes and their directory -------------------------------------------------------------
@@ -161,7 +175,7 @@ store: {filesystem: {rootdirectory: $directory/store}}
 access: {mode: none}
 shutdown: {drain_delay: 0s}
 TEXT
-  start crossmount "${CARGO_TARGET_DIR:-target}/release/crossmount" serve \
+  start crossmount "$binary" serve \
     --config "$directory/crossmount.yaml" --listen 127.0.0.1:0
   front=$(address crossmount '/"listening"/{/"listener":"registry"/s/.*"address":"([^"]+)".*/\1/p}')
   admin=$(address crossmount '/"listening"/{/"listener":"admin"/s/.*"address":"([^"]+)".*/\1/p}')
@@ -194,8 +208,11 @@ uploaded() {
 
 install_missing
 
-say 'building crossmount'
-cargo build --release --locked
+if [[ -z $binary ]]; then
+  say 'compiling crossmount'
+  cargo build --profile quick --locked
+  binary=${CARGO_TARGET_DIR:-target}/quick/crossmount
+fi
 
 directory=$(mktemp -d "${TMPDIR:-/tmp}/crossmount-quickstart.XXXXXX")
 layer_digests=()

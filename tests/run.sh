@@ -13,14 +13,15 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_parts=(tools lint supply docs build unit mounts filesystems access pod pulp discovery object_store
-  examples faults)
+all_parts=(tools lint supply docs build unit mounts filesystems access pod pulp discovery
+  object_store examples package faults)
 long_parts=(fleet faults_at_length fuzz)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
   packages
   ./tests/tools.sh
+  ./tests/cargo-tools.sh
   ./tests/base-image.sh
   ./tests/pulp.sh install
 }
@@ -70,6 +71,9 @@ ctr containerd
 dockerd docker.io
 /usr/bin/docker docker.io
 shellcheck shellcheck
+lintian lintian
+jq jq
+dpkg-shlibdeps dpkg-dev
 pip3 python3-pip
 node nodejs
 npm npm
@@ -116,10 +120,12 @@ lint() {
   cargo fmt --check
   cargo clippy --release --all-targets --all-features --locked -- -D warnings
   if command -v shellcheck >/dev/null || [[ -n ${CI-} ]]; then
-    shellcheck .ci/run fuzz/*.sh tests/*.sh examples/*.sh benches/*.sh
+    shellcheck .ci/run fuzz/*.sh tests/*.sh examples/*.sh benches/*.sh deploy/release/*.sh
   else
     echo 'SKIPPED: shellcheck is not installed'
   fi
+  ! tool actionlint || actionlint '.github/workflows/*.yml'
+  ! tool zizmor || zizmor --offline --persona=pedantic --quiet .github
 }
 
 # Licences, banned crates and sources of what the lock files name.
@@ -149,7 +155,7 @@ docs() {
   mdbook build docs
   # mdbook takes every link to a .md for a page. Those that leave the book are files beside it.
   find "$book" -name '*.html' -exec sed -i -E 's#(href="\.\./\.\./[^"]*)\.html#\1.md#g' {} +
-  "${check[@]}" '*.md' 'docs/src/**/*.md' 'helm/**/*.md' 'fuzz/*.md' 'benches/*.md' \
+  "${check[@]}" '*.md' 'docs/src/**/*.md' 'helm/**/*.md' 'deploy/**/*.md' 'fuzz/*.md' 'benches/*.md' \
     'examples/**/*.md' 'tests/*.md'
   "${check[@]}" "$book"
 }
@@ -260,14 +266,31 @@ object_store() {
 }
 
 examples() {
-  local file
-  for file in examples/*.yaml; do
+  local file binary=${CARGO_TARGET_DIR:-target}/release/crossmount
+  for file in examples/*.yaml deploy/debian/*.yaml; do
     # Another program's file, which a test of the chart looks into.
     [[ $file != *-values.yaml ]] || continue
     echo "$file"
-    "${CARGO_TARGET_DIR:-target}/release/crossmount" check --offline --config "$file"
+    "$binary" check --offline --config "$file"
   done
-  ./examples/quickstart.sh
+  # Without the variable it would compile crossmount once more.
+  CROSSMOUNT_BIN=$binary ./examples/quickstart.sh
+}
+
+# What a release hands out, made of the binary of the part "build".
+package() {
+  local binary=${CARGO_TARGET_DIR:-target}/release/crossmount dist=target/shipped/dist name
+  for name in cargo-deb cargo-cyclonedx lintian dpkg-shlibdeps buildah skopeo docker-registry helm4 \
+    jq; do
+    tool "$name" || return 0
+  done
+  rm -rf "$dist"
+  ./tests/release.sh "$binary" "$dist"
+  if ((EUID != 0)); then
+    echo 'SKIPPED: a Debian to install the package in needs root'
+  else
+    ./tests/package.sh "$binary" "$dist"/*.deb
+  fi
 }
 
 faults() {

