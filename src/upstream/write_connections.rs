@@ -14,7 +14,8 @@
 //! The proof of rule 3 is a FIN that acknowledges no byte of the write. A FIN acknowledges all that
 //! the other kernel had received when it was sent. A server that has closed a connection reads no
 //! more from it. A reset (RST) proves nothing, because the kernel ignores what it acknowledges. So
-//! a write that meets a reset fails.
+//! a write that meets a reset fails. A server that closes a connection with a write in its kernel,
+//! unread, sends such a reset. An nginx that reloads under load does so now and then.
 //!
 //! Pingora drops a broken connection before it asks whether to retry. So a tracer, which Pingora
 //! calls just before that, notes what the kernel says.
