@@ -12,13 +12,13 @@ from stand import DIGEST
 HERE = pathlib.Path(__file__).parent
 
 
-def wrk(script, port, seconds, connections=16, path="", threads=None, **environment):
+def wrk(script, port, seconds, connections=16, path="", threads=None, scheme="http", **environment):
     """Runs one of the scripts beside this file; keyword arguments are its environment."""
     threads = threads or min(2, connections)
     known = {"FIGURES": str(HERE / "figures.lua"), "THREADS": str(threads)}
     known.update({key: str(value) for key, value in environment.items()})
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
-    command += ["--timeout", "30s", "-s", str(HERE / script), f"http://127.0.0.1:{port}{path}"]
+    command += ["--timeout", "30s", "-s", str(HERE / script), f"{scheme}://127.0.0.1:{port}{path}"]
     run = subprocess.run(
         command, check=True, capture_output=True, text=True, env={**os.environ, **known}
     )

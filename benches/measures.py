@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import os
 import pathlib
 import shutil
@@ -31,6 +32,8 @@ class Measure:
 
     title = ""
     about = ""
+    # Of the registry.
+    scheme = "http"
 
     def __init__(self, bench, options):
         self.bench, self.seconds, self.floor = bench, options.seconds, options.floor
@@ -42,10 +45,12 @@ class Measure:
     def serve(self, case, stack, home, more=None):
         """A new store with the source's blob; returns port, root, and crossmount's admin port."""
         bench, owner = self.bench, self.bench.owners[case.access]
-        port, root = stack.enter_context(bench.registry(case.access, home))
-        stand.upload(port, "source", BLOB, owner)
+        port, root = stack.enter_context(bench.registry(case.access, home, self.scheme))
+        stand.upload(port, "source", BLOB, owner, self.scheme)
         admin = None
         if case.mode:
+            if self.scheme == "https":
+                more = {**(more or {}), **bench.over_tls(port)}
             port, admin, _ = stack.enter_context(bench.crossmount(case, port, root, home, more))
             stand.upload(port, "proof", b"proof", owner)
         return port, root, admin
@@ -166,13 +171,68 @@ class Fallbacks(Measure):
     def run(self, side, stack, home):
         case = Case("none") if side == ALONE else OPEN
         port, root, _ = self.serve(case, stack, home)
-        load.mounts(port, "warm", 1, DIGEST=ABSENT)
+        scheme = self.scheme if side == ALONE else "http"
+        load.mounts(port, "warm", 1, scheme=scheme, DIGEST=ABSENT)
         os.sync()
-        result = load.mounts(port, "t", self.seconds, DIGEST=ABSENT)
+        result = load.mounts(port, "t", self.seconds, scheme=scheme, DIGEST=ABSENT)
         assert not result["refused"] and not result["broken"], result
         begun = sum(1 for _ in root.glob("docker/registry/v2/repositories/t/*/*/_uploads/*"))
         assert begun >= result["answers"], (begun, result)
         return result
+
+
+class SecureFallbacks(Fallbacks):
+    """The same in front of a registry with https; the client of crossmount uses http."""
+
+    scheme = "https"
+    title = "Mounts that miss, the registry with https"
+
+
+class SmallUploads(Measure):
+    """Blobs of 1 kB to a registry with https, on one connection of the client's for all of them.
+
+    No connection to the registry is left from the client before.
+    """
+
+    scheme, blobs, pushes = "https", 10, 7
+    title = f"Upload of {blobs} blobs of 1 kB, the registry with https"
+    sides = [ALONE, name_of(OPEN)]
+
+    def run(self, side, stack, home):
+        case = Case("none") if side == ALONE else OPEN
+        port, _, _ = self.serve(case, stack, home)
+        seconds = []
+        for push in range(self.pushes):
+            time.sleep(1)
+            began = time.monotonic()
+            with contextlib.closing(client_of(port, side == ALONE)) as client:
+                for blob in range(self.blobs):
+                    upload_on(client, f"{push} {blob} ".encode().ljust(1000, b"x"))
+            seconds.append(time.monotonic() - began)
+        return {"seconds": statistics.median(seconds)}
+
+
+def client_of(port, is_https):
+    if is_https:
+        return http.client.HTTPSConnection("127.0.0.1", port, context=stand.unverified())
+    return http.client.HTTPConnection("127.0.0.1", port)
+
+
+def upload_on(client, data):
+    """As docker uploads a blob, but with its length: POST, PATCH, PUT."""
+
+    def ask(method, target, body, status):
+        kind = {"Content-Type": "application/octet-stream"}
+        client.request(method, target, body, kind)
+        answer = client.getresponse()
+        answer.read()
+        assert answer.status == status, answer.status
+        return answer.headers["Location"]
+
+    session = ask("POST", "/v2/small/blobs/uploads/", b"", 202)
+    session = ask("PATCH", session, data, 202)
+    digest = hashlib.sha256(data).hexdigest()
+    ask("PUT", f"{session}&digest=sha256:{digest}", b"", 201)
 
 
 PROXIES = ["nginx", "haproxy", "crossmount"]
@@ -379,6 +439,8 @@ def all_of(bench, options):
         "one": OneConnection(bench, options),
         "remounts": Remounts(bench, options),
         "fallbacks": Fallbacks(bench, options),
+        "secure_fallbacks": SecureFallbacks(bench, options),
+        "small_uploads": SmallUploads(bench, options),
         "base": Passing(bench, options, "GET /v2/"),
         "blob": Passing(bench, options, "a blob of 1 KiB"),
         "manifest": Passing(bench, options, "a manifest"),

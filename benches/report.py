@@ -65,6 +65,8 @@ GOALS = [
     Goal("… to the same system calls alone", "xfs", "rate", own("none", FULL), "the floor, ordered", 0.75),
     Goal("… one after another: median time", "xfs_one", "p50", own("none", FULL), ALONE, 0.6, most=True),
     Goal("mounts that miss, a second", "fallbacks", "rate", own("none", FULL), ALONE, 0.95),
+    Goal("… the registry with https", "secure_fallbacks", "rate", own("none", FULL), ALONE, 0.95),
+    Goal("10 blobs of 1 kB to a registry with https: time", "small_uploads", "seconds", own("none", FULL), ALONE, 1.1, most=True),
 ]
 # How a figure is shown: its title, what it is divided by, and its digits.
 FIGURES = {

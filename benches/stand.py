@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -74,6 +75,13 @@ class Stand:
             ["htpasswd", "-cbB", "-C", "10", self.passwords, USER, PASSWORD],
             check=True, capture_output=True,
         )
+        self.certificate, self.key = directory / "localhost.pem", directory / "localhost.key"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+            + ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+            + ["-keyout", self.key, "-out", self.certificate],
+            check=True, capture_output=True,
+        )
         self.tokens = directory / "tokens"
         self.sign(count)
         owner = {name: ["pull", "push"] for name in ("source", "proof", "warm")}
@@ -107,7 +115,7 @@ class Stand:
         }[access]
 
     @contextlib.contextmanager
-    def registry(self, access, home):
+    def registry(self, access, home, scheme="http"):
         port, root = free_port(), home / "store"
         auth = self.auth(access)
         for settings in auth.values():
@@ -118,12 +126,20 @@ class Stand:
             "storage": {"filesystem": {"rootdirectory": str(root)}},
             "http": {"addr": f"127.0.0.1:{port}", "secret": "bench"},
         }
+        if scheme == "https":
+            files = {"certificate": str(self.certificate), "key": str(self.key)}
+            config["http"]["tls"] = files
         if auth:
             config["auth"] = auth
         file = home / "registry.json"
         file.write_text(json.dumps(config))
         with process(["docker-registry", "serve", str(file)], port, home / "registry.log"):
             yield port, root
+
+    def over_tls(self, upstream):
+        """For crossmount in front of a registry with https."""
+        url = f"https://localhost:{upstream}"
+        return {"upstream": {"url": url, "ca_certificate": str(self.certificate)}}
 
     @contextlib.contextmanager
     def crossmount(self, case, upstream, root, home, more=None):
@@ -213,14 +229,22 @@ def tools():
     return {name: shutil.which(name) for name in ("docker-registry", "nginx", "haproxy", "wrk")}
 
 
-def upload(port, repository, data, authorization=None):
+def unverified():
+    """For registries on this machine, whose certificate has just been made."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def upload(port, repository, data, authorization=None, scheme="http"):
     """A blob by a POST and a PUT; returns its digest."""
     headers = {"Authorization": authorization} if authorization else {}
-    base = f"http://127.0.0.1:{port}"
+    base = f"{scheme}://127.0.0.1:{port}"
+    context = unverified() if scheme == "https" else None
     begin = urllib.request.Request(
         f"{base}/v2/{repository}/blobs/uploads/", data=b"", method="POST", headers=headers
     )
-    with urllib.request.urlopen(begin) as answer:
+    with urllib.request.urlopen(begin, context=context) as answer:
         location = answer.headers["Location"]
     location = location if location.startswith("http") else base + location
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
@@ -229,7 +253,7 @@ def upload(port, repository, data, authorization=None):
         f"{location}{glue}digest={digest}", data=data, method="PUT",
         headers={**headers, "Content-Type": "application/octet-stream"},
     )
-    with urllib.request.urlopen(end) as answer:
+    with urllib.request.urlopen(end, context=context) as answer:
         assert answer.status == 201, answer.status
     return digest
 

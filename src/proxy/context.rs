@@ -8,12 +8,14 @@ use crate::auth::Credentials;
 use crate::discovery::PendingDelete;
 use crate::discovery::uploads::{PushRequest, UploadRequest};
 use crate::mount::{Forward, Mounted, PendingVerification};
+use crate::proxy::body_progress::BodyProgress;
 use crate::proxy::route::Route;
 use crate::server::drain::InFlight;
 use crate::server::header_timeout::HeaderGuard;
 use crate::telemetry::outcome::{Outcome, Reason, Via};
 use crate::telemetry::request_id::RequestId;
 use crate::telemetry::trace::Trace;
+use crate::upstream::SharedWrite;
 
 /// The state of one request between Pingora's phases.
 #[derive(Debug)]
@@ -48,6 +50,10 @@ pub(crate) struct RequestContext {
     pub(crate) failed_connections: usize,
     /// How often the request was sent again.
     pub(crate) resent: usize,
+    /// Set if the request is a write that may share its connection with other writes.
+    pub(crate) shared_write: Option<SharedWrite>,
+    /// Which bytes of the body were seen.
+    pub(crate) body: BodyProgress,
     pub(crate) _in_flight: InFlight,
     _head: HeaderGuard,
 }
@@ -100,6 +106,8 @@ impl RequestContext {
             is_early_response: false,
             failed_connections: 0,
             resent: 0,
+            shared_write: None,
+            body: BodyProgress::default(),
             _in_flight: in_flight,
             _head: HeaderGuard::now(),
         }

@@ -55,6 +55,15 @@ pub(crate) fn repeated_length(headers: &HeaderMap) -> Option<HeaderValue> {
     lengths.next().map(|_| first.clone())
 }
 
+/// Whether the request has no body, or a body of a known length of at most `limit` bytes.
+pub(crate) fn has_body_of_at_most(session: &mut Session, limit: u64) -> bool {
+    let length = |session: &Session| -> Option<u64> {
+        let length = session.req_header().headers.get(header::CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    };
+    session.is_body_empty() || length(session).is_some_and(|length| length <= limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

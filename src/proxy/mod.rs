@@ -14,12 +14,14 @@
 //! | `observe`, `write_refusal` | what the registry's own responses show |
 //! | `access_log` | counts and logs a request once |
 //! | `upload_parts` | the requests of uploads for which HEADs may wait |
+//! | `body_progress` | what of a body was seen, if it is sent again |
 //! | `lingering_close` | reads the rest of a body after an early response |
 //!
 //! Connections are not here but in [`crate::server`]. Decisions about mounts are made in
 //! [`crate::mount`] and [`crate::native_mount`], which know no HTTP.
 
 mod access_log;
+mod body_progress;
 mod context;
 mod forwarded_headers;
 mod framing;

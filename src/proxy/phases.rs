@@ -65,6 +65,10 @@ pub(crate) enum MountStrategy {
     Native(Box<NativeMountHandler>),
 }
 
+/// The longest body of a write that may share its connection with other writes. Pingora holds this
+/// much of any body, and so it can send all of it once more.
+const REPLAYABLE: u64 = 32 * 1024;
+
 /// The proxy in front of one registry; its clones share all state.
 #[derive(Debug, Clone)]
 pub(crate) struct RegistryProxy {
@@ -195,9 +199,16 @@ impl ProxyHttp for RegistryProxy {
     async fn upstream_peer(
         &self,
         session: &mut Session,
-        _: &mut RequestContext,
+        context: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
-        let peer = self.peers.peer(&session.req_header().method).await;
+        // A write that is sent again gets a new connection.
+        let may_share = !is_repeatable(&session.req_header().method)
+            && context.resent == 0
+            && framing::has_body_of_at_most(session, REPLAYABLE);
+        context.shared_write = may_share.then(|| self.peers.shared_write()).flatten();
+        let method = &session.req_header().method;
+        let peer = self.peers.peer(method, context.shared_write.as_ref());
+        let peer = peer.await;
         peer.map_err(|error| {
             self.record_unreachable();
             error.into_up()
@@ -207,12 +218,15 @@ impl ProxyHttp for RegistryProxy {
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
-        _: bool,
+        is_reused: bool,
         peer: &HttpPeer,
-        _: RawFd,
+        descriptor: RawFd,
         digest: Option<&Digest>,
-        _: &mut RequestContext,
+        context: &mut RequestContext,
     ) -> Result<()> {
+        if let Some(write) = &mut context.shared_write {
+            write.connected(is_reused, descriptor);
+        }
         self.peers.check_certificate(peer, digest)
     }
 
@@ -227,7 +241,8 @@ impl ProxyHttp for RegistryProxy {
             // Without the headers that the client nominated in Connection: Pingora removed them.
             context.credentials = Credentials::from_single_header(&head.headers);
         }
-        if !is_repeatable(&head.method) && session.is_body_empty() {
+        let is_alone = !is_repeatable(&head.method) && context.shared_write.is_none();
+        if is_alone && session.is_body_empty() {
             head.insert_header(header::CONNECTION, "close")?;
         }
         if let Some(length) = framing::repeated_length(&head.headers) {
@@ -256,6 +271,8 @@ impl ProxyHttp for RegistryProxy {
         is_last: bool,
         context: &mut RequestContext,
     ) -> Result<()> {
+        // What was sent before on another connection was counted then.
+        let piece = piece.as_ref().map(|piece| context.body.unseen(piece));
         if let Some(upload) = &mut context.upload {
             upload.add(piece.as_ref().map_or(0, |piece| piece.len() as u64));
             if is_last {
@@ -263,7 +280,7 @@ impl ProxyHttp for RegistryProxy {
             }
         }
         if let Some(push) = &mut context.push {
-            if let Some(piece) = piece {
+            if let Some(piece) = &piece {
                 push.add(piece);
             }
             if is_last {
@@ -345,10 +362,18 @@ impl ProxyHttp for RegistryProxy {
             observer.record_broken_connection();
         }
         let session = session.as_ref();
+        let write = context.shared_write.as_ref();
+        let never_arrived = write.is_some_and(|write| write.never_arrived(&error));
         let is_repeatable = self::is_repeatable(&session.req_header().method);
-        if is_repeatable && context.resent < RESENT_AT_MOST && !session.retry_buffer_truncated() {
+        let may_resend = context.resent < RESENT_AT_MOST && !session.retry_buffer_truncated();
+        if may_resend && (never_arrived || is_repeatable) {
             context.resent += 1;
-            error.retry.decide_reuse(was_kept);
+            context.body.begin_again();
+            if never_arrived {
+                error.set_retry(true);
+            } else {
+                error.retry.decide_reuse(was_kept);
+            }
         } else {
             error.set_retry(false);
         }

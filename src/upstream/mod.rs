@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `peer`, `dns` | connections for the proxy's requests |
+//! | `write_connections` | connections that several writes share |
 //! | `tls` | the certificates of both sides |
 //! | `client`, `version` | crossmount's own requests, and the version they detect |
 //! | `probe` | the traceless probe for a mount's permissions and write availability |
@@ -28,6 +29,7 @@ mod subrequest;
 mod tls;
 mod upload_session;
 mod version;
+mod write_connections;
 
 pub(crate) use client::USER_AGENT;
 pub(crate) use client::root_cause;
@@ -44,3 +46,4 @@ pub(crate) use subrequest::{PendingResponse, SubrequestClient, end_with_the_conn
 pub(crate) use tls::{UpstreamTls, UpstreamTlsError};
 pub(crate) use upload_session::UploadSession;
 pub(crate) use version::version_mismatch;
+pub(crate) use write_connections::SharedWrite;

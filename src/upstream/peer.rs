@@ -24,10 +24,12 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use crate::config::{UpstreamConfig, UpstreamTimeouts, UpstreamUrl};
 use crate::upstream::dns::HostAddresses;
 use crate::upstream::tls::UpstreamTls;
+use crate::upstream::write_connections::{SharedWrite, WRITE_IDLE, WriteConnections};
 
-/// Connections of group 0 may be shared. Each connection for a request that must not be sent twice
-/// has a group of its own, from this one on.
-const FIRST_UNSHARED: u64 = 1;
+/// Connections of group 0 are shared by GETs and HEADs, those of this group by writes.
+const WRITES: u64 = 1;
+/// Each other connection has a group of its own, from this one on.
+const FIRST_UNSHARED: u64 = 2;
 
 /// Chooses address, TLS and connection group of each request.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub(crate) struct Peers {
     timeouts: UpstreamTimeouts,
     /// The group of the next connection that no other request may use.
     unshared: AtomicU64,
+    writes: Arc<WriteConnections>,
     tls: Arc<UpstreamTls>,
 }
 
@@ -63,18 +66,35 @@ impl Peers {
             place,
             timeouts: upstream.timeouts,
             unshared: AtomicU64::new(FIRST_UNSHARED),
+            writes: Arc::default(),
             tls,
         }
     }
 
-    /// The peer for one request.
+    /// A write that may share its connection with other writes, if it can be sent again as a whole.
+    ///
+    /// `None` if each write needs a connection of its own, as over a Unix socket: the kernel does
+    /// not say what arrived there, and a connection costs little.
+    pub(crate) fn shared_write(&self) -> Option<SharedWrite> {
+        match self.place {
+            PeerAddress::Unix(_) => None,
+            PeerAddress::Tcp { .. } => self.writes.begin(),
+        }
+    }
+
+    /// The peer for one request; `shared` is a write that may share its connection.
     ///
     /// A GET or HEAD may reuse an idle connection, and is sent again if the registry has closed
-    /// that one. Any other request gets a new connection: it must not be sent twice, and must not
-    /// fail because the registry closes an idle connection just then. Without a body it says
-    /// `Connection: close`. With a body it does not: a registry that responds early would then hang
-    /// up on a client that is still sending. Its connection is not reused either.
-    pub(crate) async fn peer(&self, method: &Method) -> Result<Box<HttpPeer>> {
+    /// that one. A shared write may reuse a connection that carried a write just before
+    /// ([`crate::upstream::write_connections`]). Any other request gets a new connection: it must
+    /// not be sent twice, and must not fail because the registry closes an idle connection just
+    /// then. Without a body it says `Connection: close`. With a body it does not: a registry that
+    /// responds early would then hang up on a client that is still sending.
+    pub(crate) async fn peer(
+        &self,
+        method: &Method,
+        shared: Option<&SharedWrite>,
+    ) -> Result<Box<HttpPeer>> {
         let mut peer = match &self.place {
             PeerAddress::Unix(path) => {
                 HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?
@@ -91,6 +111,10 @@ impl Peers {
         };
         let idle = if is_repeatable(method) {
             self.timeouts.idle
+        } else if let Some(write) = shared {
+            peer.group_key = WRITES;
+            peer.options.tracer = Some(write.tracer());
+            self.timeouts.idle.min(WRITE_IDLE)
         } else {
             peer.group_key = self.unshared.fetch_add(1, Ordering::Relaxed);
             Duration::ZERO

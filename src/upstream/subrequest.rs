@@ -161,7 +161,7 @@ impl SubrequestClient {
         let mut tried = 0;
         let mut may_be_distrusted = true;
         loop {
-            let peer = self.peers.peer(method).await?;
+            let peer = self.peers.peer(method, None).await?;
             tried += 1;
             match self.connectors.own().get_http_session(&*peer).await {
                 Ok((mut session, is_reused)) => {

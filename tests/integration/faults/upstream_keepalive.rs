@@ -60,46 +60,55 @@ fn ask(sidecar: &Sidecar, method: &str, target: &str) -> ObservedResponse {
     send_and_observe(sidecar.port, method, &request)
 }
 
+/// A write may fail if its connection ends once it has begun to arrive: it is not sent again. A
+/// busy machine lets some begin to arrive before an end that came with the last answer.
 #[test]
-fn a_kept_connection_that_ends_at_any_moment_fails_no_request_and_repeats_no_write() {
+fn a_kept_connection_that_ends_at_any_moment_fails_no_read_and_repeats_no_write() {
     let rounds = amount(12, 400);
     let methods = [
         "GET", "POST", "HEAD", "PATCH", "GET", "PUT", "GET", "DELETE",
     ];
-    let mut asked = 0;
+    let (mut asked, mut all_failed) = (0, 0);
     for (moment, steps) in moments() {
         let upstream = upstream(steps);
         let (sidecar, _root) = in_front_of(&upstream, |_| ());
+        let mut failed = 0;
         for round in 0..rounds {
             for (at, method) in methods.iter().enumerate() {
                 let target = format!("/v2/{round}/{at}");
                 let seen = ask(&sidecar, method, &target);
+                asked += 1;
+                let times = || counted(&upstream.heard(), &target).count();
+                let is_read = ["GET", "HEAD"].contains(method);
+                if !is_read && matches!(seen, ObservedResponse::Answer { status: 502, .. }) {
+                    failed += 1;
+                    assert!(times() <= 1, "{moment}: {method}");
+                    continue;
+                }
                 let body = if *method == "HEAD" { "" } else { &target };
                 let is_answered = matches!(&seen, ObservedResponse::Answer { status: 200, body: got, is_whole: true, .. } if got == body.as_bytes());
                 assert!(is_answered, "{moment}: {method} {target}: {seen:?}");
-                asked += 1;
+                let most = if is_read { 3 } else { 1 };
+                assert!((1..=most).contains(&times()), "{moment}: {method}");
             }
         }
-        let heard = upstream.heard();
-        for round in 0..rounds {
-            for (at, method) in methods.iter().enumerate() {
-                let target = format!("/v2/{round}/{at}");
-                let times = counted(&heard, &target).count();
-                let most = if ["GET", "HEAD"].contains(method) {
-                    3
-                } else {
-                    1
-                };
-                assert!((1..=most).contains(&times), "{moment}: {method}: {times}");
-            }
-        }
+        let most = if moment.starts_with("with the answer") {
+            rounds / 5
+        } else {
+            rounds * 2
+        };
+        assert!(failed <= most, "{moment}: {failed} writes failed");
+        all_failed += failed;
     }
     note(
         "Upstream",
         "kept connections end with the answer, when the next request comes, after its head, in the \
          middle of its answer's head; by a close or a reset",
         asked,
-        "every request was answered; writes arrived once, GET and HEAD three times at most",
+        &format!(
+            "every GET and HEAD was answered, sent three times at most; writes arrived once at most, \
+             and {all_failed} that had begun to arrive got a 502"
+        ),
     );
 }
 

@@ -315,14 +315,15 @@ fn what_a_client_waits_to_send_is_not_waited_for() {
 }
 
 #[test]
-fn connections_to_the_registry_that_carried_a_body_are_not_kept() {
+fn connections_to_the_registry_that_carried_a_long_body_are_not_kept() {
     let upstream = MisbehavingUpstream::always_answering("fine");
     let (sidecar, _root) = in_front_of(&upstream, |config| {
         config["upstream"]["timeouts"] = json!({"idle": "50s"});
     });
     for _ in 0..10 {
         for method in ["PATCH", "PUT", "POST"] {
-            let request = support::raw_http::Request::new(method, SESSION).body(b"some bytes");
+            let request =
+                support::raw_http::Request::new(method, SESSION).body(&vec![0; 1 << 15 | 1]);
             request.send(sidecar.port).expect(200);
         }
     }

@@ -9,6 +9,7 @@ mod dual_stack;
 mod early_responses;
 mod health;
 mod http2;
+mod kept_writes;
 mod location_scheme;
 mod notifications;
 mod passthrough;

@@ -60,6 +60,8 @@ pub enum Step {
     Hold,
     /// Close in such a way that everything arrives that was sent.
     Finish,
+    /// Close at once, as servers close what is idle.
+    Close,
     /// Break the connection.
     Reset,
 }
@@ -187,6 +189,7 @@ fn take(
             std::io::copy(reader, &mut std::io::sink()).ok()?;
             return None;
         }
+        Step::Close => return None,
         Step::Reset => {
             let socket = TcpSocket::from_std_stream(stream.try_clone().ok()?);
             socket.set_zero_linger().ok()?;

@@ -2,6 +2,7 @@
 
 use super::{free_port, raw_http, tools, wait_until};
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -15,6 +16,19 @@ impl Nginx {
     /// Passes everything on to `upstream`, with these directives for the location; without any it
     /// speaks HTTP/1.0 and buffers requests.
     pub fn before(upstream: u16, directives: &str) -> Self {
+        Self::start(upstream, "", directives)
+    }
+
+    /// The same over TLS, with `cert.pem` and `key.pem` of this folder.
+    pub fn over_tls(files: &Path, upstream: u16, directives: &str) -> Self {
+        let files = files.display();
+        let tls = format!(
+            "ssl;\n    ssl_certificate {files}/cert.pem;\n    ssl_certificate_key {files}/key.pem"
+        );
+        Self::start(upstream, &tls, directives)
+    }
+
+    fn start(upstream: u16, tls: &str, directives: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let port = free_port();
         let folder = home.path().display();
@@ -23,8 +37,9 @@ impl Nginx {
         let paths = paths.concat();
         let text = format!(
             "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
-             events {{}}\nhttp {{\n  access_log off;\n{paths}  server {{\n\
-             listen 127.0.0.1:{port};\n    client_max_body_size 0;\n    location / {{\n\
+             events {{}}\nhttp {{\n\
+             log_format short '$connection $request_method';\n  access_log {folder}/access short;\n\
+             {paths}  server {{\n    listen 127.0.0.1:{port} {tls};\n    client_max_body_size 0;\n    location / {{\n\
              proxy_pass http://127.0.0.1:{upstream};\n{directives}\n    }}\n  }}\n}}\n"
         );
         let file = home.path().join("nginx.conf");
@@ -48,6 +63,15 @@ impl Nginx {
             raw_http::Connection::to(port).is_ok()
         });
         nginx
+    }
+
+    /// The number of the connection and the method of each request.
+    pub fn requests(&self) -> Vec<(u64, String)> {
+        let log = fs::read_to_string(self.home.path().join("access")).unwrap();
+        let fields = log.lines().filter_map(|line| line.split_once(' '));
+        fields
+            .map(|(connection, method)| (connection.parse().unwrap(), method.to_owned()))
+            .collect()
     }
 
     /// What it had to complain about.
