@@ -1,0 +1,62 @@
+//! Copies of what another repository holds.
+
+use super::{Form, Given, INDEX_ELSEWHERE, form};
+
+/// Images all of whose layers another repository holds.
+pub const COPIES: &[Form] = &[
+    form(
+        "`skopeo copy` from another registry",
+        "skopeo",
+        Given::Nothing,
+        &[],
+        &[
+            "skopeo copy --src-tls-verify=false plain:--dest-tls-verify=false --dest-creds LOGIN \
+             docker://ELSEWHERE/base:v1 docker://NAME",
+        ],
+    ),
+    form(
+        "`oras copy` from another registry",
+        "oras",
+        Given::Nothing,
+        &[],
+        &[
+            "oras copy --from-plain-http plain:--to-plain-http --to-username USER \
+             --to-password right ELSEWHERE/base:v1 NAME",
+        ],
+    ),
+    form(
+        "`crane copy` of a multi-arch index",
+        "crane",
+        Given::Index,
+        &[
+            INDEX_ELSEWHERE,
+            "crane auth login HOST --username USER --password right",
+        ],
+        &["crane copy --insecure ELSEWHERE/index:v1 NAME"],
+    ),
+    form(
+        "`skopeo copy --all` of a multi-arch index",
+        "skopeo",
+        Given::Index,
+        &[],
+        &[
+            "skopeo copy --all plain:--dest-tls-verify=false --dest-creds LOGIN \
+             oci:/tmp/layout:v1 docker://NAME",
+        ],
+    ),
+    form(
+        "`buildah manifest push --all`",
+        "buildah",
+        Given::Index,
+        &[
+            INDEX_ELSEWHERE,
+            "buildah --storage-driver vfs manifest create list",
+            "buildah --storage-driver vfs manifest add --tls-verify=false --all list \
+             docker://ELSEWHERE/index:v1",
+        ],
+        &[
+            "buildah --storage-driver vfs manifest push --all plain:--tls-verify=false \
+             --creds LOGIN list docker://NAME",
+        ],
+    ),
+];

@@ -1,0 +1,54 @@
+//! Pushes in which the client cannot ask for what it will upload.
+
+use super::{CONTEXT, DOCKER_ARCHIVE, DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, LAYOUT};
+use super::{PODMAN_BUILD, form};
+
+/// Clients that do not know the digests of what they are about to upload.
+pub const UNKNOWN: &[Form] = &[
+    form(
+        "`docker load` into the classic store",
+        "dockerd",
+        LAYOUT,
+        &[
+            DOCKER_ARCHIVE,
+            "docker load --input /tmp/docker.tar",
+            DOCKER_LOGIN,
+        ],
+        DOCKER_PUSH,
+    )
+    .beside(Daemon::ClassicDocker),
+    form(
+        "`docker load` of a docker-archive into the containerd store",
+        "dockerd",
+        LAYOUT,
+        &[
+            DOCKER_ARCHIVE,
+            "docker load --input /tmp/docker.tar",
+            DOCKER_LOGIN,
+        ],
+        DOCKER_PUSH,
+    )
+    .beside(Daemon::Docker),
+    form(
+        "`podman load`",
+        "podman",
+        LAYOUT,
+        &[
+            DOCKER_ARCHIVE,
+            // skopeo has just noted there which layers the archive was made of.
+            "rm -r /var/lib/containers/cache",
+            "podman --storage-driver vfs load --input /tmp/docker.tar",
+        ],
+        &["podman --storage-driver vfs push plain:--tls-verify=false --creds LOGIN NAME"],
+    ),
+    form(
+        "`podman push --force-compression`",
+        "podman",
+        CONTEXT,
+        PODMAN_BUILD,
+        &[
+            "podman --storage-driver vfs push --compression-format zstd --force-compression \
+             plain:--tls-verify=false --creds LOGIN NAME",
+        ],
+    ),
+];
