@@ -63,6 +63,10 @@ fn an_artifact_and_its_referrers_send_only_what_is_new() {
         second.run(&["oras push --plain-http --artifact-type test/model NAME model.bin card.bin"]);
     });
     assert!(sent > own && sent < own + 100_000, "{sent}");
+    let manifest = second.say("oras manifest fetch --plain-http NAME");
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let empty = "application/vnd.oci.empty.v1+json";
+    assert_eq!(manifest["config"]["mediaType"], empty, "{manifest}");
     second.run(&["oras attach --plain-http --artifact-type test/signature NAME signature.bin"]);
 
     // With its referrers, under another name, by a runner that holds none of it.

@@ -70,14 +70,14 @@ fn eight_skopeos_upload_a_new_base_once() {
 #[test]
 fn eight_ctrs_upload_a_new_base_once() {
     if can_run() {
-        upload_a_new_base_once(&waiting(), "containerd's `ctr`");
+        upload_a_new_base_once(&waiting(), "`ctr`");
     }
 }
 
 #[test]
 fn eight_dockers_upload_a_new_base_once() {
     if can_run() {
-        let name = "`docker load` into the containerd store";
+        let name = "`docker load` (containerd store)";
         upload_a_new_base_once(&waiting(), name);
     }
 }
@@ -97,7 +97,7 @@ fn eight_classic_dockers_upload_a_new_base_of_dockers_once() {
         authority: None,
     };
     Push::prepare(&scene, &BASE_BY_DOCKER, target).run_it();
-    upload_a_new_base_once(&scene, "`docker build` on a pulled base");
+    upload_a_new_base_once(&scene, "`docker build` (classic store)");
 }
 
 /// Replaces the base image in the other registry.

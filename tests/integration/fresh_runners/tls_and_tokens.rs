@@ -20,8 +20,9 @@ fn each_sends_only_its_own_layer(scene: &Scene, authority: Option<&Path>) {
         let push = Push::prepare(scene, form, target);
         let sent = push.run_counted();
         push.pull_back();
+        // A token takes 2.5 kB of each request.
         let own = OWN as u64;
-        assert!(sent > own && sent < own + 100_000, "{}: {sent}", form.name);
+        assert!(sent > own && sent < own + 200_000, "{}: {sent}", form.name);
     }
 }
 

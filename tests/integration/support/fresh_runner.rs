@@ -55,7 +55,7 @@ const INIT: &str = "set -e
     done
     mount --bind \"$2\" tmp
     mount -o remount,bind,ro .
-    exec chroot . /bin/sh -c 'cd /tmp; echo ready; exec sleep infinity'";
+    exec chroot . /bin/sh -c 'cd /tmp; echo ready; exec cat >/dev/null'";
 
 pub struct Runner {
     home: TempDir,
@@ -72,7 +72,8 @@ impl Runner {
             .args(["--mount", "--pid", "--fork", "--kill-child"])
             .args(["--propagation", "private", "sh", "-c", INIT, "sh"])
             .args([&root(), home.path()])
-            .stdin(Stdio::null())
+            // The runner ends with it, and so with the test process.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

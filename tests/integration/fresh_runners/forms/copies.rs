@@ -1,6 +1,6 @@
 //! Copies of what another repository holds.
 
-use super::{Form, Given, INDEX_ELSEWHERE, form};
+use super::{DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, Given, INDEX_ARCHIVE, INDEX_ELSEWHERE, form};
 
 /// Images all of whose layers another repository holds.
 pub const COPIES: &[Form] = &[
@@ -25,7 +25,7 @@ pub const COPIES: &[Form] = &[
         ],
     ),
     form(
-        "`crane copy` of a multi-arch index",
+        "`crane copy` of an index",
         "crane",
         Given::Index,
         &[
@@ -35,7 +35,7 @@ pub const COPIES: &[Form] = &[
         &["crane copy --insecure ELSEWHERE/index:v1 NAME"],
     ),
     form(
-        "`skopeo copy --all` of a multi-arch index",
+        "`skopeo copy --all` of an index",
         "skopeo",
         Given::Index,
         &[],
@@ -44,6 +44,29 @@ pub const COPIES: &[Form] = &[
              oci:/tmp/layout:v1 docker://NAME",
         ],
     ),
+    form(
+        "`ctr images push` of an index",
+        "ctr",
+        Given::Index,
+        &[
+            INDEX_ARCHIVE,
+            "ctr images import --all-platforms /tmp/named.tar",
+        ],
+        &["ctr images push plain:--plain-http --user LOGIN NAME"],
+    )
+    .beside(Daemon::Containerd),
+    form(
+        "`docker push` of an index",
+        "dockerd",
+        Given::Index,
+        &[
+            INDEX_ARCHIVE,
+            "docker load --input /tmp/named.tar",
+            DOCKER_LOGIN,
+        ],
+        DOCKER_PUSH,
+    )
+    .beside(Daemon::Docker),
     form(
         "`buildah manifest push --all`",
         "buildah",

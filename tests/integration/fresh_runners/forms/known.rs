@@ -15,7 +15,7 @@ pub const KNOWN: &[Form] = &[
         SKOPEO,
     ),
     form(
-        "umoci and skopeo",
+        "skopeo after umoci",
         "umoci",
         Given::BaseLayout,
         &["umoci insert --image /tmp/layout:v1 /tmp/context/own.bin /own.bin"],
@@ -39,7 +39,7 @@ pub const KNOWN: &[Form] = &[
         ],
     ),
     form(
-        "containerd's `ctr`",
+        "`ctr`",
         "ctr",
         LAYOUT,
         &[NAMED_ARCHIVE, "ctr images import /tmp/named.tar"],
@@ -55,7 +55,7 @@ pub const KNOWN: &[Form] = &[
     )
     .beside(Daemon::Containerd),
     form(
-        "`docker load` into the containerd store",
+        "`docker load` (containerd store)",
         "dockerd",
         LAYOUT,
         &[
@@ -67,7 +67,7 @@ pub const KNOWN: &[Form] = &[
     )
     .beside(Daemon::Docker),
     form(
-        "`docker build` with the containerd store",
+        "`docker build` (containerd store)",
         "dockerd",
         CONTEXT,
         &[DOCKER_BUILD, DOCKER_LOGIN],
@@ -75,7 +75,7 @@ pub const KNOWN: &[Form] = &[
     )
     .beside(Daemon::Docker),
     form(
-        "`docker build` on a pulled base",
+        "`docker build` (classic store)",
         "dockerd",
         CONTEXT,
         &[
@@ -95,14 +95,23 @@ pub const KNOWN: &[Form] = &[
     )
     .beside(Daemon::Docker),
     form(
-        "`podman build` on a pulled base",
+        "`buildx` with provenance and cache",
+        "dockerd",
+        CONTEXT,
+        &[DOCKER_LOGIN],
+        &["docker buildx build --push --provenance=true \
+             --cache-to type=registry,ref=NAME-cache --tag NAME /tmp/context"],
+    )
+    .beside(Daemon::Docker),
+    form(
+        "`podman build`",
         "podman",
         CONTEXT,
         PODMAN_BUILD,
         &["podman --storage-driver vfs push plain:--tls-verify=false --creds LOGIN NAME"],
     ),
     form(
-        "`buildah build` on a pulled base",
+        "`buildah build`",
         "buildah",
         CONTEXT,
         &[

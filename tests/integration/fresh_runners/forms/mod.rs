@@ -65,9 +65,9 @@ const SKOPEO: &[&str] = &[
     "skopeo copy plain:--dest-tls-verify=false --dest-creds LOGIN \
      oci:/tmp/layout:v1 docker://NAME",
 ];
-/// Other than `docker:`, this names the image within.
 const DOCKER_ARCHIVE: &str = "skopeo copy oci:/tmp/layout:v1 docker-archive:/tmp/docker.tar:NAME";
 const NAMED_ARCHIVE: &str = "skopeo copy oci:/tmp/layout:v1 oci-archive:/tmp/named.tar:NAME";
+const INDEX_ARCHIVE: &str = "skopeo copy --all oci:/tmp/layout:v1 oci-archive:/tmp/named.tar:NAME";
 const PODMAN_BUILD: &[&str] = &["podman --storage-driver vfs build --isolation chroot \
      --tls-verify=false --tag NAME /tmp/context"];
 const INDEX_ELSEWHERE: &str = "skopeo copy --all --dest-tls-verify=false oci:/tmp/layout:v1 \

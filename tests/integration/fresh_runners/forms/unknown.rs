@@ -6,7 +6,7 @@ use super::{PODMAN_BUILD, form};
 /// Clients that do not know the digests of what they are about to upload.
 pub const UNKNOWN: &[Form] = &[
     form(
-        "`docker load` into the classic store",
+        "`docker load` (classic store)",
         "dockerd",
         LAYOUT,
         &[
@@ -18,7 +18,7 @@ pub const UNKNOWN: &[Form] = &[
     )
     .beside(Daemon::ClassicDocker),
     form(
-        "`docker load` of a docker-archive into the containerd store",
+        "`docker load` of a docker-archive (containerd store)",
         "dockerd",
         LAYOUT,
         &[
