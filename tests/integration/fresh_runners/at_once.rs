@@ -1,6 +1,9 @@
 //! Eight runners that push the same new base at once, while HEADs may wait for uploads.
 
-use super::forms::{DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, Given, KNOWN, form};
+use super::forms::{
+    DOCKER_ARCHIVE, DOCKER_LOAD, DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, Given, KNOWN,
+    PODMAN_LOAD, PODMAN_PUSH, form,
+};
 use super::push::{Push, Target};
 use super::scene::{LAYER, OWN, OWNER, Scene};
 use crate::support::fresh_runner::can_run;
@@ -96,26 +99,30 @@ fn eight_dockers_upload_a_new_base_once() {
     upload_a_new_base_once("`docker load` (containerd store)");
 }
 
-/// Docker with its classic store compresses a pulled layer anew. What comes out is what it asked
-/// for only if a Docker compressed the layer before.
-fn waiting_for_a_base_of_dockers() -> Scene {
+/// Docker with its classic store and podman compress a pulled layer anew. What comes out is what
+/// they asked for only if the same program compressed the layer before.
+fn waiting_for_a_base_by(builder: &Form) -> Scene {
     let scene = waiting();
-    Push::prepare(
-        &scene,
-        &BASE_BY_DOCKER,
-        target(scene.elsewhere.port, "base"),
-    )
-    .run_it();
+    Push::prepare(&scene, builder, target(scene.elsewhere.port, "base")).run_it();
     scene
+}
+
+fn upload_a_pulled_image_once(builder: &Form, form: &Form) {
+    if can_run() {
+        let scene = waiting_for_a_base_by(builder);
+        let sent = push_at_once(&scene, form);
+        is_at_most_a_twentieth_more(&scene, sent, BASE);
+    }
 }
 
 #[test]
 fn eight_classic_dockers_upload_a_pulled_image_once() {
-    if can_run() {
-        let scene = waiting_for_a_base_of_dockers();
-        let sent = push_at_once(&scene, &PULLED);
-        is_at_most_a_twentieth_more(&scene, sent, BASE);
-    }
+    upload_a_pulled_image_once(&BASE_BY_DOCKER, &PULLED_BY_DOCKER);
+}
+
+#[test]
+fn eight_podmans_upload_a_pulled_image_once() {
+    upload_a_pulled_image_once(&BASE_BY_PODMAN, &PULLED_BY_PODMAN);
 }
 
 /// A layer that it built, Docker uploads without a HEAD. crossmount may take that upload for one of
@@ -123,7 +130,7 @@ fn eight_classic_dockers_upload_a_pulled_image_once() {
 #[test]
 fn eight_classic_dockers_that_build_lose_nothing() {
     if can_run() {
-        let scene = waiting_for_a_base_of_dockers();
+        let scene = waiting_for_a_base_by(&BASE_BY_DOCKER);
         let sent = push_at_once(&scene, named("`docker build` (classic store)"));
         let alone = RUNNERS * (BASE + OWN as u64);
         is_at_most_a_twentieth_more(&scene, sent, alone);
@@ -135,15 +142,20 @@ const BASE_BY_DOCKER: Form = form(
     "classic docker",
     "dockerd",
     Given::BaseLayout,
-    &[
-        "skopeo copy oci:/tmp/layout:v1 docker-archive:/tmp/docker.tar:NAME",
-        "docker load --input /tmp/docker.tar",
-    ],
+    &[DOCKER_ARCHIVE, DOCKER_LOAD],
     DOCKER_PUSH,
 )
 .beside(Daemon::ClassicDocker);
 
-const PULLED: Form = form(
+const BASE_BY_PODMAN: Form = form(
+    "podman",
+    "podman",
+    Given::BaseLayout,
+    PODMAN_LOAD,
+    &["podman --storage-driver vfs push --tls-verify=false NAME"],
+);
+
+const PULLED_BY_DOCKER: Form = form(
     "`docker pull` and `docker push` (classic store)",
     "dockerd",
     Given::Nothing,
@@ -155,3 +167,14 @@ const PULLED: Form = form(
     DOCKER_PUSH,
 )
 .beside(Daemon::ClassicDocker);
+
+const PULLED_BY_PODMAN: Form = form(
+    "`podman pull` and `podman push`",
+    "podman",
+    Given::Nothing,
+    &[
+        "podman --storage-driver vfs pull --quiet --tls-verify=false ELSEWHERE/base:v1",
+        "podman --storage-driver vfs tag ELSEWHERE/base:v1 NAME",
+    ],
+    PODMAN_PUSH,
+);

@@ -1,7 +1,7 @@
 //! Pushes in which the client asks by the digest of what it would upload.
 
 use super::{CONTEXT, DOCKER_BUILD, DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, Given, LAYOUT};
-use super::{NAMED_ARCHIVE, PODMAN_BUILD, SKOPEO, form};
+use super::{NAMED_ARCHIVE, PODMAN_BUILD, PODMAN_PUSH, SKOPEO, form};
 use crate::support::archive::Compression;
 
 /// An image with a layer of its own, whose other layers the client asks for by their digests.
@@ -108,7 +108,7 @@ pub const KNOWN: &[Form] = &[
         "podman",
         CONTEXT,
         PODMAN_BUILD,
-        &["podman --storage-driver vfs push plain:--tls-verify=false --creds LOGIN NAME"],
+        PODMAN_PUSH,
     ),
     form(
         "`buildah build`",

@@ -65,9 +65,19 @@ const SKOPEO: &[&str] = &[
     "skopeo copy plain:--dest-tls-verify=false --dest-creds LOGIN \
      oci:/tmp/layout:v1 docker://NAME",
 ];
-const DOCKER_ARCHIVE: &str = "skopeo copy oci:/tmp/layout:v1 docker-archive:/tmp/docker.tar:NAME";
+pub const DOCKER_ARCHIVE: &str =
+    "skopeo copy oci:/tmp/layout:v1 docker-archive:/tmp/docker.tar:NAME";
 const NAMED_ARCHIVE: &str = "skopeo copy oci:/tmp/layout:v1 oci-archive:/tmp/named.tar:NAME";
 const INDEX_ARCHIVE: &str = "skopeo copy --all oci:/tmp/layout:v1 oci-archive:/tmp/named.tar:NAME";
+pub const DOCKER_LOAD: &str = "docker load --input /tmp/docker.tar";
+pub const PODMAN_LOAD: &[&str] = &[
+    DOCKER_ARCHIVE,
+    // skopeo has just noted there which layers the archive was made of.
+    "rm -r /var/lib/containers/cache",
+    "podman --storage-driver vfs load --input /tmp/docker.tar",
+];
+pub const PODMAN_PUSH: &[&str] =
+    &["podman --storage-driver vfs push plain:--tls-verify=false --creds LOGIN NAME"];
 const PODMAN_BUILD: &[&str] = &["podman --storage-driver vfs build --isolation chroot \
      --tls-verify=false --tag NAME /tmp/context"];
 const INDEX_ELSEWHERE: &str = "skopeo copy --all --dest-tls-verify=false oci:/tmp/layout:v1 \

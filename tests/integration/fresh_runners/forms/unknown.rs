@@ -1,7 +1,9 @@
 //! Pushes in which the client cannot ask for what it will upload.
 
-use super::{CONTEXT, DOCKER_ARCHIVE, DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, LAYOUT};
-use super::{PODMAN_BUILD, form};
+use super::{
+    CONTEXT, DOCKER_ARCHIVE, DOCKER_LOAD, DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, LAYOUT,
+};
+use super::{PODMAN_BUILD, PODMAN_LOAD, PODMAN_PUSH, form};
 
 /// Clients that do not know the digests of what they are about to upload.
 pub const UNKNOWN: &[Form] = &[
@@ -9,11 +11,7 @@ pub const UNKNOWN: &[Form] = &[
         "`docker load` (classic store)",
         "dockerd",
         LAYOUT,
-        &[
-            DOCKER_ARCHIVE,
-            "docker load --input /tmp/docker.tar",
-            DOCKER_LOGIN,
-        ],
+        &[DOCKER_ARCHIVE, DOCKER_LOAD, DOCKER_LOGIN],
         DOCKER_PUSH,
     )
     .beside(Daemon::ClassicDocker),
@@ -21,26 +19,11 @@ pub const UNKNOWN: &[Form] = &[
         "`docker load` of a docker-archive (containerd store)",
         "dockerd",
         LAYOUT,
-        &[
-            DOCKER_ARCHIVE,
-            "docker load --input /tmp/docker.tar",
-            DOCKER_LOGIN,
-        ],
+        &[DOCKER_ARCHIVE, DOCKER_LOAD, DOCKER_LOGIN],
         DOCKER_PUSH,
     )
     .beside(Daemon::Docker),
-    form(
-        "`podman load`",
-        "podman",
-        LAYOUT,
-        &[
-            DOCKER_ARCHIVE,
-            // skopeo has just noted there which layers the archive was made of.
-            "rm -r /var/lib/containers/cache",
-            "podman --storage-driver vfs load --input /tmp/docker.tar",
-        ],
-        &["podman --storage-driver vfs push plain:--tls-verify=false --creds LOGIN NAME"],
-    ),
+    form("`podman load`", "podman", LAYOUT, PODMAN_LOAD, PODMAN_PUSH),
     form(
         "`podman push --force-compression`",
         "podman",
