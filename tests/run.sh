@@ -4,8 +4,8 @@
 #
 #   ./tests/run.sh                all parts
 #   ./tests/run.sh lint mounts    only these
-#   ./tests/run.sh --full         all parts and the long ones: the fleet, faults at length, an hour
-#                                 of fuzzing
+#   ./tests/run.sh --full         all parts and the long ones: the newest clients, the fleet, faults
+#                                 at length, an hour of fuzzing
 #
 # Where CI is set, a tool that is missing is a failure; elsewhere the tests that need it say so
 # and are skipped.
@@ -14,8 +14,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 all_parts=(tools lint supply docs build unit mounts filesystems access pod pulp discovery
-  object_store examples package faults)
-long_parts=(fleet faults_at_length fuzz)
+  object_store fresh_runners examples package faults)
+long_parts=(fresh_runners_of_sid fleet faults_at_length fuzz)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
@@ -23,6 +23,7 @@ tools() {
   ./tests/tools.sh
   ./tests/cargo-tools.sh
   ./tests/base-image.sh
+  ./tests/client-roots.sh trixie
   ./tests/pulp.sh install
 }
 
@@ -263,6 +264,16 @@ discovery() {
 
 object_store() {
   integration object_store
+}
+
+fresh_runners() {
+  integration fresh_runners
+}
+
+# The same with the clients of Debian's unstable release as they are today.
+fresh_runners_of_sid() {
+  ./tests/client-roots.sh sid --anew
+  CROSSMOUNT_CLIENTS=sid integration fresh_runners
 }
 
 examples() {

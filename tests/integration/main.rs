@@ -15,6 +15,7 @@ mod chart;
 mod clients;
 mod discovery;
 mod faults;
+mod fresh_runners;
 mod mounts;
 mod native_mount;
 mod object_store;

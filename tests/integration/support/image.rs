@@ -1,5 +1,6 @@
 //! Small images made from seeds: the same seed gives the same layer, wherever it is used.
 
+use super::archive::{Compression, tar};
 use super::registry_client::Client;
 use super::{bytes_from, digest_of};
 use serde_json::{Value, json};
@@ -7,8 +8,8 @@ use std::fs;
 use std::path::Path;
 
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 #[derive(Debug, Clone)]
 pub struct Blob {
@@ -39,28 +40,50 @@ pub struct Image {
 impl Image {
     /// One layer with a file of `size` bytes for each seed.
     pub fn of(seeds: &[&str], size: usize) -> Self {
-        let tars: Vec<_> = seeds
-            .iter()
-            .map(|seed| tar(&format!("{seed}.bin"), &bytes_from(seed, size)))
-            .collect();
-        let layers: Vec<_> = tars.iter().map(|tar| Blob::new(gzip(tar))).collect();
-        let history = json!({"created": "2024-01-01T00:00:00Z", "created_by": "a test"});
+        let layers: Vec<_> = seeds.iter().map(|seed| (*seed, size)).collect();
+        Self::compressed(Compression::Gzip, &layers)
+    }
+
+    /// The same with a size for each layer.
+    pub fn compressed(compression: Compression, layers: &[(&str, usize)]) -> Self {
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Labels": {"seeds": seeds.join(",")}},
-            "rootfs": {
-                "type": "layers",
-                "diff_ids": tars.iter().map(|tar| digest_of(tar)).collect::<Vec<_>>(),
-            },
-            "history": vec![history; seeds.len()],
+            "config": {"Labels": {"seeds": ""}},
+            "rootfs": {"type": "layers", "diff_ids": []},
+            "history": [],
         });
+        let empty = Self::assembled(Vec::new(), &config, &json!([]));
+        layers.iter().fold(empty, |image, (seed, size)| {
+            image.with_layer(compression, seed, *size)
+        })
+    }
+
+    /// The same with one more layer.
+    pub fn with_layer(&self, compression: Compression, seed: &str, size: usize) -> Self {
+        let tar = tar(&format!("{seed}.bin"), &bytes_from(seed, size));
+        let layer = Blob::new(compression.of(&tar));
+        let [mut config, mut manifest] = [&self.config, &self.manifest]
+            .map(|blob| serde_json::from_slice::<Value>(&blob.bytes).unwrap());
+        let push = |list: &mut Value, item| list.as_array_mut().unwrap().push(item);
+        push(&mut config["rootfs"]["diff_ids"], json!(digest_of(&tar)));
+        let history = json!({"created": "2024-01-01T00:00:00Z", "created_by": "a test"});
+        push(&mut config["history"], history);
+        let seeds = &mut config["config"]["Labels"]["seeds"];
+        *seeds = json!(format!("{},{seed}", seeds.as_str().unwrap()));
+        let mut described = manifest["layers"].take();
+        push(&mut described, layer.described(compression.layer_type()));
+        let layers = self.layers.iter().cloned().chain([layer]).collect();
+        Self::assembled(layers, &config, &described)
+    }
+
+    fn assembled(layers: Vec<Blob>, config: &Value, described: &Value) -> Self {
         let config = Blob::new(config.to_string().into_bytes());
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": config.described(CONFIG_TYPE),
-            "layers": layers.iter().map(|layer| layer.described(LAYER_TYPE)).collect::<Vec<_>>(),
+            "layers": described,
         });
         Self {
             layers,
@@ -72,6 +95,12 @@ impl Image {
     /// Layers and configuration.
     pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
         self.layers.iter().chain([&self.config])
+    }
+
+    /// Digests of the layers before they were compressed.
+    pub fn diff_ids(&self) -> Vec<String> {
+        let config: Value = serde_json::from_slice(&self.config.bytes).unwrap();
+        serde_json::from_value(config["rootfs"]["diff_ids"].clone()).unwrap()
     }
 
     /// Uploads every blob, then the manifest.
@@ -105,72 +134,64 @@ impl Image {
         }
     }
 
+    /// The same configuration but for this architecture, over the same layers.
+    pub fn for_architecture(&self, architecture: &str) -> Self {
+        let mut config: Value = serde_json::from_slice(&self.config.bytes).unwrap();
+        config["architecture"] = json!(architecture);
+        let config = Blob::new(config.to_string().into_bytes());
+        let mut manifest: Value = serde_json::from_slice(&self.manifest.bytes).unwrap();
+        manifest["config"] = config.described(CONFIG_TYPE);
+        Self {
+            layers: self.layers.clone(),
+            config,
+            manifest: Blob::new(manifest.to_string().into_bytes()),
+        }
+    }
+
     /// Writes the image as an OCI layout with the tag `v1`.
     pub fn write_layout(&self, folder: &Path) {
-        let blobs = folder.join("blobs/sha256");
-        fs::create_dir_all(&blobs).unwrap();
+        self.write_blobs(folder);
+        write_index(folder, self.manifest.described(MANIFEST_TYPE));
+    }
+
+    fn write_blobs(&self, folder: &Path) {
         for blob in self.blobs().chain([&self.manifest]) {
-            let name = blob.digest.strip_prefix("sha256:").unwrap();
-            fs::write(blobs.join(name), &blob.bytes).unwrap();
-        }
-        let mut manifest = self.manifest.described(MANIFEST_TYPE);
-        manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
-        let index = json!({"schemaVersion": 2, "manifests": [manifest]});
-        fs::write(folder.join("index.json"), index.to_string()).unwrap();
-        fs::write(
-            folder.join("oci-layout"),
-            json!({"imageLayoutVersion": "1.0.0"}).to_string(),
-        )
-        .unwrap();
-    }
-}
-
-/// A tar archive with one file.
-fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut header = [0_u8; 512];
-    let mut put =
-        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
-    put(0, name);
-    put(100, "0000644\0");
-    put(108, "0000000\0");
-    put(116, "0000000\0");
-    put(124, &format!("{:011o}\0", bytes.len()));
-    put(136, "00000000000\0");
-    put(148, "        ");
-    put(156, "0");
-    put(257, "ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let mut archive = header.to_vec();
-    archive.extend_from_slice(bytes);
-    archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
-    archive
-}
-
-/// A gzip stream of stored blocks: clients compress whatever is not gzip, which changes its digest.
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut stream = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-    let blocks = bytes.chunks(0xffff);
-    let last = blocks.len() - 1;
-    for (at, block) in blocks.enumerate() {
-        let length = u16::try_from(block.len()).unwrap();
-        stream.push(u8::from(at == last));
-        stream.extend_from_slice(&length.to_le_bytes());
-        stream.extend_from_slice(&(!length).to_le_bytes());
-        stream.extend_from_slice(block);
-    }
-    stream.extend_from_slice(&crc32(bytes).to_le_bytes());
-    stream.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_le_bytes());
-    stream
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut sum = u32::MAX;
-    for byte in bytes {
-        sum ^= u32::from(*byte);
-        for _ in 0..8 {
-            sum = (sum >> 1) ^ (0xedb8_8320 * (sum & 1));
+            write_blob(folder, blob);
         }
     }
-    !sum
+}
+
+/// Writes a multi-arch index of these images as an OCI layout with the tag `v1`.
+pub fn write_index_layout(images: &[(&str, &Image)], folder: &Path) {
+    let manifests: Vec<_> = images
+        .iter()
+        .map(|(architecture, image)| {
+            image.write_blobs(folder);
+            let mut manifest = image.manifest.described(MANIFEST_TYPE);
+            manifest["platform"] = json!({"os": "linux", "architecture": architecture});
+            manifest
+        })
+        .collect();
+    let index = json!({
+        "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests,
+    });
+    let index = Blob::new(index.to_string().into_bytes());
+    write_blob(folder, &index);
+    write_index(folder, index.described(INDEX_TYPE));
+}
+
+fn write_blob(folder: &Path, blob: &Blob) {
+    let blobs = folder.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let name = blob.digest.strip_prefix("sha256:").unwrap();
+    fs::write(blobs.join(name), &blob.bytes).unwrap();
+}
+
+/// The layout's own index, with one entry.
+fn write_index(folder: &Path, mut entry: Value) {
+    entry["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]});
+    fs::write(folder.join("index.json"), index.to_string()).unwrap();
+    let version = json!({"imageLayoutVersion": "1.0.0"});
+    fs::write(folder.join("oci-layout"), version.to_string()).unwrap();
 }

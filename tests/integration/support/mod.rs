@@ -1,8 +1,10 @@
 //! What the integration tests share: a real registry, the real sidecar, and a client that sends exact bytes.
 
 pub mod access_control;
+pub mod archive;
 pub mod azurite;
 pub mod browser;
+pub mod byte_counter;
 pub mod certificates;
 pub mod client_certificates;
 pub mod client_programs;
@@ -14,6 +16,7 @@ pub mod fault_disk;
 pub mod figures;
 pub mod filesystems;
 pub mod forged_tokens;
+pub mod fresh_runner;
 pub mod generated_body;
 pub mod helm;
 pub mod image;

@@ -1,4 +1,4 @@
-//! A token server that gives every login what it asks for.
+//! A token server that gives every login what it asks for, but for what it is told to deny.
 
 use super::misbehaving_upstream::{MisbehavingUpstream, ReceivedRequest, Reply, answer, ok};
 use super::token_issuer::TokenIssuer;
@@ -12,11 +12,20 @@ pub struct TokenServer {
 
 impl TokenServer {
     pub fn start(tokens: Arc<TokenIssuer>) -> Self {
+        Self::denying(tokens, |_, _| false)
+    }
+
+    /// `denies` decides by the header `Authorization` and the repository.
+    pub fn denying(
+        tokens: Arc<TokenIssuer>,
+        denies: impl Fn(&str, &str) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let server = MisbehavingUpstream::start(move |heard| {
-            if heard.header("Authorization").is_none() {
+            let Some(login) = heard.header("Authorization") else {
                 return Reply::Answer(answer("401 Unauthorized", ""));
-            }
-            let asked = scopes(heard);
+            };
+            let mut asked = scopes(heard);
+            asked.retain(|(name, _)| !denies(login, name));
             let asked: Vec<(&str, Vec<&str>)> = asked
                 .iter()
                 .map(|(name, actions)| (name.as_str(), actions.split(',').collect()))
