@@ -48,7 +48,7 @@ use crate::server::http2;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason};
 use crate::telemetry::trace::Trace;
-use crate::upstream::{Peers, end_with_the_connection, is_repeatable};
+use crate::upstream::{Peers, SharedWrite, end_with_the_connection, is_repeatable};
 
 /// How long an idle connection of a client is kept open; the registry itself never closes one.
 const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
@@ -205,7 +205,10 @@ impl ProxyHttp for RegistryProxy {
         let may_share = !is_repeatable(&session.req_header().method)
             && context.resent == 0
             && framing::has_body_of_at_most(session, REPLAYABLE);
-        context.shared_write = may_share.then(|| self.peers.shared_write()).flatten();
+        let opens_session =
+            context.route.opens_session(&session.req_header().method) && session.is_body_empty();
+        let write = may_share.then(|| self.peers.shared_write(opens_session));
+        context.shared_write = write.flatten();
         let method = &session.req_header().method;
         let peer = self.peers.peer(method, context.shared_write.as_ref());
         let peer = peer.await;
@@ -365,11 +368,17 @@ impl ProxyHttp for RegistryProxy {
         let write = context.shared_write.as_ref();
         let never_arrived = write.is_some_and(|write| write.never_arrived(&error));
         let is_repeatable = self::is_repeatable(&session.req_header().method);
+        let is_lost = was_kept && response::is_connection_lost(&error);
+        if let Some(write) = write.filter(|_| is_lost && !never_arrived) {
+            write.record_failure();
+        }
+        let opens_session = write.is_some_and(SharedWrite::opens_session);
+        let may_arrive_twice = is_lost && opens_session && session.response_written().is_none();
         let may_resend = context.resent < RESENT_AT_MOST && !session.retry_buffer_truncated();
-        if may_resend && (never_arrived || is_repeatable) {
+        if may_resend && (never_arrived || may_arrive_twice || is_repeatable) {
             context.resent += 1;
             context.body.begin_again();
-            if never_arrived {
+            if never_arrived || may_arrive_twice {
                 error.set_retry(true);
             } else {
                 error.retry.decide_reuse(was_kept);

@@ -38,6 +38,17 @@ pub(crate) enum Route {
     Other,
 }
 
+impl Route {
+    /// Whether a request without a body opens an upload session, or mounts a layer, and no more.
+    pub(crate) fn opens_session(&self, method: &Method) -> bool {
+        let is_upload = matches!(
+            self,
+            Self::Upload(_) | Self::Mount(_) | Self::SourcelessMount(_) | Self::AmbiguousMount(_)
+        );
+        is_upload && *method == Method::POST
+    }
+}
+
 /// What makes a request with `mount` ambiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ambiguity {

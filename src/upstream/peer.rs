@@ -72,13 +72,14 @@ impl Peers {
     }
 
     /// A write that may share its connection with other writes, if it can be sent again as a whole.
+    /// `opens_session` says that it opens an upload session at most.
     ///
     /// `None` if each write needs a connection of its own, as over a Unix socket: the kernel does
     /// not say what arrived there, and a connection costs little.
-    pub(crate) fn shared_write(&self) -> Option<SharedWrite> {
+    pub(crate) fn shared_write(&self, opens_session: bool) -> Option<SharedWrite> {
         match self.place {
             PeerAddress::Unix(_) => None,
-            PeerAddress::Tcp { .. } => self.writes.begin(),
+            PeerAddress::Tcp { .. } => self.writes.begin(opens_session),
         }
     }
 

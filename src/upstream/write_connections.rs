@@ -1,7 +1,7 @@
 //! Connections that carry more than one write, and whether such a write may be sent again.
 //!
 //! The registry may close a kept connection at any time. A POST, PUT, PATCH or DELETE that is on
-//! its way then fails, and in general it is unknown whether the registry handled it. Three rules
+//! its way then fails, and in general it is unknown whether the registry handled it. Five rules
 //! keep a write from failing like that, and from reaching the registry twice:
 //!
 //! 1. A write takes a kept connection only within [`WRITE_IDLE`] of the last response on it.
@@ -10,6 +10,11 @@
 //! 3. A registry that restarts or reloads closes connections of any age, and its end may be on its
 //!    way. Then the write is sent once more, on a new connection. Before that the kernel must show
 //!    that the registry ended the connection before any byte of the write reached it.
+//!
+//! 4. A POST that opens an upload session is sent again without that proof, once. If the registry
+//!    has opened a session before, it has one more that no client uses, and purges it in time.
+//! 5. After a write that ended without proof, each write has a connection of its own for a while
+//!    ([`DISTRUSTED_FOR`]): this registry, or what stands before it, closes connections early.
 //!
 //! The proof of rule 3 is a FIN that acknowledges no byte of the write. A FIN acknowledges all that
 //! the other kernel had received when it was sent. A server that has closed a connection reads no
@@ -25,7 +30,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora::protocols::l4::ext::get_tcp_info;
@@ -35,12 +40,17 @@ use pingora::{Error, ErrorType};
 /// How long after a response the next write may use its connection.
 pub(crate) const WRITE_IDLE: Duration = Duration::from_millis(500);
 
+/// How long each write has a connection of its own after one that failed on a kept connection.
+const DISTRUSTED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// All open connections that may carry several writes.
 #[derive(Debug, Default)]
 pub(crate) struct WriteConnections {
     open: Mutex<HashMap<RawFd, Arc<WriteConnection>>>,
     /// Set where the kernel does not say what was acknowledged, as Linux before 6.2 and gVisor.
     is_blind: AtomicBool,
+    /// When a write last failed on a kept connection.
+    failed: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -55,6 +65,7 @@ struct WriteConnection {
 #[derive(Debug)]
 pub(crate) struct SharedWrite {
     connection: Arc<WriteConnection>,
+    opens_session: bool,
     /// How many bytes of earlier writes the registry's kernel had acknowledged. `None` on a new
     /// connection, or if that is unknown.
     acknowledged_before: Option<u64>,
@@ -65,7 +76,7 @@ struct Watch(Arc<WriteConnection>);
 
 impl WriteConnections {
     /// A write that may share its connection; `None` if each write needs one of its own.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<SharedWrite> {
+    pub(crate) fn begin(self: &Arc<Self>, opens_session: bool) -> Option<SharedWrite> {
         let connection = || {
             Arc::new(WriteConnection {
                 all: Arc::downgrade(self),
@@ -73,14 +84,22 @@ impl WriteConnections {
                 acknowledged_at_end: OnceLock::new(),
             })
         };
-        (!self.is_blind.load(Ordering::Relaxed)).then(|| SharedWrite {
+        let failed = *self.failed.lock();
+        let is_distrusted = failed.is_some_and(|failed| failed.elapsed() < DISTRUSTED_FOR);
+        (!is_distrusted && !self.is_blind.load(Ordering::Relaxed)).then(|| SharedWrite {
             connection: connection(),
+            opens_session,
             acknowledged_before: None,
         })
     }
 }
 
 impl SharedWrite {
+    /// Whether it opens an upload session at most.
+    pub(crate) fn opens_session(&self) -> bool {
+        self.opens_session
+    }
+
     /// Watches the connection that is opened for this write, if one is.
     pub(crate) fn tracer(&self) -> Tracer {
         Tracer(Box::new(Watch(self.connection.clone())))
@@ -113,6 +132,13 @@ impl SharedWrite {
     pub(crate) fn never_arrived(&self, error: &Error) -> bool {
         let at_end = self.connection.acknowledged_at_end.get();
         at_end.is_some() && self.acknowledged_before.as_ref() == at_end && is_end(error)
+    }
+
+    /// Records that this write failed on a kept connection, and perhaps arrived.
+    pub(crate) fn record_failure(&self) {
+        if let Some(all) = self.connection.all.upgrade() {
+            *all.failed.lock() = Some(Instant::now());
+        }
     }
 }
 
@@ -175,7 +201,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut theirs, _) = listener.accept().unwrap();
-        let mut first = all.begin().unwrap();
+        let mut first = all.begin(false).unwrap();
         first.connected(false, ours.as_raw_fd());
         ours.write_all(b"first").unwrap();
         theirs.read_exact(&mut [0; 5]).unwrap();
@@ -198,7 +224,7 @@ mod tests {
     fn never_arrived(is_before: bool, then: impl FnOnce(TcpStream)) -> bool {
         let all = Arc::new(WriteConnections::default());
         let (mut ours, theirs, tracer) = kept(&all);
-        let mut second = all.begin().unwrap();
+        let mut second = all.begin(false).unwrap();
         second.connected(true, ours.as_raw_fd());
         if is_before {
             then(theirs);
@@ -246,7 +272,7 @@ mod tests {
     fn a_write_on_a_new_connection_may_have_been_handled() {
         let all = Arc::new(WriteConnections::default());
         let (mut ours, theirs, tracer) = kept(&all);
-        let mut second = all.begin().unwrap();
+        let mut second = all.begin(false).unwrap();
         // Not reused, by all that is known.
         second.connected(false, ours.as_raw_fd());
         drop(theirs);
@@ -258,11 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failure_writes_share_no_connection() {
+        let all = Arc::new(WriteConnections::default());
+        let write = all.begin(true).unwrap();
+        assert!(write.opens_session());
+        write.record_failure();
+        assert!(all.begin(true).is_none());
+    }
+
+    #[test]
     fn writes_share_no_connection_where_the_kernel_does_not_count() {
         let all = Arc::new(WriteConnections::default());
-        let mut write = all.begin().unwrap();
+        let mut write = all.begin(false).unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
         write.connected(false, file.as_raw_fd());
-        assert!(all.begin().is_none());
+        assert!(all.begin(false).is_none());
     }
 }

@@ -75,8 +75,8 @@ fn the_unit_says_what_its_page_and_crossmount_say() {
     assert_eq!((program, verb, flag), (INSTALLED, "serve", "--config"));
     let user = value("User");
     for line in [
-        format!("sudo install -m 755 target/dist/crossmount {program}"),
-        format!("sudo -u {user} {program} check {flag} {file}"),
+        format!("sudo install -m 755 crossmount {program}"),
+        format!("sudo -u {user} crossmount check {flag} {file}"),
     ] {
         assert!(page.contains(&line), "{line}");
     }

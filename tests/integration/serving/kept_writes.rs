@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::client_certificates::servers_files;
 use support::digest_of;
 use support::misbehaving_upstream::Step::{Close, Finish, Next, Read, Reset, Send, Wait};
-use support::misbehaving_upstream::{MisbehavingUpstream, Reply, in_front_of, ok};
+use support::misbehaving_upstream::{MisbehavingUpstream, Reply, Step, in_front_of, ok};
 use support::nginx::Nginx;
 use support::raw_http::{Answer, Connection, Request};
 use support::registry::Registry;
@@ -88,19 +88,22 @@ fn a_write_takes_no_connection_that_was_idle_for_long() {
     assert_eq!(connections(&upstream, "POST").len(), 3);
 }
 
+/// An upstream that ends each connection with its second request, read or unread.
+fn ending_on_the_second_request(is_read: bool, end: &Step) -> MisbehavingUpstream {
+    let end = end.clone();
+    MisbehavingUpstream::start(move |heard| match heard.nth {
+        0 if is_read => Reply::Answer(ok("fine")),
+        0 => Reply::Steps(vec![Read, Send(ok("fine")), Next, end.clone()]),
+        _ => Reply::Steps(vec![Read, end.clone()]),
+    })
+}
+
 #[test]
 fn a_write_that_began_to_arrive_fails_once_and_arrives_once() {
     for (is_read, end) in [(false, Reset), (true, Finish), (true, Reset), (true, Close)] {
-        let upstream = MisbehavingUpstream::start({
-            let end = end.clone();
-            move |heard| match heard.nth {
-                0 if is_read => Reply::Answer(ok("fine")),
-                0 => Reply::Steps(vec![Read, Send(ok("fine")), Next, end.clone()]),
-                _ => Reply::Steps(vec![Read, end.clone()]),
-            }
-        });
-        let (sidecar, _root) = in_front_of(&upstream, |_| ());
+        let upstream = ending_on_the_second_request(is_read, &end);
         for (at, length) in [0, 10].into_iter().enumerate() {
+            let (sidecar, _root) = in_front_of(&upstream, |_| ());
             let mut client = Connection::to(sidecar.port).unwrap();
             let target = format!("/v2/{at}");
             over(&mut client, &write("POST", "/v2/first", 0)).expect(200);
@@ -108,6 +111,27 @@ fn a_write_that_began_to_arrive_fails_once_and_arrives_once() {
             let mut heard = upstream.heard();
             heard.retain(|heard| heard.target == target);
             assert_eq!(heard.len(), usize::from(is_read), "{end:?}");
+            // This upstream is known now: each write has a connection of its own.
+            let mut client = Connection::to(sidecar.port).unwrap();
+            for _ in 0..3 {
+                over(&mut client, &write("PUT", "/v2/later", 0)).expect(200);
+            }
+        }
+    }
+}
+
+/// The worst that follows is one session more, which the registry purges.
+#[test]
+fn a_post_that_opens_an_upload_session_is_sent_again() {
+    for (is_read, end) in [(false, Reset), (true, Finish), (true, Reset), (true, Close)] {
+        let upstream = ending_on_the_second_request(is_read, &end);
+        for query in ["", "?mount=sha256:0", "?mount=sha256:0&from=b"] {
+            let (sidecar, _root) = in_front_of(&upstream, |_| ());
+            let mut client = Connection::to(sidecar.port).unwrap();
+            over(&mut client, &write("POST", "/v2/a/blobs/uploads/", 0)).expect(200);
+            let target = format!("/v2/a/blobs/uploads/{query}");
+            over(&mut client, &write("POST", &target, 0)).expect(200);
+            over(&mut client, &write("POST", &target, 0)).expect(200);
         }
     }
 }
