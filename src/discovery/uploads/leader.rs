@@ -74,6 +74,8 @@ pub(super) struct Claim {
     pub(super) is_proved: bool,
     /// What shows that the registry is opening an upload session for the client.
     pub(super) push: Option<Arc<Progress>>,
+    /// How often another layer arrived in the session that was taken for this one's.
+    pub(super) mistaken: u8,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,8 @@ pub(super) struct Upload {
     /// The length of the whole, if a request has said it.
     pub(super) length: Option<u64>,
     pub(super) progress: Arc<Progress>,
+    /// As of the claim.
+    pub(super) mistaken: u8,
 }
 
 /// How far an upload is.
@@ -185,6 +189,29 @@ impl Progress {
 }
 
 impl Upload {
+    /// The registry has opened an upload session.
+    pub(super) fn begin(session: &str, mistaken: u8) -> Self {
+        Self {
+            session: session.into(),
+            began: Instant::now(),
+            length: None,
+            progress: Progress::begin(),
+            mistaken,
+        }
+    }
+
+    /// Another request of the upload has a body of this length.
+    pub(super) fn expect(&mut self, length: Option<u64>) {
+        if let Some(length) = length.filter(|length| *length > 0) {
+            self.length = Some(self.progress.received() + length);
+        }
+    }
+
+    /// Whether no byte has come for long.
+    pub(super) fn is_silent(&self) -> bool {
+        self.progress.is_silent(SILENT_AFTER)
+    }
+
     /// The bytes a second so far; `None` if the upload has only just begun.
     pub(super) fn rate(&self) -> Option<f64> {
         rate(self.progress.received(), self.began.elapsed())
@@ -205,7 +232,7 @@ impl Leader {
                 let is_opening = claim.push.as_ref().is_some_and(|push| push.is_opening());
                 claim.since.elapsed() >= SILENT_AFTER && !is_opening
             }
-            Stage::Uploading(upload) => upload.progress.is_silent(SILENT_AFTER),
+            Stage::Uploading(upload) => upload.is_silent(),
             Stage::Uploaded(push) => push.is_silent(IDLE_AFTER),
         }
     }
@@ -213,6 +240,11 @@ impl Leader {
     /// Whether the client only asked for the layer, and is not proved to have push.
     pub(super) fn is_tentative(&self) -> bool {
         matches!(&self.stage, Stage::Claimed(claim) if !claim.is_proved)
+    }
+
+    /// Whether it is a claim for which another layer arrived.
+    pub(super) fn was_mistaken(&self) -> bool {
+        matches!(&self.stage, Stage::Claimed(claim) if claim.mistaken > 0)
     }
 
     /// Whether the registry has the layer, and no manifest names it yet.

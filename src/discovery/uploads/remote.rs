@@ -126,6 +126,7 @@ fn leader_of(id: FlightId, flight: &Flight, fingerprints: &Fingerprints) -> Lead
             since: now,
             is_proved: true,
             push: None,
+            mistaken: 0,
         })
     } else {
         let progress = Progress::begin();
@@ -135,6 +136,7 @@ fn leader_of(id: FlightId, flight: &Flight, fingerprints: &Fingerprints) -> Lead
             began: now.checked_sub(flight.age).unwrap_or(now),
             length: flight.length,
             progress,
+            mistaken: 0,
         })
     };
     Leader {

@@ -1,9 +1,11 @@
 //! The uploads in flight, by digest and by upload session: what is known, and what a HEAD sees of
-//! it. `changes` has what claims, requests and arrivals change, `manifests` which layers wait for
-//! one; `replicas` publishes them for other replicas.
+//! it. `changes` has what claims, requests and arrivals change, `mistakes` which session is that of
+//! which layer after all, `manifests` which layers wait for one; `replicas` publishes them for other
+//! replicas.
 
 mod changes;
 mod manifests;
+mod mistakes;
 mod replicas;
 
 pub(super) use replicas::{ContestResult, WaitingFor};
@@ -22,6 +24,7 @@ use crate::discovery::uploads::rates::Rates;
 use crate::discovery::uploads::remote::{Heartbeats, RemoteUploads};
 use crate::discovery::uploads::sharing::Sharing;
 use crate::discovery::uploads::table::manifests::Pushes;
+use crate::discovery::uploads::table::mistakes::Unclaimed;
 use crate::oci::RepositoryName;
 use crate::util::Fingerprint;
 
@@ -109,6 +112,7 @@ pub(super) struct UploadTable {
     /// Clients whose HEADs waited in vain.
     waited: Cooldown<Pusher>,
     odd: Cooldown<[u8; 32]>,
+    unclaimed: Unclaimed,
     /// What arrived while HEADs may have been held.
     arrivals: Arrivals,
     pub(super) pushes: Pushes,
@@ -141,6 +145,7 @@ impl Default for UploadTable {
             dead: Cooldown::lasting(NOT_WAITED_FOR),
             waited: Cooldown::lasting(NOT_WAITED_FOR),
             odd: Cooldown::lasting(ODD_FOR),
+            unclaimed: Unclaimed::default(),
             arrivals: Arrivals::default(),
             pushes: Pushes::default(),
             sharing: None,

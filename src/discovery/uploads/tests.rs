@@ -65,6 +65,12 @@ impl Case {
             .begin(&name(repository), &credentials(user), session, None);
     }
 
+    /// The last request of an upload, which names its layer.
+    fn ends_as(&self, session: &str, layer: &str) -> Option<UploadRequest> {
+        let digest = Digest::of(layer.as_bytes());
+        self.0.request(session, Some(&digest), None)
+    }
+
     pub(super) fn request(&self, session: &str) -> UploadRequest {
         self.0.request(session, None, None).unwrap()
     }
@@ -297,17 +303,73 @@ async fn at_the_bound_the_credential_and_the_target_are_left_alone() {
 async fn a_layer_that_arrives_as_another_one_is_not_waited_for() {
     let case = Case::waiting_at_most(MINUTE);
     case.claim("a", "alice", "claimed");
-    case.claim("a", "alice", "claimed too");
     case.begin("a", "alice", "session");
-    let arrives = Digest::of(b"compressed anew");
-    let request = case.0.request("session", Some(&arrives), None);
-    for layer in ["claimed", "claimed too"] {
-        let mut head = case.head("b", "bob", layer);
-        assert_eq!(now(wait(&mut head)), Some(Waited::Released), "{layer}");
-    }
-    let mut head = case.head("b", "bob", "compressed anew");
-    assert_eq!(now(wait(&mut head)), None);
+    let request = case.ends_as("session", "compressed anew");
+    let mut anew = case.head("b", "bob", "compressed anew");
+    assert_eq!(now(wait(&mut anew)), None);
     assert!(request.is_some());
+    // The client may still send the layer for which it asked.
+    let mut head = case.head("b", "bob", "claimed");
+    assert_eq!(now(wait(&mut head)), None);
+    std::thread::sleep(Duration::from_millis(2100));
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+    // No other client's claim of it is waited for either.
+    case.claim("c", "carol", "claimed");
+    let mut later = case.head("d", "dave", "claimed");
+    assert_eq!(now(wait(&mut later)), Some(Waited::Released));
+}
+
+#[tokio::test]
+async fn a_claim_that_is_mistaken_again_and_again_is_not_waited_for() {
+    let case = Case::waiting_at_most(MINUTE);
+    case.claim("a", "alice", "claimed");
+    let mut head = case.head("b", "bob", "claimed");
+    let mut requests = Vec::new();
+    for number in 0..3 {
+        assert_eq!(now(wait(&mut head)), None, "{number}");
+        let session = format!("session {number}");
+        case.begin("a", "alice", &session);
+        requests.push(case.ends_as(&session, &format!("layer {number}")));
+    }
+    assert_eq!(now(wait(&mut head)), Some(Waited::Released));
+}
+
+/// As Docker's classic store pushes a build: it asks for the layers of the base, and uploads its
+/// own layer too, all at once.
+#[tokio::test]
+async fn a_layer_for_which_the_client_did_not_ask_takes_the_session_of_none() {
+    let base = ["one", "two", "three"];
+    // The own layer's session comes first, and its end at each moment.
+    for moment in 0..=base.len() {
+        let case = Case::waiting_at_most(MINUTE);
+        for layer in base {
+            case.claim("a", "alice", layer);
+        }
+        case.begin("a", "alice", "own");
+        let mut own = None;
+        let mut requests = Vec::new();
+        for (at, layer) in base.into_iter().enumerate() {
+            if at == moment {
+                own = case.ends_as("own", "built here");
+            }
+            case.begin("a", "alice", &format!("of {layer}"));
+        }
+        let own = own.or_else(|| case.ends_as("own", "built here"));
+        let mut heads = base.map(|layer| case.head("b", "bob", layer));
+        for (head, layer) in heads.iter_mut().zip(base) {
+            assert_eq!(now(wait(head)), None, "{layer} at {moment}");
+        }
+        for (head, layer) in heads.iter_mut().zip(base) {
+            let request = case.ends_as(&format!("of {layer}"), layer);
+            let mut request = request.expect("the session is known");
+            assert_eq!(now(wait(head)), None, "{layer} at {moment}");
+            request.record_success();
+            requests.push(request);
+            case.0.uploaded(&blob("a", layer));
+            assert_eq!(now(wait(head)), Some(arrived("a")), "{layer} at {moment}");
+        }
+        drop(own);
+    }
 }
 
 #[tokio::test]

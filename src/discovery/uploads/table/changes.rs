@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::discovery::redis::FlightState;
 use crate::discovery::uploads::Pusher;
-use crate::discovery::uploads::leader::{Claim, Leader, LeaderId, Origin, Progress, Stage, Upload};
+use crate::discovery::uploads::leader::{Claim, Leader, LeaderId, Origin, Stage, Upload};
 use crate::discovery::uploads::table::{
     Asking, Flight, MOST_CLAIMS, MOST_LEADERS, MOST_LEADERS_OF_LAYER, MOST_TENTATIVE, SWEEP_EVERY,
     UploadTable,
@@ -42,6 +42,7 @@ impl UploadTable {
             since: now,
             is_proved,
             push: self.pushes.current(&pusher.login()),
+            mistaken: 0,
         };
         let id = self.add(pusher.clone(), digest, Stage::Claimed(claim));
         self.claims
@@ -101,20 +102,19 @@ impl UploadTable {
         let mut alive = claims.iter().filter(is_alive);
         let chosen = alive.find(|(digest, _)| named.is_none_or(|named| named == *digest));
         let Some((digest, id)) = chosen.copied() else {
+            self.unclaimed.begin(pusher, session);
             return;
         };
         self.forget_claim(pusher, id);
         self.sessions.insert(session.into(), (digest, id));
-        let upload = Upload {
-            session: session.into(),
-            began: Instant::now(),
-            length: None,
-            progress: Progress::begin(),
-        };
         let flight = self.layers.get_mut(&digest);
         let mut leaders = flight.into_iter().flat_map(|flight| &mut flight.leaders);
         if let Some(leader) = leaders.find(|leader| leader.id == id) {
-            leader.stage = Stage::Uploading(upload);
+            let mistaken = match &leader.stage {
+                Stage::Claimed(claim) => claim.mistaken,
+                Stage::Uploading(_) | Stage::Uploaded(_) => 0,
+            };
+            leader.stage = Stage::Uploading(Upload::begin(session, mistaken));
         }
         self.publish(&digest, id);
     }
@@ -126,7 +126,9 @@ impl UploadTable {
         digest: Option<&Digest>,
         length: Option<u64>,
     ) -> Option<UploadPart> {
-        let (claimed, mut id) = *self.sessions.get(session)?;
+        let Some((claimed, mut id)) = self.sessions.get(session).copied() else {
+            return self.request_unclaimed(session, digest, length);
+        };
         let digest = digest.map_or(claimed, Digest::bytes);
         if digest != claimed {
             id = self.rename(claimed, digest, id)?;
@@ -136,9 +138,7 @@ impl UploadTable {
         let Stage::Uploading(upload) = &mut leader.stage else {
             return None;
         };
-        if let Some(length) = length.filter(|length| *length > 0) {
-            upload.length = Some(upload.progress.received() + length);
-        }
+        upload.expect(length);
         Some(UploadPart {
             session: session.into(),
             progress: upload.progress.clone(),
@@ -148,8 +148,8 @@ impl UploadTable {
     /// Another layer arrives than the one that was claimed.
     ///
     /// A client that uploads several layers at once opens its sessions in any order: if it claimed
-    /// this layer too, the two change places. Otherwise its other claims are as uncertain, and the
-    /// claimed layer is not waited for.
+    /// this layer too, the two change places. Otherwise the session was taken by mistake, as that of
+    /// a layer for which the client did not ask ([`super::mistakes`]).
     pub(super) fn rename(
         &mut self,
         claimed: [u8; 32],
@@ -165,16 +165,9 @@ impl UploadTable {
             self.change_places((claimed, id), (digest, other));
             return Some(other);
         }
-        self.odd.begin(claimed);
-        let leader = self.remove(&claimed, id)?;
-        for (other, claim) in self.claims.remove(&leader.pusher).unwrap_or_default() {
-            self.remove(&other, claim);
-        }
-        let Stage::Uploading(upload) = leader.stage else {
-            return None;
-        };
+        let upload = self.take_mistaken(claimed, id)?;
         let session = upload.session.clone();
-        let id = self.add(leader.pusher, digest, Stage::Uploading(upload));
+        let id = self.add(pusher, digest, Stage::Uploading(upload));
         self.sessions.insert(session, (digest, id));
         self.publish(&digest, id);
         Some(id)
@@ -206,6 +199,7 @@ impl UploadTable {
             since: Instant::now(),
             is_proved: true,
             push: None,
+            mistaken: 0,
         });
         let Some(first) = self.replace_stage(one, fresh) else {
             return;
@@ -229,6 +223,7 @@ impl UploadTable {
 
     /// An upload has broken off.
     pub(in crate::discovery::uploads) fn abort(&mut self, session: &str) {
+        self.unclaimed.remove(session);
         if let Some((digest, id)) = self.sessions.get(session).copied() {
             self.remove(&digest, id);
         }
@@ -337,6 +332,10 @@ impl UploadTable {
         let dead: Vec<_> = dead.map(|leader| leader.id).collect();
         for id in dead {
             let removed = self.end(digest, id, Some(FlightState::Silent));
+            if removed.as_ref().is_some_and(Leader::was_mistaken) {
+                self.odd.begin(*digest);
+                continue;
+            }
             let removed = removed.filter(|_| has_waiting);
             // No HEAD waited for a tentative claim.
             if let Some(leader) = removed.filter(|leader| !leader.is_tentative()) {
