@@ -11,6 +11,6 @@ directory=$(realpath "$1")
 # shellcheck source=deploy/release/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-deploy/release/notes.sh |
-  gh release create "$TAG" --repo "${SOURCE#*://*/}" --verify-tag --title "crossmount $(version)" \
-    --notes-file - "$directory"/*.{tar.gz,deb,tgz} "$directory"/{crossmount.cdx.json,SHA256SUMS}
+notes=$(deploy/release/notes.sh)
+gh release create "$TAG" --repo "${SOURCE#*://*/}" --verify-tag --title "crossmount $(version)" \
+  --notes-file - "$directory"/*.{tar.gz,deb,tgz} "$directory"/{crossmount.cdx.json,SHA256SUMS} <<<"$notes"

@@ -24,8 +24,10 @@ trap 'rm -rf "$work"' EXIT
 logins=${DOCKER_CONFIG:-$HOME/.docker}/config.json
 copy=(--all --digestfile "$work/digest")
 chart=(--registry-config "$logins")
+look=()
 if [[ -n ${REGISTRY_PLAIN-} ]]; then
   copy+=(--dest-tls-verify=false)
+  look+=(--tls-verify=false)
   chart+=(--plain-http)
 fi
 if [[ -n ${REGISTRY_PASSWORD-} ]]; then
@@ -33,6 +35,15 @@ if [[ -n ${REGISTRY_PASSWORD-} ]]; then
   skopeo login --authfile "$logins" --username "$REGISTRY_USER" --password-stdin "$REGISTRY" \
     <<<"$REGISTRY_PASSWORD"
   copy+=(--authfile "$logins")
+  look+=(--authfile "$logins")
+fi
+
+# What is published stays as it is.
+ours=$(skopeo inspect --raw "oci:$directory/static/image:$(version)" | sha256sum)
+if theirs=$(skopeo inspect --raw "${look[@]}" "docker://$image:$(version)" 2>"$work/refusal" |
+  sha256sum) && [[ $theirs != "$ours" ]]; then
+  echo "$image:$(version) is published already, with other bytes" >&2
+  exit 1
 fi
 
 skopeo copy "${copy[@]}" "oci:$directory/static/image:$(version)" "docker://$image:$(version)"

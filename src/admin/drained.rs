@@ -1,14 +1,18 @@
 //! `/drained`: responds once the registry behind may end.
 //!
 //! For the `preStop` hook of the registry's container on Kubernetes: the kubelet ends the registry
-//! after the response. So a pod with nothing in flight ends at once, and an upload is finished
-//! first. The request changes nothing but that connections of clients are closed meanwhile.
+//! after the response. So a pod with nothing in flight ends at once, and a request in flight is
+//! finished first. Meanwhile connections of clients over HTTP/1.1 are closed after a response, and no
+//! HEAD is held. Nothing else changes, and nothing lasts longer than the request.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::ShutdownConfig;
 use crate::server::drain::Drain;
+
+/// The longest time that a pod may need to end. While a request waits, clients keep no connection.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// Lets requests wait until the registry may end.
 #[derive(Debug)]
@@ -57,7 +61,8 @@ fn times(query: &str, settings: ShutdownConfig) -> Result<(Duration, Duration), 
         *place = humantime::parse_duration(value)
             .map_err(|_| QueryError::NoDuration(name, value.to_owned()))?;
     }
-    Ok((after, within))
+    let within = within.min(LONGEST);
+    Ok((after.min(within), within))
 }
 
 #[cfg(test)]
@@ -70,6 +75,8 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(read(""), Ok((seconds(5), seconds(25))));
         assert_eq!(read("after=1s"), Ok((seconds(1), seconds(25))));
+        assert_eq!(read("within=1s"), Ok((seconds(1), seconds(1))));
+        assert_eq!(read("within=9days"), Ok((seconds(5), LONGEST)));
         let both = Ok((seconds(90), seconds(120)));
         assert_eq!(read("within=2m&after=90s"), both);
         let unknown = QueryError::Unknown("delay".to_owned());

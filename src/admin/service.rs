@@ -129,7 +129,11 @@ impl ServeHttp for AdminService {
         let method = request.method.clone();
         let uri = request.uri.clone();
         let query = uri.query().unwrap_or_default();
-        let answer = self.route(&method, uri.path(), query).await;
+        let answer = tokio::select! {
+            answer = self.route(&method, uri.path(), query) => answer,
+            // Without its client a request for `/drained` has no effect.
+            _ = session.read_body_or_idle(true) => AdminResponse::new(StatusCode::BAD_REQUEST, TEXT, ""),
+        };
         let length = answer.body.len();
         let body = if method == Method::HEAD {
             Vec::new()

@@ -366,14 +366,15 @@ impl ProxyHttp for RegistryProxy {
         }
         let session = session.as_ref();
         let write = context.shared_write.as_ref();
-        let never_arrived = write.is_some_and(|write| write.never_arrived(&error));
+        let is_unanswered = session.response_written().is_none();
+        let never_arrived = is_unanswered && write.is_some_and(|it| it.never_arrived(&error));
         let is_repeatable = self::is_repeatable(&session.req_header().method);
         let is_lost = was_kept && response::is_connection_lost(&error);
         if let Some(write) = write.filter(|_| is_lost && !never_arrived) {
             write.record_failure();
         }
         let opens_session = write.is_some_and(SharedWrite::opens_session);
-        let may_arrive_twice = is_lost && opens_session && session.response_written().is_none();
+        let may_arrive_twice = is_lost && opens_session && is_unanswered;
         let may_resend = context.resent < RESENT_AT_MOST && !session.retry_buffer_truncated();
         if may_resend && (never_arrived || may_arrive_twice || is_repeatable) {
             context.resent += 1;

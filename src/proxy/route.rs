@@ -43,7 +43,7 @@ impl Route {
     pub(crate) fn opens_session(&self, method: &Method) -> bool {
         let is_upload = matches!(
             self,
-            Self::Upload(_) | Self::Mount(_) | Self::SourcelessMount(_) | Self::AmbiguousMount(_)
+            Self::Upload(_) | Self::Mount(_) | Self::SourcelessMount(_)
         );
         is_upload && *method == Method::POST
     }

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::IntGauge;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Between two requests of an upload less time passes.
+/// Between two requests of an upload usually less time passes.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Counts the requests in flight, and says whether the process is draining.
@@ -21,9 +22,12 @@ pub(crate) struct Drain {
     /// How many requests have begun.
     begun: AtomicU64,
     /// Those that wait for the end of the requests, to end the registry then.
-    hooks: TaskTracker,
+    hooks: watch::Sender<usize>,
     gauge: IntGauge,
 }
+
+/// One that waits for the end of the requests, until it is dropped.
+struct Hook<'a>(&'a watch::Sender<usize>);
 
 /// One request in flight, until it is dropped.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ impl Drain {
             ended: CancellationToken::new(),
             requests: TaskTracker::new(),
             begun: AtomicU64::new(0),
-            hooks: TaskTracker::new(),
+            hooks: watch::channel(0).0,
             gauge,
         }
     }
@@ -55,9 +59,14 @@ impl Drain {
         self.began.is_cancelled()
     }
 
-    /// Waits until the drain begins.
-    pub(crate) async fn began(&self) {
-        self.began.cancelled().await;
+    /// Waits until this process, or the registry behind it, is about to end.
+    pub(crate) async fn end_is_near(&self) {
+        let mut hooks = self.hooks.subscribe();
+        tokio::select! {
+            () = self.began.cancelled() => {}
+            // The sender is as old as this.
+            _ = hooks.wait_for(|hooks| *hooks > 0) => {}
+        }
     }
 
     /// Ends the drain: no request is in flight, or the time is over.
@@ -73,7 +82,7 @@ impl Drain {
 
     /// Whether the end of the registry waits for the end of the requests.
     pub(crate) fn has_hooks(&self) -> bool {
-        !self.hooks.is_empty()
+        *self.hooks.borrow() > 0
     }
 
     /// Waits until the registry may end; false if that takes longer than `within`.
@@ -81,7 +90,7 @@ impl Drain {
     /// Clients get `after` to find another replica. Then no request may be in flight for a second:
     /// an upload is several requests. Where this process is draining, the end of the drain counts.
     pub(crate) async fn registry_may_end(&self, after: Duration, within: Duration) -> bool {
-        let _hook = self.hooks.token();
+        let _hook = Hook::begin(&self.hooks);
         let idle = async {
             tokio::time::sleep(after).await;
             self.is_quiet().await;
@@ -122,6 +131,19 @@ impl Drain {
         while !self.requests.is_empty() {
             self.requests.wait().await;
         }
+    }
+}
+
+impl<'a> Hook<'a> {
+    fn begin(hooks: &'a watch::Sender<usize>) -> Self {
+        hooks.send_modify(|hooks| *hooks += 1);
+        Self(hooks)
+    }
+}
+
+impl Drop for Hook<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|hooks| *hooks -= 1);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The registry may close a kept connection at any time. A POST, PUT, PATCH or DELETE that is on
 //! its way then fails, and in general it is unknown whether the registry handled it. Five rules
-//! keep a write from failing like that, and from reaching the registry twice:
+//! keep a write from failing like that, and all but a POST that opens an upload session from reaching
+//! the registry twice:
 //!
 //! 1. A write takes a kept connection only within [`WRITE_IDLE`] of the last response on it.
 //!    Servers and proxies count their idle times in seconds, so none has become idle.

@@ -171,7 +171,8 @@ fn every_variable_that_the_documentation_names_is_one() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            for variable in variables(&text) {
+            // The quickstart's own is no setting.
+            for variable in variables(&text).filter(|it| *it != "CROSSMOUNT_BIN") {
                 assert!(known.contains(variable), "{}: {variable}", path.display());
                 named += 1;
             }

@@ -31,6 +31,8 @@ pub(super) struct Leader {
     pub(super) stage: Stage,
     /// One HEAD was let through because this upload is slow.
     pub(super) is_passed: bool,
+    /// How often another layer arrived in the session that was taken for this one's.
+    pub(super) mistaken: u8,
     /// Whether it is published for other replicas.
     pub(super) is_published: bool,
     pub(super) origin: Origin,
@@ -74,8 +76,6 @@ pub(super) struct Claim {
     pub(super) is_proved: bool,
     /// What shows that the registry is opening an upload session for the client.
     pub(super) push: Option<Arc<Progress>>,
-    /// How often another layer arrived in the session that was taken for this one's.
-    pub(super) mistaken: u8,
 }
 
 #[derive(Debug)]
@@ -85,8 +85,6 @@ pub(super) struct Upload {
     /// The length of the whole, if a request has said it.
     pub(super) length: Option<u64>,
     pub(super) progress: Arc<Progress>,
-    /// As of the claim.
-    pub(super) mistaken: u8,
 }
 
 /// How far an upload is.
@@ -190,13 +188,12 @@ impl Progress {
 
 impl Upload {
     /// The registry has opened an upload session.
-    pub(super) fn begin(session: &str, mistaken: u8) -> Self {
+    pub(super) fn begin(session: &str) -> Self {
         Self {
             session: session.into(),
             began: Instant::now(),
             length: None,
             progress: Progress::begin(),
-            mistaken,
         }
     }
 
@@ -244,7 +241,7 @@ impl Leader {
 
     /// Whether it is a claim for which another layer arrived.
     pub(super) fn was_mistaken(&self) -> bool {
-        matches!(&self.stage, Stage::Claimed(claim) if claim.mistaken > 0)
+        self.mistaken > 0 && matches!(self.stage, Stage::Claimed(_))
     }
 
     /// Whether the registry has the layer, and no manifest names it yet.

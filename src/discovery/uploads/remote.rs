@@ -126,7 +126,6 @@ fn leader_of(id: FlightId, flight: &Flight, fingerprints: &Fingerprints) -> Lead
             since: now,
             is_proved: true,
             push: None,
-            mistaken: 0,
         })
     } else {
         let progress = Progress::begin();
@@ -136,7 +135,6 @@ fn leader_of(id: FlightId, flight: &Flight, fingerprints: &Fingerprints) -> Lead
             began: now.checked_sub(flight.age).unwrap_or(now),
             length: flight.length,
             progress,
-            mistaken: 0,
         })
     };
     Leader {
@@ -144,6 +142,7 @@ fn leader_of(id: FlightId, flight: &Flight, fingerprints: &Fingerprints) -> Lead
         pusher: pusher_of(flight, fingerprints),
         stage,
         is_passed: false,
+        mistaken: 0,
         is_published: false,
         origin: Origin::Remote {
             id,

@@ -24,7 +24,7 @@ use crate::discovery::uploads::rates::Rates;
 use crate::discovery::uploads::remote::{Heartbeats, RemoteUploads};
 use crate::discovery::uploads::sharing::Sharing;
 use crate::discovery::uploads::table::manifests::Pushes;
-use crate::discovery::uploads::table::mistakes::Unclaimed;
+use crate::discovery::uploads::table::mistakes::{OddLayer, Unclaimed};
 use crate::oci::RepositoryName;
 use crate::util::Fingerprint;
 
@@ -41,7 +41,7 @@ const MOST_TENTATIVE: (usize, usize) = (64, MOST_LEADERS / 2);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long a client that let others wait in vain is not waited for.
 const NOT_WAITED_FOR: Duration = Duration::from_secs(10 * 60);
-/// How long a digest is not waited for whose claim brought another one.
+/// How long a layer is not waited for whose client brought another one.
 const ODD_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// What a HEAD does next.
@@ -111,7 +111,7 @@ pub(super) struct UploadTable {
     dead: Cooldown<Pusher>,
     /// Clients whose HEADs waited in vain.
     waited: Cooldown<Pusher>,
-    odd: Cooldown<[u8; 32]>,
+    odd: Cooldown<OddLayer>,
     unclaimed: Unclaimed,
     /// What arrived while HEADs may have been held.
     arrivals: Arrivals,
@@ -221,7 +221,7 @@ impl UploadTable {
 
     /// The uploads that a HEAD may wait for, if its client may pull their repositories.
     fn leaders_for<'a>(&'a self, asking: &'a Asking<'a>) -> impl Iterator<Item = &'a Leader> {
-        let is_refused = self.waited.has(asking.pusher) || self.odd.has(&asking.digest);
+        let is_refused = self.waited.has(asking.pusher);
         let flight = self.layers.get(&asking.digest);
         let here = flight.map_or(&[][..], |flight| &flight.leaders);
         let all = here.iter().chain(&asking.remote.leaders);
@@ -233,6 +233,7 @@ impl UploadTable {
             || self.vain.has(&leader.pusher.credential)
             || leader.pusher.is_token && self.vain_in.has(&leader.pusher.repository)
             || self.dead.has(&leader.pusher)
+            || self.odd.has(&OddLayer::of(&leader.pusher, asking.digest))
         {
             return false;
         }

@@ -313,10 +313,14 @@ async fn a_layer_that_arrives_as_another_one_is_not_waited_for() {
     assert_eq!(now(wait(&mut head)), None);
     std::thread::sleep(Duration::from_millis(2100));
     assert_eq!(now(wait(&mut head)), Some(Waited::Released));
-    // No other client's claim of it is waited for either.
-    case.claim("c", "carol", "claimed");
-    let mut later = case.head("d", "dave", "claimed");
+    drop(head);
+    // A later push into the same repository is not waited for, and one by another client is.
+    std::thread::sleep(Duration::from_millis(2100));
+    case.claim("a", "another token", "claimed");
+    let mut later = case.head("c", "carol", "claimed");
     assert_eq!(now(wait(&mut later)), Some(Waited::Released));
+    let mut other = case.head("d", "dave", "claimed");
+    assert_eq!(now(wait(&mut other)), None);
 }
 
 #[tokio::test]

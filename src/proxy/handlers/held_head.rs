@@ -83,7 +83,7 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
             let waited = tokio::select! {
                 waited = self.waiting.wait() => waited,
                 gone = client_disconnected(session) => return Err(gone),
-                () = self.drain.began() => Waited::Released,
+                () = self.drain.end_is_near() => Waited::Released,
             };
             match waited {
                 Waited::Undecided => {}
@@ -103,7 +103,7 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
                             return Ok(None);
                         }
                         gone = client_disconnected(session) => return Err(gone),
-                        () = self.drain.began() => {
+                        () = self.drain.end_is_near() => {
                             self.result = HeldResult::Released;
                             return Ok(None);
                         }
@@ -120,7 +120,7 @@ impl<'a, M: HeldMount> HeldHead<'a, M> {
                         copied = self.mount.copy(&place) => copied,
                         () = self.waiting.time_over() => None,
                         gone = client_disconnected(session) => return Err(gone),
-                        () = self.drain.began() => None,
+                        () = self.drain.end_is_near() => None,
                     };
                     // Without a copy the HEAD waits for the manifest.
                     if copied.is_some() {

@@ -8,8 +8,8 @@ use crate::discovery::redis::FlightState;
 use crate::discovery::uploads::Pusher;
 use crate::discovery::uploads::leader::{Claim, Leader, LeaderId, Origin, Stage, Upload};
 use crate::discovery::uploads::table::{
-    Asking, Flight, MOST_CLAIMS, MOST_LEADERS, MOST_LEADERS_OF_LAYER, MOST_TENTATIVE, SWEEP_EVERY,
-    UploadTable,
+    Asking, Flight, MOST_CLAIMS, MOST_LEADERS, MOST_LEADERS_OF_LAYER, MOST_TENTATIVE, OddLayer,
+    SWEEP_EVERY, UploadTable,
 };
 use crate::discovery::uploads::upload_request::UploadPart;
 use crate::oci::{Digest, RepositoryName};
@@ -42,7 +42,6 @@ impl UploadTable {
             since: now,
             is_proved,
             push: self.pushes.current(&pusher.login()),
-            mistaken: 0,
         };
         let id = self.add(pusher.clone(), digest, Stage::Claimed(claim));
         self.claims
@@ -79,6 +78,7 @@ impl UploadTable {
             pusher,
             stage,
             is_passed: false,
+            mistaken: 0,
             is_published: false,
             origin: Origin::Here,
         });
@@ -102,7 +102,9 @@ impl UploadTable {
         let mut alive = claims.iter().filter(is_alive);
         let chosen = alive.find(|(digest, _)| named.is_none_or(|named| named == *digest));
         let Some((digest, id)) = chosen.copied() else {
-            self.unclaimed.begin(pusher, session);
+            if named.is_none() {
+                self.unclaimed.begin(pusher, session);
+            }
             return;
         };
         self.forget_claim(pusher, id);
@@ -110,11 +112,7 @@ impl UploadTable {
         let flight = self.layers.get_mut(&digest);
         let mut leaders = flight.into_iter().flat_map(|flight| &mut flight.leaders);
         if let Some(leader) = leaders.find(|leader| leader.id == id) {
-            let mistaken = match &leader.stage {
-                Stage::Claimed(claim) => claim.mistaken,
-                Stage::Uploading(_) | Stage::Uploaded(_) => 0,
-            };
-            leader.stage = Stage::Uploading(Upload::begin(session, mistaken));
+            leader.stage = Stage::Uploading(Upload::begin(session));
         }
         self.publish(&digest, id);
     }
@@ -165,6 +163,10 @@ impl UploadTable {
             self.change_places((claimed, id), (digest, other));
             return Some(other);
         }
+        if !self.has_room(&digest, true) || self.claims_of(&pusher) >= MOST_CLAIMS {
+            self.remove(&claimed, id);
+            return None;
+        }
         let upload = self.take_mistaken(claimed, id)?;
         let session = upload.session.clone();
         let id = self.add(pusher, digest, Stage::Uploading(upload));
@@ -199,7 +201,6 @@ impl UploadTable {
             since: Instant::now(),
             is_proved: true,
             push: None,
-            mistaken: 0,
         });
         let Some(first) = self.replace_stage(one, fresh) else {
             return;
@@ -332,8 +333,8 @@ impl UploadTable {
         let dead: Vec<_> = dead.map(|leader| leader.id).collect();
         for id in dead {
             let removed = self.end(digest, id, Some(FlightState::Silent));
-            if removed.as_ref().is_some_and(Leader::was_mistaken) {
-                self.odd.begin(*digest);
+            if let Some(mistaken) = removed.as_ref().filter(|it| it.was_mistaken()) {
+                self.odd.begin(OddLayer::of(&mistaken.pusher, *digest));
                 continue;
             }
             let removed = removed.filter(|_| has_waiting);

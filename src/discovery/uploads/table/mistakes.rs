@@ -12,13 +12,39 @@ use crate::discovery::uploads::Pusher;
 use crate::discovery::uploads::leader::{Claim, LeaderId, Stage, Upload};
 use crate::discovery::uploads::table::UploadTable;
 use crate::discovery::uploads::upload_request::UploadPart;
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName};
+use crate::util::Fingerprint;
 
 /// The most sessions without a claim that are known.
 const MOST_UNCLAIMED: usize = 1024;
 /// So often a claim may be taken for that of another layer. After that it is not waited for: its
 /// client compresses the layer anew, and the upload has another digest.
 const MOST_MISTAKES: u8 = 2;
+
+/// A layer that a client does not upload as it asked for it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct OddLayer {
+    client: OddClient,
+    digest: [u8; 32],
+}
+
+/// Other clients may well upload the layer. A client has another token for each push.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum OddClient {
+    Credential(Fingerprint),
+    TokensFor(RepositoryName),
+}
+
+impl OddLayer {
+    pub(super) fn of(pusher: &Pusher, digest: [u8; 32]) -> Self {
+        let client = if pusher.is_token {
+            OddClient::TokensFor(pusher.repository.clone())
+        } else {
+            OddClient::Credential(pusher.credential)
+        };
+        Self { client, digest }
+    }
+}
 
 /// Upload sessions of clients that have no claim left.
 #[derive(Debug, Default)]
@@ -32,7 +58,7 @@ impl Unclaimed {
             self.sessions.retain(|_, (_, upload)| !upload.is_silent());
         }
         if self.sessions.len() < MOST_UNCLAIMED {
-            let upload = Upload::begin(session, 0);
+            let upload = Upload::begin(session);
             self.sessions
                 .insert(session.into(), (pusher.clone(), upload));
         }
@@ -97,10 +123,12 @@ impl UploadTable {
     /// The upload that was taken for that of a layer, and is that of another one. The layer gets
     /// another session of its client, or is only claimed again.
     pub(super) fn take_mistaken(&mut self, digest: [u8; 32], id: LeaderId) -> Option<Upload> {
-        let leader = self.leader(&digest, id)?;
-        let (pusher, mistaken) = (leader.pusher.clone(), leader.upload()?.mistaken + 1);
+        let flight = self.layers.get_mut(&digest)?;
+        let leader = flight.leaders.iter_mut().find(|leader| leader.id == id)?;
+        leader.mistaken += 1;
+        let (pusher, mistaken) = (leader.pusher.clone(), leader.mistaken);
         if mistaken > MOST_MISTAKES {
-            self.odd.begin(digest);
+            self.odd.begin(OddLayer::of(&pusher, digest));
             let Stage::Uploading(upload) = self.remove(&digest, id)?.stage else {
                 return None;
             };
@@ -108,7 +136,7 @@ impl UploadTable {
         }
         let stage = if let Some(upload) = self.unclaimed.take_oldest(&pusher) {
             self.sessions.insert(upload.session.clone(), (digest, id));
-            Stage::Uploading(Upload { mistaken, ..upload })
+            Stage::Uploading(upload)
         } else {
             let claims = self.claims.entry(pusher).or_default();
             claims.push((digest, id));
@@ -117,7 +145,6 @@ impl UploadTable {
                 // The registry has opened upload sessions for this client.
                 is_proved: true,
                 push: None,
-                mistaken,
             })
         };
         let before = self.replace_stage((digest, id), stage);
