@@ -143,6 +143,11 @@ impl UploadsInFlight {
         Ok(self)
     }
 
+    /// How long a HEAD is held at most.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.bound
+    }
+
     fn pusher(&self, repository: &RepositoryName, credentials: &Credentials) -> Pusher {
         let header = credentials.header().map(http::HeaderValue::as_bytes);
         let scheme = header.and_then(|header| header.get(..7));

@@ -123,6 +123,11 @@ impl SuggestedMounts {
     ) -> Suggested {
         match self.caller(head).filter(|_| self.accepts(answer)) {
             Some(caller) => {
+                // The operator says that this client can wait so long. A mount that comes late
+                // saves more than its time.
+                let patience = self.uploads.as_ref().map(|it| it.longest_wait());
+                let until = std::time::Instant::now() + patience.unwrap_or_default();
+                let caller = caller.waiting_until(until);
                 let candidates = self.try_candidates(blob, None, caller, MountTrigger::Head);
                 candidates.await
             }
