@@ -228,12 +228,13 @@ mounts() {
 
 # Mounts on the filesystems that operators have. The machine's own may have no journal, as in CI.
 filesystems() {
-  local home kind failed=0
+  local kind failed=0
   if ((EUID != 0)) || ! command -v mkfs.xfs mkfs.ext4 >/dev/null; then
     echo 'SKIPPED: making filesystems needs root, xfsprogs and e2fsprogs'
     [[ -z ${CI-} ]]
     return
   fi
+  # Not local: the trap runs after this function.
   home=$(mktemp -d)
   trap 'for kind in ext4 xfs; do umount -q "$home/$kind" || true; done; rm -rf "$home"' EXIT
   for kind in ext4 xfs; do
