@@ -2,8 +2,8 @@
 //!
 //! For the `preStop` hook of the registry's container on Kubernetes: the kubelet ends the registry
 //! after the response. So a pod with nothing in flight ends at once, and a request in flight is
-//! finished first. Meanwhile connections of clients over HTTP/1.1 are closed after a response, and no
-//! HEAD is held. Nothing else changes, and nothing lasts longer than the request.
+//! finished first. Meanwhile connections of clients are closed after a response, and no HEAD is held.
+//! Nothing else changes, and nothing lasts longer than the request.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use pingora::server::ShutdownWatch;
 use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +14,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Between two requests of an upload usually less time passes.
 const QUIET: Duration = Duration::from_secs(1);
+/// How often connections of HTTP/2 are told to end. A client may come back before it knows of another
+/// replica, and then its new connection is told, too.
+const CLOSE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Counts the requests in flight, and says whether the process is draining.
 #[derive(Debug)]
@@ -21,13 +26,14 @@ pub(crate) struct Drain {
     requests: TaskTracker,
     /// How many requests have begun.
     begun: AtomicU64,
-    /// Those that wait for the end of the requests, to end the registry then.
-    hooks: watch::Sender<usize>,
+    /// How many wait for the end of the requests, to end the registry then.
+    hooks: Mutex<usize>,
+    closing: watch::Sender<bool>,
     gauge: IntGauge,
 }
 
 /// One that waits for the end of the requests, until it is dropped.
-struct Hook<'a>(&'a watch::Sender<usize>);
+struct Hook<'a>(&'a Drain);
 
 /// One request in flight, until it is dropped.
 #[derive(Debug)]
@@ -44,14 +50,18 @@ impl Drain {
             ended: CancellationToken::new(),
             requests: TaskTracker::new(),
             begun: AtomicU64::new(0),
-            hooks: watch::channel(0).0,
+            hooks: Mutex::new(0),
+            closing: watch::channel(false).0,
             gauge,
         }
     }
 
     /// Begins the drain.
     pub(crate) fn begin(&self) {
+        // Of a hook that ends meanwhile, nothing is undone.
+        let _hooks = self.hooks.lock();
         self.began.cancel();
+        self.closing.send_replace(true);
     }
 
     /// Whether the drain has begun.
@@ -61,12 +71,8 @@ impl Drain {
 
     /// Waits until this process, or the registry behind it, is about to end.
     pub(crate) async fn end_is_near(&self) {
-        let mut hooks = self.hooks.subscribe();
-        tokio::select! {
-            () = self.began.cancelled() => {}
-            // The sender is as old as this.
-            _ = hooks.wait_for(|hooks| *hooks > 0) => {}
-        }
+        // The sender is as old as this.
+        let _ = self.closing().wait_for(|it| *it).await;
     }
 
     /// Ends the drain: no request is in flight, or the time is over.
@@ -77,12 +83,27 @@ impl Drain {
     /// Whether a client's connection is better closed after its next response, so that its next
     /// request reaches a replica that goes on.
     pub(crate) fn closes_connections(&self) -> bool {
-        self.is_draining() || self.has_hooks()
+        *self.closing.borrow()
+    }
+
+    /// Becomes true, perhaps again, when a connection is better closed. What is in flight on it goes
+    /// on.
+    pub(crate) fn closing(&self) -> ShutdownWatch {
+        self.closing.subscribe()
+    }
+
+    /// Tells also those clients that came back.
+    pub(crate) async fn close_again_and_again(&self) {
+        let mut closing = self.closing();
+        while closing.wait_for(|it| *it).await.is_ok() {
+            tokio::time::sleep(CLOSE_AGAIN).await;
+            self.closing.send_if_modified(|closing| *closing);
+        }
     }
 
     /// Whether the end of the registry waits for the end of the requests.
     pub(crate) fn has_hooks(&self) -> bool {
-        *self.hooks.borrow() > 0
+        *self.hooks.lock() > 0
     }
 
     /// Waits until the registry may end; false if that takes longer than `within`.
@@ -90,7 +111,7 @@ impl Drain {
     /// Clients get `after` to find another replica. Then no request may be in flight for a second:
     /// an upload is several requests. Where this process is draining, the end of the drain counts.
     pub(crate) async fn registry_may_end(&self, after: Duration, within: Duration) -> bool {
-        let _hook = Hook::begin(&self.hooks);
+        let _hook = Hook::begin(self);
         let idle = async {
             tokio::time::sleep(after).await;
             self.is_quiet().await;
@@ -135,15 +156,25 @@ impl Drain {
 }
 
 impl<'a> Hook<'a> {
-    fn begin(hooks: &'a watch::Sender<usize>) -> Self {
-        hooks.send_modify(|hooks| *hooks += 1);
-        Self(hooks)
+    fn begin(drain: &'a Drain) -> Self {
+        let mut hooks = drain.hooks.lock();
+        *hooks += 1;
+        drain.closing.send_replace(true);
+        Self(drain)
     }
 }
 
 impl Drop for Hook<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|hooks| *hooks -= 1);
+        let mut hooks = self.0.hooks.lock();
+        *hooks -= 1;
+        if *hooks == 0 && !self.0.is_draining() {
+            // That is nothing to tell a connection.
+            self.0.closing.send_if_modified(|closing| {
+                *closing = false;
+                false
+            });
+        }
     }
 }
 

@@ -110,13 +110,14 @@ pub(crate) type RequestHandlers<A> = (Handle, Arc<A>);
 /// Accepts connections until `shutdown` is true, and ends when they have ended.
 ///
 /// The apps serve them in turn; there must be at least one. Each has `header_timeout` for the head
-/// of each request.
+/// of each request. A change of `closing` tells the connections of HTTP/2 to end.
 pub(crate) async fn serve<A>(
     bound: BoundListener,
     tls: Option<Arc<ListenerTls>>,
     header_timeout: Duration,
     apps: Vec<RequestHandlers<A>>,
     mut shutdown: ShutdownWatch,
+    closing: &ShutdownWatch,
 ) where
     A: ServerApp + Send + Sync + 'static,
 {
@@ -136,7 +137,9 @@ pub(crate) async fn serve<A>(
                 let Some((runtime, app)) = turns.next() else {
                     break;
                 };
-                let (app, tls, shutdown) = (app.clone(), tls.clone(), shutdown.clone());
+                let (app, tls, mut closing) = (app.clone(), tls.clone(), closing.clone());
+                // What was said before is not meant for this one.
+                closing.mark_unchanged();
                 let serving = async move {
                     let Some(connection) = settled(connection) else {
                         return;
@@ -149,13 +152,13 @@ pub(crate) async fn serve<A>(
                         return;
                     };
                     let Some(tls) = tls else {
-                        attend(stream, header_timeout, &app, &shutdown).await;
+                        attend(stream, header_timeout, &app, &closing).await;
                         return;
                     };
                     // Boxed, because every connection would hold the memory of a handshake.
                     let secured = Box::pin(async move {
                         if let Some(stream) = tls.handshake(stream, HANDSHAKE).await {
-                            attend(stream, header_timeout, &app, &shutdown).await;
+                            attend(stream, header_timeout, &app, &closing).await;
                         }
                     });
                     secured.await;
@@ -184,13 +187,13 @@ async fn attend<A>(
     stream: impl IO + 'static,
     within: Duration,
     app: &Arc<A>,
-    shutdown: &ShutdownWatch,
+    closing: &ShutdownWatch,
 ) where
     A: ServerApp + Send + Sync + 'static,
 {
     let timed = HeaderTimeoutStream::new(CoalescingWriter::new(stream), within);
     let scope = timed.scope();
-    scope.of(app.process_new(Box::new(timed), shutdown)).await;
+    scope.of(app.process_new(Box::new(timed), closing)).await;
 }
 
 /// The connection as Pingora needs it; `None` if the client disconnected at once.

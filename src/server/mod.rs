@@ -201,13 +201,21 @@ pub async fn run(
     log_listening("admin", &started.admin_port);
     let (stop, stopped) = watch::channel(false);
     let within = config.listen.header_timeout;
-    let registry = listener::serve(started.registry_port, started.tls, within, proxies, stopped);
-    let mut registry = tokio::spawn(registry);
+    let mut registry = tokio::spawn({
+        let (port, tls, closing) = (started.registry_port, started.tls, drain.closing());
+        async move { listener::serve(port, tls, within, proxies, stopped, &closing).await }
+    });
+    tokio::spawn({
+        let drain = drain.clone();
+        async move { drain.close_again_and_again().await }
+    });
     // The admin port shows the drain, so it is served until the process ends.
     let (_keep_admin, never) = watch::channel(false);
     let admin = vec![(Handle::current(), admin)];
-    let admin = listener::serve(started.admin_port, None, within, admin, never);
-    let admin = tokio::spawn(admin);
+    let admin = tokio::spawn(async move {
+        let (port, closing) = (started.admin_port, never.clone());
+        listener::serve(port, None, within, admin, never, &closing).await;
+    });
     tokio::select! {
         () = signals::drain_and_stop(started.signals, &drain, &started.notifier, config.shutdown, stop) => {
             signals::wait_for_connections(&mut registry).await;

@@ -90,6 +90,28 @@ impl Home {
         answer
     }
 
+    /// So many requests, two a second, by a client that keeps its connection as long as it can; gives
+    /// how many it opened.
+    #[track_caller]
+    fn connections(&self, url: &str, requests: usize) -> usize {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--noproxy", "*", "--http2"])
+            .args(["--rate", "2/s", "--output", "/dev/null", "--cacert"])
+            .arg(self.path("cert.pem"))
+            .args([
+                "--write-out",
+                "%{http_version} %{http_code} %{num_connects}\n",
+            ])
+            .arg(format!("{url}?[1-{requests}]"));
+        let said = String::from_utf8(tools::run(&mut curl).stdout).unwrap();
+        let opened = said.lines().map(|line| {
+            let opened = line.strip_prefix("2 200 ").expect(line);
+            opened.parse::<usize>().unwrap()
+        });
+        assert_eq!(opened.clone().count(), requests);
+        opened.sum()
+    }
+
     /// Uploads a blob in a PATCH and a PUT.
     #[track_caller]
     fn upload(&self, base: &str, repository: &str, bytes: &[u8]) -> String {
@@ -267,6 +289,30 @@ fn what_is_in_flight_over_http_2_is_finished_before_the_process_ends() {
     let answer = uploading.join().unwrap().expect(202);
     assert_eq!(answer.header("Range"), Some("0-2999999"));
     assert_eq!(sidecar.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn clients_of_http_2_leave_a_pod_that_is_about_to_end() {
+    needs!("docker-registry", "openssl", "curl");
+    let (home, registry) = (Home::new(), Registry::start());
+    let sidecar = Sidecar::with(&registry, |config| {
+        config["listen"]["tls"] = home.tls();
+        config["listen"]["http2"] = true.into();
+    });
+    let url = format!("https://127.0.0.1:{}/v2/", sidecar.port);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| home.connections(&url, 24));
+        wait_until("the client has its connection", || {
+            let metrics = get(sidecar.admin, "/metrics").text();
+            metrics.contains("\ncrossmount_requests_total{code=\"200\",method=\"GET\"}")
+        });
+        get(sidecar.admin, "/drained?after=6s&within=6s").expect(200);
+        // It comes back each time, because it knows no other replica.
+        let opened = client.join().unwrap();
+        assert!(opened >= 4, "{opened}");
+    });
+    // The pod goes on.
+    assert_eq!(home.connections(&url, 6), 1);
 }
 
 #[test]
