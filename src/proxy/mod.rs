@@ -5,6 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `phases` | Pingora's phases; the place to begin to read |
+//! | `registry_proxy` | what the proxy holds, and who handles a request before it is forwarded |
 //! | `context` | the state of one request between its phases |
 //! | `framing`, `request_target` | heads that two readers could take differently |
 //! | `request_id`, `forwarded_headers` | headers that crossmount adds to a request |
@@ -14,6 +15,7 @@
 //! | `observe`, `write_refusal` | what the registry's own responses show |
 //! | `access_log` | counts and logs a request once |
 //! | `upload_parts` | the requests of uploads for which HEADs may wait |
+//! | `resend` | whether a request is sent again |
 //! | `body_progress` | what of a body was seen, if it is sent again |
 //! | `lingering_close` | reads the rest of a body after an early response |
 //!
@@ -30,8 +32,10 @@ mod lingering_close;
 pub(crate) mod location;
 mod observe;
 mod phases;
+mod registry_proxy;
 mod request_id;
 pub(crate) mod request_target;
+mod resend;
 mod response;
 pub(crate) mod route;
 mod upload_parts;
@@ -43,4 +47,4 @@ pub(crate) use handlers::native_mount::NativeMountHandler;
 pub(crate) use handlers::suggested_mount::SuggestedMounts;
 pub(crate) use handlers::token_endpoint::TokenEndpointHandler;
 pub(crate) use observe::ResponseObserver;
-pub(crate) use phases::{MountStrategy, RegistryProxy};
+pub(crate) use registry_proxy::{MountStrategy, RegistryProxy};

@@ -15,7 +15,6 @@
 //! ```
 
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -29,113 +28,26 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::auth::Credentials;
-use crate::config::UpstreamTimeouts;
-use crate::discovery::uploads::UploadsInFlight;
 use crate::mount::ForwardForm;
 use crate::proxy::context::{MountState, RequestContext};
-use crate::proxy::forwarded_headers::ForwardedHeaders;
-use crate::proxy::handlers::link_mount::LinkMountHandler;
-use crate::proxy::handlers::native_mount::NativeMountHandler;
-use crate::proxy::handlers::token_endpoint::TokenEndpointHandler;
-use crate::proxy::observe::ResponseObserver;
-use crate::proxy::response::Response;
-use crate::proxy::route::{Route, classify};
+use crate::proxy::registry_proxy::{MountStrategy, RegistryProxy};
+use crate::proxy::route::classify;
 use crate::proxy::{
-    access_log, framing, lingering_close, request_id, request_target, response, upload_parts,
+    access_log, framing, lingering_close, request_id, request_target, resend, response,
+    upload_parts,
 };
-use crate::server::drain::{Drain, InFlight};
+use crate::server::drain::InFlight;
 use crate::server::http2;
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{Outcome, Reason};
 use crate::telemetry::trace::Trace;
-use crate::upstream::{Peers, SharedWrite, end_with_the_connection, is_repeatable};
+use crate::upstream::{end_with_the_connection, is_repeatable};
 
 /// How long an idle connection of a client is kept open; the registry itself never closes one.
 const CLIENT_IDLE: Duration = Duration::from_secs(15 * 60);
 
-/// How often a GET or HEAD is sent again after reused connections that the registry had closed.
-const RESENT_AT_MOST: usize = 2;
-
-/// Who mounts a blob that the client may mount.
-#[derive(Debug)]
-pub(crate) enum MountStrategy {
-    /// crossmount, with a link in the registry's store.
-    Link(Box<LinkMountHandler>),
-    /// The registry, on request; a refusal that breaks clients becomes a plain upload.
-    Native(Box<NativeMountHandler>),
-}
-
 /// The longest body of a write that may share its connection with other writes. Pingora holds this
 /// much of any body, and so it can send all of it once more.
 const REPLAYABLE: u64 = 32 * 1024;
-
-/// The proxy in front of one registry; its clones share all state.
-#[derive(Debug, Clone)]
-pub(crate) struct RegistryProxy {
-    pub(crate) prefix: Arc<str>,
-    pub(crate) timeouts: UpstreamTimeouts,
-    pub(crate) forwarding: Arc<ForwardedHeaders>,
-    pub(crate) peers: Arc<Peers>,
-    pub(crate) strategy: Arc<MountStrategy>,
-    pub(crate) tokens: Option<Arc<TokenEndpointHandler>>,
-    pub(crate) drain: Arc<Drain>,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
-impl RegistryProxy {
-    /// Observes the registry's responses, if crossmount writes links beside it.
-    fn observer(&self) -> Option<&ResponseObserver> {
-        match &*self.strategy {
-            MountStrategy::Link(handler) => Some(&handler.observer),
-            MountStrategy::Native(_) => None,
-        }
-    }
-
-    /// The uploads for which HEADs may wait.
-    fn uploads(&self) -> Option<&Arc<UploadsInFlight>> {
-        match &*self.strategy {
-            MountStrategy::Link(handler) => handler.mounts.uploads.as_ref(),
-            MountStrategy::Native(handler) => handler.uploads(),
-        }
-    }
-
-    fn record_unreachable(&self) {
-        if let Some(observer) = self.observer() {
-            observer.record_unreachable();
-        }
-    }
-
-    /// Authorizes, looks up and links, if the request is a mount or may lead to one.
-    ///
-    /// `None` forwards the request.
-    async fn handle(
-        &self,
-        session: &mut Session,
-        context: &mut RequestContext,
-    ) -> Result<Option<Response>> {
-        // Boxed, because most requests need no room for a subrequest.
-        let response = match &*self.strategy {
-            MountStrategy::Link(handler) => handler.handle(session, context).await?,
-            MountStrategy::Native(handler) => Box::pin(handler.handle(session, context)).await?,
-        };
-        match &self.tokens {
-            Some(tokens) if response.is_none() && context.route == Route::Other => {
-                Box::pin(tokens.handle(session, context)).await
-            }
-            _ => Ok(response),
-        }
-    }
-
-    /// Responds in the registry's place if a handler has a response.
-    async fn respond(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
-        let Some(response) = self.handle(session, context).await? else {
-            return Ok(false);
-        };
-        access_log::count_mount(&self.metrics, context);
-        response.write(session).await?;
-        Ok(true)
-    }
-}
 
 #[async_trait]
 impl ProxyHttp for RegistryProxy {
@@ -364,29 +276,7 @@ impl ProxyHttp for RegistryProxy {
         {
             observer.record_broken_connection();
         }
-        let session = session.as_ref();
-        let write = context.shared_write.as_ref();
-        let is_unanswered = session.response_written().is_none();
-        let never_arrived = is_unanswered && write.is_some_and(|it| it.never_arrived(&error));
-        let is_repeatable = self::is_repeatable(&session.req_header().method);
-        let is_lost = was_kept && response::is_connection_lost(&error);
-        if let Some(write) = write.filter(|_| is_lost && !never_arrived) {
-            write.record_failure();
-        }
-        let opens_session = write.is_some_and(SharedWrite::opens_session);
-        let may_arrive_twice = is_lost && opens_session && is_unanswered;
-        let may_resend = context.resent < RESENT_AT_MOST && !session.retry_buffer_truncated();
-        if may_resend && (never_arrived || may_arrive_twice || is_repeatable) {
-            context.resent += 1;
-            context.body.begin_again();
-            if never_arrived || may_arrive_twice {
-                error.set_retry(true);
-            } else {
-                error.retry.decide_reuse(was_kept);
-            }
-        } else {
-            error.set_retry(false);
-        }
+        resend::decide(session, &mut error, context, was_kept);
         error
     }
 
