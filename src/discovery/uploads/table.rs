@@ -31,9 +31,9 @@ use crate::util::Fingerprint;
 /// The most uploads and claims that are known at once; no HEAD waits for others.
 const MOST_LEADERS: usize = 16 * 1024;
 /// The most of them for one layer: for each, access is decided before a HEAD may wait for it.
-const MOST_LEADERS_OF_LAYER: usize = 16;
+pub(super) const MOST_LEADERS_OF_LAYER: usize = 16;
 /// The most claims of one client for one repository: clients ask for all layers of an image first.
-const MOST_CLAIMS: usize = 256;
+pub(super) const MOST_CLAIMS: usize = 256;
 /// The most tentative claims of a layer, and the most leaders beyond which there are no new ones: a
 /// client that is not proved to have push may send any credentials.
 const MOST_TENTATIVE: (usize, usize) = (64, MOST_LEADERS / 2);
