@@ -9,7 +9,6 @@ use support::compare::Differences;
 use support::digest_of;
 use support::registry::Registry;
 use support::registry_client::{Client, encoded, mount_target};
-use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::store::Store;
 use support::strace::{StracedSidecar, lines_below};
@@ -100,10 +99,7 @@ fn a_caller_with_rights_cannot_tell_why_there_is_nothing_to_mount() {
 
 /// A token registry in which `secret/one` links the blob.
 fn guarded(tokens: &TokenIssuer) -> (Registry, String) {
-    let registry = Registry::with(|config| {
-        tokens.configure(config);
-        log_requests(config);
-    });
+    let registry = tokens.registry_with_log();
     let all: &[&str] = &["pull", "push"];
     let names = ["secret/one", "secret/two", "elsewhere"];
     let token = tokens.token("the owner", &names.map(|name| (name, all)));

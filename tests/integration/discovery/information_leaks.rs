@@ -8,7 +8,6 @@ use support::digest_of;
 use support::raw_http::Answer;
 use support::registry::Registry;
 use support::registry_client::{Client, encoded, mount_target};
-use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::strace::{StracedSidecar, SystemCall, lines_below};
 use support::token_issuer::TokenIssuer;
@@ -25,10 +24,7 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let tokens = TokenIssuer::new();
-        let registry = Registry::with(|config| {
-            tokens.configure(config);
-            log_requests(config);
-        });
+        let registry = tokens.registry_with_log();
         let all: &[&str] = &["pull", "push"];
         let owner = tokens.token("owner", &[("secret/one", all), ("target/two", all)]);
         let owner = registry.client().bearer(&owner);
@@ -38,10 +34,7 @@ impl Case {
     }
 
     fn configure(&self, mode: &str, config: &mut Value) {
-        match mode {
-            "token" => self.tokens.verify_here(config),
-            _ => config["access"] = json!({"mode": mode}),
-        }
+        self.tokens.verify_in(mode, config);
         config["discovery"] = json!({
             "enabled": true, "on_head": true, "sources": "any", "shared_sources": ["base/*"],
         });

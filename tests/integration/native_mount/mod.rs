@@ -13,6 +13,7 @@ mod permissions;
 mod pulp_mount;
 mod recorded_pushes;
 mod registry_writer;
+mod slow_mounts;
 mod suggested_mount;
 mod token_cache;
 mod wait_for_uploads;

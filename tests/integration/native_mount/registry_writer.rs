@@ -94,10 +94,7 @@ fn behind_a_password_file_every_user_finds_every_layer_and_no_other_client_does(
 fn a_token_finds_layers_in_the_repositories_that_it_may_pull() {
     needs!("docker-registry", "openssl");
     let tokens = TokenIssuer::new();
-    let registry = Registry::with(|config| {
-        tokens.configure(config);
-        log_requests(config);
-    });
+    let registry = tokens.registry_with_log();
     let sidecar = writer(&registry, "token");
     let owner = tokens.token("the owner", &[("base", PUSH)]);
     let digest = sidecar.client().bearer(&owner).upload("base", b"a layer");

@@ -137,6 +137,31 @@ fn a_post_that_opens_an_upload_session_is_sent_again() {
     }
 }
 
+/// Not even one that may open a second session: the client has seen the first response.
+#[test]
+fn a_write_whose_response_has_begun_is_not_sent_again() {
+    for end in [Finish, Reset, Close] {
+        let last = end.clone();
+        let upstream = MisbehavingUpstream::start(move |heard| {
+            if heard.nth == 0 {
+                return Reply::Answer(ok("fine"));
+            }
+            let begun = b"HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\nhalf".to_vec();
+            let passed_on = Wait(Duration::from_millis(100));
+            Reply::Steps(vec![Read, Send(begun), passed_on, last.clone()])
+        });
+        let (sidecar, _root) = in_front_of(&upstream, |_| ());
+        let mut client = Connection::to(sidecar.port).unwrap();
+        let open = write("POST", "/v2/a/blobs/uploads/", 0);
+        over(&mut client, &open).expect(200);
+        client.write(&open.bytes(1)).unwrap();
+        let answer = client.head().unwrap();
+        assert_eq!(answer.status, 202, "{end:?}");
+        client.body(&answer, |_| ()).expect_err("it broke off");
+        assert_eq!(upstream.count("POST"), 2, "{end:?}");
+    }
+}
+
 /// strace holds back what crossmount sends to the registry. So the registry closes the connection after
 /// crossmount has looked at it, and before the write is sent.
 #[test]

@@ -4,12 +4,12 @@
 //! With a plain container, crossmount gets SIGTERM at once, and the registry after its `preStop`
 //! hook. A native sidecar gets it after the registry has ended.
 
-use crate::support::raw_http::{self, Answer};
+use crate::needs;
+use crate::support::raw_http::{self, Answer, Connection, Request};
 use crate::support::registry::Registry;
 use crate::support::registry_client::{Client, closing};
 use crate::support::sidecar::Sidecar;
 use crate::support::{digest_of, wait_until};
-use crate::{needs, support};
 use rustix::process::Signal;
 use serde_json::json;
 use std::thread::{JoinHandle, spawn};
@@ -76,13 +76,7 @@ fn drained(hook: JoinHandle<(Answer, Instant)>) -> Instant {
 /// Begins an upload, and gives what ends it.
 fn upload_in_flight(client: Client) -> impl FnOnce() {
     let session = client.begin("app").expect(202);
-    let mut patch = client.connect();
-    let head = client
-        .request("PATCH", &session.location_path())
-        .header("Content-Type", "application/octet-stream")
-        .header("Transfer-Encoding", "chunked")
-        .bytes(client.port);
-    patch.write(&head).unwrap();
+    let mut patch = client.begin_chunks("PATCH", &session.location_path());
     patch.write_chunk(&LAYER[..5]).unwrap();
     move || {
         patch.write_chunk(&LAYER[5..]).unwrap();
@@ -137,18 +131,12 @@ fn the_registry_of_a_plain_container_ends_after_the_request_in_flight() {
     let client = pod.sidecar.client();
     let session = client.begin("app").expect(202);
     let end = closing(&session, &digest_of(LAYER));
-    let mut put = client.connect();
-    let head = client
-        .request("PUT", &end)
-        .header("Content-Type", "application/octet-stream")
-        .header("Transfer-Encoding", "chunked")
-        .bytes(client.port);
-    put.write(&head).unwrap();
+    let mut put = client.begin_chunks("PUT", &end);
     put.write_chunk(&LAYER[..5]).unwrap();
     let hook = pod.hook();
     pod.sidecar.signal(Signal::TERM);
     wait_until("the port is closed", || {
-        support::raw_http::Connection::to(pod.sidecar.port).is_err()
+        Connection::to(pod.sidecar.port).is_err()
     });
     std::thread::sleep(Duration::from_secs(2));
     assert!(!hook.is_finished());
@@ -176,4 +164,18 @@ fn a_hook_ends_when_its_time_is_up_and_says_so() {
     // The pod goes on.
     let answer = pod.sidecar.client().get("/v2/").expect(200);
     assert_ne!(answer.header("Connection"), Some("close"));
+}
+
+#[test]
+fn a_hook_ends_with_its_caller() {
+    needs!("docker-registry");
+    let pod = Pod::native();
+    let mut caller = Connection::to(pod.sidecar.admin).unwrap();
+    let request = Request::new("GET", "/drained?after=60s&within=60s");
+    caller.write(&request.bytes(pod.sidecar.admin)).unwrap();
+    let client = pod.sidecar.client();
+    let is_closed = || client.get("/v2/").expect(200).header("Connection") == Some("close");
+    wait_until("connections are closed after a response", is_closed);
+    drop(caller);
+    wait_until("connections are kept again", || !is_closed());
 }

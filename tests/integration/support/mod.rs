@@ -32,6 +32,7 @@ pub mod prometheus;
 pub mod pulp;
 pub mod raw_http;
 pub mod raw_responses;
+pub mod recorded_push;
 pub mod recording_disk;
 pub mod redis;
 pub mod registry;

@@ -101,6 +101,19 @@ impl Client {
             .send(self.port)
     }
 
+    /// Begins a request whose body follows in chunks.
+    #[track_caller]
+    pub fn begin_chunks(&self, method: &str, target: &str) -> Connection {
+        let mut connection = self.connect();
+        let head = self
+            .request(method, target)
+            .header("Content-Type", "application/octet-stream")
+            .header("Transfer-Encoding", "chunked")
+            .bytes(self.port);
+        connection.write(&head).unwrap();
+        connection
+    }
+
     /// Uploads a blob and gives its digest.
     #[track_caller]
     pub fn upload(&self, repository: &str, bytes: &[u8]) -> String {

@@ -1,6 +1,8 @@
 //! A token service: its key, its certificate, and the tokens it signs.
 
-use super::{base64, registry::Registry, tools};
+use super::registry::Registry;
+use super::registry_log::log_requests;
+use super::{base64, tools};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
@@ -32,6 +34,14 @@ impl TokenIssuer {
         Registry::with(|config| self.configure(config))
     }
 
+    /// The same, which logs its requests.
+    pub fn registry_with_log(&self) -> Registry {
+        Registry::with(|config| {
+            self.configure(config);
+            log_requests(config);
+        })
+    }
+
     pub fn configure(&self, config: &mut Value) {
         config["auth"] = json!({"token": {
             "realm": REALM,
@@ -48,6 +58,14 @@ impl TokenIssuer {
             "issuer": ISSUER,
             "rootcertbundle": self.certificate(),
         }});
+    }
+
+    /// Tokens verified by the sidecar itself in the mode `token`, by the registry in another one.
+    pub fn verify_in(&self, mode: &str, config: &mut Value) {
+        match mode {
+            "token" => self.verify_here(config),
+            _ => config["access"] = json!({"mode": mode}),
+        }
     }
 
     /// The file with the certificates that are believed.

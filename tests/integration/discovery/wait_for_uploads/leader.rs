@@ -47,13 +47,7 @@ impl Leader {
     #[track_caller]
     fn uploads(client: Client, repository: &str, bytes: &[u8], pace: (usize, Duration)) -> Self {
         let session = client.begin(repository).expect(202);
-        let mut patch = client.connect();
-        let head = client
-            .request("PATCH", &session.location_path())
-            .header("Content-Type", "application/octet-stream")
-            .header("Transfer-Encoding", "chunked")
-            .bytes(client.port);
-        patch.write(&head).unwrap();
+        let patch = client.begin_chunks("PATCH", &session.location_path());
         let (stop, stopped) = channel();
         let all = bytes.to_vec();
         let thread = thread::spawn(move || send(patch, &all, pace, &stopped));

@@ -2,12 +2,11 @@
 
 use super::{LAYER, Leader, waiting};
 use crate::{needs, support};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use support::digest_of;
 use support::registry::Registry;
 use support::registry_client::Client;
-use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::sidecar_metrics::whole;
 use support::strace::{StracedSidecar, lines_below};
@@ -25,18 +24,12 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let tokens = TokenIssuer::new();
-        let registry = Registry::with(|config| {
-            tokens.configure(config);
-            log_requests(config);
-        });
+        let registry = tokens.registry_with_log();
         Self { tokens, registry }
     }
 
     fn configure(&self, mode: &str, config: &mut Value) {
-        match mode {
-            "token" => self.tokens.verify_here(config),
-            _ => config["access"] = json!({"mode": mode}),
-        }
+        self.tokens.verify_in(mode, config);
         waiting(config, "30s");
     }
 

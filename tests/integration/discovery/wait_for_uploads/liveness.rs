@@ -4,7 +4,7 @@ use super::{Case, Got, LAYER, Leader, USERS, push};
 use crate::{needs, support};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{digest_of, wait_until};
+use support::{digest_of, raw_http, wait_until};
 
 #[test]
 fn all_that_ask_meanwhile_get_the_layer_of_one_upload() {
@@ -189,6 +189,31 @@ fn at_the_end_of_the_process_all_are_released_at_once() {
     });
     leader.ends();
     assert!(case.sidecar.wait_for_exit().success());
+}
+
+#[test]
+fn when_the_registry_is_about_to_end_all_are_released_at_once() {
+    needs!("docker-registry", "htpasswd");
+    let case = Case::with("30s");
+    let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
+    let client = case.client("one");
+    thread::scope(|scope| {
+        let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
+        case.wait_until_held(1);
+        // The upload in flight lets the registry go on until the time is up.
+        let answer = raw_http::get(case.sidecar.admin, "/drained?after=0s&within=5s");
+        assert_eq!(answer.expect(200).text(), "the time is up\n");
+        assert_eq!(held.join().unwrap(), 404);
+        assert_eq!((case.held(), case.ended("released")), (0, 1));
+    });
+    // Nothing ended, and HEADs are held again.
+    thread::scope(|scope| {
+        let client = case.client("two");
+        let held = scope.spawn(move || push(&client, "two/app", LAYER).status);
+        case.wait_until_held(1);
+        leader.ends();
+        assert_eq!(held.join().unwrap(), 200);
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod leader;
 mod leaks;
 mod limits;
 mod liveness;
+mod recorded_pushes;
 
 use crate::support::access_control::htpasswd_mode;
 use crate::support::digest_of;

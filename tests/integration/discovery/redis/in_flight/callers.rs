@@ -2,13 +2,10 @@
 
 use super::{LAYER, Leader, waiting};
 use crate::{needs, support};
-use serde_json::json;
 use std::thread;
 use std::time::{Duration, Instant};
 use support::digest_of;
 use support::redis::RedisServer;
-use support::registry::Registry;
-use support::registry_log::log_requests;
 use support::sidecar::Sidecar;
 use support::token_issuer::TokenIssuer;
 
@@ -42,10 +39,7 @@ fn kinds(commands: &[String]) -> Vec<String> {
 fn answers_and_requests_and_what_redis_sees_are_the_same_during_an_upload() {
     needs!("docker-registry", "openssl", "redis-server");
     let tokens = TokenIssuer::new();
-    let registry = Registry::with(|config| {
-        tokens.configure(config);
-        log_requests(config);
-    });
+    let registry = tokens.registry_with_log();
     for mode in ["token", "upstream", "generic"] {
         let redis = RedisServer::start();
         let replica = || {
@@ -54,10 +48,7 @@ fn answers_and_requests_and_what_redis_sees_are_the_same_during_an_upload() {
                 return Sidecar::generic(&registry.url(), change);
             }
             Sidecar::with(&registry, |config| {
-                match mode {
-                    "token" => tokens.verify_here(config),
-                    _ => config["access"] = json!({"mode": mode}),
-                }
+                tokens.verify_in(mode, config);
                 change(config);
             })
         };
