@@ -91,6 +91,21 @@ export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/tests/crossmount@$digest" |
   jq -e '[.manifests[].platform.architecture] == ["amd64", "arm64"]' >/dev/null ||
   fail 'the pushed image is not for both processors'
+
+say 'a version is published once: the same bytes again change nothing, and other bytes are refused'
+deploy/release/push.sh "$directory" >/dev/null
+other=$work/other
+mkdir "$other"
+cp -r "$directory/static" "$directory/crossmount-$version.tgz" "$other"
+SOURCE=https://example.com/another deploy/release/image.sh "$other"
+if deploy/release/push.sh "$other" 2>"$work/refused"; then
+  fail 'another image took the place of a published one'
+fi
+grep -q 'is published already, with other bytes' "$work/refused"
+published=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' \
+  "docker://$REGISTRY/tests/crossmount:$version")
+[[ $published = "$digest" ]] || fail 'the published image has changed'
+
 "$HELM" pull --plain-http "oci://$REGISTRY/tests/crossmount/charts/crossmount" \
   --version "$version" --destination "$work"
 cmp "$work/crossmount-$version.tgz" "$directory/crossmount-$version.tgz"
