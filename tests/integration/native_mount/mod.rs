@@ -13,7 +13,7 @@ mod permissions;
 mod pulp_mount;
 mod recorded_pushes;
 mod registry_writer;
-mod slow_mounts;
+mod slow_registry;
 mod suggested_mount;
 mod token_cache;
 mod wait_for_uploads;
