@@ -127,7 +127,7 @@ fn it_starts_beside_a_store_that_hangs_and_ends_beside_one() {
     needs_mounts!();
     let mut hanging = HungStore::start(Whose::Sidecars);
     hanging.mounts_itself("before");
-    hanging.seen.hang();
+    hanging.seen.hang_between_calls();
     std::thread::scope(|scope| {
         for at in 0..24 {
             let hanging = &hanging;

@@ -95,6 +95,8 @@ fn quiet(command: &mut Command) -> bool {
 pub struct FuseFilesystem {
     pub place: PathBuf,
     process: Child,
+    /// Its number in the kernel's list of such filesystems.
+    number: u32,
 }
 
 impl FuseFilesystem {
@@ -112,12 +114,15 @@ impl FuseFilesystem {
         let mut served = Self {
             place: place.to_owned(),
             process,
+            number: 0,
         };
         wait_until("it is mounted", || {
             if let Some(status) = served.process.try_wait().unwrap() {
                 panic!("{command:?} ended with {status}");
             }
-            fs::metadata(place).is_ok_and(|about| about.dev() != parent)
+            let device = fs::metadata(place).map_or(parent, |about| about.dev());
+            served.number = rustix::fs::minor(device);
+            device != parent
         });
         served
     }
@@ -145,6 +150,26 @@ impl FuseFilesystem {
     /// From now on no call there returns.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
+    }
+
+    /// The same, at a moment at which the process has taken no call. A thread whose call it has taken
+    /// does not end before the answer, not even when its process is killed.
+    pub fn hang_between_calls(&self) {
+        let home = tempfile::tempdir().unwrap();
+        let list = MountedFilesystem::by(&["-t", "fusectl", "none"], home.path());
+        let calls = list.place.join(self.number.to_string()).join("waiting");
+        let state = format!("/proc/{}/stat", self.process.id());
+        wait_until("it hangs between two calls", || {
+            self.hang();
+            wait_until("its process is stopped", || {
+                fs::read_to_string(&state).unwrap().contains(") T ")
+            });
+            let is_between = fs::read_to_string(&calls).unwrap().trim() == "0";
+            if !is_between {
+                self.go_on();
+            }
+            is_between
+        });
     }
 
     /// Calls return again, also those that wait.
