@@ -4,14 +4,13 @@ use super::listed_by;
 use crate::needs;
 use crate::support::client_programs::{Skopeo, at};
 use crate::support::counting_proxy::CountingProxy;
-use crate::support::image::Image;
+use crate::support::image::{Image, unique_bytes};
 use crate::support::registry::Registry;
 use crate::support::seaweedfs::{self, Bucket};
 use crate::support::sidecar::Sidecar;
 use crate::support::sidecar_metrics::whole;
 use crate::support::token_issuer::TokenIssuer;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 const IMAGES: usize = 7;
 /// Bytes sent to unique bytes, at most.
@@ -91,14 +90,6 @@ fn images() -> Vec<Image> {
         )
     };
     own.iter().map(image).collect()
-}
-
-fn unique_bytes(images: &[Image]) -> u64 {
-    let blobs = images.iter().flat_map(Image::blobs);
-    let unique: BTreeMap<_, _> = blobs
-        .map(|blob| (blob.digest.clone(), blob.bytes.len() as u64))
-        .collect();
-    unique.values().sum()
 }
 
 fn uploaded(sidecar: &Sidecar) -> u64 {

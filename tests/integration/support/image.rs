@@ -4,6 +4,7 @@ use super::archive::{Compression, tar};
 use super::registry_client::Client;
 use super::{bytes_from, digest_of};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -159,6 +160,15 @@ impl Image {
             write_blob(folder, blob);
         }
     }
+}
+
+/// The bytes of the layers and configurations of these images, each blob once.
+pub fn unique_bytes(images: &[Image]) -> u64 {
+    let blobs = images.iter().flat_map(Image::blobs);
+    let unique: BTreeMap<_, _> = blobs
+        .map(|blob| (&blob.digest, blob.bytes.len() as u64))
+        .collect();
+    unique.values().sum()
 }
 
 /// Writes a multi-arch index of these images as an OCI layout with the tag `v1`.

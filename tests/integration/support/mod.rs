@@ -30,6 +30,7 @@ pub mod process_usage;
 pub mod program_run;
 pub mod prometheus;
 pub mod pulp;
+pub mod pushes_at_once;
 pub mod raw_http;
 pub mod raw_responses;
 pub mod recorded_push;

@@ -3,7 +3,7 @@
 use super::{Case, LAYER, Leader, push};
 use crate::{needs, support};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::nginx::Nginx;
 use support::registry_client::Client;
 use support::{digest_of, wait_until};
@@ -13,19 +13,12 @@ fn when_the_registry_goes_away_the_404_is_passed_on() {
     needs!("docker-registry", "htpasswd");
     let mut case = Case::with("30s");
     let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    let client = case.client("one");
-    thread::scope(|scope| {
-        let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
-        case.wait_until_held(1);
-        let began = Instant::now();
-        case.registry.kill();
-        assert_eq!(held.join().unwrap(), 404);
-        assert!(began.elapsed() < Duration::from_secs(10));
-    });
+    let took = case.held_head_ends_with_404(|case| case.registry.kill());
+    assert!(took < Duration::from_secs(10));
     case.registry.resume();
     leader.breaks_off();
     // The one that was released goes on, and soon it is as if nothing had been.
-    client.upload("one/app", LAYER);
+    case.client("one").upload("one/app", LAYER);
     let (client, mut number) = (case.client("two"), 0);
     wait_until("the layer is linked again", || {
         number += 1;
@@ -42,15 +35,8 @@ fn when_the_registry_breaks_an_upload_off_one_client_goes_on_at_once() {
     wait_until("a client goes on at once", || {
         let mut case = Case::with("30s");
         let _leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-        let client = case.client("one");
-        thread::scope(|scope| {
-            let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
-            case.wait_until_held(1);
-            let began = Instant::now();
-            case.registry.kill();
-            assert_eq!(held.join().unwrap(), 404);
-            began.elapsed() < Duration::from_secs(1)
-        })
+        let took = case.held_head_ends_with_404(|case| case.registry.kill());
+        took < Duration::from_secs(1)
     });
 }
 
@@ -59,14 +45,10 @@ fn when_the_registry_turns_read_only_no_link_is_written() {
     needs!("docker-registry", "htpasswd");
     let mut case = Case::with("30s");
     let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    let client = case.client("one");
-    thread::scope(|scope| {
-        let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
-        case.wait_until_held(1);
+    case.held_head_ends_with_404(|case| {
         case.registry.kill();
         case.registry.read_only(true);
         case.registry.resume();
-        assert_eq!(held.join().unwrap(), 404);
     });
     leader.breaks_off();
     let target = case.registry.store.link("one/app", &digest_of(LAYER));

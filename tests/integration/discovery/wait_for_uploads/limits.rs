@@ -30,18 +30,23 @@ fn held(sidecar: &Sidecar) -> u64 {
     whole(sidecar.metric_meanwhile("crossmount_held_requests", &[]))
 }
 
-#[test]
-fn without_access_control_a_head_waits_too() {
-    needs!("docker-registry");
-    let (_registry, sidecar) = open();
+#[track_caller]
+fn a_head_waits_for_an_upload(sidecar: &Sidecar) {
     let leader = Leader::begins(sidecar.client(), "leader/app", LAYER);
     thread::scope(|scope| {
         let client = sidecar.client();
         let one = scope.spawn(move || push(&client, "one/app", LAYER).status);
-        wait_until("it is held", || held(&sidecar) == 1);
+        wait_until("it is held", || held(sidecar) == 1);
         leader.ends();
         assert_eq!(one.join().unwrap(), 200);
     });
+}
+
+#[test]
+fn without_access_control_a_head_waits_too() {
+    needs!("docker-registry");
+    let (_registry, sidecar) = open();
+    a_head_waits_for_an_upload(&sidecar);
 }
 
 #[test]
@@ -67,14 +72,7 @@ fn ten_thousand_claims_of_one_caller_change_nothing_for_another() {
     });
     let grown = sidecar.memory("VmRSS").saturating_sub(before);
     assert!(grown < 30_000, "{grown} kB");
-    let leader = Leader::begins(client, "leader/app", LAYER);
-    thread::scope(|scope| {
-        let client = sidecar.client();
-        let one = scope.spawn(move || push(&client, "one/app", LAYER).status);
-        wait_until("it is held", || held(&sidecar) == 1);
-        leader.ends();
-        assert_eq!(one.join().unwrap(), 200);
-    });
+    a_head_waits_for_an_upload(&sidecar);
 }
 
 #[test]

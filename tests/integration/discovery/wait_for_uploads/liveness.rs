@@ -180,13 +180,7 @@ fn at_the_end_of_the_process_all_are_released_at_once() {
     needs!("docker-registry", "htpasswd");
     let mut case = Case::with("30s");
     let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    let client = case.client("one");
-    thread::scope(|scope| {
-        let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
-        case.wait_until_held(1);
-        case.sidecar.signal(rustix::process::Signal::TERM);
-        assert_eq!(held.join().unwrap(), 404);
-    });
+    case.held_head_ends_with_404(|case| case.sidecar.signal(rustix::process::Signal::TERM));
     leader.ends();
     assert!(case.sidecar.wait_for_exit().success());
 }
@@ -194,18 +188,14 @@ fn at_the_end_of_the_process_all_are_released_at_once() {
 #[test]
 fn when_the_registry_is_about_to_end_all_are_released_at_once() {
     needs!("docker-registry", "htpasswd");
-    let case = Case::with("30s");
+    let mut case = Case::with("30s");
     let leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-    let client = case.client("one");
-    thread::scope(|scope| {
-        let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
-        case.wait_until_held(1);
+    case.held_head_ends_with_404(|case| {
         // The upload in flight lets the registry go on until the time is up.
         let answer = raw_http::get(case.sidecar.admin, "/drained?after=0s&within=5s");
         assert_eq!(answer.expect(200).text(), "the time is up\n");
-        assert_eq!(held.join().unwrap(), 404);
-        assert_eq!((case.held(), case.ended("released")), (0, 1));
     });
+    assert_eq!((case.held(), case.ended("released")), (0, 1));
     // Nothing ended, and HEADs are held again.
     thread::scope(|scope| {
         let client = case.client("two");

@@ -17,7 +17,7 @@ use crate::support::sidecar::Sidecar;
 use crate::support::sidecar_metrics::whole;
 use crate::support::wait_until;
 use serde_json::{Value, json};
-use std::thread::ScopedJoinHandle;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 pub use leader::Leader;
@@ -78,6 +78,21 @@ impl Case {
     #[track_caller]
     pub fn wait_until_held(&self, number: u64) {
         wait_until("so many are held", || self.held() == number);
+    }
+
+    /// Waits until a HEAD of `one` for [`LAYER`] is held. Then `event` ends its wait, with the
+    /// registry's 404. Returns the time that the event and the response took.
+    #[track_caller]
+    pub fn held_head_ends_with_404(&mut self, event: impl FnOnce(&mut Self)) -> Duration {
+        let client = self.client("one");
+        thread::scope(|scope| {
+            let held = scope.spawn(|| client.head_blob("one/app", &digest_of(LAYER)).status);
+            self.wait_until_held(1);
+            let began = Instant::now();
+            event(self);
+            assert_eq!(held.join().unwrap(), 404);
+            began.elapsed()
+        })
     }
 }
 
