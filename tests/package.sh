@@ -16,6 +16,14 @@ if [[ ${1-} != --inside ]]; then
   export MAINTAINER='crossmount tests <tests@crossmount.dev>'
   cp "$2" "$work"
   REVISION=2 deploy/release/deb.sh "$1" "$work" --fast
+  # One more, in which the commented configuration is another.
+  dpkg-deb --raw-extract "$work"/*-2_*.deb "$work/other"
+  sed -i 's/^\(Version: .*\)-2$/\1-3/' "$work/other/DEBIAN/control"
+  echo '# A new comment.' >>"$work/other/etc/crossmount.yaml"
+  (cd "$work/other" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' |
+    xargs -0 md5sum >DEBIAN/md5sums)
+  name=$(basename "$work"/*-2_*.deb)
+  dpkg-deb --root-owner-group -Znone --build "$work/other" "$work/${name/-2_/-3_}" >"$work/dpkg.log"
   unshare --mount --net --pid --fork --kill-child \
     "$PWD/tests/package.sh" --inside "$work"
   exit
@@ -135,6 +143,15 @@ apt install "/deb/$(basename "$work"/*-2_*.deb)"
 grep -q '^  mode: none$' "$root/etc/crossmount.yaml" || fail 'the upgrade lost the configuration'
 start_crossmount
 mounted_in team/later
+stop_crossmount
+
+say 'upgrade to a package with another configuration'
+apt -o Dpkg::Options::=--force-confold install "/deb/$(basename "$work"/*-3_*.deb)"
+[[ $(in_root dpkg-query --show crossmount) = *-3 ]] || fail 'the version is the old one'
+grep -q '^  mode: none$' "$root/etc/crossmount.yaml" || fail 'the upgrade lost the configuration'
+grep -q '^# A new comment\.$' "$root/etc/crossmount.yaml.dpkg-dist" || fail 'the new one is not beside it'
+start_crossmount
+mounted_in team/last
 stop_crossmount
 
 say 'remove'

@@ -36,7 +36,10 @@ for file in crossmount man/crossmount.1 completions/crossmount crossmount.servic
   [[ -s $work/$name/$file ]] || fail "$file is not in the archive"
 done
 "$work/$name/crossmount" --version
-jq -e '.bomFormat == "CycloneDX" and any(.components[]; .name == "pingora")
+# GitHub's action that signs it refuses a list without version and serial number.
+jq -e '.bomFormat == "CycloneDX" and .specVersion == "1.5"
+  and (.serialNumber | test("^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}$"))
+  and any(.components[]; .name == "pingora")
   and all(.components[]; .name != "proptest")' "$directory/crossmount.cdx.json" >/dev/null ||
   fail 'the list of crates is not that of the binary'
 
@@ -53,7 +56,7 @@ version=$("$binary" --version | cut -d' ' -f2)
 for architecture in amd64 arm64; do
   skopeo inspect --config --override-arch "$architecture" "oci:$directory/static/image:$version" |
     jq -e --arg version "$version" --arg architecture "$architecture" \
-      --arg revision "$(git rev-parse HEAD)" --arg source "$SOURCE" '
+      --arg revision "$(git -c "safe.directory=$PWD" rev-parse HEAD)" --arg source "$SOURCE" '
         .architecture == $architecture and (.config.Labels == {
           "org.opencontainers.image.title": "crossmount",
           "org.opencontainers.image.description": .config.Labels["org.opencontainers.image.description"],
@@ -80,12 +83,19 @@ for _ in {1..100}; do
 done
 export REGISTRY REGISTRY_PLAIN=1 GITHUB_OUTPUT=$work/output DOCKER_CONFIG=$work/docker
 deploy/release/chart.sh "$directory"
+cp "$directory/crossmount-$version.tgz" "$work/first.tgz"
+deploy/release/chart.sh "$directory"
+cmp "$work/first.tgz" "$directory/crossmount-$version.tgz" || fail 'another chart has other bytes'
+HELM=helm3 deploy/release/chart.sh "$directory"
+cmp "$work/first.tgz" "$directory/crossmount-$version.tgz" || fail 'helm 3 makes another chart'
+"$HELM" show chart "$directory/crossmount-$version.tgz" | grep -qx "home: $SOURCE"
 "$HELM" show values "$directory/crossmount-$version.tgz" |
   grep -q "repository: $REGISTRY/tests/crossmount$" || fail 'the chart names another image'
 deploy/release/checksums.sh "$directory"
 (cd "$directory" && sha256sum --check --quiet SHA256SUMS)
 deploy/release/push.sh "$directory"
-digest=$(sed -n 's/^digest=//p' "$GITHUB_OUTPUT")
+output() { sed -n "s/^$1=//p" "$GITHUB_OUTPUT" | tail -n 1; }
+digest=$(output digest) chart_digest=$(output chart-digest)
 # Without proxies: it is on this machine.
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/tests/crossmount@$digest" |
@@ -93,27 +103,74 @@ skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/tests/crossmount@$di
   fail 'the pushed image is not for both processors'
 
 say 'a version is published once: the same bytes again change nothing, and other bytes are refused'
+# published NAME: the digest under which a registry has this version of it.
+published() {
+  echo "sha256:$(skopeo inspect --raw --tls-verify=false "docker://$1:$version" | sha256sum |
+    cut -d' ' -f1)"
+}
+nothing_changed() {
+  [[ $(published "$REGISTRY/tests/crossmount") = "$digest" ]] || fail 'the published image has changed'
+  [[ $(published "$(output chart)") = "$chart_digest" ]] || fail 'the published chart has changed'
+}
+# helm writes the time into what it pushes.
+sleep 1
 deploy/release/push.sh "$directory" >/dev/null
+nothing_changed
 other=$work/other
 mkdir "$other"
 cp -r "$directory/static" "$directory/crossmount-$version.tgz" "$other"
 # buildah wants that folder to hold a login, which nothing here has made.
 SOURCE=https://example.com/another env -u DOCKER_CONFIG deploy/release/image.sh "$other"
-if deploy/release/push.sh "$other" 2>"$work/refused"; then
-  fail 'another image took the place of a published one'
+refuses() {
+  if deploy/release/push.sh "$2" 2>"$work/refused"; then
+    fail "another $1 took the place of a published one"
+  fi
+  grep -q "$1.* is published already, with other bytes" "$work/refused"
+  nothing_changed
+}
+refuses tests/crossmount "$other"
+rm -r "$other/static"
+cp -r "$directory/static" "$other"
+SOURCE=https://example.com/another deploy/release/chart.sh "$other"
+refuses charts/crossmount "$other"
+say 'a registry that cannot say what it holds gets nothing'
+if REGISTRY=127.0.0.1:1 deploy/release/push.sh "$directory" 2>"$work/refused"; then
+  fail 'it pushed without an answer'
 fi
-grep -q 'is published already, with other bytes' "$work/refused"
-published=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' \
-  "docker://$REGISTRY/tests/crossmount:$version")
-[[ $published = "$digest" ]] || fail 'the published image has changed'
+grep -q 'connection refused' "$work/refused"
 
 "$HELM" pull --plain-http "oci://$REGISTRY/tests/crossmount/charts/crossmount" \
   --version "$version" --destination "$work"
 cmp "$work/crossmount-$version.tgz" "$directory/crossmount-$version.tgz"
-deploy/release/notes.sh Unreleased >/dev/null
-if TAG=v0.0.0 deploy/release/notes.sh Unreleased 2>/dev/null; then
-  fail 'a tag of another version is taken'
-fi
+
+say 'notes.sh and announce.sh: of a tag, after the steps that README.md there names'
+tagged=$work/tagged
+mkdir -p "$tagged/deploy" "$work/bin"
+cp -r deploy/release "$tagged/deploy"
+cp Cargo.toml "$tagged"
+sed "0,/^## .*/s//## $version/" CHANGELOG.md >"$tagged/CHANGELOG.md"
+export SOURCE_DATE_EPOCH=0
+# GitHub's program needs GitHub.
+cat >"$work/bin/gh" <<TEXT
+#!/bin/sh
+printf '%s\n' "\$@" >'$work/gh.arguments'
+cat >'$work/gh.notes'
+TEXT
+chmod 755 "$work/bin/gh"
+TAG=v$version PATH=$work/bin:$PATH "$tagged/deploy/release/announce.sh" "$directory"
+grep -qF "]($SOURCE/blob/v$version/docs/" "$work/gh.notes" || fail 'the notes lead nowhere'
+said=$(head -n 7 "$work/gh.arguments" | xargs)
+[[ $said = "release create v$version --repo tests/crossmount --verify-tag --title" ]] ||
+  fail "gh was asked: $said"
+for file in "$directory"/*.*; do
+  grep -qx "$file" "$work/gh.arguments" || fail "$(basename "$file") is not among the release's files"
+done
+grep -qx "$directory/SHA256SUMS" "$work/gh.arguments"
+for tag in v0.0.0 "$version"; do
+  if TAG=$tag "$tagged/deploy/release/notes.sh" 2>/dev/null; then
+    fail 'a tag of another version is taken'
+  fi
+done
 
 say 'the crate'
 cargo package --locked --no-verify --allow-dirty --quiet --target-dir "$work/crate"

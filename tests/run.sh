@@ -20,6 +20,8 @@ long_parts=(fresh_runners_of_sid fleet faults_at_length fuzz)
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
   packages
+  # The images of Rust come without them.
+  ! command -v rustup >/dev/null || rustup --quiet component add rustfmt clippy
   ./tests/tools.sh
   ./tests/cargo-tools.sh
   ./tests/base-image.sh

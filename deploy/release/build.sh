@@ -35,4 +35,6 @@ read -ra deb_options <<<"${DEB_OPTIONS-}"
 deploy/release/deb.sh "$binary" "$directory" "${deb_options[@]}"
 deploy/release/sbom.sh "$directory"
 lintian --allow-root --fail-on error --tag-display-limit 0 "$directory"/*_"$(arch_of "$binary")".deb
-CROSSMOUNT_BIN=target/shipped/stage/crossmount examples/quickstart.sh
+for made in target/shipped/stage/crossmount "$directory/static/crossmount-$(arch_of "$static")"; do
+  CROSSMOUNT_BIN=$made examples/quickstart.sh
+done

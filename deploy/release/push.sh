@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Pushes image and chart to a registry. Prints the image's name and digest, and gives them to the
-# next steps of a workflow.
+# Pushes image and chart to a registry. Prints the names and digests of both, and gives them to the
+# next steps of a workflow. A version that is published with other bytes is left as it is.
 #
 #   deploy/release/push.sh DIRECTORY
 #
@@ -18,17 +18,18 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 helm=${HELM:-helm}
 image=$REGISTRY/${REPOSITORY,,}
+chart=$image/charts/crossmount
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # What attests the image looks for the login where docker keeps it.
 logins=${DOCKER_CONFIG:-$HOME/.docker}/config.json
 copy=(--all --digestfile "$work/digest")
-chart=(--registry-config "$logins")
+login=(--registry-config "$logins")
 look=()
 if [[ -n ${REGISTRY_PLAIN-} ]]; then
   copy+=(--dest-tls-verify=false)
   look+=(--tls-verify=false)
-  chart+=(--plain-http)
+  login+=(--plain-http)
 fi
 if [[ -n ${REGISTRY_PASSWORD-} ]]; then
   mkdir -p "${logins%/*}"
@@ -38,17 +39,38 @@ if [[ -n ${REGISTRY_PASSWORD-} ]]; then
   look+=(--authfile "$logins")
 fi
 
-# What is published stays as it is.
-ours=$(skopeo inspect --raw "oci:$directory/static/image:$(version)" | sha256sum)
-if theirs=$(skopeo inspect --raw "${look[@]}" "docker://$image:$(version)" 2>"$work/refusal" |
-  sha256sum) && [[ $theirs != "$ours" ]]; then
-  echo "$image:$(version) is published already, with other bytes" >&2
+# manifest NAME: what is published under the name and this version; nothing if that is nothing. A
+# registry that cannot say so ends the script. Some say "denied" for what does not exist: whoever may
+# not look may not push either.
+manifest() {
+  skopeo inspect --raw "${look[@]}" "docker://$1:$(version)" 2>"$work/refusal" ||
+    grep -qiE 'manifest unknown|name unknown|not found|denied' "$work/refusal" || {
+    cat "$work/refusal" >&2
+    return 1
+  }
+}
+taken() {
+  echo "$1:$(version) is published already, with other bytes" >&2
   exit 1
-fi
+}
+digest_of() { echo "sha256:$(sha256sum <"$1" | cut -d' ' -f1)"; }
+
+# Both are looked for before one is pushed.
+archive=$directory/crossmount-$(version).tgz
+skopeo inspect --raw "oci:$directory/static/image:$(version)" >"$work/ours"
+manifest "$image" >"$work/image"
+[[ ! -s $work/image ]] || cmp -s "$work/image" "$work/ours" || taken "$image"
+manifest "$chart" >"$work/chart"
+[[ ! -s $work/chart ]] || grep -qF "$(digest_of "$archive")" "$work/chart" || taken "$chart"
 
 skopeo copy "${copy[@]}" "oci:$directory/static/image:$(version)" "docker://$image:$(version)"
-"$helm" push "$directory/crossmount-$(version).tgz" "oci://$image/charts" "${chart[@]}"
-echo "$image@$(<"$work/digest")"
+# helm's manifest of the chart holds the time: another push of the same chart would replace it.
+if [[ ! -s $work/chart ]]; then
+  "$helm" push "$archive" "oci://$image/charts" "${login[@]}"
+  manifest "$chart" >"$work/chart"
+fi
+printf '%s@%s\n' "$image" "$(<"$work/digest")" "$chart" "$(digest_of "$work/chart")"
 if [[ -n ${GITHUB_OUTPUT-} ]]; then
-  printf 'image=%s\ndigest=%s\n' "$image" "$(<"$work/digest")" >>"$GITHUB_OUTPUT"
+  printf '%s=%s\n' image "$image" digest "$(<"$work/digest")" chart "$chart" \
+    chart-digest "$(digest_of "$work/chart")" >>"$GITHUB_OUTPUT"
 fi

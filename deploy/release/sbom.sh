@@ -15,4 +15,9 @@ file=crossmount-release.cdx
 trap 'rm -f "$file.json"' EXIT
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
   --target x86_64-unknown-linux-gnu --override-filename "$file"
-sed "s#path+file://$PWD\b#path+file:///src#g" "$file.json" >"$directory/crossmount.cdx.json"
+# Nor does it then write a serial number, which readers of the format want: one of the commit.
+uuid=$(git_here rev-parse HEAD | sha256sum |
+  sed -E 's/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/\1-\2-8\3-a\4-\5/')
+sed -e "s#path+file://$PWD\b#path+file:///src#g" \
+  -e "0,/^  \"specVersion\":.*/s//&\n  \"serialNumber\": \"urn:uuid:$uuid\",/" \
+  "$file.json" >"$directory/crossmount.cdx.json"
