@@ -38,6 +38,13 @@ fn the_notes_say_how_to_push_where_to_look_and_what_to_mind() {
     }
     let interrupts = "A ROLLOUT INTERRUPTS";
     assert!(usual.contains(interrupts), "{usual}");
+    let longer = "crossmount.config.shutdown.timeout";
+    assert!(!usual.contains(longer), "{usual}");
+    assert!(notes(&["--set", "crossmount.nativeSidecar=false"]).contains(longer));
+    let no_image = "THE IMAGE IS IN NO REGISTRY";
+    assert!(usual.contains(no_image), "{usual}");
+    let named = "crossmount.image.repository=registry.example.com/crossmount";
+    assert!(!notes(&["--set", named]).contains(no_image));
     let shared = "persistence.accessModes={ReadWriteMany}";
     assert!(!notes(&["--set", shared]).contains(interrupts));
     let nfs = "lookupcache=positive";

@@ -5,7 +5,7 @@ use super::push::{Push, Target};
 use super::scene::{Logins, OWN, OWNER, Scene, discovery};
 use crate::support::archive::Compression;
 use crate::support::bytes_from;
-use crate::support::fresh_runner::can_run;
+use crate::support::fresh_runner::{can_run, has};
 use serde_json::Value;
 use std::fs;
 
@@ -67,12 +67,16 @@ fn an_artifact_and_its_referrers_send_only_what_is_new() {
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
     let empty = "application/vnd.oci.empty.v1+json";
     assert_eq!(manifest["config"]["mediaType"], empty, "{manifest}");
-    second.run(&["oras attach --plain-http --artifact-type test/signature NAME signature.bin"]);
+    let attach = "oras attach --plain-http --artifact-type test/signature NAME signature.bin";
+    let sent = scene.count(|| second.run(&[attach]));
+    assert!(sent < 100_000, "{sent}");
 
     // With its referrers, under another name, by a runner that holds none of it.
     let third = prepare(&scene, &form, "team/copy");
     let all = "oras copy --recursive --from-plain-http --to-plain-http HOST/team/model:v1 NAME";
-    third.run(&[ORAS_LOGIN, all]);
+    third.run(&[ORAS_LOGIN]);
+    let sent = scene.count(|| third.run(&[all]));
+    assert!(sent < 100_000, "{sent}");
     let referrers = third.say("oras discover --plain-http --format json NAME");
     let referrers: Value = serde_json::from_str(&referrers).unwrap();
     assert!(
@@ -82,7 +86,33 @@ fn an_artifact_and_its_referrers_send_only_what_is_new() {
     third.run(&["oras pull --plain-http --output /tmp/pulled NAME"]);
     let pulled = |name: &str| fs::read(third.runner.folder().join("pulled").join(name)).unwrap();
     assert!(pulled("model.bin") == model && pulled("card.bin") == card);
+
+    for (program, line) in COPIES_OF_ARTIFACTS {
+        if has(program) {
+            let repository = format!("team/by-{program}");
+            let copy = prepare(&scene, &form, &repository);
+            let sent = scene.count(|| copy.run(line));
+            assert!(sent < 100_000, "{program}: {sent}");
+        }
+    }
 }
+
+const COPIES_OF_ARTIFACTS: &[(&str, &[&str])] = &[
+    (
+        "skopeo",
+        &[
+            "skopeo copy --src-tls-verify=false --dest-tls-verify=false --src-creds LOGIN \
+             --dest-creds LOGIN docker://HOST/team/model:v1 docker://NAME",
+        ],
+    ),
+    (
+        "crane",
+        &[
+            "crane auth login HOST --username USER --password right",
+            "crane copy --insecure HOST/team/model:v1 NAME",
+        ],
+    ),
+];
 
 const ORAS_LOGIN: &str = "oras login --plain-http --username USER --password right HOST";
 

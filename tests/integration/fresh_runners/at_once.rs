@@ -6,7 +6,7 @@ use super::forms::{
 };
 use super::push::{Push, Target};
 use super::scene::{LAYER, OWN, OWNER, Scene};
-use crate::support::fresh_runner::can_run;
+use crate::support::fresh_runner::{can_run, has};
 use serde_json::json;
 use std::thread;
 
@@ -76,11 +76,12 @@ fn is_at_most_a_twentieth_more(scene: &Scene, sent: u64, unique: u64) {
 
 /// All runners have the base in common, and each has a layer of its own.
 fn upload_a_new_base_once(name: &str) {
-    if !can_run() {
+    let form = named(name);
+    if !can_run() || !has(form.program) {
         return;
     }
     let scene = waiting();
-    let sent = push_at_once(&scene, named(name));
+    let sent = push_at_once(&scene, form);
     is_at_most_a_twentieth_more(&scene, sent, BASE + RUNNERS * OWN as u64);
 }
 
@@ -92,6 +93,22 @@ fn eight_skopeos_upload_a_new_base_once() {
 #[test]
 fn eight_ctrs_upload_a_new_base_once() {
     upload_a_new_base_once("`ctr`");
+}
+
+#[test]
+fn eight_oras_copies_upload_a_new_base_once() {
+    upload_a_new_base_once("oras");
+}
+
+/// Debian 13 has no crane.
+#[test]
+fn eight_cranes_upload_a_new_base_once() {
+    upload_a_new_base_once("crane");
+}
+
+#[test]
+fn eight_buildkits_upload_a_new_base_once() {
+    upload_a_new_base_once("`docker buildx build --push`");
 }
 
 #[test]
@@ -143,6 +160,11 @@ fn eight_classic_dockers_that_build_upload_the_base_once() {
 #[test]
 fn eight_podmans_that_build_upload_the_base_once() {
     upload_a_base_once_beside_built_layers(&BASE_BY_PODMAN, "`podman build`");
+}
+
+#[test]
+fn eight_buildahs_that_build_upload_the_base_once() {
+    upload_a_base_once_beside_built_layers(&BASE_BY_PODMAN, "`buildah build`");
 }
 
 /// Replaces the base image in the other registry.

@@ -135,6 +135,11 @@ fn readme_says_what_each_client_sends() {
         return;
     }
     let stated = stated(&readme);
+    for (name, _) in &stated {
+        let mut forms = [KNOWN, COPIES, UNKNOWN].into_iter().flatten();
+        let is_measured = forms.any(|form| form.name == name);
+        assert!(is_measured, "README names {name}, which is not measured");
+    }
     for (name, sent) in measured {
         let row = stated.iter().find(|(stated, _)| stated == name);
         let (_, figures) = row.unwrap_or_else(|| panic!("README does not name {name}"));

@@ -14,6 +14,7 @@ mod location_scheme;
 mod notifications;
 mod passthrough;
 mod pod_end;
+mod pod_start;
 mod prometheus;
 mod reload;
 mod report_command;

@@ -42,12 +42,17 @@ impl Pod {
     }
 
     /// The `preStop` hook of the registry's container.
-    fn hook(&self) -> JoinHandle<(Answer, Instant)> {
+    fn ask(&self) -> JoinHandle<(Answer, Instant)> {
         let (admin, within) = (self.sidecar.admin, WITHIN.as_secs());
-        let hook = spawn(move || {
+        spawn(move || {
             let answer = raw_http::get(admin, &format!("/drained?after=1s&within={within}s"));
             (answer, Instant::now())
-        });
+        })
+    }
+
+    /// The same, at a time when crossmount has heard of it.
+    fn hook(&self) -> JoinHandle<(Answer, Instant)> {
+        let hook = self.ask();
         let client = self.sidecar.client();
         wait_until("connections are closed after a response", || {
             let answer = client.get("/v2/").expect(200);
@@ -127,14 +132,34 @@ fn the_registry_of_a_native_sidecar_ends_after_the_upload_in_flight() {
 #[test]
 fn the_registry_of_a_plain_container_ends_after_the_request_in_flight() {
     needs!("docker-registry");
+    a_plain_pod_ends_after_a_put(|pod| {
+        let hook = pod.hook();
+        pod.sidecar.signal(Signal::TERM);
+        hook
+    });
+}
+
+/// The kubelet does both at once.
+#[test]
+fn it_does_too_if_crossmount_gets_its_signal_before_the_hook() {
+    needs!("docker-registry");
+    a_plain_pod_ends_after_a_put(|pod| {
+        pod.sidecar.signal(Signal::TERM);
+        wait_until("crossmount drains", || {
+            raw_http::get(pod.sidecar.admin, "/readyz").status != 200
+        });
+        pod.ask()
+    });
+}
+
+fn a_plain_pod_ends_after_a_put(begin: impl FnOnce(&Pod) -> JoinHandle<(Answer, Instant)>) {
     let pod = Pod::plain();
     let client = pod.sidecar.client();
     let session = client.begin("app").expect(202);
     let end = closing(&session, &digest_of(LAYER));
     let mut put = client.begin_chunks("PUT", &end);
     put.write_chunk(&LAYER[..5]).unwrap();
-    let hook = pod.hook();
-    pod.sidecar.signal(Signal::TERM);
+    let hook = begin(&pod);
     wait_until("the port is closed", || {
         Connection::to(pod.sidecar.port).is_err()
     });

@@ -31,13 +31,14 @@ fn when_the_registry_goes_away_the_404_is_passed_on() {
 #[test]
 fn when_the_registry_breaks_an_upload_off_one_client_goes_on_at_once() {
     needs!("docker-registry", "htpasswd");
-    // A busy machine may be slow now and then, but not each time.
-    wait_until("a client goes on at once", || {
+    // A busy machine may be slow now and then, but not mostly.
+    let took = [(); 5].map(|()| {
         let mut case = Case::with("30s");
         let _leader = Leader::begins(case.client("leader"), "leader/app", LAYER);
-        let took = case.held_head_ends_with_404(|case| case.registry.kill());
-        took < Duration::from_secs(1)
+        case.held_head_ends_with_404(|case| case.registry.kill())
     });
+    let at_once = took.iter().filter(|took| **took < Duration::from_secs(1));
+    assert!(at_once.count() >= 3, "{took:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Copies of what another repository holds.
 
-use super::{DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, Given, INDEX_ARCHIVE, INDEX_ELSEWHERE, form};
+use super::{
+    DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, Given, INDEX_ARCHIVE, INDEX_ELSEWHERE, ORAS, form,
+};
 
 /// Images all of whose layers another repository holds.
 pub const COPIES: &[Form] = &[
@@ -44,6 +46,7 @@ pub const COPIES: &[Form] = &[
              oci:/tmp/layout:v1 docker://NAME",
         ],
     ),
+    form("`oras copy` of an index", "oras", Given::Index, &[], ORAS),
     form(
         "`ctr images push` of an index",
         "ctr",
@@ -67,6 +70,21 @@ pub const COPIES: &[Form] = &[
         DOCKER_PUSH,
     )
     .beside(Daemon::Docker),
+    form(
+        "`podman manifest push --all`",
+        "podman",
+        Given::Index,
+        &[
+            INDEX_ELSEWHERE,
+            "podman --storage-driver vfs manifest create list",
+            "podman --storage-driver vfs manifest add --tls-verify=false --all list \
+             docker://ELSEWHERE/index:v1",
+        ],
+        &[
+            "podman --storage-driver vfs manifest push --all plain:--tls-verify=false \
+             --creds LOGIN list docker://NAME",
+        ],
+    ),
     form(
         "`buildah manifest push --all`",
         "buildah",

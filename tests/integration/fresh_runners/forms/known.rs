@@ -1,8 +1,19 @@
 //! Pushes in which the client asks by the digest of what it would upload.
 
 use super::{CONTEXT, DOCKER_BUILD, DOCKER_LOGIN, DOCKER_PUSH, Daemon, Form, Given, LAYOUT};
-use super::{NAMED_ARCHIVE, PODMAN_BUILD, PODMAN_PUSH, SKOPEO, form};
+use super::{NAMED_ARCHIVE, ORAS, PODMAN_BUILD, PODMAN_PUSH, SKOPEO, form};
 use crate::support::archive::Compression;
+
+const ZSTD_LAYOUT: Given = Given::Layout(Compression::Zstd);
+const CRANE_LOGIN: &[&str] = &["crane auth login HOST --username USER --password right"];
+const CRANE: &[&str] = &["crane push plain:--insecure /tmp/layout NAME"];
+const CTR_IMPORT: &[&str] = &[NAMED_ARCHIVE, "ctr images import /tmp/named.tar"];
+const CTR: &[&str] = &["ctr images push plain:--plain-http --user LOGIN NAME"];
+const DOCKER_LOAD_OCI: &[&str] = &[
+    NAMED_ARCHIVE,
+    "docker load --input /tmp/named.tar",
+    DOCKER_LOGIN,
+];
 
 /// An image with a layer of its own, whose other layers the client asks for by their digests.
 pub const KNOWN: &[Form] = &[
@@ -10,7 +21,7 @@ pub const KNOWN: &[Form] = &[
     form(
         "skopeo with zstd layers",
         "skopeo",
-        Given::Layout(Compression::Zstd),
+        ZSTD_LAYOUT,
         &[],
         SKOPEO,
     ),
@@ -21,29 +32,23 @@ pub const KNOWN: &[Form] = &[
         &["umoci insert --image /tmp/layout:v1 /tmp/context/own.bin /own.bin"],
         SKOPEO,
     ),
+    form("crane", "crane", LAYOUT, CRANE_LOGIN, CRANE),
     form(
+        "crane with zstd layers",
         "crane",
-        "crane",
-        LAYOUT,
-        &["crane auth login HOST --username USER --password right"],
-        &["crane push plain:--insecure /tmp/layout NAME"],
+        ZSTD_LAYOUT,
+        CRANE_LOGIN,
+        CRANE,
     ),
+    form("oras", "oras", LAYOUT, &[], ORAS),
+    form("oras with zstd layers", "oras", ZSTD_LAYOUT, &[], ORAS),
+    form("`ctr`", "ctr", LAYOUT, CTR_IMPORT, CTR).beside(Daemon::Containerd),
     form(
-        "oras",
-        "oras",
-        LAYOUT,
-        &[],
-        &[
-            "oras copy plain:--to-plain-http --to-username USER --to-password right \
-           --from-oci-layout /tmp/layout:v1 NAME",
-        ],
-    ),
-    form(
-        "`ctr`",
+        "`ctr` with zstd layers",
         "ctr",
-        LAYOUT,
-        &[NAMED_ARCHIVE, "ctr images import /tmp/named.tar"],
-        &["ctr images push plain:--plain-http --user LOGIN NAME"],
+        ZSTD_LAYOUT,
+        CTR_IMPORT,
+        CTR,
     )
     .beside(Daemon::Containerd),
     form(
@@ -58,11 +63,15 @@ pub const KNOWN: &[Form] = &[
         "`docker load` (containerd store)",
         "dockerd",
         LAYOUT,
-        &[
-            NAMED_ARCHIVE,
-            "docker load --input /tmp/named.tar",
-            DOCKER_LOGIN,
-        ],
+        DOCKER_LOAD_OCI,
+        DOCKER_PUSH,
+    )
+    .beside(Daemon::Docker),
+    form(
+        "`docker load` of zstd layers (containerd store)",
+        "dockerd",
+        ZSTD_LAYOUT,
+        DOCKER_LOAD_OCI,
         DOCKER_PUSH,
     )
     .beside(Daemon::Docker),
@@ -92,6 +101,17 @@ pub const KNOWN: &[Form] = &[
         CONTEXT,
         &[DOCKER_LOGIN],
         &["docker buildx build --push --provenance=false --tag NAME /tmp/context"],
+    )
+    .beside(Daemon::Docker),
+    form(
+        "`docker buildx build` for two platforms",
+        "dockerd",
+        CONTEXT,
+        &[DOCKER_LOGIN],
+        &[
+            "docker buildx build --push --provenance=false --platform linux/amd64,linux/arm64 \
+             --tag NAME /tmp/context",
+        ],
     )
     .beside(Daemon::Docker),
     form(

@@ -65,6 +65,11 @@ const SKOPEO: &[&str] = &[
     "skopeo copy plain:--dest-tls-verify=false --dest-creds LOGIN \
      oci:/tmp/layout:v1 docker://NAME",
 ];
+/// An image or an index.
+const ORAS: &[&str] = &[
+    "oras copy plain:--to-plain-http --to-username USER --to-password right \
+     --from-oci-layout /tmp/layout:v1 NAME",
+];
 pub const DOCKER_ARCHIVE: &str =
     "skopeo copy oci:/tmp/layout:v1 docker-archive:/tmp/docker.tar:NAME";
 const NAMED_ARCHIVE: &str = "skopeo copy oci:/tmp/layout:v1 oci-archive:/tmp/named.tar:NAME";
