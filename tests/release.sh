@@ -28,6 +28,11 @@ fail() {
   exit 1
 }
 
+if ((EUID == 0)) && [[ -n ${CI-} ]]; then
+  say 'prepare.sh: what the build needs'
+  deploy/release/prepare.sh
+fi
+
 say 'build.sh: archive, package, list of crates; the binary takes the quickstart'
 CROSSMOUNT_BIN=$binary DEB_OPTIONS=--fast deploy/release/build.sh "$directory"
 name=$(basename "$directory"/*_linux_*.tar.gz .tar.gz)

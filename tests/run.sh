@@ -4,8 +4,8 @@
 #
 #   ./tests/run.sh                all parts
 #   ./tests/run.sh lint mounts    only these
-#   ./tests/run.sh --full         all parts and the long ones: the newest clients, the fleet, faults
-#                                 at length, an hour of fuzzing
+#   ./tests/run.sh --full         all parts and the long ones: the newest clients, a release compiled
+#                                 twice, the fleet, faults at length, an hour of fuzzing
 #
 # Where CI is set, a tool that is missing is a failure; elsewhere the tests that need it say so
 # and are skipped.
@@ -15,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 all_parts=(tools lint supply docs build unit mounts filesystems access pod pulp discovery
   object_store fresh_runners examples package faults)
-long_parts=(fresh_runners_of_sid fleet faults_at_length fuzz)
+long_parts=(fresh_runners_of_sid release_twice fleet faults_at_length fuzz)
 
 # Installs what is not there. Integration tests decide themselves what a missing tool means.
 tools() {
@@ -305,6 +305,20 @@ package() {
   else
     ./tests/package.sh "$binary" "$dist"/*.deb
   fi
+}
+
+# What a release hands out, compiled as there, in two places: the bytes are the same.
+release_twice() {
+  local place
+  # Not local: the trap runs after this function.
+  home=$(mktemp -d)
+  trap 'rm -rf "$home"' EXIT
+  for place in here/one there/other; do
+    git -c "safe.directory=$PWD" clone --quiet . "$home/$place"
+    env -u CROSSMOUNT_BIN -u CARGO_TARGET_DIR "$home/$place/deploy/release/build.sh" "$home/$place.dist"
+    rm -rf "${home:?}/$place"
+  done
+  diff --recursive "$home/here/one.dist" "$home/there/other.dist"
 }
 
 faults() {

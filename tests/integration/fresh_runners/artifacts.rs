@@ -87,19 +87,21 @@ fn an_artifact_and_its_referrers_send_only_what_is_new() {
     let pulled = |name: &str| fs::read(third.runner.folder().join("pulled").join(name)).unwrap();
     assert!(pulled("model.bin") == model && pulled("card.bin") == card);
 
-    for (program, line) in COPIES_OF_ARTIFACTS {
+    // skopeo does not name the source, and no shared repository holds the card.
+    for (program, new, line) in COPIES_OF_ARTIFACTS {
         if has(program) {
             let repository = format!("team/by-{program}");
             let copy = prepare(&scene, &form, &repository);
             let sent = scene.count(|| copy.run(line));
-            assert!(sent < 100_000, "{program}: {sent}");
+            assert!(sent < new + 100_000, "{program}: {sent}");
         }
     }
 }
 
-const COPIES_OF_ARTIFACTS: &[(&str, &[&str])] = &[
+const COPIES_OF_ARTIFACTS: &[(&str, u64, &[&str])] = &[
     (
         "skopeo",
+        OWN as u64,
         &[
             "skopeo copy --src-tls-verify=false --dest-tls-verify=false --src-creds LOGIN \
              --dest-creds LOGIN docker://HOST/team/model:v1 docker://NAME",
@@ -107,6 +109,7 @@ const COPIES_OF_ARTIFACTS: &[(&str, &[&str])] = &[
     ),
     (
         "crane",
+        0,
         &[
             "crane auth login HOST --username USER --password right",
             "crane copy --insecure HOST/team/model:v1 NAME",

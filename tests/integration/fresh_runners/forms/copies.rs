@@ -81,7 +81,7 @@ pub const COPIES: &[Form] = &[
              docker://ELSEWHERE/index:v1",
         ],
         &[
-            "podman --storage-driver vfs manifest push --all plain:--tls-verify=false \
+            "podman --storage-driver vfs manifest push --all --tls-verify=false \
              --creds LOGIN list docker://NAME",
         ],
     ),
@@ -96,7 +96,7 @@ pub const COPIES: &[Form] = &[
              docker://ELSEWHERE/index:v1",
         ],
         &[
-            "buildah --storage-driver vfs manifest push --all plain:--tls-verify=false \
+            "buildah --storage-driver vfs manifest push --all --tls-verify=false \
              --creds LOGIN list docker://NAME",
         ],
     ),
