@@ -37,6 +37,8 @@ impl Case {
         self.tokens.verify_in(mode, config);
         config["discovery"] = json!({
             "enabled": true, "on_head": true, "sources": "any", "shared_sources": ["base/*"],
+            // A search that runs out of time looks at fewer repositories.
+            "search_time": "30s",
         });
     }
 

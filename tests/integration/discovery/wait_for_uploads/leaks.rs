@@ -2,7 +2,7 @@
 
 use super::{LAYER, Leader, waiting};
 use crate::{needs, support};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use support::digest_of;
 use support::registry::Registry;
@@ -31,6 +31,8 @@ impl Case {
     fn configure(&self, mode: &str, config: &mut Value) {
         self.tokens.verify_in(mode, config);
         waiting(config, "30s");
+        // A search that runs out of time looks at fewer repositories.
+        config["discovery"]["search_time"] = json!("30s");
     }
 
     /// The client that uploads the layer into a repository of its own.
