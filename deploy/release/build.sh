@@ -17,8 +17,11 @@ binary=${CROSSMOUNT_BIN-} static=${CROSSMOUNT_BIN-}
 if [[ -z $binary ]]; then
   target=${CARGO_TARGET_DIR:-target}
   host=$(rustc -vV | sed -n 's/^host: //p')
-  # No path of this machine is in the binary.
-  remap="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+  # No path of this machine is in the binary, nor in the debugging information, by which the linker
+  # gives the binary its number.
+  cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  remap="--remap-path-prefix=$PWD=/src --remap-path-prefix=$cargo_home=/cargo"
+  export CFLAGS="${CFLAGS-} -ffile-prefix-map=$PWD=/src -ffile-prefix-map=$cargo_home=/cargo"
   RUSTFLAGS=$remap cargo build --locked --profile dist
   # For an image without libraries. With the target named, procedural macros are still built for
   # the dynamic linker.
