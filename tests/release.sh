@@ -4,8 +4,8 @@
 #
 #   tests/release.sh BINARY DIRECTORY
 #
-# Needs cargo-deb, cargo-cyclonedx, buildah, skopeo, helm4, docker-registry and what the quickstart
-# needs.
+# Needs cargo-deb, cargo-cyclonedx, buildah, skopeo, helm3, helm4, docker-registry and what the
+# quickstart needs.
 set -euo pipefail
 binary=$(realpath "$1")
 mkdir -p "$2"

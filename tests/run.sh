@@ -294,8 +294,8 @@ examples() {
 # What a release hands out, made of the binary of the part "build".
 package() {
   local binary=${CARGO_TARGET_DIR:-target}/release/crossmount dist=target/shipped/dist name
-  for name in cargo-deb cargo-cyclonedx lintian dpkg-shlibdeps buildah skopeo docker-registry helm4 \
-    jq; do
+  for name in cargo-deb cargo-cyclonedx lintian dpkg-shlibdeps buildah skopeo docker-registry helm3 \
+    helm4 jq; do
     tool "$name" || return 0
   done
   rm -rf "$dist"

@@ -68,6 +68,7 @@ skopeo copy "${copy[@]}" "oci:$directory/static/image:$(version)" "docker://$ima
 if [[ ! -s $work/chart ]]; then
   "$helm" push "$archive" "oci://$image/charts" "${login[@]}"
   manifest "$chart" >"$work/chart"
+  [[ -s $work/chart ]] || { cat "$work/refusal" >&2 && exit 1; }
 fi
 printf '%s@%s\n' "$image" "$(<"$work/digest")" "$chart" "$(digest_of "$work/chart")"
 if [[ -n ${GITHUB_OUTPUT-} ]]; then
